@@ -110,7 +110,7 @@ def cifar_net(
     in_channels: int = 3,
     preact: bool = False,
 ) -> ResNet:
-    """Return the paper's CIFAR-10 net of `depth` = 6n+2 layers: stages of 16, 32, 64 channels, n blocks each ([1], 4.2).
+    """Return the paper's CIFAR-10 net of 6n+2 layers: n blocks each in stages of 16, 32, 64 channels ([1], 4.2).
 
     (B, in_channels, H, W) -> (B, num_classes); made for 32x32 pixels, any H and W of at least 1 pass.
 
@@ -222,7 +222,8 @@ def get_model(name: str, **options: object) -> ResNet:
     """Return the net called `name`, such as "resnet50", "plain56" or "resnet1202", with options of its family.
 
     18, 34, 50, 101 and 152 layers are of the ImageNet family (`imagenet_net`), all of 6n+2 others of the CIFAR
-    family (`cifar_net`). (50 is 6*8+2 as well: for that one use `cifar_net(50)`.)
+    family (`cifar_net`). (50 and 152 are
+    6n+2 as well: for those use `cifar_net(50)`, `cifar_net(152)`.)
 
     Raises `ValueError` for a name that is neither, with the names that are known.
     """

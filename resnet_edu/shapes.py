@@ -37,8 +37,9 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     reach = dilation * (kernel - 1) + 1
     if size + 2 * padding < reach:
         raise ValueError(
-            f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel reaches "
-            f"over {reach} (kernel {kernel}, dilation {dilation}): use a larger input, more padding or a smaller kernel"
+            f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel "
+            f"reaches over {reach} (kernel {kernel}, dilation {dilation}): use a larger input, "
+            "more padding or a smaller kernel"
         )
     return (size + 2 * padding - reach) // stride + 1
 
@@ -78,7 +79,9 @@ def conv_params(in_channels: int, out_channels: int, kernel: int, groups: int = 
     return out_channels * (in_channels // groups) * kernel**2 + (out_channels if bias else 0)
 
 
-def conv_macs(in_channels: int, out_channels: int, kernel: int, out_height: int, out_width: int, groups: int = 1) -> int:
+def conv_macs(
+    in_channels: int, out_channels: int, kernel: int, out_height: int, out_width: int, groups: int = 1
+) -> int:
     """Return the multiply-adds of a square convolution for one image: every weight is used once per output pixel.
 
     The paper calls this number FLOPs; a profiler that counts a multiply and an add apart reports twice as much.
