@@ -1,0 +1,68 @@
+# Everything runs in a virtual environment of its own, .venv, which the first command makes: `make help` lists them.
+# Needed on the machine: Python 3.11 or newer with pip and venv. If `uv` is there, it does the installing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.PHONY: help book pages test test-site lint serve bench strip clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+
+# The last line alone makes the stamp, so an install that was interrupted is taken up again by the next command.
+# d2l is an independent reference for the tests. It pins a numpy that torch has long left behind, hence --no-deps;
+# what it needs in order to be imported is in the `test` extra.
+$(INSTALLED): pyproject.toml requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not. Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@rm -f $@
+	@if command -v uv > /dev/null; then \
+	  set -ex; \
+	  uv venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv; \
+	  uv pip install --python $(BIN)/python -e '.[book,test]'; \
+	  uv pip install --python $(BIN)/python --no-deps 'd2l>=1.0.3'; \
+	else \
+	  set -ex; \
+	  $(PYTHON) -m venv .venv; \
+	  $(BIN)/python -m pip install --progress-bar off -e '.[book,test]'; \
+	  $(BIN)/python -m pip install --progress-bar off --no-deps 'd2l>=1.0.3'; \
+	fi
+	@touch $@
+
+book: $(INSTALLED) ## run the default experiment, execute the chapters, build the site in _build/html
+	$(BIN)/python book/build.py
+
+pages: $(INSTALLED) ## the site without the experiment, for work on the text
+	$(BIN)/python book/build.py --skip-experiment
+
+test: lint ## check style and spelling, run all tests that need no browser
+	$(BIN)/python -m pytest -m "not browser"
+
+# The tests of the site read the pages that are there: after a change, build first.
+test-site: $(INSTALLED) | _build/html/index.html ## open every page of the built site in Chromium and test it
+	$(BIN)/python -m pytest -m browser
+
+_build/html/index.html:
+	$(MAKE) book
+
+lint: $(INSTALLED) ## check style and spelling only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+serve: $(INSTALLED) | _build/html/index.html ## serve the built site on http://127.0.0.1:8000 (PORT=... for another port)
+	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+
+bench: $(INSTALLED) ## measure ourselves beside other tools
+	@if command -v uv > /dev/null; then uv pip install --python $(BIN)/python -e '.[bench]'; \
+	  else $(BIN)/python -m pip install --quiet -e '.[bench]'; fi
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+strip: $(INSTALLED) ## remove outputs and widget state from the notebooks, as they are stored
+	$(BIN)/python book/strip.py
+
+clean: ## remove the built site, its cache and the virtual environment; runs/ stays
+	rm -rf _build .venv .pytest_cache .ruff_cache dist

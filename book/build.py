@@ -1,0 +1,98 @@
+"""Build the book: run the default experiment, execute the chapters, write the site to _build/html.
+
+Run by `make book`. The experiment and the chapters run once for every state of the package: Jupyter's cache of
+executed notebooks looks at the cells alone, and would keep the outputs of a package that has changed since.
+"""
+
+import argparse
+import hashlib
+import shlex
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "_build"
+SITE = BUILD / "html"
+STATE = BUILD / "state"  # a file for each product that is kept: the state of the package that it was made with
+
+
+def package_state() -> str:
+    """One hash of all that a chapter's output depends on, apart from its own cells."""
+    digest = hashlib.sha256()
+    files = [p for p in (ROOT / "resnet_edu").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    for path in [*sorted(files), ROOT / "pyproject.toml"]:
+        digest.update(path.relative_to(ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
+    for library in ("torch", "torchvision", "numpy", "matplotlib"):
+        digest.update(f"{library} {version(library)}".encode())
+    return digest.hexdigest()
+
+
+def toc_documents(toc: Path = ROOT / "_toc.yml") -> list[str]:
+    """Every document of the table of contents, the root first, without suffix."""
+
+    def walk(node: object) -> list[str]:
+        if isinstance(node, list):
+            return [name for item in node for name in walk(item)]
+        if isinstance(node, dict):
+            own = [node[key] for key in ("root", "file") if key in node]
+            return own + [name for value in node.values() for name in walk(value)]
+        return []
+
+    return walk(yaml.safe_load(toc.read_text(encoding="utf-8")))
+
+
+def is_current(product: str, state: str) -> bool:
+    """Whether what is kept was made with this state of the package."""
+    note = STATE / product
+    return note.is_file() and note.read_text() == state
+
+
+def mark_current(product: str, state: str) -> None:
+    """Note that what is kept was made with this state of the package."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    (STATE / product).write_text(state)
+
+
+def run(*command: str | Path) -> None:
+    """Run a command from the root of the repository; stop the build when it fails."""
+    line = shlex.join(map(str, command))
+    print(f"+ {line}", flush=True)
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status:
+        sys.exit(f"`{line}` failed with status {status}; the book is not built.")
+
+
+def main() -> None:
+    """Build the site and check that every page of the table of contents is there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--skip-experiment", action="store_true", help="only the pages (for work on the text)")
+    arguments = parser.parse_args()
+    tools = Path(sys.executable).parent
+
+    state = package_state()
+    if not is_current("cache", state):
+        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
+        mark_current("cache", state)
+    if not arguments.skip_experiment and not is_current("experiment", state):
+        run(tools / "resnet-edu", "degrade", "--out", f"runs/book-{state[:8]}")
+        mark_current("experiment", state)
+
+    # A fresh site: pages of removed chapters would stay otherwise. Executed cells come from the cache.
+    for folder in (SITE, BUILD / ".doctrees"):
+        shutil.rmtree(folder, ignore_errors=True)
+    run(tools / "jupyter-book", "build", ".", "-W", "-n", "--keep-going")
+
+    missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
+    if missing:
+        sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
+    print(f"\nThe book is ready, {len(toc_documents())} pages. Open {SITE / 'index.html'} or run `make serve`.")
+
+
+if __name__ == "__main__":
+    main()
