@@ -33,10 +33,10 @@ $(INSTALLED): pyproject.toml requirements.txt
 	@touch $@
 
 book: $(INSTALLED) ## run the default experiment, execute the chapters, build the site in _build/html
-	$(BIN)/python book/build.py
+	$(BIN)/python book/make_site.py
 
 pages: $(INSTALLED) ## the site without the experiment, for work on the text
-	$(BIN)/python book/build.py --skip-experiment
+	$(BIN)/python book/make_site.py --skip-experiment
 
 test: lint ## check style and spelling, run all tests that need no browser
 	$(BIN)/python -m pytest -m "not browser"
@@ -62,7 +62,7 @@ bench: $(INSTALLED) ## measure ourselves beside other tools
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 strip: $(INSTALLED) ## remove outputs and widget state from the notebooks, as they are stored
-	$(BIN)/python book/strip.py
+	$(BIN)/python book/strip_notebooks.py
 
 clean: ## remove the built site, its cache and the virtual environment; runs/ stays
 	rm -rf _build .venv .pytest_cache .ruff_cache dist

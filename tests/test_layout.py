@@ -1,0 +1,158 @@
+"""The package's inner order: who may import whom, how long a module may be, and that importing changes nothing."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "resnet_edu"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+# module: the modules of ours that it may import. A name ending in * stands for a module and its helpers
+# (trace, trace_hooks; widgets.shapes). Helpers may import each other. A new module has to be given its place here.
+MAY_IMPORT = {
+    "__init__": [],
+    "shapes": [],
+    "records*": [],
+    "progress": [],
+    "blocks": ["shapes"],
+    "models": ["blocks", "shapes"],
+    "trace*": ["shapes", "blocks", "models"],
+    "table*": ["shapes", "trace*"],
+    "data*": ["records*", "progress"],
+    "train*": ["data*", "models", "blocks", "shapes", "records*"],
+    "degradation*": ["data*", "train*", "models", "records*", "progress"],
+    "plots*": ["records*"],
+    "cli*": ["*"],
+}
+# Nobody imports these but the command line, whatever the table above says.
+ENDS = ["plots*", "cli*"]
+LONGEST_MODULE = 450
+
+# Calls that change the state of the process: in a function that is asked for it, never on import.
+SIDE_EFFECTS = {
+    "manual_seed", "seed", "set_num_threads", "set_num_interop_threads", "set_flush_denormal", "set_default_dtype",
+    "set_default_device", "set_grad_enabled", "use_deterministic_algorithms", "use", "filterwarnings",
+    "simplefilter", "basicConfig", "print", "mkdir", "makedirs", "chdir",
+}  # fmt: skip
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a module is the one that the pattern names, or (with *) one of its helpers."""
+    if not pattern.endswith("*"):
+        return name == pattern
+    stem = pattern[:-1]
+    return not stem or name == stem or name.startswith((f"{stem}_", f"{stem}."))
+
+
+def place_of(name: str) -> str | None:
+    return next((pattern for pattern in MAY_IMPORT if matches(name, pattern)), None)
+
+
+def imports_of_ours(name: str, path: Path, modules: set[str]) -> set[str]:
+    """The modules of this package that a module imports, at its top or inside a function."""
+    package = [] if name == "__init__" else name.split(".")[: None if path.name == "__init__.py" else -1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        targets: list[str] = []
+        if isinstance(node, ast.Import):
+            targets = [
+                alias.name.removeprefix("resnet_edu").strip(".")
+                for alias in node.names
+                if alias.name.split(".")[0] == "resnet_edu"
+            ]
+        elif isinstance(node, ast.ImportFrom):
+            if node.level:
+                base = package[: len(package) - (node.level - 1)] + (node.module or "").split(".")
+            elif (node.module or "").split(".")[0] == "resnet_edu":
+                base = node.module.split(".")[1:]
+            else:
+                continue
+            base = [part for part in base if part]
+            # `from resnet_edu import blocks` names a module, `from resnet_edu.blocks import BasicBlock` a member.
+            full = [".".join([*base, alias.name]) for alias in node.names]
+            targets = [f if f in modules else ".".join(base) for f in full]
+        found.update(target or "__init__" for target in targets)
+    return found - {"__init__"}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_run_one_way(name: str):
+    place = place_of(name)
+    assert place, f"resnet_edu/{name}.py is new: give it a place in MAY_IMPORT, and in CONTRIBUTING.md"
+    allowed = [*MAY_IMPORT[place], place]
+    for other in imports_of_ours(name, MODULES[name], set(MODULES)):
+        assert any(matches(other, pattern) for pattern in allowed), f"{name} must not import {other}"
+        if not any(matches(name, end) for end in ("cli*",)):
+            helper = any(matches(name, end) and matches(other, end) for end in ENDS)
+            assert helper or not any(matches(other, end) for end in ENDS), f"only the command line imports {other}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_are_short(name: str):
+    lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= LONGEST_MODULE, f"{name} has {lines} lines: it has outgrown one purpose"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_importing_changes_nothing(name: str):
+    assert calls_on_import(ast.parse(MODULES[name].read_text(encoding="utf-8"))) & SIDE_EFFECTS == set()
+
+
+def calls_on_import(tree: ast.Module) -> set[str]:
+    """The names called when a module is imported: everything but the bodies of functions and the main guard."""
+    called = set()
+
+    def visit(node: ast.AST) -> None:
+        if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+            return
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]:
+                visit(part)
+            return
+        if isinstance(node, ast.Lambda):
+            return
+        if isinstance(node, ast.Call):
+            function = node.func
+            called.add(function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", ""))
+        for child in ast.iter_child_nodes(node):
+            visit(child)
+
+    visit(tree)
+    return called
+
+
+# The checks above are themselves checked: a check that cannot fail holds nothing.
+
+
+@pytest.mark.parametrize(
+    ("line", "imported"),
+    [
+        ("import resnet_edu.models", {"models"}),
+        ("import resnet_edu", set()),
+        ("from resnet_edu import models, __version__", {"models"}),
+        ("from resnet_edu.models import cifar_net", {"models"}),
+        ("from . import models", {"models"}),
+        ("from .models import cifar_net", {"models"}),
+        ("def late():\n    from resnet_edu.plots import curves", {"plots"}),
+        ("import torch\nfrom torch.nn import Module", set()),
+    ],
+)
+def test_imports_are_seen(tmp_path: Path, line: str, imported: set[str]):
+    path = tmp_path / "train.py"
+    path.write_text(line)
+    assert imports_of_ours("train", path, {"models", "plots", "__init__"}) == imported
+
+
+def test_side_effects_are_seen():
+    harmless = "def f():\n    torch.set_num_threads(1)\nif __name__ == '__main__':\n    print(1)"
+    assert calls_on_import(ast.parse(harmless)) == set()
+    assert calls_on_import(ast.parse(f"torch.manual_seed(0)\n{harmless}")) == {"manual_seed"}
+
+
+def test_helpers_share_the_place_of_their_module():
+    assert place_of("trace_hooks") == "trace*"
+    assert place_of("traceroute") is None

@@ -1,0 +1,70 @@
+"""The wheel: everything of the package, nothing else, and metadata that leaves a reader's environment alone."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email.parser import HeaderParser
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import resnet_edu
+
+PINNED_EXTRA = "book"  # a newer tool chain builds another site; everything else takes what is there
+
+
+@pytest.fixture(scope="module")
+def wheel(root: Path, tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """A wheel built as a release would be, with the build tools that are installed (no download)."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (path,) = folder.glob("*.whl")
+    with zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_nothing_else(root: Path, wheel: zipfile.ZipFile):
+    names = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    package = root / "resnet_edu"
+    on_disk = {
+        path.relative_to(root).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert names == on_disk
+    assert "resnet_edu/py.typed" in names
+
+
+@pytest.mark.slow
+def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile):
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = HeaderParser().parsestr(wheel.read(name).decode())
+    assert metadata["Name"] == "resnet-edu"
+    assert metadata["Version"] == resnet_edu.__version__
+    assert metadata["License-Expression"] == "MIT"
+    for text in metadata.get_all("Requires-Dist"):
+        requirement = Requirement(text)
+        if requirement.marker and requirement.marker.evaluate({"extra": PINNED_EXTRA}):
+            continue
+        for bound in requirement.specifier:
+            assert bound.operator == ">=", f"{text}: lower bounds only, see the comment in pyproject.toml"
+
+
+def test_versions_agree(root: Path):
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert project["version"] == resnet_edu.__version__
+    assert f"version: {resnet_edu.__version__}\n" in (root / "CITATION.cff").read_text()
+
+
+@pytest.mark.slow
+def test_the_command_is_installed():
+    command = shutil.which("resnet-edu", path=str(Path(sys.executable).parent))
+    assert command, "`resnet-edu` is not installed beside this Python"
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+    assert resnet_edu.__version__ in done.stdout
