@@ -1,0 +1,162 @@
+"""What the records of a study say: a table, and one sentence that claims no more than the numbers do.
+
+Scope: from records to text; training error first, because a net that generalises badly is another matter than one that
+cannot even fit the images it is shown.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2 and figure 6.
+"""
+
+from __future__ import annotations
+
+import html
+import statistics
+from collections.abc import Iterable
+from typing import Any
+
+from .records import RunRecord, check_comparable
+
+CLEAR = 1.0  # percentage points: a smaller difference of training errors is called none
+LEARNT = 0.75  # of the error of guessing: a net above it has learnt too little to be compared
+_COLUMNS = {  # key: (heading, decimals, unit in the cell)
+    "net": ("net", None),
+    "layers": ("layers", 0),
+    "parameters": ("parameters", 0),
+    "train_loss": ("train loss", 3),
+    "train_error": ("train error %", 2),
+    "test_error": ("test error %", 2),
+    "seconds": ("seconds", 1),
+}
+
+
+class Summary(list):
+    """A list of one dict a net, that prints as a table and shows as one in a notebook.
+
+    Keys: net, layers, parameters, seeds (how many), and mean over the seeds of train_loss (nats), train_error and
+    test_error (percent), seconds, each with its sample standard deviation as `<key>_std` (None for one seed).
+    """
+
+    def cells(self) -> list[list[str]]:
+        """Return heading and rows as text."""
+        several = any(row["seeds"] > 1 for row in self)
+        rows = [[heading for heading, _ in _COLUMNS.values()] + (["seeds"] if several else [])]
+        for row in self:
+            cells = [_cell(row, key, decimals) for key, (_, decimals) in _COLUMNS.items()]
+            rows.append(cells + ([str(row["seeds"])] if several else []))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self.cells()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
+        return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+    def _repr_html_(self) -> str:
+        heading, *rows = self.cells()
+        head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
+        body = "".join(
+            f'<tr><th scope="row">{html.escape(r[0])}</th>'
+            + "".join(f"<td>{html.escape(c)}</td>" for c in r[1:])
+            + "</tr>"
+            for r in rows
+        )
+        caption = "Training first: loss and error in eval mode, after the last step"
+        return (
+            f'<table class="resnet-table resnet-summary"><caption>{caption}</caption>'
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        )
+
+
+def _cell(row: dict[str, Any], key: str, decimals: int | None) -> str:
+    if decimals is None:
+        return row[key]
+    spread = row.get(f"{key}_std")
+    return f"{row[key]:,.{decimals}f}" + (f" ± {spread:.{decimals}f}" if spread is not None else "")
+
+
+def summary(records: Iterable[RunRecord]) -> Summary:
+    """Return one row a net, in the order of the records: means over the seeds, with standard deviations.
+
+    Raises `records.RecordError` for records of different data sets or recipes, or for none.
+    """
+    groups: dict[str, list[RunRecord]] = {}
+    for record in check_comparable(records):
+        groups.setdefault(record.net, []).append(record)
+    rows = Summary()
+    for net, group in groups.items():
+        row = {"net": net, "layers": group[0].depth, "parameters": group[0].parameters, "seeds": len(group)}
+        for key in ("train_loss", "train_error", "test_error", "seconds"):
+            values = [r.seconds if key == "seconds" else r.final[key] for r in group]
+            row[key] = statistics.fmean(values)
+            row[f"{key}_std"] = statistics.stdev(values) if len(values) > 1 else None
+        rows.append(row)
+    return rows
+
+
+def headline(records: Iterable[RunRecord]) -> str:
+    """Return one sentence on what the final training errors show: of the deepest and the shallowest plain net, and then
+    of their residual twins.
+
+    It says so when the degradation does not show: too few steps, a difference that is small or within the seeds'
+    spread, seeds that disagree, or nets that are missing.
+
+    Raises `records.RecordError` as `summary` does.
+    """
+    records = check_comparable(records)
+    error = {(r.kind, r.depth, r.seed): r.final["train_error"] for r in records}
+    depths = sorted({depth for kind, depth, _ in error if kind == "plain"})
+    if len(depths) < 2:
+        return (
+            "Whether depth alone makes training harder cannot be told from these records: it takes plain nets of two "
+            "depths, such as plain20 and plain56."
+        )
+    low, high = depths[0], depths[-1]
+    seeds = sorted(
+        {s for k, d, s in error if (k, d) == ("plain", low)} & {s for *kd, s in error if kd == ["plain", high]}
+    )
+    if not seeds:
+        return f"Nothing can be said of these records: plain{low} and plain{high} have no seed in common."
+
+    def mean(kind: str, depth: int) -> float:
+        return statistics.fmean(error[kind, depth, s] for s in seeds)
+
+    data, steps = records[0].dataset["name"], int(records[0].final["step"])
+    shallow, deep = mean("plain", low), mean("plain", high)
+    gaps = [error["plain", high, s] - error["plain", low, s] for s in seeds]
+    gap = statistics.fmean(gaps)
+    spread = statistics.stdev(gaps) if len(gaps) > 1 else 0.0
+    chance = 100 * (1 - 1 / max(2, len(records[0].dataset.get("classes", ()))))
+    over = "one seed" if len(seeds) == 1 else f"means of {len(seeds)} seeds"
+    begin = f"After {steps:,} steps on {data}"
+    both = f"{shallow:.1f}% of its own training images wrong with {low} layers and {deep:.1f}% with {high} ({over})"
+    if shallow > LEARNT * chance:
+        return (
+            f"{begin} it is too early to tell: even plain{low} still gets {shallow:.1f}% of its own training images "
+            f"wrong (guessing: {chance:.0f}%); train for more steps."
+        )
+    if min(gaps) < 0 < max(gaps) and abs(gap) < 2 * spread:
+        worse = sum(g > 0 for g in gaps)
+        return (
+            f"{begin} the seeds disagree: the plain net gets {both}, but the deeper one is worse in only {worse} of "
+            f"{len(gaps)} seeds, so no degradation can be claimed."
+        )
+    if abs(gap) < CLEAR or abs(gap) < spread:
+        why = f"within the seeds' spread of {spread:.1f} points" if abs(gap) >= CLEAR else "no difference to speak of"
+        return f"{begin} the degradation does not show: the plain net gets {both}, {why}."
+    if gap < 0:
+        return f"{begin} the degradation does not show, rather its opposite: the plain net gets {both}."
+    told = f"{begin} the deeper plain net is the worse one, and in training already: it gets {both}"
+    return f"{told}; {_residual(error, low, high, seeds, gap)}."
+
+
+def _residual(error: dict, low: int, high: int, seeds: list[int], gap: float) -> str:
+    """Say what the residual twins do, given the plain nets' gap in percentage points."""
+    if not all(("resnet", d, s) in error for d in (low, high) for s in seeds):
+        return "for what shortcuts do, residual twins of both depths are needed"
+    shallow, deep = (statistics.fmean(error["resnet", d, s] for s in seeds) for d in (low, high))
+    numbers = f"{shallow:.1f}% with {low} layers and {deep:.1f}% with {high}"
+    if deep - shallow < CLEAR:
+        return f"with shortcuts the same layers do not suffer from depth: {numbers}"
+    if deep - shallow < gap:
+        return f"with shortcuts the same layers suffer less from depth: {numbers}"
+    return f"with shortcuts it is no better here: {numbers}"

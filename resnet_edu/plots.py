@@ -1,0 +1,133 @@
+"""Drawings of records: training error over steps, with every net labelled at its line.
+
+Scope: from run records to a `figure.Picture`. Colour and dash tell plain from residual nets, width tells the depth, so
+that nothing depends on colour alone.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 1 and 6.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from .figure import COLORS, INK, STYLE, Picture, kind_color, label_ends, new_figure, style
+from .records import METRICS, RunRecord, check_comparable
+
+__all__ = ["COLORS", "INK", "STYLE", "Picture", "degradation", "label_ends", "new_figure", "style"]
+
+BOTH = ("train_error", "test_error")
+_TITLES = {
+    "train_loss": "Training loss (nats, eval mode, whole training set)",
+    "train_error": "Training error (%, eval mode, whole training set)",
+    "test_loss": "Test loss (nats, whole test set)",
+    "test_error": "Test error (%, whole test set)",
+}
+_AXES = {"train_loss": "loss (nats)", "train_error": "error (%)", "test_loss": "loss (nats)", "test_error": "error (%)"}
+_WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
+
+
+def degradation(
+    records: Iterable[RunRecord], metric: str | Sequence[str] = "train_error", caption: str | None = None
+) -> Picture:
+    """Return the curves of a study over training steps.
+
+    metric:  one of `records.METRICS`, or several, drawn one below the other; "both" is training and then test error.
+    caption: shown below the picture.
+
+    Of several seeds the mean is drawn, over a band from the least to the greatest. Losses are on a logarithmic scale.
+
+    Raises `ValueError` for another metric, `records.RecordError` for records that cannot be compared.
+    """
+    records = check_comparable(records)
+    metrics = BOTH if metric == "both" else (metric,) if isinstance(metric, str) else tuple(metric)
+    if not metrics or any(m not in METRICS for m in metrics):
+        raise ValueError(f"`metric` must be 'both', or of {', '.join(METRICS)}, but it is {metric!r}")
+    with style():
+        fig, axes = new_figure(6.2, 3.6 * len(metrics), rows=len(metrics))
+        for ax, name in zip(axes, metrics, strict=True):
+            _draw(ax, records, name)
+        axes[-1].set_xlabel("training steps (batches)")
+        for ax, name in zip(axes, metrics, strict=True):
+            label_ends(ax, _ends(records, name))
+    return Picture(fig, _alt(records, metrics), caption)
+
+
+def _groups(records: list[RunRecord]) -> list[tuple[str, list[RunRecord]]]:
+    """Return (net, its records) by kind and depth."""
+    nets = sorted({(r.kind, r.depth, r.net) for r in records})
+    return [(net, [r for r in records if r.net == net]) for _, _, net in nets]
+
+
+def _curve(records: list[RunRecord], metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Return the steps that all the records have, and mean, least and greatest value at each."""
+    curves = [dict(zip(*r.curve(metric), strict=True)) for r in records]
+    steps = sorted(set.intersection(*(set(c) for c in curves)))
+    columns = [[c[s] for c in curves] for s in steps]
+    return steps, [statistics.fmean(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
+
+
+def _draw(ax: Axes, records: list[RunRecord], metric: str) -> None:
+    depths = sorted({r.depth for r in records})
+    kinds = sorted({r.kind for r in records})
+    floor = _floor(records, metric)
+    for net, group in _groups(records):
+        kind, depth = group[0].kind, group[0].depth
+        steps, mean, low, high = _curve(group, metric)
+        share = depths.index(depth) / max(1, len(depths) - 1)
+        width = _WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * share
+        dash = "-" if kind == "resnet" else (0, (4, 1.6)) if kind == "plain" else (0, (1, 1.5))
+        color = kind_color(kind, kinds)
+        mean, low, high = ([max(v, floor) for v in values] for values in (mean, low, high))
+        if len(group) > 1:
+            ax.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
+        marker = "o" if len(steps) <= 4 else None  # a curve of few points should not look like more
+        ax.plot(steps, mean, color=color, lw=width, ls=dash, marker=marker, ms=width + 2, label=net)
+    ax.set_title(_TITLES[metric])
+    ax.set_ylabel(_AXES[metric])
+    ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.set_xlim(0, max(int(r.final["step"]) for r in records))
+    if metric.endswith("loss"):
+        ax.set_yscale("log")
+    else:
+        top = max(max(r.curve(metric)[1]) for r in records)
+        ax.set_ylim(0, min(100, max(1, top * 1.06)))
+
+
+def _floor(records: list[RunRecord], metric: str) -> float:
+    """Return the least value that can be drawn: a logarithmic scale has no zero."""
+    return 1e-6 if metric.endswith("loss") else 0.0
+
+
+def _ends(records: list[RunRecord], metric: str) -> list[tuple[float, float, str, str]]:
+    kinds = sorted({r.kind for r in records})
+    floor = _floor(records, metric)
+    ends = []
+    for net, group in _groups(records):
+        steps, mean, _, _ = _curve(group, metric)
+        ends.append((steps[-1], max(mean[-1], floor), net, kind_color(group[0].kind, kinds)))
+    return ends
+
+
+def _alt(records: list[RunRecord], metrics: Sequence[str]) -> str:
+    """Return what the picture shows, in words and numbers."""
+    data, steps = records[0].dataset["name"], max(int(r.final["step"]) for r in records)
+    seeds = len({r.seed for r in records})
+    parts = []
+    for metric in metrics:
+        unit = "%" if metric.endswith("error") else ""
+        digits = 1 if unit else 3
+        ends = []
+        for net, group in _groups(records):
+            _, mean, _, _ = _curve(group, metric)
+            ends.append((mean[-1], f"{net} from {mean[0]:.{digits}f}{unit} to {mean[-1]:.{digits}f}{unit}"))
+        listed = "; ".join(text for _, text in sorted(ends, key=lambda e: -e[0]))
+        what = metric.replace("_", " ").replace("train ", "training ")
+        parts.append(f"{what[0].upper()}{what[1:]}, highest at the end first: {listed}.")
+    over = f", means of {seeds} seeds" if seeds > 1 else ""
+    return f"Line chart over {steps:,} training steps on {data}{over}. " + " ".join(parts)
