@@ -1,0 +1,247 @@
+"""What the tracer knows about single operations: geometry, multiply-adds, and receptive fields.
+
+Everything not listed here still gets a row, with 0 multiply-adds and no receptive field.
+
+Sources
+  [1] torch.utils.flop_counter: the formulas of convolutions, matrix products and attention, halved here because a
+      multiply-add is one operation.
+  [2] Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from torch import Tensor, nn
+
+from .blocks import ZeroPadShortcut
+from .shapes import ReceptiveField
+
+Fields = tuple[ReceptiveField, ...] | None  # one for each spatial dimension
+
+CONVS = {f"conv{d}d": d for d in (1, 2, 3)}
+TRANSPOSED = {f"conv_transpose{d}d": d for d in (1, 2, 3)}
+POOLS = {f"{kind}_pool{d}d": d for kind in ("max", "avg") for d in (1, 2, 3)}
+KINDS = {ZeroPadShortcut: "zero_pad"}  # modules that are shown under a word of their own
+ADDS = {"add", "iadd", "radd"}
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Window of a convolution or pooling, one number for each spatial dimension (see `Row`)."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...] | str
+    dilation: tuple[int, ...]
+    groups: int | None = None
+    bias: bool | None = None
+    transposed: bool = False
+
+    def left_padding(self, dim: int) -> int:
+        """Return the padding before the first pixel along spatial dimension `dim`."""
+        if self.padding == "valid":
+            return 0
+        if self.padding == "same":
+            return self.dilation[dim] * (self.kernel[dim] - 1) // 2
+        return self.padding[dim]
+
+    def too_small_for(self, shape: Sequence[int]) -> bool:
+        """Return whether not even one window fits into an input of `shape` (channels and spatial dimensions last)."""
+        sizes = list(shape)[-len(self.kernel) :]
+        if self.transposed or self.padding == "same" or len(sizes) < len(self.kernel):
+            return False
+        return any(
+            size + 2 * self.left_padding(i) < self.dilation[i] * (self.kernel[i] - 1) + 1
+            for i, size in enumerate(sizes)
+        )
+
+
+def _each(value: object, dims: int) -> tuple[int, ...] | str:
+    """Return `value` for every dimension: 3 -> (3, 3), [3] -> (3, 3); words stay."""
+    if isinstance(value, str):
+        return value
+    values = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    return tuple(int(v) for v in (values * dims if len(values) == 1 else values))
+
+
+def _argument(args: Sequence[object], kwargs: dict[str, object], position: int, name: str, default: object) -> object:
+    if len(args) > position:
+        return args[position]
+    return kwargs.get(name, default)
+
+
+def call_geometry(name: str, args: Sequence[object], kwargs: dict[str, object]) -> Geometry | None:
+    """Return the window of a call such as `F.conv2d(x, weight, ...)` or `F.max_pool2d(x, 3)`; None for others."""
+    dims = CONVS.get(name) or TRANSPOSED.get(name) or POOLS.get(name)
+    if dims is None:
+        return None
+
+    def get(position: int, key: str, default: object) -> object:
+        return _argument(args, kwargs, position, key, default)
+
+    if name in POOLS:
+        kernel = get(1, "kernel_size", 1)
+        stride = get(2, "stride", None)
+        dilation = get(4, "dilation", 1) if name.startswith("max") else 1
+        return Geometry(
+            _each(kernel, dims),
+            _each(kernel if stride is None or stride == [] else stride, dims),
+            _each(get(3, "padding", 0), dims),
+            _each(dilation, dims),
+        )
+    weight, bias = get(1, "weight", None), get(2, "bias", None)
+    transposed = name in TRANSPOSED
+    return Geometry(
+        tuple(weight.shape[2:]),
+        _each(get(3, "stride", 1), dims),
+        _each(get(4, "padding", 0), dims),
+        _each(get(7, "dilation", 1) if transposed else get(5, "dilation", 1), dims),
+        int(get(6, "groups", 1)),
+        bias is not None,
+        transposed,
+    )
+
+
+def module_geometry(module: nn.Module) -> Geometry | None:
+    """Return the window of a convolution or pooling layer; None for other modules."""
+    if isinstance(module, nn.modules.conv._ConvNd):
+        dims = len(module.kernel_size)
+        return Geometry(
+            tuple(module.kernel_size),
+            tuple(module.stride),
+            _each(module.padding, dims),
+            tuple(module.dilation),
+            module.groups,
+            module.bias is not None,
+            module.transposed,
+        )
+    if isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
+        dims = int(type(module).__name__.rstrip("d")[-1]) if type(module).__name__[-2:-1].isdigit() else 2
+        stride = module.kernel_size if module.stride is None else module.stride
+        return Geometry(
+            _each(module.kernel_size, dims),
+            _each(stride, dims),
+            _each(module.padding, dims),
+            _each(getattr(module, "dilation", 1), dims),
+        )
+    return None
+
+
+# ---- multiply-adds -------------------------------------------------------------------------------------------------
+
+
+def _conv(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    weight = _argument(args, kwargs, 1, "weight", None)
+    return out.numel() * (weight.numel() // weight.shape[0])
+
+
+def _conv_transpose(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    x, weight = _argument(args, kwargs, 0, "input", None), _argument(args, kwargs, 1, "weight", None)
+    return x.numel() * (weight.numel() // weight.shape[0])
+
+
+def _linear(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    return out.numel() * _argument(args, kwargs, 1, "weight", None).shape[-1]
+
+
+def _product(first: int) -> Callable[..., int]:
+    """Matrix product whose left factor is argument number `first`: every output value sums over its last dimension."""
+
+    def macs(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+        left = args[first] if len(args) > first else next((v for v in kwargs.values() if isinstance(v, Tensor)), out)
+        return out.numel() * left.shape[-1]
+
+    return macs
+
+
+def _attention(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    query, key, value = (_argument(args, kwargs, i, n, None) for i, n in enumerate(("query", "key", "value")))
+    return prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _multi_head(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    query, key, value = (_argument(args, kwargs, i, n, None) for i, n in enumerate(("query", "key", "value")))
+    width = query.shape[-1]
+    batch = query.shape[1] if query.dim() == 3 else 1  # (L, B, E), or (L, E) without a batch
+    projections = (2 * query.numel() + key.numel() + value.numel()) * width
+    return projections + 2 * batch * query.shape[0] * key.shape[0] * width
+
+
+def _recurrent(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    x, packed = args[0], isinstance(args[1], Tensor) and isinstance(args[3], (list, tuple))
+    weights = args[3] if packed else args[2]
+    return (x.numel() // x.shape[-1]) * sum(w.numel() for w in weights if w.dim() == 2)
+
+
+MACS: dict[str, Callable[..., int]] = {
+    **dict.fromkeys(CONVS, _conv),
+    **dict.fromkeys(TRANSPOSED, _conv_transpose),
+    "linear": _linear,
+    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), _product(0)),
+    **dict.fromkeys(("addmm", "baddbmm", "addmv"), _product(1)),
+    "rmatmul": _product(1),
+    "scaled_dot_product_attention": _attention,
+    "multi_head_attention_forward": _multi_head,
+    **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
+}
+
+
+# ---- receptive fields ----------------------------------------------------------------------------------------------
+
+_LOCAL_MODULES = {"torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout"}
+_LOCAL_NAMES = {"Identity", "StochasticDepth", "FrozenBatchNorm2d", "LayerNorm2d", "DropPath", "ChannelShuffle"}
+_GLOBAL_NAMES = {"MultiheadAttention", "Softmax", "Softmin", "LogSoftmax"}
+LOCAL_CALLS = {
+    *("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "sigmoid", "tanh", "softplus"),
+    *("hardtanh", "hardswish", "hardsigmoid", "prelu", "rrelu", "logsigmoid", "clamp", "exp", "log", "sqrt", "abs"),
+    *("neg", "square", "pow", "batch_norm", "dropout", "dropout2d", "feature_dropout", "contiguous", "clone"),
+    *("detach", "to", "float", "half", "type", "add", "iadd", "radd", "add_constant", "sub", "isub", "rsub", "mul"),
+    *("imul", "rmul", "div", "truediv", "rdiv", "maximum", "minimum", "where", "nan_to_num"),
+}
+
+
+def is_local(module: nn.Module) -> bool:
+    """Return whether the layer works on each pixel by itself (in training mode batch norm's means are ignored)."""
+    name = type(module).__name__
+    return name not in _GLOBAL_NAMES and (type(module).__module__ in _LOCAL_MODULES or name in _LOCAL_NAMES)
+
+
+def after_window(geometry: Geometry, fields: Fields) -> Fields:
+    """Return the fields after a convolution or pooling; None after a transposed one, which has none of its own."""
+    if fields is None or geometry.transposed or len(fields) != len(geometry.kernel):
+        return None
+    return tuple(
+        f.after(geometry.kernel[i], geometry.stride[i], geometry.left_padding(i), geometry.dilation[i])
+        for i, f in enumerate(fields)
+    )
+
+
+def after_slicing(index: object, fields: Fields) -> Fields:
+    """Return the fields after `x[index]` where `index` keeps every k-th pixel, as option A does; None otherwise."""
+    if fields is None or not isinstance(index, tuple) or len(index) != len(fields) + 2:
+        return None
+    if not all(isinstance(s, slice) for s in index):
+        return None
+    if any(s.start not in (None, 0) or s.stop is not None or (s.step or 1) < 1 for s in index[2:]):
+        return None
+    return tuple(f.after(1, s.step or 1) for f, s in zip(fields, index[2:], strict=True))
+
+
+def largest(candidates: Sequence[Fields]) -> Fields:
+    """Return the largest of several fields, one dimension at a time; None (everything) is larger than all."""
+    if not candidates or any(f is None or len(f) != len(candidates[0] or ()) for f in candidates):
+        return None
+    if len(candidates) == 1:
+        return candidates[0]
+    return tuple(max(dims, key=lambda f: f.size) for dims in zip(*candidates, strict=True))
+
+
+def field_size(fields: Fields) -> int | tuple[int, ...] | None:
+    """Return the sizes to show: one number if all dimensions agree."""
+    if not fields:
+        return None
+    sizes = tuple(f.size for f in fields)
+    return sizes[0] if len(set(sizes)) == 1 else sizes
