@@ -50,6 +50,7 @@ __all__ = [
     "build_net",
     "claim_folder",
     "default_recipe",
+    "estimate_seconds",
     "headline",
     "make_grid",
     "run",
@@ -83,7 +84,7 @@ def build_net(name: str, dataset: Dataset, seed: int) -> nn.Module:
     A plain net and its residual twin get equal weights. The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # the processor's only: torch.manual_seed sets graphics cards too
         return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0])
 
 
@@ -129,7 +130,7 @@ def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) 
     `steps` is 1,000 for the latter where it is not given. Evaluations are spaced so that they cost at most about half
     as much as the training, but there are at least three.
     """
-    if dataset.name.startswith("digits"):
+    if dataset.name == "digits" or dataset.name.startswith("digits["):
         recipe = Recipe.digits()
         return recipe if steps is None else recipe.replace(steps=steps, eval_every=max(1, steps // 10))
     return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)
@@ -250,7 +251,40 @@ def _work(cell: Cell, dataset: Dataset, send: Callable[[Event], object]) -> RunR
 
 def _cost(cell: Cell) -> float:
     """Return a number that grows with a cell's computing time: layers with weights, times steps."""
-    return int("".join(c for c in cell.net if c.isdigit())) * cell.recipe.steps
+    return _depth(cell.net) * cell.recipe.steps
+
+
+def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe, workers: int = 2) -> float:
+    """Return roughly how long a study will take on the processor, from two steps of the shallowest net, timed now.
+
+    The time of a step is taken as proportional to the depth, and of an image in an evaluation as a third of training.
+    """
+    shallow = min(nets, key=_depth)
+    trial = recipe.replace(steps=2, milestones=(), warmup_lr=None, eval_every=2)
+    few = dataset.head(recipe.batch_size, 1)
+    begin = _stopwatch(build_net(shallow, dataset, 0), few, trial)
+    images = len(dataset.train_images) + len(dataset.test_images)
+    passes = 3 * recipe.batch_size * recipe.steps + images * -(-recipe.steps // recipe.eval_every)
+    seconds = begin * passes / (3 * recipe.batch_size)
+    whole = seeds * seconds * sum(_depth(net) for net in nets) / _depth(shallow)
+    # One process with all the cores was timed here; worker processes with few threads each do a little better.
+    return max(whole, seconds * max(map(_depth, nets)) / _depth(shallow))
+
+
+def _stopwatch(model: nn.Module, dataset: Dataset, recipe: Recipe) -> float:
+    """Return the seconds of the last of a few training steps."""
+    times = []
+    train(
+        model,
+        dataset,
+        recipe,
+        callback=lambda event: times.append(time.perf_counter()) if event.kind == "step" else None,
+    )
+    return times[-1] - times[-2]
+
+
+def _depth(net: str) -> int:
+    return int("".join(c for c in net if c.isdigit()))
 
 
 class _Progress:
@@ -261,7 +295,7 @@ class _Progress:
         self.share = dict.fromkeys(self.cost, 0.0)
         self.steps = dict.fromkeys(self.cost, 0)
         self.total_steps = sum(cell.recipe.steps for cell in self.cost)
-        form = "{desc}: {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+        form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
         # Smoothing 0: time left from the mean pace so far; evaluations make the recent pace jump.
         self.bar = make_bar(sum(self.cost.values()), "starting", show=show, bar_format=form, smoothing=0)
 
@@ -276,8 +310,8 @@ class _Progress:
         gain, self.share[cell], self.steps[cell] = event.work - self.share[cell], event.work, event.step
         several_seeds = len({c.seed for c in self.cost}) > 1
         running = [f"{c.net}/{c.seed}" if several_seeds else c.net for c, s in self.share.items() if 0 < s < 1 - 1e-9]
-        self.bar.set_description_str(", ".join(running) or "finishing", refresh=False)
-        self.bar.set_postfix_str(f"{sum(self.steps.values())}/{self.total_steps} steps", refresh=False)
+        steps = f"{sum(self.steps.values()):,} of {self.total_steps:,} steps"
+        self.bar.set_description_str(f"{', '.join(running) or 'finishing'}: {steps}", refresh=False)
         self.bar.update(gain * self.cost[cell])
 
 

@@ -128,7 +128,7 @@ def headline(records: Iterable[RunRecord]) -> str:
     chance = 100 * (1 - 1 / max(2, len(records[0].dataset.get("classes", ()))))
     over = "one seed" if len(seeds) == 1 else f"means of {len(seeds)} seeds"
     begin = f"After {steps:,} steps on {data}"
-    both = f"{shallow:.1f}% of its own training images wrong with {low} layers and {deep:.1f}% with {high} ({over})"
+    both = f"plain{low} gets {shallow:.1f}% of its own training images wrong, plain{high} {deep:.1f}% ({over})"
     if shallow > LEARNT * chance:
         return (
             f"{begin} it is too early to tell: even plain{low} still gets {shallow:.1f}% of its own training images "
@@ -137,15 +137,15 @@ def headline(records: Iterable[RunRecord]) -> str:
     if min(gaps) < 0 < max(gaps) and abs(gap) < 2 * spread:
         worse = sum(g > 0 for g in gaps)
         return (
-            f"{begin} the seeds disagree: the plain net gets {both}, but the deeper one is worse in only {worse} of "
+            f"{begin} the seeds disagree: {both}, but the deeper one is worse in only {worse} of "
             f"{len(gaps)} seeds, so no degradation can be claimed."
         )
     if abs(gap) < CLEAR or abs(gap) < spread:
         why = f"within the seeds' spread of {spread:.1f} points" if abs(gap) >= CLEAR else "no difference to speak of"
-        return f"{begin} the degradation does not show: the plain net gets {both}, {why}."
+        return f"{begin} the degradation does not show: {both}, {why}."
     if gap < 0:
-        return f"{begin} the degradation does not show, rather its opposite: the plain net gets {both}."
-    told = f"{begin} the deeper plain net is the worse one, and in training already: it gets {both}"
+        return f"{begin} the degradation does not show, rather its opposite: {both}."
+    told = f"{begin} the deeper plain net is the worse one, in training already: {both}"
     return f"{told}; {_residual(error, low, high, seeds, gap)}."
 
 
@@ -154,9 +154,9 @@ def _residual(error: dict, low: int, high: int, seeds: list[int], gap: float) ->
     if not all(("resnet", d, s) in error for d in (low, high) for s in seeds):
         return "for what shortcuts do, residual twins of both depths are needed"
     shallow, deep = (statistics.fmean(error["resnet", d, s] for s in seeds) for d in (low, high))
-    numbers = f"{shallow:.1f}% with {low} layers and {deep:.1f}% with {high}"
+    numbers = f"resnet{low} {shallow:.1f}%, resnet{high} {deep:.1f}%"
     if deep - shallow < CLEAR:
-        return f"with shortcuts the same layers do not suffer from depth: {numbers}"
+        return f"with shortcuts the same layers hardly suffer from depth: {numbers}"
     if deep - shallow < gap:
         return f"with shortcuts the same layers suffer less from depth: {numbers}"
     return f"with shortcuts it is no better here: {numbers}"

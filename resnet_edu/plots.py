@@ -120,12 +120,12 @@ def _alt(records: list[RunRecord], metrics: Sequence[str]) -> str:
     seeds = len({r.seed for r in records})
     parts = []
     for metric in metrics:
-        unit = "%" if metric.endswith("error") else ""
-        digits = 1 if unit else 3
+        percent = metric.endswith("error")
         ends = []
         for net, group in _groups(records):
             _, mean, _, _ = _curve(group, metric)
-            ends.append((mean[-1], f"{net} from {mean[0]:.{digits}f}{unit} to {mean[-1]:.{digits}f}{unit}"))
+            text = f"{net} from {mean[0]:.1f}% to {mean[-1]:.1f}%" if percent else f"{net} {mean[-1]:.3g}"
+            ends.append((mean[-1], text))
         listed = "; ".join(text for _, text in sorted(ends, key=lambda e: -e[0]))
         what = metric.replace("_", " ").replace("train ", "training ")
         parts.append(f"{what[0].upper()}{what[1:]}, highest at the end first: {listed}.")

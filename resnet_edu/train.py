@@ -274,7 +274,9 @@ def train(
     cuda = [device] if device.type == "cuda" else []
     # Layers such as dropout draw from the global state: seed it here, and give the caller's back.
     with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.manual_seed(seed)
         try:
             return _train(model, dataset, recipe, seed, device, callback)
         finally:

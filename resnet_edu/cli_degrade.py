@@ -1,0 +1,220 @@
+"""`resnet-edu degrade`: run the degradation experiment and leave records, figures and a table.
+
+Scope: options, messages and files of this one command; what it does is in `degradation.py`.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from . import data, degradation, plots
+from .data import Dataset
+from .records import RunRecord
+from .train import Recipe, available_cores, resolve_device
+
+QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
+
+DESCRIPTION = """\
+Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
+
+With no option: plain and residual nets of 20 and 56 layers on scikit-learn's digits (bundled, no download), in two
+worker processes, about half a minute on two cores. It prints a table and one sentence on what is to be seen, and leaves
+records (JSON) and figures (PNG, SVG) in a new folder in runs/.
+"""
+
+EXAMPLES = """\
+examples:
+  resnet-edu degrade
+  resnet-edu degrade --seeds 3
+  resnet-edu degrade --data path/to/folder --steps 300     class folders, or train/ and test/ of class folders
+  resnet-edu degrade --data cifar10 --recipe paper         the paper's study: hours on a graphics card, days without
+
+Ctrl-C keeps the records of the nets that are done.
+"""
+
+
+def add_command(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command `degrade` to the parser of `cli.py`."""
+    parser = subparsers.add_parser(
+        "degrade",
+        help="train plain and residual nets and compare them",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_argument_group("what is trained")
+    what.add_argument("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
+    what.add_argument("--nets", metavar="A,B,...", help=f"names of nets (default: {','.join(degradation.NETS)})")
+    what.add_argument(
+        "--seeds", type=int, default=1, metavar="N", help="runs of each net, with seeds 0..N-1 (default: 1)"
+    )
+    what.add_argument("--resize", type=int, metavar="PIXELS", help="make the images of a folder this wide and high")
+    what.add_argument(
+        "--quick", action="store_true", help="a smoke run of seconds: 8 and 14 layers, 20 steps, few images"
+    )
+
+    how = parser.add_argument_group("how it is trained")
+    how.add_argument(
+        "--recipe",
+        choices=("paper", "digits"),
+        help="paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in proportion; digits: 200 "
+        "steps without augmentation (default: digits for digits, else paper, shortened to 1,000 steps)",
+    )
+    length = how.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
+    length.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
+    how.add_argument("--lr", type=float, metavar="RATE", help="learning rate at the start (default: 0.1)")
+    how.add_argument("--eval-every", type=int, metavar="N", help="steps between evaluations on all images")
+
+    where = parser.add_argument_group("where it runs and what it leaves")
+    where.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
+    where.add_argument("--workers", type=int, default=2, metavar="N", help="processes on the processor (default: 2)")
+    where.add_argument("--out", metavar="FOLDER", help="for the files (default: runs/<data>-<date>-<time>)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
+    nets = _nets(args)
+    device = resolve_device(args.device)
+    if args.seeds < 1:
+        raise ValueError(f"--seeds must be at least 1, but it is {args.seeds}")
+    for option in ("steps", "epochs"):
+        value = getattr(args, option)
+        if value is not None and value < 1:
+            raise ValueError(f"--{option} must be at least 1, but it is {value}")
+    degradation.make_grid(nets, args.seeds, Recipe.digits())  # unknown names, before anything is made or read
+    name = args.data if args.data in ("digits", "cifar10") else Path(args.data).resolve().name
+    out = Path(args.out) if args.out else Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    made = not out.exists()
+    degradation.claim_folder(out)
+    written: list[RunRecord] = []
+    try:
+        dataset = data.load(args.data, resize=args.resize)
+        if args.quick:
+            dataset = dataset.head(512, 256)
+        recipe = _recipe(args, dataset, max(_depth(n) for n in nets))
+        _announce(args, nets, dataset, recipe, device.type, out)
+        records = degradation.run(
+            nets,
+            dataset,
+            recipe,
+            seeds=args.seeds,
+            device=device,
+            workers=args.workers,
+            out=out,
+            on_record=written.append,
+        )
+    except BaseException as error:
+        _say_what_is_left(out, len(written), len(nets) * args.seeds, isinstance(error, KeyboardInterrupt))
+        if made and not written:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # nothing was written: leave nothing behind
+        raise
+    _report(records, out)
+    return 0
+
+
+def _say_what_is_left(out: Path, done: int, runs: int, interrupted: bool) -> None:
+    """After an error or Ctrl-C, say which of the work is saved."""
+    if done:
+        saved = f"{done} of {runs} runs are done, with their records in {out}; the runs in flight are lost"
+    else:
+        saved = f"no run was done, so there is no record in {out}"
+    if done or interrupted:
+        print(saved, file=sys.stderr)
+
+
+def _nets(args: argparse.Namespace) -> tuple[str, ...]:
+    if args.nets is None:
+        return QUICK_NETS if args.quick else degradation.NETS
+    nets = tuple(n.strip() for n in args.nets.split(",") if n.strip())
+    if not nets:
+        raise ValueError(f"--nets must name nets with commas between them (plain20,resnet56), but it is {args.nets!r}")
+    return nets
+
+
+def _depth(net: str) -> int:
+    return int("".join(c for c in net if c.isdigit()))
+
+
+def _recipe(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:
+    """Return the recipe that the options ask for."""
+    batch = args.batch_size or (32 if args.quick else 128)
+    if batch < 1:
+        raise ValueError(f"--batch-size must be at least 1, but it is {batch}")
+    steps = args.steps
+    if args.epochs is not None:
+        steps = args.epochs * (len(dataset.train_images) // batch)
+        if not steps:
+            raise ValueError(
+                f"--batch-size is {batch}, but there are only {len(dataset.train_images)} training images: use fewer"
+            )
+    if steps is None and args.quick:
+        steps = 20
+    kind = args.recipe or ("digits" if args.data == "digits" else "paper")
+    if kind == "digits":
+        recipe = Recipe.digits()
+        if steps is not None:
+            recipe = recipe.replace(steps=steps, eval_every=max(1, steps // 10))
+    elif steps is None and args.recipe:
+        recipe = Recipe.paper(depth)
+    else:
+        recipe = Recipe.scaled(degradation.DEFAULT_STEPS if steps is None else steps, depth)
+    recipe = recipe.replace(batch_size=batch)
+    if kind == "paper":
+        recipe = degradation.space_evaluations(recipe, dataset)
+    changes = {"lr": args.lr, "eval_every": args.eval_every}
+    if args.lr is not None and recipe.warmup_lr is not None:
+        changes["warmup_lr"] = args.lr / 10
+    return recipe.replace(**{k: v for k, v in changes.items() if v is not None})
+
+
+def _announce(
+    args: argparse.Namespace, nets: tuple[str, ...], dataset: Dataset, recipe: Recipe, device: str, out: Path
+) -> None:
+    """Say what will be done and what it will cost, before it starts."""
+    n, m = len(dataset.train_images), len(dataset.test_images)
+    seeds = f" x {args.seeds} seeds" if args.seeds > 1 else ""
+    falls = f", /10 after {' and '.join(f'{s:,}' for s in recipe.milestones)} steps" if recipe.milestones else ""
+    evaluations = -(-recipe.steps // recipe.eval_every)
+    slow = f", {recipe.warmup_lr:g} to begin with" if recipe.warmup_lr else ""
+    lines = [
+        f"{', '.join(nets)}{seeds} on {dataset.name}: {n:,} + {m:,} images of {'x'.join(map(str, dataset.shape))}",
+        f"recipe: {recipe.steps:,} steps of {recipe.batch_size} images ({recipe.steps * recipe.batch_size / n:.1f} "
+        f"epochs), learning rate {recipe.lr:g}{slow}{falls}, {'with' if recipe.augment else 'no'} augmentation; "
+        f"{evaluations} evaluation{'s' * (evaluations > 1)} of all images",
+    ]
+    if device == "cpu" and not dataset.name.startswith("digits") and not args.quick:
+        seconds = degradation.estimate_seconds(nets, args.seeds, dataset, recipe, args.workers)
+        lines.append(
+            f"cost: about {_duration(seconds)} on the {available_cores()} cores of this machine (from two trial steps)"
+        )
+    lines.append(f"files: {out}")
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+
+
+def _report(records: list[RunRecord], out: Path) -> None:
+    """Write the figures, and print the table, the sentence and where everything is."""
+    picture = plots.degradation(records, "both")
+    for ending in ("png", "svg"):
+        picture.save(out / f"degradation.{ending}")
+    print(degradation.summary(records))
+    print()
+    print(degradation.headline(records))
+    print()
+    print(f"{len(records)} records, degradation.png and degradation.svg are in {out}")
