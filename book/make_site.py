@@ -80,7 +80,7 @@ def main() -> None:
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
         mark_current("cache", state)
     if not arguments.skip_experiment and not is_current("experiment", state):
-        run(tools / "resnet-edu", "degrade", "--out", f"runs/book-{state[:8]}")
+        run(tools / "resnet-edu", "degrade")
         mark_current("experiment", state)
 
     # A fresh site: pages of removed chapters would stay otherwise. Executed cells come from the cache.
