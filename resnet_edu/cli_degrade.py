@@ -16,8 +16,9 @@ from pathlib import Path
 
 from . import data, degradation, plots
 from .data import Dataset
+from .devices import available_cores, resolve_device
+from .recipe import Recipe
 from .records import RunRecord
-from .train import Recipe, available_cores, resolve_device
 
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 

@@ -29,8 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .data_folder import FolderImages, read_folder
-
-NORMALIZE = ("per_pixel_mean", "per_channel")
+from .recipe import NORMALIZE
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,21 +25,13 @@ from torch import nn
 
 from . import data as data_module
 from .data import Dataset
+from .devices import available_cores, device_name, prepare_process, resolve_device
 from .findings import Summary, headline, summary
 from .models import get_model
 from .progress import make_bar
+from .recipe import Recipe
 from .records import RunRecord, code_version, library_versions, now
-from .train import (
-    Event,
-    Recipe,
-    TrainingDiverged,
-    available_cores,
-    check_fit,
-    device_name,
-    prepare_process,
-    resolve_device,
-    train,
-)
+from .train import Event, TrainingDiverged, check_fit, train
 from .workers import run_in_workers
 
 __all__ = [
@@ -185,7 +177,7 @@ def run(
     seeds:    how many (0, 1, ...), or which. One seed gives all nets the same batches, and twins the same weights.
     device:   "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
     workers:  processes that train side by side on the processor; 0 trains in this one (slower: see
-              `train.prepare_process`). On CUDA and MPS the nets run one after another in this process.
+              `devices.prepare_process`). On CUDA and MPS the nets run one after another in this process.
     threads:  of each worker; None shares the processor's cores out. Another number may change the last digits.
     progress: show one line on stderr: what is running, steps done, time left.
     out:      a folder for the records, each written as soon as its net is done; it must not hold records yet.
