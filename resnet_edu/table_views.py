@@ -108,9 +108,12 @@ def layers_view(trace: Trace) -> Table:
         classes.append(" ".join(name for name, on in marks if on))
     used = [c for c in columns if c.number is False or any(r[c.key] not in (None, "") for r in rows)]
     used = [c for c in used if c.key not in ("kernel", "remark") or any(r[c.key] for r in rows)]
-    additions = len(trace.additions)
+
+    def count(number: int, thing: str) -> str:
+        return f"{number} {thing}" + ("" if number == 1 else "s")
+
     return Table(
-        _caption(trace, f"{len(rows)} operations, {additions} residual addition{'' if additions == 1 else 's'}"),
+        _caption(trace, f"{count(len(rows), 'row')}, {count(len(trace.additions), 'residual addition')}"),
         used,
         rows,
         {

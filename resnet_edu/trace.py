@@ -154,10 +154,7 @@ def trace(
     if not given and not words:
         raise TypeError("give the shape of an input, batch included, for example trace(model, (1, 3, 224, 224))")
     place = _place(given, words, device)
-    if any(isinstance(p, nn.parameter.UninitializedTensorMixin) for p in model.parameters()):
-        model = copy.deepcopy(model)
-        if place.type == "meta":
-            model = model.to("meta")
+    model = _without_lazy(model, place)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
     if place.type != "meta":
         _same_device(model, place)
@@ -210,6 +207,15 @@ def _place(given: list[object], words: dict[str, object], device: str | torch.de
     found: list[Tensor] = []
     map_tensors(lambda t: found.append(t) or t, [given, words])
     return found[0].device if found else torch.device("meta")
+
+
+def _without_lazy(model: nn.Module, place: torch.device) -> nn.Module:
+    """Return `model`, or a copy if it has lazy layers: their first run makes parameters, which would stay behind."""
+    lazy = [t for t in (*model.parameters(), *model.buffers()) if isinstance(t, nn.parameter.UninitializedTensorMixin)]
+    if not lazy:
+        return model
+    memo = {id(t): type(t)(requires_grad=t.requires_grad, device=place, dtype=t.dtype) for t in lazy}
+    return copy.deepcopy(model, memo)  # deepcopy cannot copy uninitialised tensors, so they are given
 
 
 def _same_device(model: nn.Module, place: torch.device) -> None:

@@ -45,7 +45,7 @@ def explain(
     where = failure.path or name
     if failure.call and not _is_layer(failure.module):
         where += f", in {failure.call}()"
-    else:
+    elif failure.path:
         where += f" ({type(failure.module).__name__})"
     short = _too_small(failure)
     if short and len(inputs) == 1:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
-from .trace_ops import Fields, Geometry, field_size
+from .trace_ops import PADS, Fields, Geometry, field_size
 from .trace_rows import Row, Shape
 
 
@@ -30,6 +30,7 @@ class Node:
     fields: Fields = None
     from_input: bool = False  # whether the values depend on the model's input
     reused: bool = False
+    pads: bool = False  # whether a padding or joining is among the operations that were collapsed into it
     note: str = ""
     counted: list[int] = field(default_factory=list)  # ids of the parameters in `params`
     into: Node | None = None  # the layer that this operation was collapsed into
@@ -143,7 +144,7 @@ def _shortcut_kind(rows: list[Node]) -> str:
     """Name what a shortcut does: see `Row.shortcut_kind`."""
     if any(n.params or n.reused for n in rows if n.kind != "parameter"):
         return "projection"
-    if any(n.kind in ("zero_pad", "pad", "cat", "concat", "constant_pad_nd") for n in rows):
+    if any(n.pads or n.kind in PADS for n in rows):
         return "zero_pad"
     same = all(n.kind in ("Identity", "Dropout", "contiguous", "clone", "detach", "to") for n in rows)
     return "identity" if same else "other"

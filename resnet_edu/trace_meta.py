@@ -66,6 +66,10 @@ class RealRunner:
         result = func(*args, **kwargs)
         return result, _macs(name, args, kwargs, result)
 
+    def storages(self, tensors: list[Tensor]) -> set[int | None]:
+        """Return what identifies the memory that a call with these tensors worked on."""
+        return {storage_of(t) for t in tensors}
+
 
 def _macs(name: str, args: tuple, kwargs: dict, result: object) -> int:
     count = ops.MACS.get(name)
@@ -147,6 +151,10 @@ class MetaRunner:
             known = (tensor, torch.empty_like(tensor, device=META, requires_grad=False))
             self._stand_ins[id(tensor)] = known  # the tensor is kept, so that its id stays its own
         return known[1]
+
+    def storages(self, tensors: list[Tensor]) -> set[int | None]:
+        """Return what identifies the memory that a call with these tensors worked on."""
+        return {storage_of(self._stand_ins[id(t)][1] if id(t) in self._stand_ins else t) for t in tensors}
 
     def _remember(self, result: object) -> object:
         for t in tensors_in(result):

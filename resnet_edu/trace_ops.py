@@ -25,6 +25,7 @@ CONVS = {f"conv{d}d": d for d in (1, 2, 3)}
 TRANSPOSED = {f"conv_transpose{d}d": d for d in (1, 2, 3)}
 POOLS = {f"{kind}_pool{d}d": d for kind in ("max", "avg") for d in (1, 2, 3)}
 KINDS = {ZeroPadShortcut: "zero_pad"}  # modules that are shown under a word of their own
+PADS = {"zero_pad", "pad", "cat", "concat", "constant_pad_nd", "zeros", "zeros_like", "new_zeros", "ZeroPad2d"}
 ADDS = {"add", "iadd", "radd"}
 
 
@@ -170,6 +171,18 @@ def _multi_head(args: Sequence[object], kwargs: dict[str, object], out: Tensor) 
     return projections + 2 * batch * query.shape[0] * key.shape[0] * width
 
 
+def _einsum(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    """Count a product of two tensors in explicit letters; other forms (dots, lists, three factors) count 0."""
+    factors = args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:]
+    if not isinstance(args[0], str) or len(factors) != 2 or "." in args[0] or "->" not in args[0]:
+        return 0
+    left, _, result = args[0].replace(" ", "").partition("->")
+    first, _, second = left.partition(",")
+    sizes = dict(zip(first + second, (*factors[0].shape, *factors[1].shape), strict=True))
+    kept = set(result) | (set(first) & set(second))  # a letter of one factor alone is summed before the product
+    return prod(sizes[letter] for letter in kept)
+
+
 def _recurrent(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
     x, packed = args[0], isinstance(args[1], Tensor) and isinstance(args[3], (list, tuple))
     weights = args[3] if packed else args[2]
@@ -183,6 +196,7 @@ MACS: dict[str, Callable[..., int]] = {
     **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), _product(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _product(1)),
     "rmatmul": _product(1),
+    "einsum": _einsum,
     "scaled_dot_product_attention": _attention,
     "multi_head_attention_forward": _multi_head,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +24,7 @@ from . import trace_ops as ops
 from .shapes import ReceptiveField
 from .trace_graph import Node, resolve
 from .trace_meta import META, MetaRunner, RealRunner, storage_of, tensors_in
+from .trace_modules import Kind, attribute_of, describe, is_lazy
 from .trace_state import Snapshot
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
@@ -42,28 +42,16 @@ class Failure:
     shapes: tuple[tuple[int, ...], ...]
 
 
-class _Kind(NamedTuple):
-    """What is known of a module before it runs."""
-
-    leaf: bool  # collapsed into one row
-    opaque: bool  # one of PyTorch's own leaves: nothing inside is looked at
-    kind: str
-    geometry: ops.Geometry | None
-    bias: bool | None
-    local: bool
-    step: int  # every how many pixels a zero_pad keeps
-    parameters: list[nn.Parameter]
-
-
 class _Frame:
     """A module that is running."""
 
-    __slots__ = ("args", "first", "kind", "macs", "module", "opened", "path", "shapes", "sources", "storages")
+    __slots__ = ("args", "first", "kind", "lazy", "macs", "module", "opened", "path", "shapes", "sources", "storages")
 
-    def __init__(self, module: nn.Module, path: str, kind: _Kind, args: tuple) -> None:
+    def __init__(self, module: nn.Module, path: str, kind: Kind, args: tuple) -> None:
         self.module, self.path, self.kind, self.args = module, path, kind, args
         self.first = 0  # number of rows when it began
         self.macs = 0
+        self.lazy = is_lazy(module)
         self.opened = False  # whether it called other modules
         self.shapes: list[tuple[int, ...]] = []
         self.sources: list[Node | None] = []
@@ -83,7 +71,7 @@ class Recorder(TorchFunctionMode):
         self._model, self._meta, self._training = model, meta, training
         self._runner = MetaRunner() if meta else RealRunner()
         self._names: dict[int, str] = {}
-        self._kinds: dict[int, _Kind] = {}
+        self._kinds: dict[int, Kind] = {}
         self._functions: dict[Callable, tuple[str, str, bool]] = {}
         self._parameters: dict[int, str] = {}
         self._counted: dict[int, Node] = {}
@@ -184,35 +172,14 @@ class Recorder(TorchFunctionMode):
 
     # ---- modules ---------------------------------------------------------------------------------------------------
 
-    def _describe(self, module: nn.Module) -> _Kind:
-        """Return what is known of a module before it runs.
-
-        A module without modules is a leaf. A model that is such a module itself is not, unless it is one of
-        PyTorch's: its functions are all that there is to see.
-        """
+    def _describe(self, module: nn.Module) -> Kind:
+        """Return what is known of a module before it runs."""
         known = self._kinds.get(id(module))
-        if known is not None:
-            return known
-        cls = type(module)
-        own = cls.__module__.startswith("torch.nn.") or cls in ops.KINDS
-        childless = not any(m is not None for m in module._modules.values())
-        leaf = isinstance(module, nn.MultiheadAttention) or (
-            childless and cls.__module__ != "torch.nn.modules.container" and (own or module is not self._model)
-        )
-        lazy = isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
-        kind = _Kind(
-            leaf=leaf,
-            opaque=leaf and own,
-            kind=ops.KINDS.get(cls, cls.__name__),
-            geometry=ops.module_geometry(module) if leaf and not lazy else None,
-            bias=module.bias is not None if isinstance(module, nn.Linear) else None,
-            local=ops.is_local(module),
-            step=getattr(module, "stride", 1) if cls in ops.KINDS else 1,
-            parameters=list(module.parameters()) if leaf else [],
-        )
-        if not lazy:  # a lazy layer changes its class when it first runs
-            self._kinds[id(module)] = kind
-        return kind
+        if known is None:
+            known = describe(module, module is self._model)
+            if not is_lazy(module):  # a lazy layer changes its class when it first runs
+                self._kinds[id(module)] = known
+        return known
 
     def _before(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
@@ -239,15 +206,7 @@ class Recorder(TorchFunctionMode):
 
     def _adopt_unregistered(self, parent: _Frame | None, module: nn.Module) -> str:
         """Name a module that is in no registry, such as one in a plain list: "layers[0]"."""
-        place = f"<{type(module).__name__}>"
-        for name, value in vars(parent.module if parent is not None else self._model).items():
-            if value is module:
-                place = name
-            elif isinstance(value, (list, tuple)):
-                place = next((f"{name}[{i}]" for i, v in enumerate(value) if v is module), place)
-            elif isinstance(value, dict):
-                named = next((k for k, v in value.items() if v is module), None)
-                place = place if named is None else named if name == "_modules" else f"{name}[{named!r}]"
+        place = attribute_of(parent.module if parent is not None else self._model, module)
         path = f"{parent.path}.{place}" if parent is not None and parent.path else place
         for name, inner in module.named_modules():
             if id(inner) not in self._names:
@@ -286,6 +245,7 @@ class Recorder(TorchFunctionMode):
             swallowed.into = node
             for key in swallowed.counted:
                 del self._counted[key]
+        node.pads = any(n.pads or n.kind in ops.PADS for n in inner)
         self._count(node, kind.parameters)
         hidden = sum(p.numel() for p in kind.parameters if id(p) not in self._parameters)
         if hidden:
@@ -327,6 +287,8 @@ class Recorder(TorchFunctionMode):
                 return META
             return func(*args, **kwargs)
         frame = self._stack[-1] if self._stack else None
+        if frame is not None and frame.lazy and is_lazy(frame.module):
+            return func(*args, **kwargs)  # parameters are being made
         try:
             if frame is None or frame.kind.opaque:
                 result, macs = self._runner.run(func, name, args, kwargs)
@@ -354,7 +316,6 @@ class Recorder(TorchFunctionMode):
         if name in _SILENT or raw in ("__len__", "__repr__", "__format__"):
             return self._runner.run(func, name, args, kwargs)[0]
         shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
-        storages = {storage_of(t) for t in given}
         makers = [self._made_by.get(id(t)) for t in given]
         result, macs = self._runner.run(func, name, args, kwargs)
         written = args[0] if raw == "__setitem__" else result
@@ -370,7 +331,7 @@ class Recorder(TorchFunctionMode):
         geometry = ops.call_geometry(name, args, kwargs)
         node = Node(path, kind, shapes, (), sources, geometry, macs=macs, from_input=bool(made))
         node.fields = self._call_fields(node, name, [s.fields for s in made], args)
-        self._finish(node, written, storages)
+        self._finish(node, written, self._runner.storages(given))
         return result
 
     def _call_fields(self, node: Node, name: str, candidates: list[ops.Fields], args: tuple) -> ops.Fields:
