@@ -31,15 +31,18 @@ MAY_IMPORT = {
     "table*": ["shapes", "trace_rows"],
     "trace": ["trace_*", "table*", "shapes", "blocks", "models"],
     # the experiment
-    "data*": ["records", "progress"],
-    "train": ["data*", "models", "blocks", "shapes", "records"],
+    "recipe": [],
+    "devices": ["records"],
+    "data*": ["records", "progress", "recipe"],
+    "train": ["data*", "recipe", "devices", "models", "blocks", "shapes", "records"],
     "findings": ["records"],
-    "degradation": ["data*", "train", "models", "records", "progress", "workers", "findings"],
+    "degradation": ["data*", "train", "recipe", "devices", "models", "records", "progress", "workers", "findings"],
     # what shows results, and the command line
+    "charts": ["figure"],
     "plots": ["records", "figure"],
     "cli*": ["*"],
 }
-ENDS = ["plots", "cli*"]  # imported by the command line (and the notebooks), by nothing else
+ENDS = ["plots", "charts", "cli*"]  # imported by the command line (and the notebooks), by nothing else
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.
