@@ -1,0 +1,122 @@
+"""Small drawings for chapters: named lines, and a sheet of images.
+
+Scope: numbers that are at hand in a cell, drawn in the book's one style with a text alternative. Curves of whole
+studies are in `plots.py`.
+
+Source
+  [1] WCAG 2.2, success criteria 1.1.1 (text alternative) and 1.4.1 (not by colour alone).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .figure import COLORS, OTHER_COLORS, Picture, label_ends, new_figure, style
+
+_DASHES = ("-", (0, (4, 1.6)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+_PALETTE = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    yscale: str = "linear",
+    caption: str | None = None,
+) -> Picture:
+    """Return one line for each entry of `series`, name -> (x values, y values), labelled at its end.
+
+    Names that begin with "plain" or "resnet" have the colours and dashes that such nets have in the whole book; others
+    get colours and dashes in turn. `yscale` is "linear" or "log". The text alternative tells each line's ends.
+
+    Raises `ValueError` for no series, an empty one, unequal lengths, values that are not finite, or values of 0 or less
+    on a logarithmic scale; each names the series.
+    """
+    if yscale not in ("linear", "log"):
+        raise ValueError(f"`yscale` must be 'linear' or 'log', but it is {yscale!r}")
+    if not series:
+        raise ValueError("`series` must have one line at least, but it is empty")
+    data = {name: _checked(name, x, y, yscale) for name, (x, y) in series.items()}
+    with style():
+        fig, (ax,) = new_figure()
+        drawn = [(name, *_look(name, i)) for i, name in enumerate(data)]
+        for name, color, dash, width in drawn:
+            x, y = data[name]
+            ax.plot(x, y, color=color, ls=dash, lw=width, marker="o" if len(x) <= 4 else None)
+        ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
+        ax.set_xlim(min(x[0] for x, _ in data.values()), max(x[-1] for x, _ in data.values()))
+        if yscale == "linear":
+            ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
+        label_ends(ax, [(data[name][0][-1], data[name][1][-1], name, color) for name, color, _, _ in drawn])
+    ends = "; ".join(f"{name} from {_short(y[0])} to {_short(y[-1])}" for name, (_, y) in data.items())
+    return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {ends}.", caption)
+
+
+def images(
+    pixels: Any, labels: Sequence[Any] | None = None, *, columns: int = 10, title: str = "", caption: str | None = None
+) -> Picture:
+    """Return a sheet of images, (N, C, H, W) with C of 1 (grey) or 3 (colour), uint8 or numbers from 0 to 1.
+
+    `labels`, one for each image, are written above them. Tensors and arrays are taken alike.
+
+    Raises `ValueError` for another shape, no image, or a different number of labels.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not len(pixels):
+        raise ValueError(f"`pixels` must be (N, C, H, W) with N >= 1 and C of 1 or 3, but it is {pixels.shape}")
+    if labels is not None and len(labels) != len(pixels):
+        raise ValueError(f"there must be a label for each image, but there are {len(labels)} for {len(pixels)}")
+    if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
+        raise ValueError(f"`columns` must be a whole number of at least 1, but it is {columns!r}")
+    columns = min(columns, len(pixels))
+    rows = math.ceil(len(pixels) / columns)
+    names = [str(getattr(label, "item", lambda label=label: label)()) for label in labels] if labels is not None else []
+    with style():
+        side = 6.0 / columns
+        fig, (ax,) = new_figure(6.0, rows * side * (1.3 if names else 1.08) + (0.3 if title else 0))
+        fig.delaxes(ax)
+        for i, image in enumerate(pixels):
+            ax = fig.add_subplot(rows, columns, i + 1)
+            image = image.transpose(1, 2, 0)
+            grey = image.shape[2] == 1
+            top = 255 if pixels.dtype == np.uint8 else 1
+            ax.imshow(image[:, :, 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=top)
+            ax.set_axis_off()
+            if names:
+                ax.set_title(names[i], fontsize=10, fontweight="normal", loc="center", pad=3)
+        if title:
+            fig.suptitle(title, fontweight="bold")
+    what = f"{len(pixels)} images of {pixels.shape[3]} by {pixels.shape[2]} pixels"
+    alt = f"{title + ': ' if title else ''}{what}{', labelled ' + ', '.join(names) if names else ''}."
+    return Picture(fig, alt, caption)
+
+
+def _checked(name: str, x: Sequence[float], y: Sequence[float], yscale: str) -> tuple[list[float], list[float]]:
+    x, y = [float(v) for v in x], [float(v) for v in y]
+    if not x or len(x) != len(y):
+        raise ValueError(f"{name!r} must have as many x as y values and one at least, but it has {len(x)} and {len(y)}")
+    bad = next((v for v in x + y if not math.isfinite(v)), None)
+    if bad is not None:
+        raise ValueError(f"{name!r} must have finite values, but there is a {bad}")
+    if yscale == "log" and min(y) <= 0:
+        raise ValueError(f"a logarithmic scale has no place for {min(y)} of {name!r}: use yscale='linear'")
+    return x, y
+
+
+def _look(name: str, place: int) -> tuple[str, Any, float]:
+    """Return colour, dash and width of a line."""
+    for kind, dash in (("resnet", "-"), ("plain", _DASHES[1])):
+        depth = name.removeprefix(kind)
+        if depth != name and depth.isdigit():
+            return COLORS[kind], dash, 1.2 if int(depth) < 40 else 2.6
+    return _PALETTE[place % len(_PALETTE)], _DASHES[place % len(_DASHES)], 2.0
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
