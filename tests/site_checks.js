@@ -88,7 +88,10 @@
     sideways: () => {
       const { scrollWidth, clientWidth } = document.documentElement;
       if (scrollWidth <= clientWidth) return [];
-      const wide = all("article *").filter((e) => shown(e) && e.getBoundingClientRect().right > clientWidth);
+      const clipped = (e) => e && (getComputedStyle(e).overflowX !== "visible" || clipped(e.parentElement.closest("article *")));
+      const wide = all("article *")
+        .filter((e) => shown(e) && e.getBoundingClientRect().right > clientWidth)
+        .filter((e) => !clipped(e.parentElement.closest("article *")));
       return [`${scrollWidth} > ${clientWidth}`, ...wide.slice(0, 5).map((e) => e.outerHTML.slice(0, 120))];
     },
 
