@@ -40,6 +40,7 @@ class Geometry:
     groups: int | None = None
     bias: bool | None = None
     transposed: bool = False
+    ceil_mode: bool = False
 
     def left_padding(self, dim: int) -> int:
         """Return the padding before the first pixel along spatial dimension `dim`."""
@@ -54,10 +55,11 @@ class Geometry:
         sizes = list(shape)[-len(self.kernel) :]
         if self.transposed or self.padding == "same" or len(sizes) < len(self.kernel):
             return False
-        return any(
-            size + 2 * self.left_padding(i) < self.dilation[i] * (self.kernel[i] - 1) + 1
-            for i, size in enumerate(sizes)
-        )
+        for i, size in enumerate(sizes):
+            room = size + 2 * self.left_padding(i) - self.dilation[i] * (self.kernel[i] - 1) - 1
+            if room < 0 and not (self.ceil_mode and room > -self.stride[i]):  # ceil_mode: a window may hang over
+                return True
+        return False
 
 
 def _each(value: object, dims: int) -> tuple[int, ...] | str:
@@ -86,12 +88,14 @@ def call_geometry(name: str, args: Sequence[object], kwargs: dict[str, object]) 
     if name in POOLS:
         kernel = get(1, "kernel_size", 1)
         stride = get(2, "stride", None)
-        dilation = get(4, "dilation", 1) if name.startswith("max") else 1
+        largest = name.startswith("max")
+        dilation = get(4, "dilation", 1) if largest else 1
         return Geometry(
             _each(kernel, dims),
             _each(kernel if stride is None or stride == [] else stride, dims),
             _each(get(3, "padding", 0), dims),
             _each(dilation, dims),
+            ceil_mode=bool(get(5 if largest else 4, "ceil_mode", False)),
         )
     weight, bias = get(1, "weight", None), get(2, "bias", None)
     transposed = name in TRANSPOSED
@@ -127,6 +131,7 @@ def module_geometry(module: nn.Module) -> Geometry | None:
             _each(stride, dims),
             _each(module.padding, dims),
             _each(getattr(module, "dilation", 1), dims),
+            ceil_mode=module.ceil_mode,
         )
     return None
 

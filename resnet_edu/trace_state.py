@@ -26,7 +26,7 @@ class Snapshot:
     def __init__(self, values: bool) -> None:
         self._values = values
         self._modules: list[tuple[dict, dict, list]] = []
-        self._tensors: dict[int, tuple[Tensor, Tensor, int]] = {}
+        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
         self._rng = torch.get_rng_state()
         self._cuda_rng = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         self._python_rng = random.getstate()
@@ -48,7 +48,7 @@ class Snapshot:
     def keep_values(self, tensor: Tensor) -> None:
         """Remember the values of a tensor that is about to be written to."""
         if id(tensor) not in self._tensors and not isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            self._tensors[id(tensor)] = (tensor, tensor.detach().clone(), tensor._version)
+            self._tensors[id(tensor)] = (tensor, tensor.detach().clone())
 
     def restore(self) -> None:
         """Bring everything back."""
@@ -65,9 +65,9 @@ class Snapshot:
                     value.clear()
                     value.update(copy)
         with torch.no_grad():
-            for tensor, values, version in self._tensors.values():
-                if tensor._version != version:
-                    tensor.detach().copy_(values)
+            for tensor, values in self._tensors.values():
+                if not torch.equal(tensor, values):
+                    tensor.data.copy_(values)  # .data: a backward pass that is still to come must not notice
         torch.set_rng_state(self._rng)
         if self._cuda_rng is not None:
             torch.cuda.set_rng_state_all(self._cuda_rng)

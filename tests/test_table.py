@@ -161,7 +161,7 @@ def test_pandas_columns_add_up(resnet18):
     frame = resnet18.to_pandas()
     assert frame["params"].sum() == resnet18.total_params
     assert frame["macs"].sum() == resnet18.total_macs
-    assert list(resnet18.to_pandas("convs").columns)[0] == "layer"
+    assert next(iter(resnet18.to_pandas("convs").columns)) == "layer"
 
 
 @pytest.mark.parametrize("view", ["layers", "convs", "stages"])
@@ -256,7 +256,7 @@ def test_empty_table_prints():
     _Tags(table.to_html())
 
 
-# ---- golden text: reviewed by eye, rewritten with RESNET_EDU_REWRITE_GOLDEN=1; its numbers are re-added ---------------
+# ---- golden text: reviewed by eye, rewritten with RESNET_EDU_REWRITE_GOLDEN=1; its numbers are re-added -------------
 
 
 @pytest.mark.parametrize(
