@@ -148,6 +148,10 @@ class Picture:
         if not alt.strip():
             raise ValueError("`alt` must say in words what the picture shows, but it is empty")
         self.fig, self.alt, self.caption = fig, alt, caption
+        with style():
+            fig.draw_without_rendering()
+            fig.draw_without_rendering()  # labels at the lines' ends have moved the axes
+        fig.set_layout_engine("none")  # each drawing would move them by a hair, and no two files would be equal
 
     def svg(self) -> str:
         """Return the picture as SVG for inlining in a page: no ids that clash, letters in the page's colour.

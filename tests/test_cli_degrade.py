@@ -1,0 +1,220 @@
+"""`resnet-edu degrade` as a user runs it: real processes, real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_degradation import gone, linux, workers_of
+
+from resnet_edu import records
+
+COMMAND = [sys.executable, "-m", "resnet_edu.cli", "degrade"]
+
+
+def degrade(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *options], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_quick_run_leaves_everything(tmp_path):
+    done = degrade("--quick", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("digits-")
+    nets = ["plain8", "plain14", "resnet8", "resnet14"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [*(f"{n}-seed0.json" for n in nets), "degradation.png", "degradation.svg"]
+    )
+    found = records.load_dir(folder)
+    assert [r.net for r in found] == nets
+    heading, rule, *rows = done.stdout.splitlines()
+    assert heading == heading.strip()
+    assert " ".join(heading.split()) == "net layers parameters train loss train error % test error % seconds"
+    assert set(rule) == {"-", " "}
+    by_net = {row.split()[0]: row.split() for row in rows[:4]}
+    for r in found:
+        cells = by_net[r.net]
+        assert cells[3:6] == [
+            f"{r.final['train_loss']:,.3f}",
+            f"{r.final['train_error']:,.2f}",
+            f"{r.final['test_error']:,.2f}",
+        ]
+    assert rows[4] == ""
+    assert rows[5].startswith("After 20 steps on digits")
+    assert str(folder.relative_to(tmp_path)) in rows[7]
+    assert "20 steps of 32 images" in done.stderr  # what will be done, before it is done
+
+
+@pytest.mark.slow
+def test_same_command_same_records(tmp_path):
+    for out in ("a", "b"):
+        options = ("--nets", "plain8,resnet8", "--steps", "4", "--batch-size", "16", "--quick", "--out", out)
+        assert degrade(*options, cwd=tmp_path).returncode == 0
+    a, b = (records.load_dir(tmp_path / out) for out in ("a", "b"))
+    assert all(x.same_result(y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.slow
+def test_folder_of_images_with_the_papers_recipe(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog", "eel"):
+            (tmp_path / "pets" / part / name).mkdir(parents=True)
+            for i in range(12):
+                pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{i}.png")
+    done = degrade("--data", "pets", "--nets", "resnet8", "--epochs", "4", "--batch-size", "8", "--lr", "0.02",
+                   "--seeds", "2", "--workers", "1", "--out", "out", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = records.load_dir(tmp_path / "out")
+    assert [r.seed for r in found] == [0, 1]
+    recipe = found[0].recipe
+    assert (recipe["steps"], recipe["milestones"], recipe["lr"]) == (16, [8, 12], 0.02)  # 36 // 8 = 4 steps an epoch
+    assert recipe["augment"] is True
+    assert "learning rate 0.02, /10 after 8 and 12 steps, with augmentation" in done.stderr
+    assert "cost: about" in done.stderr
+    assert "±" in done.stdout
+    assert "it takes plain nets of two depths" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--nets", "vgg16"], ["unknown net 'vgg16'"]),
+        (["--nets", "resnet21"], ["6n+2"]),
+        (["--nets", ","], ["--nets"]),
+        (["--data", "nowhere"], ["there is no folder nowhere"]),
+        (["--seeds", "0"], ["--seeds must be at least 1"]),
+        (["--steps", "0"], ["--steps must be at least 1"]),
+        (["--batch-size", "5000"], ["`batch_size` is 5000", "1437"]),
+        (["--batch-size", "5000", "--epochs", "1"], ["--batch-size is 5000", "1437"]),
+        (["--batch-size", "-1"], ["--batch-size must be at least 1"]),
+        (["--lr", "-1"], ["`lr` must be a number above 0"]),
+        (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
+        (["--workers", "-1"], ["`workers`"]),
+        (["--out", "/proc/nowhere"], ["cannot write into the output folder"]),
+    ],
+)
+def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypatch):
+    from resnet_edu import cli
+
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["degrade", *options]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("resnet-edu degrade: ")
+    for word in words:
+        assert word in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.glob("runs/*"))  # nothing is left behind
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_device_that_is_not_there(tmp_path, device, capsys, monkeypatch):
+    import torch
+
+    from resnet_edu import cli
+
+    if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
+        pytest.skip("it is there")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["degrade", "--device", device]) == 1
+    assert f"device '{device}' was asked for" in capsys.readouterr().err
+
+
+def test_records_are_never_overwritten(tmp_path, capsys):
+    from resnet_edu import cli
+
+    (tmp_path / "plain20-seed0.json").write_text("{}")
+    assert cli.main(["degrade", "--out", str(tmp_path)]) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["{}"]
+
+
+def test_steps_and_epochs_exclude_each_other(capsys):
+    from resnet_edu import cli
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["degrade", "--steps", "1", "--epochs", "1"])
+    assert caught.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_help_says_what_it_leaves(capsys):
+    from resnet_edu import cli
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["degrade", "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    for word in ("--data", "--nets", "--seeds", "--recipe", "--device", "--out", "--quick", "runs/", "Ctrl-C keeps"):
+        assert word in out
+
+
+@pytest.mark.slow
+def test_divergence_stops_with_step_and_rate(tmp_path):
+    done = degrade("--quick", "--lr", "1e30", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "training diverged: " in done.stderr
+    assert "with learning rate 1e+30" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@linux
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path):
+    options = ["--nets", "plain8,resnet8", "--steps", "3000", "--quick", "--out", "out"]
+    process = subprocess.Popen(
+        [*COMMAND, *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    workers = workers_of(process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "no run was done" in err
+    assert err.rstrip().endswith("interrupted")
+    assert "Traceback" not in err
+    assert gone(workers)
+    assert not (tmp_path / "out").exists()
+
+
+@linux
+@pytest.mark.slow
+def test_ctrl_c_after_the_first_net(tmp_path):
+    import time
+
+    options = ["--nets", "plain14,resnet8", "--steps", "300", "--quick", "--workers", "1", "--out", "out"]
+    process = subprocess.Popen(
+        [*COMMAND, *options],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while not (tmp_path / "out" / "plain14-seed0.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "1 of 2 runs are done, with their records in out; the runs in flight are lost" in err
+    (record,) = records.load_dir(tmp_path / "out")
+    assert record.net == "plain14"
+    assert json.loads((tmp_path / "out" / "plain14-seed0.json").read_text())["final"]["step"] == 300
