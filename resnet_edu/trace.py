@@ -20,6 +20,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import torch
@@ -182,7 +183,7 @@ def trace(
 
 def _is_shape(value: object) -> bool:
     whole = isinstance(value, (tuple, list)) and len(value) > 0
-    return whole and all(isinstance(v, int) and not isinstance(v, bool) for v in value)
+    return whole and all(isinstance(v, Integral) and not isinstance(v, bool) for v in value)
 
 
 def _inputs(inputs: tuple[object, ...]) -> list[object]:
@@ -191,9 +192,10 @@ def _inputs(inputs: tuple[object, ...]) -> list[object]:
         raise TypeError(f"give the shape as one tuple, batch included: trace(model, {tuple(inputs)})")
     if len(inputs) == 1 and isinstance(inputs[0], list) and not _is_shape(inputs[0]):
         inputs = tuple(inputs[0])
+    inputs = tuple(tuple(map(int, value)) if _is_shape(value) else value for value in inputs)
     for value in inputs:
         if _is_shape(value) and min(value) < 1:
-            raise ValueError(f"each size of an input must be at least 1, but the shape is {tuple(value)}")
+            raise ValueError(f"each size of an input must be at least 1, but the shape is {value}")
         if isinstance(value, str):
             raise TypeError(f"an input must be a shape such as (1, 3, 224, 224) or a tensor, but it is {value!r}")
     return list(inputs)

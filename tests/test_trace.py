@@ -1,12 +1,16 @@
 """What a trace records, on small models worked out by hand."""
 
 import dataclasses
+import doctest
+import threading
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+import resnet_edu.trace
 from resnet_edu import models
 from resnet_edu.blocks import BasicBlock, Bottleneck, PreActBlock, ZeroPadShortcut
 from resnet_edu.trace import Row, Trace, trace
@@ -347,55 +351,6 @@ def test_constants_of_forward_keep_their_values_on_meta():
     assert paths(Call(forward, f=nn.Linear(3, 4)), (5, 3))[-4:] == ["f", "to()", "randn()", "add()"]
 
 
-# ---- receptive fields -----------------------------------------------------------------------------------------------
-
-
-def test_receptive_fields_of_the_imagenet_stem_and_resnet50():
-    result = trace(models.resnet50(), (1, 3, 224, 224))
-    found = {r.path: r.receptive_field for r in result.rows}
-    assert (found["conv1"], found["maxpool"]) == (7, 11)
-    # by hand: 11, then in each block the 3x3 adds 2 * jump; jump 4, 8, 16, 32 (v1.5: the first with the jump before)
-    size = 11 + 3 * 2 * 4 + (4 + 3 * 8) * 2 + (8 + 5 * 16) * 2 + (16 + 2 * 32) * 2
-    assert found["layer4.2.add()"] == size == 427
-    assert found["avgpool"] is None
-    assert found["fc"] is None
-
-
-def measured_field(net: nn.Module, size: int) -> int:
-    """Return over how many pixels the centre output depends on the input, by its gradient."""
-    x = torch.ones(1, 1, size, size, dtype=torch.double, requires_grad=True)
-    y = net(x)
-    y[0, 0, y.shape[2] // 2, y.shape[3] // 2].backward()
-    touched = x.grad[0, 0].abs().sum(0).nonzero()
-    return int(touched.max() - touched.min() + 1)
-
-
-@pytest.mark.parametrize(
-    "net",
-    [
-        nn.Sequential(nn.Conv2d(1, 1, 3), nn.Conv2d(1, 1, 5, stride=2), nn.AvgPool2d(2), nn.Conv2d(1, 1, 3)),
-        nn.Sequential(nn.Conv2d(1, 1, 3, dilation=3), nn.Conv2d(1, 1, 3, padding="same")),
-        Call(lambda s, x: s.a(x) + s.b(x), a=nn.Conv2d(1, 1, 3, padding=1), b=nn.Conv2d(1, 1, 7, padding=3)),
-        Call(lambda s, x: s.a(x[:, :, ::2, ::2]), a=nn.Conv2d(1, 1, 3, padding=1)),
-    ],
-)
-def test_receptive_field_is_what_the_gradient_reaches(net):
-    net = net.double()
-    for p in net.parameters():
-        nn.init.ones_(p)
-    last = [r for r in trace(net, (1, 1, 41, 41)).rows if r.outputs][-1]
-    shown = last.receptive_field
-    # an output in a stride-2 slice touches every second pixel only; its reach is the same
-    assert shown == measured_field(net, 41)
-
-
-def test_receptive_field_of_unequal_kernels_and_of_pooled_branches():
-    assert trace(nn.Conv2d(1, 1, (1, 7)), (1, 1, 9, 9)).rows[0].receptive_field == (1, 7)
-    gate = Call(lambda s, x: s.f(x) * x.mean((2, 3), keepdim=True), f=nn.Conv2d(1, 1, 3))
-    assert trace(gate, (1, 1, 9, 9)).rows[-1].receptive_field is None
-    assert trace(nn.ConvTranspose2d(1, 1, 3), (1, 1, 9, 9)).rows[0].receptive_field is None
-
-
 # ---- the Trace itself -----------------------------------------------------------------------------------------------
 
 
@@ -407,3 +362,45 @@ def test_trace_is_a_record_without_the_model():
         result.rows[0].params = 3
     assert not any(isinstance(v, (nn.Module, torch.Tensor)) for v in vars(result).values())
     assert trace(models.resnet20(), (1, 3, 32, 32)).rows == result.rows
+
+
+def test_example_in_the_docstring():
+    assert doctest.testmod(resnet_edu.trace).failed == 0
+
+
+# ---- unusual modules ------------------------------------------------------------------------------------------------
+
+
+def test_weight_that_is_computed_is_counted_once():
+    conv = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3))
+    result = trace(nn.Sequential(conv), (1, 3, 8, 8))
+    assert result.total_params == sum(p.numel() for p in conv.parameters()) == 108 + 4 + 4
+    assert result.rows[-1].kernel == (3, 3)
+    assert result.rows[-1].macs == 36 * 108
+
+
+def test_compiled_model_is_traced_as_it_was_written():
+    net = models.resnet20()
+    assert trace(torch.compile(net), (1, 3, 32, 32)).rows == trace(net, (1, 3, 32, 32)).rows
+
+
+def test_modules_of_other_threads_are_ignored():
+    other = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+
+    def forward(self, x):
+        thread = threading.Thread(target=lambda: other(torch.ones(1, 3)))
+        thread.start()
+        thread.join()
+        return self.f(x)
+
+    assert paths(Call(forward, f=nn.Linear(3, 4)), (1, 3)) == ["f"]
+
+
+def test_volumes_and_sequences():
+    assert trace(nn.Conv3d(1, 2, (1, 3, 3)), (1, 1, 4, 5, 5)).rows[0].receptive_field == (1, 3, 3)
+    row = trace(nn.Conv1d(4, 8, 3, stride=2, groups=2, bias=False), (1, 4, 9)).rows[0]
+    assert (row.kernel, row.groups, row.bias, row.outputs, row.macs) == ((3,), 2, False, ((1, 8, 4),), 4 * 8 * 2 * 3)
+
+
+def test_shapes_of_other_whole_numbers():
+    assert trace(nn.ReLU(), tuple(np.array([2, 3]))).inputs == trace(nn.ReLU(), torch.Size([2, 3])).inputs == ((2, 3),)
