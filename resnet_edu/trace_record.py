@@ -1,8 +1,9 @@
 """The recorder: watches a model run and writes down each operation that the author wrote.
 
-Scope: one run of one model. Calls of functions come through a `TorchFunctionMode`, calls of modules through a pair of
-hooks for all modules, registered with `always_call=True` so that failing layers are seen as well. What happens inside
-a leaf (a module without modules) is collapsed into one row. How a call runs is the matter of `trace_meta.py`.
+Scope: one run of one model. Calls of functions come through a `TorchFunctionMode`. Calls of modules come through one
+hook for all modules, which gives each module that runs a hook of its own with `always_call=True`: only such a hook
+sees keyword inputs and failures in every version of torch. What happens inside a leaf (a module without modules) is
+collapsed into one row. How a call runs is the matter of `trace_meta.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from types import TracebackType
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
 
 from . import trace_ops as ops
 from .shapes import ReceptiveField
@@ -78,6 +80,7 @@ class Recorder(TorchFunctionMode):
         self._parameter_nodes: dict[int, Node] = {}
         self._stack: list[_Frame] = []
         self._made_by: dict[int, tuple[weakref.ref, Node]] = {}
+        self._handles: dict[int, RemovableHandle] = {}
         self._keep: list[nn.Module] = []
         self._thread = threading.get_ident()
         self._outer_error = sys.exc_info()[1]
@@ -94,8 +97,7 @@ class Recorder(TorchFunctionMode):
             self._parameters = {id(p): path for path, p in self._model.named_parameters()}
             stack.enter_context(torch.no_grad())
             stack.callback(register_module_forward_pre_hook(self._before).remove)
-            after = register_module_forward_hook(self._after, with_kwargs=True, always_call=True)
-            stack.callback(after.remove)
+            stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
             super().__enter__()
             stack.push(super().__exit__)
             self._undo = stack.pop_all()
@@ -190,6 +192,9 @@ class Recorder(TorchFunctionMode):
             path = self._names.get(id(module))
             if path is None:
                 path = self._adopt_unregistered(parent, module)
+            if id(module) not in self._handles:  # a hook of the module itself, for only those see keyword inputs
+                hook = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
+                self._handles[id(module)] = hook
             if parent is not None:
                 parent.opened = True
             frame = _Frame(module, path, self._describe(module), args)
@@ -214,15 +219,15 @@ class Recorder(TorchFunctionMode):
                 self._keep.append(inner)  # so that its id stays its own
         return path
 
-    def _after(self, module: nn.Module, args: tuple, *rest: object) -> None:
-        """Write the row of a leaf that has run; `rest` is (kwargs, result), or (result,) after an exception."""
+    def _after(self, module: nn.Module, args: tuple, kwargs: dict, result: object) -> None:
+        """Write the row of a leaf that has run; after an exception `result` is None."""
         if threading.get_ident() != self._thread or not self._stack or self._stack[-1].module is not module:
             return
         with torch._C.DisableTorchFunction():
             frame = self._stack.pop()
             error = sys.exc_info()[1]
-            if len(rest) == 1 and isinstance(error, Exception) and error is not self._outer_error:
-                self.note_failure(error, frame, None, args)
+            if result is None and isinstance(error, Exception) and error is not self._outer_error:
+                self.note_failure(error, frame, None, (args, kwargs))
                 return
             parent = self._stack[-1] if self._stack else None
             if parent is not None:
@@ -230,17 +235,18 @@ class Recorder(TorchFunctionMode):
                 if parent.kind.opaque:
                     return
             if frame.kind.leaf and (frame.kind.opaque or not frame.opened):  # a leaf that hid modules stays open
-                if len(rest) == 2 and rest[0]:
-                    self._note_inputs(frame, rest[0])
-                self._leaf_row(frame, rest[-1])
+                inner = self.nodes[frame.first :]
+                del self.nodes[frame.first :]
+                self._note_inputs(frame, kwargs)
+                self._leaf_row(frame, inner, result)
 
-    def _leaf_row(self, frame: _Frame, result: object) -> None:
-        kind, inner = self._describe(frame.module), self.nodes[frame.first :]
+    def _leaf_row(self, frame: _Frame, inner: list[Node], result: object) -> None:
+        """Write one row for a leaf in place of those of the calls inside it."""
+        kind = self._describe(frame.module)
         name, shapes, sources = kind.kind, tuple(frame.shapes), tuple(frame.sources)
         if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
             name, shapes, sources = "add", inner[0].inputs, inner[0].sources
         node = Node(frame.path, name, shapes, (), sources, kind.geometry, kind.bias, macs=frame.macs)
-        del self.nodes[frame.first :]
         for swallowed in inner:
             swallowed.into = node
             for key in swallowed.counted:

@@ -293,6 +293,18 @@ def test_keyword_inputs_and_module_keywords():
     assert result.rows[1].sources == (0, "input")
 
 
+def test_a_parameter_given_to_a_layer_by_keyword_has_a_row():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w, self.f = nn.Parameter(torch.ones(2, 3)), nn.Linear(3, 4)
+
+        def forward(self, x):
+            return self.f(input=self.w) + x
+
+    assert [(r.path, r.params) for r in trace(Net(), (2, 4)).rows] == [("w", 6), ("f", 16), ("add()", 0)]
+
+
 def test_whole_numbers_for_an_embedding():
     net = nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 2))
     tokens = torch.zeros(2, 3, dtype=torch.long)
