@@ -149,7 +149,7 @@ def _depth(net: str) -> int:
 
 def _recipe(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:
     """Return the recipe that the options ask for."""
-    batch = args.batch_size or (32 if args.quick else 128)
+    batch = args.batch_size if args.batch_size is not None else 32 if args.quick else 128
     if batch < 1:
         raise ValueError(f"--batch-size must be at least 1, but it is {batch}")
     steps = args.steps

@@ -56,14 +56,15 @@ class Summary(list):
         head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
         body = "".join(
             f'<tr><th scope="row">{html.escape(r[0])}</th>'
-            + "".join(f"<td>{html.escape(c)}</td>" for c in r[1:])
+            + "".join(f'<td style="text-align:right">{html.escape(c)}</td>' for c in r[1:])
             + "</tr>"
             for r in rows
         )
         caption = "Training first: loss and error in eval mode, after the last step"
         return (
+            '<div style="overflow-x:auto">'  # on a phone the table is pushed sideways, not the page
             f'<table class="resnet-table resnet-summary"><caption>{caption}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         )
 
 

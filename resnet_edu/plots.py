@@ -22,10 +22,10 @@ __all__ = ["COLORS", "INK", "STYLE", "Picture", "degradation", "label_ends", "ne
 
 BOTH = ("train_error", "test_error")
 _TITLES = {
-    "train_loss": "Training loss (nats, eval mode, whole training set)",
-    "train_error": "Training error (%, eval mode, whole training set)",
-    "test_loss": "Test loss (nats, whole test set)",
-    "test_error": "Test error (%, whole test set)",
+    "train_loss": "Training loss, on all training images",
+    "train_error": "Training error, on all training images",
+    "test_loss": "Test loss, on all test images",
+    "test_error": "Test error, on all test images",
 }
 _AXES = {"train_loss": "loss (nats)", "train_error": "error (%)", "test_loss": "loss (nats)", "test_error": "error (%)"}
 _WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
@@ -48,7 +48,7 @@ def degradation(
     if not metrics or any(m not in METRICS for m in metrics):
         raise ValueError(f"`metric` must be 'both', or of {', '.join(METRICS)}, but it is {metric!r}")
     with style():
-        fig, axes = new_figure(6.2, 3.6 * len(metrics), rows=len(metrics))
+        fig, axes = new_figure(5.4, 3.4 * len(metrics), rows=len(metrics))
         for ax, name in zip(axes, metrics, strict=True):
             _draw(ax, records, name)
         axes[-1].set_xlabel("training steps (batches)")

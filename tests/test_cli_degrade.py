@@ -97,7 +97,7 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
         (["--steps", "0"], ["--steps must be at least 1"]),
         (["--batch-size", "5000"], ["`batch_size` is 5000", "1437"]),
         (["--batch-size", "5000", "--epochs", "1"], ["--batch-size is 5000", "1437"]),
-        (["--batch-size", "-1"], ["--batch-size must be at least 1"]),
+        (["--batch-size", "0"], ["--batch-size must be at least 1"]),
         (["--lr", "-1"], ["`lr` must be a number above 0"]),
         (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
         (["--workers", "-1"], ["`workers`"]),

@@ -23,7 +23,7 @@ def picture(path: Path, size=(8, 8), mode="RGB", seed=0) -> np.ndarray:
     channels = {"L": (), "RGB": (3,), "RGBA": (4,), "LA": (2,)}[mode]
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], *channels), dtype=np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels, mode=mode).save(path)
+    Image.fromarray(pixels).save(path)
     return pixels
 
 

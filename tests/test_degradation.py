@@ -384,6 +384,6 @@ class TestSummary:
 
     def test_html(self):
         page = summary(study(plain20=4.0))._repr_html_()
-        assert page.startswith('<table class="resnet-table resnet-summary">')
+        assert '<table class="resnet-table resnet-summary">' in page
         assert '<th scope="row">plain20</th>' in page
-        assert page.count("<td>") == 6
+        assert page.count("<td ") == 6
