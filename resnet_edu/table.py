@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas
 
-    from .trace import Trace
-
 
 @dataclass(frozen=True)
 class Column:
@@ -146,18 +144,6 @@ class Table:
 
     def _repr_html_(self) -> str:
         return self.to_html()
-
-
-def make_view(trace: Trace, name: str) -> Table:
-    """Return the view called `name` of a trace: "layers", "convs" or "stages".
-
-    Raises `ValueError` for another name.
-    """
-    from .table_views import VIEWS
-
-    if name not in VIEWS:
-        raise ValueError(f"`view` must be one of {', '.join(map(repr, VIEWS))}, but it is {name!r}")
-    return VIEWS[name](trace)
 
 
 def _aligned(number: bool) -> str:

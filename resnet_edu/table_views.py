@@ -330,3 +330,13 @@ def stages_view(trace: Trace) -> Table:
 
 
 VIEWS: dict[str, Callable[[Trace], Table]] = {"layers": layers_view, "convs": convs_view, "stages": stages_view}
+
+
+def make_view(trace: Trace, name: str) -> Table:
+    """Return the view called `name` of a trace: "layers", "convs" or "stages".
+
+    Raises `ValueError` for another name.
+    """
+    if name not in VIEWS:
+        raise ValueError(f"`view` must be one of {', '.join(map(repr, VIEWS))}, but it is {name!r}")
+    return VIEWS[name](trace)

@@ -7,7 +7,7 @@
     (11689512, 1814073344, 8)
 
 Scope: `trace` and the `Trace` that it returns. It prints nothing and leaves nothing behind. Recording is in
-`trace_record.py`, rows are described in `trace_rows.py`, tables are made by `table.py`.
+`trace_record.py`, rows are described in `trace_rows.py`, tables in `table_views.py`.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 is the "stages" view.
@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from .table import Table, make_view
+from .table import Table
+from .table_views import make_view
 from .trace_errors import TraceError, explain
 from .trace_graph import finish
 from .trace_meta import map_tensors
@@ -51,7 +52,7 @@ class Trace:
     rows:   one `Row` for each operation, in the order of execution.
 
     Each `view` below is "layers" (every row), "convs" (the convolutions of each kind of block) or "stages" (the
-    paper's Table 1); see `table.py`.
+    paper's Table 1); see `table_views.py`.
     """
 
     model: str
