@@ -26,6 +26,7 @@ def test_there_are_solutions():
     assert len(list(_solutions())) >= 3 * len(NOTEBOOKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", list(_solutions()))
 def test_solution_runs(code, monkeypatch, capsys):
     real = degradation.run
