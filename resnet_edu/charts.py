@@ -50,10 +50,15 @@ def lines(
             x, y = data[name]
             ax.plot(x, y, color=color, ls=dash, lw=width, marker="o" if len(x) <= 4 else None)
         ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
-        ax.set_xlim(min(x[0] for x, _ in data.values()), max(x[-1] for x, _ in data.values()))
+        right = max(x[-1] for x, _ in data.values())
+        ax.set_xlim(min(x[0] for x, _ in data.values()), right)
         if yscale == "linear":
             ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
-        label_ends(ax, [(data[name][0][-1], data[name][1][-1], name, color) for name, color, _, _ in drawn])
+        ends = [(*(values[-1] for values in data[name]), name, color) for name, color, _, _ in drawn]
+        label_ends(ax, [end for end in ends if end[0] > 0.9 * right])
+        for x, y, name, _ in ends:  # a line that ends early has its label there
+            if x <= 0.9 * right:
+                ax.annotate(name, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
     ends = "; ".join(f"{name} from {_short(y[0])} to {_short(y[-1])}" for name, (_, y) in data.items())
     return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {ends}.", caption)
 

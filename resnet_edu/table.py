@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -21,15 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Column:
-    """One column: the key of its values, its heading, whether it holds numbers, and how None is written."""
+    """One column of a table.
+
+    key:    of its values in each row.
+    title:  its heading.
+    number: whether it holds numbers, which are right aligned.
+    none:   how None is written.
+    below:  the key of a column under whose value HTML writes this one's, in small print: a page is narrower than a
+            terminal that scrolls.
+    """
 
     key: str
     title: str
     number: bool = False
     none: str = ""
+    below: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """Rows of values with a caption, in the columns that a reader sees.
 
@@ -47,8 +56,8 @@ class Table:
     rows: Sequence[dict[str, object]]
     total: dict[str, object] | None = None
     classes: Sequence[str] = ()
-    records: Sequence[dict[str, object]] | None = field(default=None, repr=False)
-    fields: Sequence[str] | None = field(default=None, repr=False)
+    records: Sequence[dict[str, object]] | None = None
+    fields: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -104,7 +113,8 @@ class Table:
     def to_html(self) -> str:
         """Return the table in a container that scrolls and can be focused; colours are the page's."""
         caption = escape(self.caption)
-        head = "".join(f'<th scope="col"{_aligned(c.number)}>{escape(c.title)}</th>' for c in self.columns)
+        own = [c for c in self.columns if not c.below]
+        head = "".join(f'<th scope="col"{_aligned(c.number)}>{escape(c.title)}</th>' for c in own)
         cells = self._cells()
         body = []
         for i, _ in enumerate(self.rows):
@@ -120,9 +130,11 @@ class Table:
         )
 
     def _html_row(self, cells: Sequence[str]) -> str:
+        small = {c.below: f"<br><small>{escape(v)}</small>" for v, c in zip(cells, self.columns, strict=True) if v}
         return "".join(
-            f"<td{_aligned(c.number)}>{escape(v).replace(chr(10), '<br>')}</td>"
+            f"<td{_aligned(c.number)}>{escape(v).replace(chr(10), '<br>')}{small.get(c.key, '')}</td>"
             for v, c in zip(cells, self.columns, strict=True)
+            if not c.below
         )
 
     def to_dicts(self) -> list[dict[str, object]]:
@@ -141,6 +153,8 @@ class Table:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    __repr__ = __str__  # the prompt of Python shows the table, as a notebook does
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -35,6 +35,13 @@ def _x(shape: Shape | str | None, sign: str = "x") -> str:
     return sign.join(map(str, shape)) or "scalar"
 
 
+def _several(shapes: tuple[Shape, ...]) -> str:
+    """Write shapes; the two equal ones of an addition only once: "2 of 1x64x56x56"."""
+    if len(shapes) > 1 and len(set(shapes)) == 1:
+        return f"{len(shapes)} of {_x(shapes[0])}"
+    return ", ".join(map(_x, shapes))
+
+
 def _short(window: Shape | str | None) -> str:
     """Write one number for equal ones: (1, 1) -> "1", (0, 3) -> "0x3"."""
     if window is None or isinstance(window, str):
@@ -80,7 +87,7 @@ def layers_view(trace: Trace) -> Table:
         Column("macs", "MACs", True),
         Column("activation_bytes", "bytes", True),
         Column("receptive_field", "field", True),
-        Column("remark", "remark"),
+        Column("remark", "remark", below="path"),
     ]
     rows, classes = [], []
     for row in trace.rows:
@@ -91,8 +98,8 @@ def layers_view(trace: Trace) -> Table:
                 "index": row.index,
                 "path": row.path or trace.model,
                 "kind": row.kind,
-                "inputs": ", ".join(map(_x, row.inputs)),
-                "outputs": ", ".join(map(_x, row.outputs)),
+                "inputs": _several(row.inputs),
+                "outputs": _several(row.outputs),
                 "kernel": _x(row.kernel),
                 "stride": _short(row.stride),
                 "padding": _short(row.padding),

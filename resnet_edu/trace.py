@@ -42,7 +42,7 @@ __all__ = ["Row", "Trace", "TraceError", "trace"]
 MODES = {"eval": False, "train": True, "keep": None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """What one forward pass of a model did; shows itself as a table in a notebook and in print.
 
@@ -116,6 +116,8 @@ class Trace:
 
     def __str__(self) -> str:
         return self.to_text()
+
+    __repr__ = __str__  # the prompt of Python shows the table, as a notebook does
 
     def _repr_html_(self) -> str:
         return self.to_html()

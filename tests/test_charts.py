@@ -32,6 +32,12 @@ def test_nets_have_their_colours_and_dashes_and_others_differ():
     assert len(set(drawn)) == 4
 
 
+def test_a_line_that_ends_early_is_labelled_where_it_ends():
+    picture = _lines({"short": ([1, 2], [3, 4]), "long": (range(1, 21), range(1, 21))})
+    (label,) = [t for t in picture.fig.axes[0].texts if t.get_text() == "short"]
+    assert label.xy == (2, 4)
+
+
 def test_images_take_tensors_and_arrays_grey_and_colour():
     grey = charts.images(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([7, 8, 9]))
     assert "3 images of 8 by 8 pixels, labelled 7, 8, 9" in grey.alt

@@ -220,6 +220,21 @@ def test_html_is_well_formed_and_accessible(resnet18, view):
     assert "background" not in table.to_html()
 
 
+def test_html_writes_the_remark_below_the_layer_and_text_beside_it(resnet18):
+    (add,) = [line for line in resnet18.to_html().splitlines() if "layer1.0.add()" in line]
+    assert "layer1.0.add()<br><small>main #8 + shortcut #3 (identity)</small></td>" in add
+    header, first = resnet18.to_html().partition("<tbody>")[::2]
+    assert header.count("<th ") == first.partition("</tr>")[0].count("<td ")
+    assert "remark" not in header
+    assert "remark" in resnet18.to_text()
+
+
+def test_equal_operands_are_written_once(resnet18):
+    add = resnet18.additions[0]
+    assert add.inputs == ((1, 64, 56, 56),) * 2
+    assert resnet18.view().rows[add.index]["inputs"] == "2 of 1x64x56x56"
+
+
 def test_html_marks_additions_and_reuse(resnet18):
     classes = [a.get("class", "") for a in _Tags(resnet18.to_html()).all("tr")]
     assert sum("is-add" in c for c in classes) == 8
