@@ -13,6 +13,7 @@ Source
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import tempfile
 import time
@@ -85,11 +86,15 @@ def run_cell(
     dataset: Dataset,
     device: str | torch.device = "cpu",
     callback: Callable[[Event], object] | None = None,
+    code: dict[str, str | None] | None = None,
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
+    `code` is `records.code_version()` at the start of the study: a checkout may move on while a long one runs.
+
     Raises what `train.train` raises.
     """
+    code = code or code_version()
     device = resolve_device(device)
     model = build_net(cell.net, dataset, cell.seed)
     history = train(model, dataset, cell.recipe, seed=cell.seed, device=device, callback=callback)
@@ -112,7 +117,7 @@ def run_cell(
         seconds=round(history.seconds, 3),
         date=now(),
         versions=library_versions(),
-        code=code_version(),
+        code=code,
     )
 
 
@@ -197,6 +202,7 @@ def run(
     dataset = data if isinstance(data, Dataset) else data_module.load(data, progress=progress)
     cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
     check_fit(cells[0].recipe, dataset)
+    code = code_version()
     done: dict[Cell, RunRecord] = {}
 
     def finish(cell: Cell, record: RunRecord) -> None:
@@ -211,11 +217,11 @@ def run(
         if device.type == "cpu" and workers:
             count = min(workers, len(queue))
             threads = threads or max(1, available_cores() // count)
-            run_in_workers(_work, queue, (dataset,), count, (prepare_process, threads), bar.update, finish)
+            run_in_workers(_work, queue, (dataset, code), count, (prepare_process, threads), bar.update, finish)
         else:
             for cell in queue:
                 try:
-                    finish(cell, run_cell(cell, dataset, device, lambda event, cell=cell: bar.update(cell, event)))
+                    finish(cell, run_cell(cell, dataset, device, functools.partial(bar.update, cell), code))
                 except TrainingDiverged as error:
                     raise _named(error, cell) from None
     return [done[cell] for cell in cells]
@@ -225,7 +231,7 @@ def _named(error: TrainingDiverged, cell: Cell) -> TrainingDiverged:
     return TrainingDiverged(error.step, error.lr, f"{cell.name}: {error.what}")
 
 
-def _work(cell: Cell, dataset: Dataset, send: Callable[[Event], object]) -> RunRecord:
+def _work(cell: Cell, dataset: Dataset, code: dict[str, str | None], send: Callable[[Event], object]) -> RunRecord:
     """Run a cell in a worker process; progress is sent at most ten times a second."""
     last = 0.0
 
@@ -236,7 +242,7 @@ def _work(cell: Cell, dataset: Dataset, send: Callable[[Event], object]) -> RunR
             send(event)
 
     try:
-        return run_cell(cell, dataset, "cpu", callback)
+        return run_cell(cell, dataset, "cpu", callback, code)
     except TrainingDiverged as error:
         raise _named(error, cell) from None
 
