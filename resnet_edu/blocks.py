@@ -170,7 +170,7 @@ class BasicBlock(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)  # torchvision's name
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ReLU(F(x) + shortcut(x)); raises `ShapeMismatchError` if the two cannot be added."""
+        """Return ReLU(F(x) + shortcut(x)); errors as `add_shortcut`."""
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
@@ -206,7 +206,7 @@ class Bottleneck(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ReLU(F(x) + shortcut(x)); raises `ShapeMismatchError` if the two cannot be added."""
+        """Return ReLU(F(x) + shortcut(x)); errors as `add_shortcut`."""
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
@@ -239,7 +239,7 @@ class PreActBlock(nn.Module):
             self.downsample = self.downsample[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return F(x) + shortcut(x); raises `ShapeMismatchError` if the two cannot be added."""
+        """Return F(x) + shortcut(x); errors as `add_shortcut`."""
         out = self.relu(self.bn1(x))
         identity = x if self.downsample is None else self.downsample(out)
         out = self.conv1(out)

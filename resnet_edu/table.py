@@ -130,7 +130,7 @@ class Table:
         )
 
     def _html_row(self, cells: Sequence[str]) -> str:
-        small = {c.below: f"<br><small>{escape(v)}</small>" for v, c in zip(cells, self.columns, strict=True) if v}
+        small = {c.below: f" <small>{escape(v)}</small>" for v, c in zip(cells, self.columns, strict=True) if v}
         return "".join(
             f"<td{_aligned(c.number)}>{escape(v).replace(chr(10), '<br>')}{small.get(c.key, '')}</td>"
             for v, c in zip(cells, self.columns, strict=True)
