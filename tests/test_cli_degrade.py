@@ -163,18 +163,27 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-@linux
-@pytest.mark.slow
-def test_ctrl_c_leaves_no_process_and_no_empty_folder(tmp_path):
-    options = ["--nets", "plain8,resnet8", "--steps", "3000", "--quick", "--out", "out"]
-    process = subprocess.Popen(
+def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:
+    """Start the command as a shell at a terminal does: in a group of its own, and open to Ctrl-C.
+
+    A job in the background of a script, such as a whole test run, has Ctrl-C ignored, and its children inherit that.
+    """
+    return subprocess.Popen(
         [*COMMAND, *options],
-        cwd=tmp_path,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
+
+
+@linux
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_process_and_no_empty_folder(tmp_path):
+    options = ["--nets", "plain8,resnet8", "--steps", "3000", "--quick", "--out", "out"]
+    process = start_at_terminal(options, tmp_path)
     workers = workers_of(process)
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -193,14 +202,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path):
     import time
 
     options = ["--nets", "plain14,resnet8", "--steps", "300", "--quick", "--workers", "1", "--out", "out"]
-    process = subprocess.Popen(
-        [*COMMAND, *options],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    process = start_at_terminal(options, tmp_path)
     deadline = time.monotonic() + 200
     while not (tmp_path / "out" / "plain14-seed0.json").exists() and time.monotonic() < deadline:
         time.sleep(0.01)

@@ -103,6 +103,7 @@ def test_ctrl_c_while_workers_start_is_not_lost(tmp_path):
     """An interrupt that comes while it is held back is raised after all, and ends the workers."""
     code = f"""
     import multiprocessing, os, signal, sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     sys.path.insert(0, {os.path.dirname(__file__)!r})
     from resnet_edu import workers
     from test_workers import Job, double, nothing
