@@ -39,10 +39,11 @@ MAY_IMPORT = {
     "degradation": ["data*", "train", "recipe", "devices", "models", "records", "progress", "workers", "findings"],
     # what shows results, and the command line
     "charts": ["figure"],
+    "diagrams": ["trace"],
     "plots": ["records", "figure"],
     "cli*": ["*"],
 }
-ENDS = ["plots", "charts", "cli*"]  # imported by the command line (and the notebooks), by nothing else
+ENDS = ["plots", "charts", "diagrams", "cli*"]  # imported by the command line (and the notebooks), by nothing else
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.
