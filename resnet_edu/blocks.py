@@ -220,7 +220,7 @@ class PreActBlock(nn.Module):
 
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
 
-    The shortcut is a clean path from the first block to the last: no ReLU cuts it. A shortcut that changes the
+    The shortcut is a clean path through the blocks of a stage: no ReLU cuts it. A shortcut that changes the
     shape starts after the first batch norm and ReLU, as in the authors' code; a projection has no batch norm then.
     """
 

@@ -51,6 +51,8 @@ class Summary(list):
         lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
         return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
 
+    __repr__ = __str__  # the prompt of Python shows the table, as a notebook does
+
     def _repr_html_(self) -> str:
         heading, *rows = self.cells()
         head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
