@@ -14,12 +14,10 @@ Sources
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +26,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .data_cifar import load_cifar10
 from .data_folder import FolderImages, read_folder
 from .recipe import NORMALIZE
 
@@ -124,6 +123,7 @@ def load(
     test_fraction: float = 0.2,
     resize: int | None = None,
     progress: bool = True,
+    urls: Sequence[str] | None = None,
 ) -> Dataset:
     """Return a data set.
 
@@ -131,11 +131,13 @@ def load(
             "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
             or `valid/`, tried in this order), each with one folder a class; or of one folder a class, to be split.
     seed:   of the split of a folder; the other sources have a fixed one.
-    root:   where torchvision's `cifar-10-batches-py` is, or is to be downloaded to. Without it the environment
-            variable RESNET_EDU_DATA is taken, or else the folder `data` in the working directory.
+    root:   where CIFAR-10 is (torchvision's `cifar-10-batches-py`, the archive, or our cache file), or is to be
+            downloaded to. Without it the environment variable RESNET_EDU_DATA is taken, or else the folder `data` in
+            the working directory.
     test_fraction: share of the test images where a folder is to be split, in every class alike.
     resize: make each image of a folder `resize` x `resize` pixels.
-    progress: show a bar on stderr while a large folder is read.
+    progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
+    urls:   the addresses to download CIFAR-10's archive from, in their order; `data_cifar.load_cifar10` has the rules.
 
     Raises `FileNotFoundError` or `ValueError` for a folder that cannot be used, saying what to change, and
     `RuntimeError` if CIFAR-10 is neither on disk nor to be had.
@@ -143,7 +145,7 @@ def load(
     if source == "digits":
         return _digits()
     if source == "cifar10":
-        return _cifar10(Path(root or os.environ.get("RESNET_EDU_DATA") or "data"))
+        return _cifar10(Path(root or os.environ.get("RESNET_EDU_DATA") or "data"), urls, progress)
     if not 0 < test_fraction < 1:
         raise ValueError(f"`test_fraction` must lie between 0 and 1, but it is {test_fraction}")
     return _folder(Path(source), seed, test_fraction, resize, progress)
@@ -158,29 +160,10 @@ def _digits() -> Dataset:
     return _dataset("digits", images, bunch.target, test, tuple(str(d) for d in range(10)))
 
 
-def _cifar10(root: Path) -> Dataset:
-    from torchvision.datasets import CIFAR10
-
-    def read(download: bool) -> Dataset:
-        parts = [CIFAR10(str(root), train=train, download=download) for train in (True, False)]
-        images = [np.ascontiguousarray(p.data.transpose(0, 3, 1, 2)) for p in parts]  # (N, H, W, C) -> (N, C, H, W)
-        arrays = [a for p, x in zip(parts, images, strict=True) for a in (x, np.asarray(p.targets, np.int64))]
-        return _rebuild("cifar10", *arrays, tuple(parts[0].classes))
-
-    try:
-        return read(download=False)
-    except RuntimeError:  # not there, or damaged
-        pass
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # torchvision prints; standard output is for results
-            return read(download=True)
-    except (OSError, RuntimeError) as error:
-        raise RuntimeError(
-            f"CIFAR-10 is not in {root.resolve()} and could not be downloaded ({error}). By hand: get "
-            "cifar-10-python.tar.gz (md5 c58f30108f718f92721af3b95e74349a) from any place, put it into that folder, "
-            "and run again. Another folder can be named by the environment variable RESNET_EDU_DATA; a folder of "
-            "class folders with the images works as well"
-        ) from None
+def _cifar10(root: Path, urls: Sequence[str] | None, progress: bool) -> Dataset:
+    found = load_cifar10(root, urls=urls, progress=progress)
+    parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+    return _rebuild(found.name, *parts, found.classes)
 
 
 def _folder(path: Path, seed: int, test_fraction: float, resize: int | None, progress: bool) -> Dataset:

@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "shapes": [],
     "records": [],
     "progress": [],
+    "download": ["progress"],
     "workers": [],
     "figure": [],
     # nets
@@ -33,7 +34,7 @@ MAY_IMPORT = {
     # the experiment
     "recipe": [],
     "devices": ["records"],
-    "data*": ["records", "progress", "recipe"],
+    "data*": ["records", "progress", "recipe", "download"],
     "train": ["data*", "recipe", "devices", "models", "blocks", "shapes", "records"],
     "findings": ["records"],
     "degradation": ["data*", "train", "recipe", "devices", "models", "records", "progress", "workers", "findings"],

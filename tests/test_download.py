@@ -1,0 +1,270 @@
+"""Downloads from real servers on loopback that do everything wrong that a server can do."""
+
+import gzip
+import hashlib
+import os
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mirror import Mirror, serve
+
+from resnet_edu import download
+from resnet_edu.download import DownloadError, fetch
+
+DATA = gzip.compress(np.random.default_rng(0).bytes(600_000), mtime=0)
+MD5 = hashlib.md5(DATA).hexdigest()
+SIZE = len(DATA)
+HALF = SIZE // 2
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    """A proxy of this machine must not stand between the tests and loopback."""
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def start():
+    with ExitStack() as stack:
+        yield lambda *mirrors: [stack.enter_context(serve(m)) for m in mirrors]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new folder" / "archive.tar.gz"
+
+
+def get(urls, path, **options):
+    return fetch(urls, path, **{"md5": MD5, "size": SIZE, "progress": False, "timeout": 0.3} | options)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(p.name for p in path.parent.iterdir())
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class TestFetch:
+    def test_a_good_server(self, start, path):
+        mirror = Mirror(DATA)
+        assert get(start(mirror), path) == path
+        assert path.read_bytes() == DATA
+        assert names(path) == ["archive.tar.gz"]
+        assert mirror.requests == [None]
+        assert mirror.sent == SIZE
+
+    def test_what_is_there_is_not_downloaded(self, start, path):
+        mirror = Mirror(DATA)
+        path.parent.mkdir()
+        path.write_bytes(DATA)
+        get(start(mirror), path)
+        assert mirror.requests == []
+
+    def test_a_wrong_file_under_the_name_is_replaced_only_by_the_right_one(self, start, path):
+        path.parent.mkdir()
+        path.write_bytes(b"mine")
+        with pytest.raises(DownloadError):
+            get(start(Mirror(DATA, status=503)), path)
+        assert path.read_bytes() == b"mine"
+        get(start(Mirror(DATA)), path)
+        assert path.read_bytes() == DATA
+
+    def test_without_a_size(self, start, path):
+        get(start(Mirror(DATA, length="none")), path, size=None)
+        assert path.read_bytes() == DATA
+
+    def test_progress_and_notes_go_to_stderr(self, start, path, capsys):
+        urls = start(Mirror(DATA, status=404), Mirror(DATA))
+        get(urls, path, progress=True)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert f"note: {urls[0]}: it answers with the error 404" in err
+        assert "archive.tar.gz" in err
+
+
+BAD = {
+    "not found": (dict(status=404), "error 404"),
+    "overloaded": (dict(status=503), "error 503"),
+    "a page for an error": (dict(data=b"<html>Please log in", kind="text/html; charset=utf-8"), "web page (text/html)"),
+    "a page, called a file": (dict(data=b"<html>" + b" " * (SIZE - 6)), "the first bytes are b'<html>"),
+    "garbage": (dict(data=DATA[:2] + bytes(SIZE - 2)), "it serves another file: its md5 is"),
+    "garbage of another length": (dict(data=DATA[:2] + bytes(100)), "its file has 102 bytes, but the right one has"),
+    "truncated": (dict(data=DATA[:HALF]), f"its file has {HALF:,} bytes"),
+    "truncated, length unknown": (dict(data=DATA[:HALF], length="none"), f"broke off at {HALF:,} bytes of {SIZE:,}"),
+    "claims more than it has": (dict(data=DATA[:HALF], length=SIZE, ranges=False), f"broke off at {HALF:,} bytes"),
+    "claims less than it has": (dict(length=HALF), f"its file has {HALF:,} bytes"),
+    "silent from the start": (dict(stop=0, then="stall"), "stalled at 0 bytes"),
+    "silent in the middle": (dict(stop=HALF, then="stall", ranges=False), f"stalled at {HALF:,} bytes"),
+    "another part than asked": (dict(whole_range=True), "another part"),
+}  # fmt: skip
+
+
+class TestBadServers:
+    @pytest.mark.parametrize("case", BAD)
+    def test_the_next_address_is_taken(self, start, path, case):
+        options, _ = BAD[case]
+        bad, good, third = Mirror(**{"data": DATA} | options), Mirror(DATA), Mirror(DATA)
+        get(start(bad, good, third), path)
+        assert path.read_bytes() == DATA
+        assert names(path) == ["archive.tar.gz"]
+        assert len(good.requests) == 1
+        assert bad.requests
+        assert third.requests == []
+
+    @pytest.mark.parametrize("case", BAD)
+    def test_the_error_names_the_address_and_why(self, start, path, case):
+        options, reason = BAD[case]
+        urls = start(Mirror(**{"data": DATA} | options))
+        with pytest.raises(DownloadError) as caught:
+            get(urls, path)
+        ((url, why),) = caught.value.reasons
+        assert url == urls[0]
+        assert reason in why
+        assert f"{url}: {why}" in str(caught.value)
+        assert not path.exists()
+        left = names(path)  # what can be resumed may stay, as a part; what is known to be wrong may not
+        assert left == (["archive.tar.gz.part"] if "middle" in case or "truncated, " in case or "more" in case else [])
+
+    def test_no_network_and_no_address(self, path):
+        urls = [f"http://127.0.0.1:{closed_port()}/a", "ftp://127.0.0.1/a", "http://[bad/a"]
+        with pytest.raises(DownloadError) as caught:
+            get(urls, path)
+        assert [url for url, _ in caught.value.reasons] == urls
+        for word in ("no connection", "refused", "must begin with http", *urls):
+            assert word in str(caught.value)
+        with pytest.raises(DownloadError, match="no address to try"):
+            get([], path)
+        assert names(path) == []
+
+
+class TestResume:
+    def test_at_the_same_address(self, start, path):
+        mirror = Mirror(DATA, stop=200_000, stops=2)
+        get(start(mirror), path)
+        assert path.read_bytes() == DATA
+        assert mirror.requests == [None, "bytes=200000-", "bytes=400000-"]
+        assert mirror.sent == SIZE  # not a byte twice
+
+    def test_at_the_next_address(self, start, path):
+        first, second = Mirror(DATA, stop=HALF, ranges=False, then="stall"), Mirror(DATA)
+        get(start(first, second), path)
+        assert path.read_bytes() == DATA
+        assert second.requests == [f"bytes={HALF}-"]
+        assert second.sent == SIZE - HALF
+
+    def test_in_the_next_run(self, start, path):
+        broken, mirror = Mirror(DATA, stop=HALF, ranges=False), Mirror(DATA)
+        with pytest.raises(DownloadError):
+            get([*start(broken), f"http://127.0.0.1:{closed_port()}/a"], path)
+        assert names(path) == ["archive.tar.gz.part"]
+        get(start(mirror), path)
+        assert mirror.requests == [f"bytes={HALF}-"]
+        assert mirror.sent == SIZE - HALF
+        assert path.read_bytes() == DATA
+
+    def test_a_server_that_ignores_range_starts_over(self, start, path):
+        path.parent.mkdir()
+        path.with_name("archive.tar.gz.part").write_bytes(DATA[:HALF])
+        mirror = Mirror(DATA, ranges=False)
+        get(start(mirror), path)
+        assert mirror.requests == [f"bytes={HALF}-"]
+        assert mirror.sent == SIZE
+        assert path.read_bytes() == DATA
+
+    @pytest.mark.parametrize("size", [SIZE, None])
+    @pytest.mark.parametrize("part", [b"\x1f\x8b" + bytes(1000), bytes(SIZE), bytes(SIZE + 7)])
+    def test_a_wrong_part_costs_time_but_no_address(self, start, path, part, size):
+        path.parent.mkdir()
+        path.with_name("archive.tar.gz.part").write_bytes(part)
+        get(start(Mirror(DATA)), path, size=size)
+        assert path.read_bytes() == DATA
+        assert names(path) == ["archive.tar.gz"]
+
+    def test_a_whole_part_needs_no_server(self, path):
+        path.parent.mkdir()
+        path.with_name("archive.tar.gz.part").write_bytes(DATA)
+        get([], path)
+        assert names(path) == ["archive.tar.gz"]
+
+    def test_a_file_of_another_length_is_not_appended(self, start, path):
+        path.parent.mkdir()
+        path.with_name("archive.tar.gz.part").write_bytes(DATA[:HALF])
+        other, good = Mirror(DATA + b"more"), Mirror(DATA)
+        get(start(other, good), path)
+        assert (other.requests, good.requests) == ([f"bytes={HALF}-"],) * 2
+        assert good.sent == SIZE - HALF
+        assert path.read_bytes() == DATA
+
+    @pytest.mark.skipif(download.fcntl is None, reason="needs file locks")
+    def test_two_at_once_download_it_once(self, start, path):
+        mirror = Mirror(DATA)
+        urls = start(mirror)
+        threads = [threading.Thread(target=get, args=(urls, path)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert mirror.requests == [None]
+        assert path.read_bytes() == DATA
+        assert names(path) == ["archive.tar.gz"]
+
+
+class TestDisk:
+    def test_too_large_is_said_before_the_download(self, start, path):
+        mirror = Mirror(DATA)
+        with pytest.raises(DownloadError, match=r"does not fit into .*1,000,000,000,000 MB.*free.*make room"):
+            get(start(mirror), path, size=10**18)
+        assert mirror.requests == []
+
+    @pytest.mark.skipif(os.name == "nt", reason="needs limits of processes")
+    def test_a_disk_that_fills_up_is_final(self, start, path):
+        first, second = Mirror(DATA), Mirror(DATA)
+        code = (
+            "import resource, sys; from resnet_edu.download import *\n"
+            f"resource.setrlimit(resource.RLIMIT_FSIZE, ({HALF}, {HALF}))\n"
+            f"fetch({start(first, second)!r}, {str(path)!r}, md5={MD5!r}, size={SIZE}, progress=False)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert "DownloadError: archive.tar.gz does not fit into" in done.stderr
+        assert str(path.parent) in done.stderr
+        assert len(first.requests) == 1
+        assert second.requests == []
+        assert names(path) == []
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+    def test_no_space_left_on_the_device(self, path):
+        path.parent.mkdir()
+        with (
+            open("/dev/full", "wb", buffering=0) as full,
+            pytest.raises(DownloadError, match=r"No space left on device.*it has 1 MB"),
+        ):
+            download._write(full, DATA, path, SIZE)
+
+    def test_a_folder_that_cannot_be(self, tmp_path, start):
+        (tmp_path / "file").write_text("")
+        mirror = Mirror(DATA)
+        with pytest.raises(DownloadError, match=r"cannot be stored in .*give a folder"):
+            get(start(mirror), tmp_path / "file" / "archive.tar.gz")
+        assert mirror.requests == []
+
+
+def test_a_proxy_of_the_environment_is_used(start, path, monkeypatch):
+    proxy = Mirror(DATA)
+    (address,) = start(proxy)
+    monkeypatch.setenv("http_proxy", address.rsplit("/", 1)[0])
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    get(["http://archive.invalid/archive.tar.gz"], path)
+    assert path.read_bytes() == DATA
