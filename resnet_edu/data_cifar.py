@@ -23,6 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def load_cifar10(
     """
     root = Path(root)
     problems: list[str] = []
-    for base, place, read in _on_disk(root, layout):
+    for base, place, read in _on_disk(root, layout, progress):
         try:
             found = read(place, layout)
         except (_Damaged, ValueError) as error:
@@ -171,7 +172,9 @@ def _addresses(urls: Sequence[str] | None) -> list[str]:
     return [] if given.lower() == "none" else [part.strip() for part in given.split(",") if part.strip()]
 
 
-def _on_disk(root: Path, layout: Layout) -> list[tuple[Path, Path, Callable[[Path, Layout], FolderImages]]]:
+def _on_disk(
+    root: Path, layout: Layout, progress: bool
+) -> list[tuple[Path, Path, Callable[[Path, Layout], FolderImages]]]:
     """Return what there is on disk, the fastest first: where it lies, what it is, and the function that reads it."""
     first = next(iter(layout.train))
     found = []
@@ -184,7 +187,7 @@ def _on_disk(root: Path, layout: Layout) -> list[tuple[Path, Path, Callable[[Pat
             found.append((base, base / layout.archive, _from_archive))
     for folder in (root, root / "cifar10"):
         if (folder / "train" / layout.names[0]).is_dir():
-            found.append((folder, folder, _from_class_folders))
+            found.append((folder, folder, partial(_from_class_folders, progress=progress)))
     return found
 
 
@@ -219,9 +222,9 @@ def _from_folder(folder: Path, layout: Layout) -> FolderImages:
     return _assemble(folder, ((name, (folder / name).read_bytes()) for name in layout.members), layout)
 
 
-def _from_class_folders(folder: Path, layout: Layout) -> FolderImages:
+def _from_class_folders(folder: Path, layout: Layout, *, progress: bool) -> FolderImages:
     """Return the images of `train` and `test` with one folder a class; their order is that of the file names."""
-    found = dataclasses.replace(read_folder(folder), name="cifar10")
+    found = dataclasses.replace(read_folder(folder, progress=progress), name="cifar10")
     shapes = [p.shape for p in (found.train_images, found.test_images) if p is not None]
     wanted = [(len(batches) * layout.rows, *layout.shape) for batches in (layout.train, layout.test)]
     if found.classes != layout.names or shapes != wanted:

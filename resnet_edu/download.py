@@ -199,7 +199,6 @@ def _transfer(
         if size is not None and total is not None and total != size:
             raise _AddressFailed(f"its file has {total:,} bytes, but the right one has {size:,}")
         if first not in (0, start):
-            file.truncate(0)  # so that the next address does not ask for a range
             raise _AddressFailed(f"it answers with another part than was asked for (from byte {start:,} on)")
         end = size if total is None else total
         file.truncate(first)
