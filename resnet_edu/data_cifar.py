@@ -135,9 +135,10 @@ def load_cifar10(
     progress: show a bar and notes on stderr while it is downloaded.
     timeout:  seconds without a byte after which the next address is tried.
 
-    Raises `RuntimeError` if it is neither on disk nor to be had, saying why and what to do by hand.
+    Raises `RuntimeError` if it is neither on disk nor to be had, saying why and what to do by hand, and `ValueError` if
+    `urls` is no list.
     """
-    root = Path(root)
+    root, addresses = Path(root), _addresses(urls)
     problems: list[str] = []
     for base, place, read in _on_disk(root, layout, progress):
         try:
@@ -152,7 +153,7 @@ def load_cifar10(
             return found
         print(f"note: {problems[-1]}: it is passed over", file=sys.stderr)
     try:
-        archive = _download(root, _addresses(urls), layout, progress, timeout)
+        archive = _download(root, addresses, layout, progress, timeout)
         found = _from_archive(archive, layout)
     except (download.DownloadError, _Damaged, OSError) as error:
         problems.append(str(error))
