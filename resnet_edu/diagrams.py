@@ -94,7 +94,7 @@ def _draw(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[str, s
     alt = _alt(title, shape, path, lane, adds)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" role="img" '
-        f'aria-label="{escape(alt)}" style="width:100%;max-width:{width}px;height:auto;flex:0 1 {width}px;'
+        f'aria-label="{escape(alt)}" style="width:100%;max-width:{width}px;height:auto;overflow:visible;flex:0 1 {width}px;'
         f'font-family:inherit"><title>{escape(alt)}</title>{"".join(out)}</svg>'
     )
     return svg, alt
@@ -130,7 +130,7 @@ def _label(row: Row) -> str:
 
 
 def _size(shape: Sequence[int]) -> str:
-    return " × ".join(map(str, shape[1:]))
+    return "×".join(map(str, shape[1:]))
 
 
 def _box(x: float, y: float, label: str, color: str = "currentColor") -> str:

@@ -23,12 +23,12 @@ def _draw(block, title="Block"):
 def test_a_plain_block_is_a_straight_line():
     alt, root, texts = _draw(PlainBlock(64, 128, 2))
     assert alt == (
-        "Block: input 64 × 56 × 56; 3×3 conv, 128, stride 2, batch norm, ReLU, 3×3 conv, 128, batch norm, ReLU; "
-        "output 128 × 28 × 28. No shortcut."
+        "Block: input 64×56×56; 3×3 conv, 128, stride 2, batch norm, ReLU, 3×3 conv, 128, batch norm, ReLU; "
+        "output 128×28×28. No shortcut."
     )
     assert len(list(root.iter(f"{SVG}rect"))) == 6
     assert not list(root.iter(f"{SVG}circle"))
-    assert texts.count("128 × 28 × 28") == 3  # behind each convolution, and at the end
+    assert texts.count("128×28×28") == 3  # behind each convolution, and at the end
 
 
 @pytest.mark.parametrize(
