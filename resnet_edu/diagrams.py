@@ -94,8 +94,8 @@ def _draw(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[str, s
     alt = _alt(title, shape, path, lane, adds)
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" role="img" '
-        f'aria-label="{escape(alt)}" style="width:100%;max-width:{width}px;height:auto;overflow:visible;flex:0 1 {width}px;'
-        f'font-family:inherit"><title>{escape(alt)}</title>{"".join(out)}</svg>'
+        f'aria-label="{escape(alt)}" style="width:100%;max-width:{width}px;height:auto;overflow:visible;'
+        f'flex:0 1 {width}px;font-family:inherit"><title>{escape(alt)}</title>{"".join(out)}</svg>'
     )
     return svg, alt
 
