@@ -17,6 +17,7 @@ from pathlib import Path
 from . import data, degradation, plots
 from .data import Dataset
 from .devices import available_cores, resolve_device
+from .models import split_name
 from .recipe import Recipe
 from .records import RunRecord
 
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         dataset = data.load(args.data, resize=args.resize)
         if args.quick:
             dataset = dataset.head(512, 256)
-        recipe = _recipe(args, dataset, max(_depth(n) for n in nets))
+        recipe = _recipe(args, dataset, max(split_name(n)[1] for n in nets))
         _announce(args, nets, dataset, recipe, device.type, out)
         records = degradation.run(
             nets,
@@ -141,10 +142,6 @@ def _nets(args: argparse.Namespace) -> tuple[str, ...]:
     if not nets:
         raise ValueError(f"--nets must name nets with commas between them (plain20,resnet56), but it is {args.nets!r}")
     return nets
-
-
-def _depth(net: str) -> int:
-    return int("".join(c for c in net if c.isdigit()))
 
 
 def _recipe(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:

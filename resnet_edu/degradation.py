@@ -28,7 +28,7 @@ from . import data as data_module
 from .data import Dataset
 from .devices import available_cores, device_name, prepare_process, resolve_device
 from .findings import Summary, headline, summary
-from .models import get_model
+from .models import get_model, split_name
 from .progress import make_bar
 from .recipe import Recipe
 from .records import RunRecord, code_version, library_versions, now
@@ -282,7 +282,7 @@ def _stopwatch(model: nn.Module, dataset: Dataset, recipe: Recipe) -> float:
 
 
 def _depth(net: str) -> int:
-    return int("".join(c for c in net if c.isdigit()))
+    return split_name(net)[1]
 
 
 class _Progress:

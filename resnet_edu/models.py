@@ -218,26 +218,33 @@ resnet18, resnet34, resnet50, resnet101, resnet152 = (_imagenet(d) for d in _IMA
 plain18, plain34 = (_imagenet(d, residual=False) for d in (18, 34))
 
 
+def split_name(name: str) -> tuple[str, int]:
+    """Return ("resnet", 56) for "resnet56": the kind of a net, and its depth, or 0 where the name ends in no number."""
+    kind = name.rstrip("0123456789")
+    return kind, int(name[len(kind) :] or 0)
+
+
 def get_model(name: str, **options: object) -> ResNet:
     """Return the net called `name`, such as "resnet50", "plain56" or "resnet1202", with options of its family.
 
-    18, 34, 50, 101 and 152 layers are of the ImageNet family (`imagenet_net`), all of 6n+2 others of the CIFAR
-    family (`cifar_net`). (50 and 152 are
-    6n+2 as well: for those use `cifar_net(50)`, `cifar_net(152)`.)
+    18, 34, 50, 101 and 152 layers are of the ImageNet family (`imagenet_net`), all others of 6n+2 layers of the CIFAR
+    family (`cifar_net`). 50 and 152 are 6n+2 as well: for those use `cifar_net(50)`, `cifar_net(152)`.
 
     Raises `ValueError` for a name that is neither, with the names that are known.
     """
-    kind, depth = name.rstrip("0123456789"), name[len(name.rstrip("0123456789")) :]
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be text such as 'resnet50', but it is {name!r}")
+    kind, depth = split_name(name)
     if kind not in ("resnet", "plain") or not depth:
         raise ValueError(
             f"unknown net {name!r}: names are resnet18/34/50/101/152, plain18/34, and resnet or plain "
             "with 6n+2 layers (resnet20, plain56, resnet110, ...)"
         )
-    family = imagenet_net if int(depth) in _IMAGENET else cifar_net
-    return family(int(depth), kind == "resnet", **options)
+    family = imagenet_net if depth in _IMAGENET else cifar_net
+    return family(depth, kind == "resnet", **options)
 
 
 def is_cifar_name(name: str) -> bool:
     """Return whether `get_model(name)` is of the CIFAR family, made for 32x32 pixels."""
-    depth = name[len(name.rstrip("0123456789")) :]
-    return depth.isdigit() and int(depth) not in _IMAGENET
+    depth = split_name(name)[1]
+    return depth > 0 and depth not in _IMAGENET

@@ -164,6 +164,11 @@ def test_bad_options_are_named(call, message):
         call()
 
 
+def test_a_name_is_text():
+    with pytest.raises(TypeError, match="but it is 50"):
+        models.get_model(50)
+
+
 def test_unknown_options_are_refused():
     with pytest.raises(TypeError, match="stem"):
         models.resnet20(stem="cifar")
