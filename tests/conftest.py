@@ -5,6 +5,10 @@ from pathlib import Path
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--rewrite-golden", action="store_true", help="write the golden tables anew; then read the diff")
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The root of the checkout."""

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -271,7 +270,7 @@ def test_empty_table_prints():
     _Tags(table.to_html())
 
 
-# ---- golden text: reviewed by eye, rewritten with RESNET_EDU_REWRITE_GOLDEN=1; its numbers are re-added -------------
+# ---- golden text: reviewed by eye, rewritten with --rewrite-golden; its numbers are re-added --------------------------
 
 
 @pytest.mark.parametrize(
@@ -281,10 +280,10 @@ def test_empty_table_prints():
         ("resnet18_layers", models.resnet18, IMAGE),
     ],
 )
-def test_golden_text(name, build, shape):
+def test_golden_text(request, name, build, shape):
     text = trace(build(), shape).to_text() + "\n"
     path = GOLDEN / f"{name}.txt"
-    if os.environ.get("RESNET_EDU_REWRITE_GOLDEN") == "1":
+    if request.config.getoption("--rewrite-golden"):
         path.write_text(text)
     assert text == path.read_text()
     lines = text.rstrip("\n").split("\n")
