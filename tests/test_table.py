@@ -270,7 +270,7 @@ def test_empty_table_prints():
     _Tags(table.to_html())
 
 
-# ---- golden text: reviewed by eye, rewritten with --rewrite-golden; its numbers are re-added --------------------------
+# ---- golden text: reviewed by eye, rewritten with --rewrite-golden; its numbers are re-added -----------------------
 
 
 @pytest.mark.parametrize(
