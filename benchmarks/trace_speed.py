@@ -27,15 +27,8 @@ from importlib.metadata import version
 import torch
 import torchvision
 
+from resnet_edu.records import processor_name
 from resnet_edu.trace import trace
-
-
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo") as lines:
-            return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def contenders(net: torch.nn.Module) -> dict[str, Callable[[], object]]:
@@ -86,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     warnings.filterwarnings("ignore")
     tools = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "torchinfo", "torchlens"))
-    print(f"{processor()}, {args.threads} threads, Python {platform.python_version()}, {tools}")
+    print(f"{processor_name()}, {args.threads} threads, Python {platform.python_version()}, {tools}")
     print(f"milliseconds, best of {args.repeats}\n")
     for i, name in enumerate(args.nets.split(",")):
         net = torchvision.models.get_model(name, weights=None).eval()

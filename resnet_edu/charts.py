@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .figure import COLORS, OTHER_COLORS, Picture, label_ends, new_figure, style
+from .figure import COLORS, DASHES, OTHER_COLORS, Picture, label_ends, new_figure, style
 
-_DASHES = ("-", (0, (4, 1.6)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+_DASHES = (DASHES["resnet"], DASHES["plain"], (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
 _PALETTE = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)
 
 
@@ -116,7 +116,7 @@ def _checked(name: str, x: Sequence[float], y: Sequence[float], yscale: str) -> 
 
 def _look(name: str, place: int) -> tuple[str, Any, float]:
     """Return colour, dash and width of a line."""
-    for kind, dash in (("resnet", "-"), ("plain", _DASHES[1])):
+    for kind, dash in DASHES.items():
         depth = name.removeprefix(kind)
         if depth != name and depth.isdigit():
             return COLORS[kind], dash, 1.2 if int(depth) < 40 else 2.6

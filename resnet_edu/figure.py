@@ -31,6 +31,7 @@ from matplotlib.figure import Figure
 
 INK = "#010203"  # the sentinel: no other element may have this colour
 COLORS = {"plain": "#D55E00", "resnet": "#0072B2"}  # vermillion and blue of [1]; at least 3:1 on white and on #14181e
+DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apart without colour as well
 OTHER_COLORS = ("#8A6FD1", "#0E8A63", "#B5651D", "#A3568B")  # for further kinds of nets; as strong on both grounds
 STYLE = {
     "font.family": "sans-serif",

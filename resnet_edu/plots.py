@@ -15,10 +15,8 @@ from collections.abc import Iterable, Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .figure import COLORS, INK, STYLE, Picture, kind_color, label_ends, new_figure, style
+from .figure import DASHES, Picture, kind_color, label_ends, new_figure, style
 from .records import METRICS, RunRecord, check_comparable
-
-__all__ = ["COLORS", "INK", "STYLE", "Picture", "degradation", "label_ends", "new_figure", "style"]
 
 BOTH = ("train_error", "test_error")
 _TITLES = {
@@ -80,7 +78,7 @@ def _draw(ax: Axes, records: list[RunRecord], metric: str) -> None:
         steps, mean, low, high = _curve(group, metric)
         share = depths.index(depth) / max(1, len(depths) - 1)
         width = _WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * share
-        dash = "-" if kind == "resnet" else (0, (4, 1.6)) if kind == "plain" else (0, (1, 1.5))
+        dash = DASHES.get(kind, (0, (1, 1.5)))
         color = kind_color(kind, kinds)
         mean, low, high = ([max(v, floor) for v in values] for values in (mean, low, high))
         if len(group) > 1:

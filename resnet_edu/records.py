@@ -43,7 +43,7 @@ class RunRecord:
     net:        the net's name, such as "plain56".
     parameters: how many learnable values it has.
     dataset:    name, fingerprint, train and test (numbers of images), shape (C, H, W) and classes (their names).
-    recipe:     the fields of `train.Recipe`, as plain values.
+    recipe:     the fields of `recipe.Recipe`, as plain values.
     seed:       of the initial weights, the order of the batches and the augmentation.
     device:     type ("cpu", "cuda", "mps") and name (the processor's or the card's).
     threads:    computing threads on the processor.

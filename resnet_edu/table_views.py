@@ -20,7 +20,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from .table import Column, Table
-from .trace_rows import Row, Shape
+from .trace_rows import Row, Shape, written
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -32,7 +32,7 @@ def _x(shape: Shape | str | None, sign: str = "x") -> str:
     """Write a shape: (1, 3, 8, 8) -> "1x3x8x8"; words stay; None is blank."""
     if shape is None or isinstance(shape, str):
         return shape or ""
-    return sign.join(map(str, shape)) or "scalar"
+    return written(shape, sign)
 
 
 def _several(shapes: tuple[Shape, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from . import trace_ops as ops
-from .trace_rows import Shape
+from .trace_rows import Shape, written
 
 if TYPE_CHECKING:
     import torch
@@ -25,11 +25,6 @@ class TraceError(RuntimeError):
         super().__init__(message)
         self.path = path
         self.shapes = shapes
-
-
-def written(shape: Shape) -> str:
-    """Return a shape as it is written in tables: (1, 3, 224, 224) -> "1x3x224x224"; () -> "scalar"."""
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def explain(

@@ -10,6 +10,11 @@ from dataclasses import dataclass, fields
 Shape = tuple[int, ...]
 
 
+def written(shape: Shape, sign: str = "x") -> str:
+    """Return a shape as it is written in tables and messages: (1, 3, 224, 224) -> "1x3x224x224"; () -> "scalar"."""
+    return sign.join(map(str, shape)) or "scalar"
+
+
 @dataclass(frozen=True)
 class Row:
     """One operation of a traced model, in the order of execution.
