@@ -80,6 +80,9 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     where.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
     where.add_argument("--workers", type=int, default=2, metavar="N", help="processes on the processor (default: 2)")
     where.add_argument("--out", metavar="FOLDER", help="for the files (default: runs/<data>-<date>-<time>)")
+    where.add_argument(
+        "--save-weights", action="store_true", help="leave each net's final weights (safetensors) beside its record"
+    )
     parser.set_defaults(run=run)
 
 
@@ -113,6 +116,7 @@ def run(args: argparse.Namespace) -> int:
             device=device,
             workers=args.workers,
             out=out,
+            save_weights=args.save_weights,
             on_record=written.append,
         )
     except BaseException as error:

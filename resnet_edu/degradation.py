@@ -25,6 +25,7 @@ import torch
 from torch import nn
 
 from . import data as data_module
+from . import weights
 from .data import Dataset
 from .devices import available_cores, device_name, prepare_process, resolve_device
 from .findings import Summary, headline, summary
@@ -87,17 +88,23 @@ def run_cell(
     device: str | torch.device = "cpu",
     callback: Callable[[Event], object] | None = None,
     code: dict[str, str | None] | None = None,
+    weights_folder: Path | None = None,
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
     `code` is `records.code_version()` at the start of the study: a checkout may move on while a long one runs.
+    `weights_folder` gets the final weights, as `weights.filename(net, seed)`; None leaves none.
 
-    Raises what `train.train` raises.
+    Raises what `train.train` raises, and `OSError` if the weights cannot be written.
     """
     code = code or code_version()
     device = resolve_device(device)
     model = build_net(cell.net, dataset, cell.seed)
     history = train(model, dataset, cell.recipe, seed=cell.seed, device=device, callback=callback)
+    if weights_folder is not None:
+        about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
+        about["fingerprint"] = dataset.fingerprint
+        weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
     return RunRecord(
         net=cell.net,
         parameters=sum(p.numel() for p in model.parameters()),
@@ -172,6 +179,7 @@ def run(
     threads: int | None = None,
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
+    save_weights: bool = False,
     on_record: Callable[[RunRecord], object] | None = None,
 ) -> list[RunRecord]:
     """Train every net with every seed and return the records, in the order of `nets` and seeds.
@@ -186,6 +194,7 @@ def run(
     threads:  of each worker; None shares the processor's cores out. Another number may change the last digits.
     progress: show one line on stderr: what is running, steps done, time left.
     out:      a folder for the records, each written as soon as its net is done; it must not hold records yet.
+    save_weights: leave each net's final weights in `out` as well, 4 bytes a parameter (safetensors, see `weights.py`).
     on_record: called with each record when its net is done.
 
     Works in notebooks and in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
@@ -197,8 +206,11 @@ def run(
     for name, value, least in (("workers", workers, 0), ("threads", threads or 1, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"`{name}` must be a whole number of at least {least}, but it is {value!r}")
+    if save_weights and out is None:
+        raise ValueError("`save_weights` needs a folder to put them into: name it with `out`")
     make_grid(nets, seeds, recipe or Recipe.digits())  # before the data is read, which may take a while
     folder = None if out is None else claim_folder(out)
+    weights_folder = folder if save_weights else None
     dataset = data if isinstance(data, Dataset) else data_module.load(data, progress=progress)
     cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
     check_fit(cells[0].recipe, dataset)
@@ -217,11 +229,14 @@ def run(
         if device.type == "cpu" and workers:
             count = min(workers, len(queue))
             threads = threads or max(1, available_cores() // count)
-            run_in_workers(_work, queue, (dataset, code), count, (prepare_process, threads), bar.update, finish)
+            run_in_workers(
+                _work, queue, (dataset, code, weights_folder), count, (prepare_process, threads), bar.update, finish
+            )
         else:
             for cell in queue:
                 try:
-                    finish(cell, run_cell(cell, dataset, device, functools.partial(bar.update, cell), code))
+                    callback = functools.partial(bar.update, cell)
+                    finish(cell, run_cell(cell, dataset, device, callback, code, weights_folder))
                 except TrainingDiverged as error:
                     raise _named(error, cell) from None
     return [done[cell] for cell in cells]
@@ -231,7 +246,13 @@ def _named(error: TrainingDiverged, cell: Cell) -> TrainingDiverged:
     return TrainingDiverged(error.step, error.lr, f"{cell.name}: {error.what}")
 
 
-def _work(cell: Cell, dataset: Dataset, code: dict[str, str | None], send: Callable[[Event], object]) -> RunRecord:
+def _work(
+    cell: Cell,
+    dataset: Dataset,
+    code: dict[str, str | None],
+    weights_folder: Path | None,
+    send: Callable[[Event], object],
+) -> RunRecord:
     """Run a cell in a worker process; progress is sent at most ten times a second."""
     last = 0.0
 
@@ -242,7 +263,7 @@ def _work(cell: Cell, dataset: Dataset, code: dict[str, str | None], send: Calla
             send(event)
 
     try:
-        return run_cell(cell, dataset, "cpu", callback, code)
+        return run_cell(cell, dataset, "cpu", callback, code, weights_folder)
     except TrainingDiverged as error:
         raise _named(error, cell) from None
 
