@@ -264,3 +264,17 @@ def init_weights(net: nn.Module, generator: torch.Generator) -> None:
             bound = module.in_features**-0.5
             module.weight.uniform_(-bound, bound, generator=generator)
             module.bias.uniform_(-bound, bound, generator=generator)
+
+
+def remove_batch_norm(net: nn.Module) -> nn.Module:
+    """Put the identity in the place of every batch norm of `net`, and return `net`.
+
+    Batch norm also shifts each channel, so every convolution gets a bias for it, of zeros. The weights stay.
+    """
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.Identity())
+            elif isinstance(child, nn.Conv2d) and child.bias is None:
+                child.bias = nn.Parameter(torch.zeros_like(child.weight.detach()[:, 0, 0, 0]))
+    return net

@@ -72,14 +72,14 @@ class Cell:
         return f"{self.net} (seed {self.seed})"
 
 
-def build_net(name: str, dataset: Dataset, seed: int) -> nn.Module:
-    """Return the net `name` for a data set, with initial weights drawn from `seed`.
+def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.Module:
+    """Return the net `name` for a data set, with initial weights drawn from `seed`; `options` as `models.get_model`.
 
     A plain net and its residual twin get equal weights. The global random state is left as it was.
     """
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the processor's only: torch.manual_seed sets graphics cards too
-        return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0])
+        return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0], **options)
 
 
 def run_cell(

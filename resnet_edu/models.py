@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from .blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock, PreActBlock, _one_of, init_weights
+from .blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock, PreActBlock, _one_of, init_weights, remove_batch_norm
 from .shapes import _whole, cifar_blocks_per_stage
 
 STEMS = ("imagenet", "cifar")
@@ -109,6 +109,7 @@ def cifar_net(
     *,
     in_channels: int = 3,
     preact: bool = False,
+    batch_norm: bool = True,
 ) -> ResNet:
     """Return the paper's CIFAR-10 net of 6n+2 layers: n blocks each in stages of 16, 32, 64 channels ([1], 4.2).
 
@@ -117,6 +118,7 @@ def cifar_net(
     residual: False gives the plain twin: the same layers, parameters and (from one seed) initial weights.
     shortcut: a key of `blocks.SHORTCUTS`; the paper uses "zero_pad" (option A) here.
     preact:   True takes `PreActBlock` instead of `BasicBlock`.
+    batch_norm: False leaves it out and gives the convolutions biases instead: for experiments, the paper has it always.
 
     Raises `ValueError` for a depth that is not 6n+2, an unknown shortcut, no classes, or a shortcut of a plain net.
     """
@@ -129,9 +131,10 @@ def cifar_net(
         )
     block = (PreActBlock if preact else BasicBlock) if residual else PlainBlock
     block_args = {"shortcut": shortcut} if residual else {}
-    return ResNet(
+    net = ResNet(
         block, [n, n, n], [16, 32, 64], stem="cifar", in_channels=in_channels, num_classes=num_classes, **block_args
     )
+    return net if batch_norm else remove_batch_norm(net)
 
 
 _IMAGENET = {  # Table 1 of [1]

@@ -183,3 +183,26 @@ def test_named_nets_say_what_they_take():
 @pytest.mark.parametrize(("name", "cifar"), [("resnet20", True), ("plain56", True), ("resnet18", False)])
 def test_families_by_name(name, cifar):
     assert models.is_cifar_name(name) is cifar
+
+
+@pytest.mark.parametrize("options", [{}, {"residual": False}, {"preact": True}, {"shortcut": "projection"}])
+def test_without_batch_norm(options):
+    torch.manual_seed(0)
+    usual = models.cifar_net(8, **options)
+    torch.manual_seed(0)
+    bare = models.cifar_net(8, **options, batch_norm=False)
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in bare.modules())
+    # a bias of zeros for each channel of a convolution, and the very weights of its twin
+    biases = {n: p for n, p in bare.named_parameters() if n.endswith("bias") and not n.startswith("fc")}
+    assert sum(map(torch.numel, biases.values())) == sum(
+        m.out_channels for m in bare.modules() if isinstance(m, nn.Conv2d)
+    )
+    assert not any(p.any() for p in biases.values())
+    weights = dict(usual.named_parameters())
+    assert all(torch.equal(p, weights[n]) for n, p in bare.named_parameters() if n not in biases)
+    # batch norms that do nothing: mean 0, and 1 under the root
+    for m in usual.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_var.fill_(1 - m.eps)
+    x = torch.randn(2, 3, 8, 8)
+    torch.testing.assert_close(bare.eval()(x), usual.eval()(x))
