@@ -20,6 +20,7 @@ from .devices import available_cores, resolve_device
 from .models import split_name
 from .recipe import Recipe
 from .records import RunRecord
+from .stepper import PRECISIONS
 
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 
@@ -78,6 +79,12 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 
     where = parser.add_argument_group("where it runs and what it leaves")
     where.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
+    where.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="bfloat16: mixed precision, with batch norm in float32 (default: auto, that where the card is fast at it)",
+    )
     where.add_argument("--workers", type=int, default=2, metavar="N", help="processes on the processor (default: 2)")
     where.add_argument("--out", metavar="FOLDER", help="for the files (default: runs/<data>-<date>-<time>)")
     where.add_argument(
@@ -114,6 +121,7 @@ def run(args: argparse.Namespace) -> int:
             recipe,
             seeds=args.seeds,
             device=device,
+            precision=args.precision,
             workers=args.workers,
             out=out,
             save_weights=args.save_weights,

@@ -265,17 +265,26 @@ class Batches:
         values = (images.float() / 255 - self.mean) / self.deviation
         return values.contiguous(memory_format=torch.channels_last)
 
-    def training(self, indices: Tensor, generator: torch.Generator, augment: bool) -> tuple[Tensor, Tensor]:
-        """Return the training images (B, C, H, W) and labels (B,) of `indices`, augmented if asked for.
+    @staticmethod
+    def draw(indices: Tensor, generator: torch.Generator, augment: bool) -> Tensor:
+        """Return picks, int64 (4, B): `indices`, top and left of the crop (0..8), whether to mirror (0, 1); on the
+        processor. Without augmentation they are the indices alone, (1, B).
+        """
+        if not augment:
+            return indices[None]
+        corner = torch.randint(0, 9, (2, len(indices)), generator=generator)
+        flip = torch.randint(0, 2, (1, len(indices)), generator=generator)
+        return torch.cat([indices[None], corner, flip])
+
+    def training(self, picks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the training images (B, C, H, W) and labels (B,) of picks as `draw` makes them, on the device.
 
         The mean is subtracted first: it belongs to a pixel's place, and the padding is zero, the mean colour.
         """
-        indices = indices.to(self.device)
+        indices = picks[0]
         images = self.normalized(self.train[0][indices])
-        if augment:
-            draws = torch.randint(0, 9, (2, len(indices)), generator=generator).to(self.device)
-            flip = torch.randint(0, 2, (len(indices),), generator=generator).to(self.device).bool()
-            images = crop_and_flip(images, draws[0], draws[1], flip)
+        if len(picks) > 1:
+            images = crop_and_flip(images, picks[1], picks[2], picks[3].bool())
         return images, self.train[1][indices]
 
     def evaluation(self, part: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:

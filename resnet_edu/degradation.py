@@ -33,6 +33,7 @@ from .models import get_model, split_name
 from .progress import make_bar
 from .recipe import Recipe
 from .records import RunRecord, code_version, library_versions, now
+from .stepper import resolve_precision
 from .train import Event, TrainingDiverged, check_fit, train
 from .workers import run_in_workers
 
@@ -89,9 +90,12 @@ def run_cell(
     callback: Callable[[Event], object] | None = None,
     code: dict[str, str | None] | None = None,
     weights_folder: Path | None = None,
+    *,
+    precision: str = "auto",
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
+    `precision` is that of `train.train`.
     `code` is `records.code_version()` at the start of the study: a checkout may move on while a long one runs.
     `weights_folder` gets the final weights, as `weights.filename(net, seed)`; None leaves none.
 
@@ -99,8 +103,9 @@ def run_cell(
     """
     code = code or code_version()
     device = resolve_device(device)
+    precision = resolve_precision(precision, device)
     model = build_net(cell.net, dataset, cell.seed)
-    history = train(model, dataset, cell.recipe, seed=cell.seed, device=device, callback=callback)
+    history = train(model, dataset, cell.recipe, seed=cell.seed, device=device, precision=precision, callback=callback)
     if weights_folder is not None:
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
         about["fingerprint"] = dataset.fingerprint
@@ -118,7 +123,7 @@ def run_cell(
         },
         recipe={k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(cell.recipe).items()},
         seed=cell.seed,
-        device={"type": device.type, "name": device_name(device)},
+        device={"type": device.type, "name": device_name(device), "precision": precision},
         threads=torch.get_num_threads(),
         curves=[dataclasses.asdict(e) for e in history.evaluations],
         seconds=round(history.seconds, 3),
@@ -175,6 +180,7 @@ def run(
     *,
     seeds: int | Sequence[int] = 1,
     device: str | torch.device = "auto",
+    precision: str = "auto",
     workers: int = 2,
     threads: int | None = None,
     progress: bool = True,
@@ -189,6 +195,7 @@ def run(
     recipe:   None takes `default_recipe(dataset)`.
     seeds:    how many (0, 1, ...), or which. One seed gives all nets the same batches, and twins the same weights.
     device:   "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
+    precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`stepper.py`).
     workers:  processes that train side by side on the processor; 0 trains in this one (slower: see
               `devices.prepare_process`). On CUDA and MPS the nets run one after another in this process.
     threads:  of each worker; None shares the processor's cores out. Another number may change the last digits.
@@ -203,6 +210,7 @@ def run(
     cannot be used; `train.TrainingDiverged` and `workers.WorkerDied` name the net.
     """
     device = resolve_device(device)
+    precision = resolve_precision(precision, device)
     for name, value, least in (("workers", workers, 0), ("threads", threads or 1, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise ValueError(f"`{name}` must be a whole number of at least {least}, but it is {value!r}")
@@ -230,13 +238,19 @@ def run(
             count = min(workers, len(queue))
             threads = threads or max(1, available_cores() // count)
             run_in_workers(
-                _work, queue, (dataset, code, weights_folder), count, (prepare_process, threads), bar.update, finish
+                _work,
+                queue,
+                (dataset, code, weights_folder, precision),
+                count,
+                (prepare_process, threads),
+                bar.update,
+                finish,
             )
         else:
             for cell in queue:
                 try:
                     callback = functools.partial(bar.update, cell)
-                    finish(cell, run_cell(cell, dataset, device, callback, code, weights_folder))
+                    finish(cell, run_cell(cell, dataset, device, callback, code, weights_folder, precision=precision))
                 except TrainingDiverged as error:
                     raise _named(error, cell) from None
     return [done[cell] for cell in cells]
@@ -251,6 +265,7 @@ def _work(
     dataset: Dataset,
     code: dict[str, str | None],
     weights_folder: Path | None,
+    precision: str,
     send: Callable[[Event], object],
 ) -> RunRecord:
     """Run a cell in a worker process; progress is sent at most ten times a second."""
@@ -263,7 +278,7 @@ def _work(
             send(event)
 
     try:
-        return run_cell(cell, dataset, "cpu", callback, code, weights_folder)
+        return run_cell(cell, dataset, "cpu", callback, code, weights_folder, precision=precision)
     except TrainingDiverged as error:
         raise _named(error, cell) from None
 

@@ -24,6 +24,7 @@ from .blocks import _one_of
 from .data import Batches, Dataset
 from .devices import resolve_device
 from .recipe import Recipe
+from .stepper import Stepper, exact, mixed, resolve_precision
 
 __all__ = [
     "Evaluation",
@@ -39,6 +40,7 @@ __all__ = [
 
 EVALUATION_BATCH = 500  # images; small enough for the processor's caches and for any graphics card
 WARMUP_WINDOW = 100  # batches over which the training error is averaged while warming up
+CHUNK = 50  # updates on CUDA between two looks at the losses: each look waits for the card
 
 
 class TrainingDiverged(RuntimeError):
@@ -123,6 +125,15 @@ class _Run:
         self.position += size
         return self.order[self.position - size : self.position]
 
+    def draw(self, updates: int, recipe: Recipe, count: int) -> Tensor:
+        """Return the picks (`Batches.draw`) of the next updates, (K, 4, B) or (K, 1, B)."""
+        return torch.stack(
+            [
+                Batches.draw(self.next_indices(recipe.batch_size, count), self.generator, recipe.augment)
+                for _ in range(updates)
+            ]
+        )
+
 
 def train(
     model: nn.Module,
@@ -131,6 +142,7 @@ def train(
     *,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    precision: str = "auto",
     callback: Callable[[Event], object] | None = None,
 ) -> History:
     """Train `model` in place and return its history.
@@ -139,7 +151,9 @@ def train(
               caller's business.
     seed:     of the order of the batches and the augmentation. Two nets with one seed see the same batches in the same
               order, and on one machine with as many threads one net gives the same numbers again on a processor.
-    callback: gets an `Event`; if it raises `StopTraining`, the history so far is returned.
+    precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`stepper.py`).
+    callback: gets an `Event` after each update (on CUDA, of several at once: waiting for each would take longer than
+              the update), and at evaluations; if it raises `StopTraining`, the history so far is returned.
 
     The global random state, the grad mode and the model's training flag are left as they were.
     Raises `TrainingDiverged` for a loss that is not finite, `ValueError` for a recipe or a net that does not fit the
@@ -147,15 +161,16 @@ def train(
     """
     check_fit(recipe, dataset)
     device = resolve_device(device)
+    precision = resolve_precision(precision, device)
     was_training = model.training
     cuda = [device] if device.type == "cuda" else []
     # Layers such as dropout draw from the global state: seed it here, and give the caller's back.
-    with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+    with torch.random.fork_rng(devices=cuda), torch.enable_grad(), exact(device, precision):
         torch.default_generator.manual_seed(seed)
         if cuda:
             torch.cuda.manual_seed(seed)
         try:
-            return _train(model, dataset, recipe, seed, device, callback)
+            return _train(model, dataset, recipe, seed, device, precision, callback)
         finally:
             model.train(was_training)
 
@@ -175,15 +190,15 @@ def _train(
     recipe: Recipe,
     seed: int,
     device: torch.device,
+    precision: str,
     callback: Callable[[Event], object] | None,
 ) -> History:
     model.to(device, memory_format=torch.channels_last)
     batches = Batches(dataset, recipe.normalize, device)
     _check_output(model, batches, len(dataset.classes))
-    optimizer = torch.optim.SGD(
-        model.parameters(), recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-    )
-    run = _Run(model, optimizer, torch.Generator().manual_seed(seed), warming=recipe.warmup_lr is not None)
+    stepper = Stepper(model, batches, recipe, precision)
+    generator = torch.Generator().manual_seed(seed)
+    run = _Run(model, stepper.optimizer, generator, warming=recipe.warmup_lr is not None)
     count = len(dataset.train_images)
     images = count + len(dataset.test_images)
     work = _Work(recipe, images)
@@ -197,18 +212,22 @@ def _train(
     try:
         while run.step < recipe.steps:
             lr = recipe.warmup_lr if run.warming else recipe.lr_at(run.step)
-            indices = run.next_indices(recipe.batch_size, count)
-            loss = _update(run, *batches.training(indices, run.generator, recipe.augment), lr)
-            run.step += 1
-            if not math.isfinite(loss):
-                raise TrainingDiverged(run.step, lr)
-            run.warming = run.warming and not _warm(run, recipe)
+            updates = _updates_at_once(run, recipe, device)
+            model.train()
+            for loss, wrong in zip(*stepper(run.draw(updates, recipe, count), lr), strict=True):
+                run.step += 1
+                if not math.isfinite(loss):
+                    raise TrainingDiverged(run.step, lr)
+                if run.warming:
+                    run.recent_errors.append(wrong / recipe.batch_size * 100)
+                    run.warming = not _warm(run, recipe)
             tell("step", work.done(run.step))
             if run.step % recipe.eval_every == 0 or run.step == recipe.steps:
                 before = work.done(run.step)
                 found = []
                 for part in ("train", "test"):
-                    found += _evaluate(model, batches, part, lambda n: tell("evaluating", before + work.share(n)))  # noqa: B023
+                    tick = lambda n: tell("evaluating", before + work.share(n))  # noqa: B023, E731
+                    found += _evaluate(model, batches, part, precision, tick)
                 evaluation = Evaluation(run.step, lr, *found)
                 if not all(map(math.isfinite, found)):
                     raise TrainingDiverged(run.step, lr, "the loss of the evaluation")
@@ -220,19 +239,12 @@ def _train(
     return History(run.evaluations, time.perf_counter() - start)
 
 
-def _update(run: _Run, images: Tensor, labels: Tensor, lr: float) -> float:
-    """Do one step of SGD on a batch and return its mean loss before the step."""
-    for group in run.optimizer.param_groups:
-        group["lr"] = lr
-    run.model.train()
-    logits = run.model(images)
-    loss = F.cross_entropy(logits, labels)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    run.optimizer.step()
-    if run.warming:
-        run.recent_errors.append(_errors(logits, labels) / len(labels) * 100)
-    return loss.item()
+def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device) -> int:
+    """Return how many updates to do before the next look: up to the next evaluation or change of the learning rate."""
+    if device.type != "cuda" or run.warming:
+        return 1
+    ahead = (recipe.steps, (run.step // recipe.eval_every + 1) * recipe.eval_every, *recipe.milestones)
+    return min(CHUNK, *(step - run.step for step in ahead if step > run.step))
 
 
 def _warm(run: _Run, recipe: Recipe) -> bool:
@@ -247,14 +259,15 @@ def _errors(logits: Tensor, labels: Tensor) -> int:
 
 @torch.no_grad()
 def _evaluate(
-    model: nn.Module, batches: Batches, part: str, tick: Callable[[int], None] = lambda n: None
+    model: nn.Module, batches: Batches, part: str, precision: str, tick: Callable[[int], None] = lambda n: None
 ) -> tuple[float, float]:
     """Return mean loss (nats) and error (percent) over all of "train" or "test", in eval mode; tick(images done)."""
     model.eval()
     total, wrong, seen = 0.0, 0, 0
     offset = 0 if part == "train" else len(batches.train[1])
     for images, labels in batches.evaluation(part, EVALUATION_BATCH):
-        logits = model(images).float()
+        with mixed(batches.device, precision):
+            logits = model(images).float()
         total += F.cross_entropy(logits, labels, reduction="sum").item()
         wrong += _errors(logits, labels)
         seen += len(labels)
@@ -269,6 +282,7 @@ def evaluate(
     *,
     normalize: str = "per_pixel_mean",
     device: str | torch.device = "cpu",
+    precision: str = "auto",
 ) -> tuple[float, float]:
     """Return mean loss (nats) and error (percent) of `model` over all of "train" or "test", in eval mode.
 
@@ -279,7 +293,9 @@ def evaluate(
     was_training = model.training
     model.to(device, memory_format=torch.channels_last)
     try:
-        return _evaluate(model, Batches(dataset, normalize, device), part)
+        precision = resolve_precision(precision, device)
+        with exact(device, precision):
+            return _evaluate(model, Batches(dataset, normalize, device), part, precision)
     finally:
         model.train(was_training)
 

@@ -381,7 +381,8 @@ class TestBatches:
         images[0, 0, 4, 4] = 255  # a dot in the middle: where it lands tells the crop
         dataset = Dataset("dot", images, torch.tensor([0, 1]), images, torch.tensor([0, 1]), ("a", "b"))
         batches = Batches(dataset, "per_pixel_mean", torch.device("cpu"))
-        found, labels = batches.training(torch.zeros(n, dtype=torch.int64), torch.Generator().manual_seed(0), True)
+        picks = Batches.draw(torch.zeros(n, dtype=torch.int64), torch.Generator().manual_seed(0), augment=True)
+        found, labels = batches.training(picks)
         places = found[:, 0].flatten(1).argmax(1)
         counts = torch.bincount(places, minlength=81)
         assert (counts > 0).all()
