@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help book pages test test-site lint serve bench strip clean
+.PHONY: help book pages widgets test test-site lint serve bench strip clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -37,6 +37,11 @@ book: $(INSTALLED) ## run the default experiment, execute the chapters, build th
 
 pages: $(INSTALLED) ## the site without the experiment, for work on the text
 	$(BIN)/python book/make_site.py --skip-experiment
+
+# The products are committed: only who edits the explorers' JavaScript needs node and npm (20 or newer).
+widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)
+	npm ci --no-audit --no-fund --loglevel=error
+	$(PYTHON) book/make_widgets.py
 
 test: lint ## check style and spelling, run all tests that need no browser
 	$(BIN)/python -m pytest -m "not browser"

@@ -6,6 +6,8 @@ executed notebooks looks at the cells alone, and would keep the outputs of a pac
 
 import argparse
 import hashlib
+import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -18,6 +20,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
 SITE = BUILD / "html"
+STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
+OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
 STATE = BUILD / "state"  # a file for each product that is kept: the state of the package that it was made with
 
 
@@ -59,6 +63,27 @@ def mark_current(product: str, state: str) -> None:
     (STATE / product).write_text(state)
 
 
+def strip_state(page: str) -> str:
+    """Return a built page without what it need not carry of its widgets: their modules are in explorers.js.
+
+    Of the embedded state the explorers' models stay, without their code and style; layouts and other widgets go.
+    """
+
+    def smaller(match: re.Match[str]) -> str:
+        content = json.loads(match[2])
+        kept = {}
+        for key, model in content["state"].items():
+            values = model.get("state", {})
+            if values.get("_explorer"):
+                small = {
+                    k: v for k, v in values.items() if k == "_explorer" or not (k[0] == "_" or k in OF_ALL_WIDGETS)
+                }
+                kept[key] = {**model, "state": small}
+        return match[1] + json.dumps({**content, "state": kept}).replace("</", "<\\/") + match[3] if kept else ""
+
+    return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
+
+
 def run(*command: str | Path) -> None:
     """Run a command from the root of the repository; stop the build when it fails."""
     line = shlex.join(map(str, command))
@@ -87,6 +112,11 @@ def main() -> None:
     for folder in (SITE, BUILD / ".doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
     run(tools / "jupyter-book", "build", ".", "-W", "-n", "--keep-going")
+
+    for page in SITE.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (small := strip_state(text)) != text:
+            page.write_text(small, encoding="utf-8")
 
     missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
     if missing:

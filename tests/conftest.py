@@ -1,8 +1,16 @@
 """What the tests share."""
 
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from browser import Visit
+    from playwright.sync_api import Browser, BrowserContext
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,3 +33,65 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not torch.cuda.is_available():
         for item in on_gpu:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+# ---------------------------------------------------------------- the browser; browser.py is imported where needed
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """The folder of the built site."""
+    from browser import unavailable
+    from make_site import SITE
+
+    if not (SITE / "index.html").is_file():
+        unavailable("the site is not built: run `make book`")
+    return SITE
+
+
+@pytest.fixture(scope="session")
+def bases(site: Path) -> Iterator[dict[str, str]]:
+    """Where the built site begins, for each of the two ways to open it: "http" and "file"."""
+    from browser import served
+
+    with served(site) as ways:
+        yield ways
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests."""
+    from browser import chromium
+
+    with chromium() as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """A fresh profile of the browser, with reduced motion, for the tests of one file."""
+    from browser import CHECKS, DESKTOP
+
+    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
+    context.set_default_timeout(15_000)
+    context.add_init_script(path=CHECKS)
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def explorer_page(context: BrowserContext, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
+    """Return a function that opens a page with the given explorers: `explorer_page(a, b, way="file")`."""
+    from browser import Visit, served, write_explorer_page
+
+    visits = []
+    with served(tmp_path) as ways:
+
+        def open_page(*explorers: object, way: str = "http") -> Visit:
+            name = write_explorer_page(tmp_path, explorers, f"page{len(visits)}.html")
+            visits.append(Visit(context.new_page(), ways[way]).open(name))
+            return visits[-1]
+
+        yield open_page
+        for visit in visits:
+            visit.page.close()

@@ -56,9 +56,10 @@ MAY_IMPORT = {
     "charts": ["figure"],
     "diagrams": ["trace"],
     "plots": ["records", "figure"],
+    "widgets*": ["models", "blocks", "shapes", "trace", "trace_rows", "table*", "records", "findings", "figure"],
     "cli*": ["*"],
 }
-ENDS = ["plots", "charts", "diagrams", "cli*"]  # imported by the command line (and the notebooks), by nothing else
+ENDS = ["plots", "charts", "diagrams", "widgets*", "cli*"]  # imported by the command line and notebooks, nothing else
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.

@@ -4,115 +4,22 @@ Needs `make book` (or `make pages`) and a Chromium: Debian's package `chromium`,
 What is asked inside a page is in site_checks.js.
 """
 
-import functools
-import http.server
-import os
-import shutil
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NoReturn
 from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from make_site import SITE, toc_documents
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from browser import DESKTOP, PHONE, Visit
+from make_site import toc_documents
+from playwright.sync_api import BrowserContext
 
 pytestmark = pytest.mark.browser
 
 DOCUMENTS = toc_documents()
 CHAPTERS = [name for name in DOCUMENTS if name.startswith("notebooks/")]
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 WAYS = [(document, way) for way in ("http", "file") for document in DOCUMENTS]
-
-
-def unavailable(reason: str) -> NoReturn:
-    """Skip on a reader's machine; fail in CI, where a check that was skipped would look like one that passed."""
-    if os.environ.get("CI", "").lower() in ("1", "true"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
-# ---------------------------------------------------------------- one server, one browser, every page loaded once
-
-
-@pytest.fixture(scope="session")
-def site() -> Path:
-    if not (SITE / "index.html").is_file():
-        unavailable("the site is not built: run `make book`")
-    return SITE
-
-
-@pytest.fixture(scope="session")
-def bases(site: Path) -> Iterator[dict[str, str]]:
-    """Where the site begins, for each of the two ways to open it."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=site))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield {"http": f"http://127.0.0.1:{server.server_port}/", "file": f"{site.as_uri()}/"}
-    server.shutdown()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not program:
-        unavailable("no Chromium found: apt-get install chromium, or set CHROMIUM to its path")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
-    context.set_default_timeout(15_000)
-    context.add_init_script(path=Path(__file__).with_name("site_checks.js"))
-    yield context
-    context.close()
-
-
-@dataclass
-class Visit:
-    """One page in the browser, with all that it asked of other sites and all that it complained about."""
-
-    page: Page
-    base: str
-    foreign: list[str] = field(default_factory=list)
-    complaints: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        own = (self.base, "data:", "blob:")
-        self.page.on("request", lambda r: None if r.url.startswith(own) else self.foreign.append(r.url))
-        self.page.on("requestfailed", lambda r: self.complaints.append(f"request failed: {r.url} ({r.failure})"))
-        self.page.on("response", lambda r: self.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-        self.page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
-
-    def open(self, path: str) -> "Visit":
-        self.page.goto(self.base + path, wait_until="load")
-        self.page.evaluate("() => window.MathJax?.startup?.promise")
-        self.page.evaluate("() => document.fonts.ready")
-        return self
-
-    def show(self, scheme: str) -> None:
-        """Let the system ask for light or dark; the page follows, as it has not been told otherwise."""
-        self.page.emulate_media(color_scheme=scheme)
-        self.page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
-
-    def check(self, name: str) -> list[str]:
-        return self.page.evaluate(f"() => siteChecks.{name}()")
 
 
 def way_id(way: tuple[str, str]) -> str:
@@ -182,16 +89,7 @@ NOT_OURS = {
 def test_has_no_barrier_that_axe_finds(visit: Visit, scheme: str):
     """What we write, not the theme around it: its search dialog and its landmarks are not ours to change."""
     visit.show(scheme)
-    result = Axe().run(
-        visit.page, context="article.bd-article", options={"resultTypes": ["violations"], "preload": False}
-    )
-    found = [
-        f"{rule['id']} ({rule['impact']}): {node['html'][:160]}"
-        for rule in result.response["violations"]
-        if rule["impact"] in ("serious", "critical")
-        for node in rule["nodes"]
-        if (rule["id"], node["target"][0]) not in NOT_OURS
-    ]
+    found = [line for rule, target, line in visit.barriers() if (rule, target) not in NOT_OURS]
     assert not found, "\n".join(found)
 
 

@@ -1,0 +1,11 @@
+"""Explorers: a reader moves something and sees at once what it does, in a notebook and in the book's pages.
+
+    >>> from resnet_edu.widgets import NetworkExplorer
+    >>> NetworkExplorer("resnet50", input=(3, 96, 96))  # in a notebook's cell
+
+One class each, a few lines with documented traits, over one JavaScript module of the same name in src/.
+"""
+
+from .network import NetworkExplorer
+
+__all__ = ["NetworkExplorer"]

@@ -1,0 +1,94 @@
+// Mounts the explorers in a built page of the book, where there is no kernel and no widget manager.
+//
+// myst-nb writes the state of all widgets into the page as JSON, and each explorer's output holds a reference to its
+// model and a static table. What an explorer needs of a widget manager is the small model below; it is the same module
+// that JupyterLab loads through anywidget.
+
+const STATE = "application/vnd.jupyter.widget-state+json";
+const VIEW = "application/vnd.jupyter.widget-view+json";
+
+/** A model with anywidget's interface (get, set, save_changes, on, off), without a kernel behind it. */
+export function makeModel(state) {
+  const values = { ...state };
+  const handlers = new Map();
+  const emit = (event, ...args) => {
+    for (const handler of [...(handlers.get(event) ?? [])]) handler(...args);
+  };
+  const model = {
+    get: (key) => values[key],
+    set(key, value) {
+      if (JSON.stringify(values[key]) === JSON.stringify(value)) return;
+      values[key] = value;
+      emit(`change:${key}`, model, value);
+      emit("change", model);
+    },
+    save_changes() {}, // nobody is at the other end
+    send() {},
+    on: (event, handler) => handlers.set(event, [...(handlers.get(event) ?? []), handler]),
+    off: (event, handler) =>
+      handlers.set(event, handler ? (handlers.get(event) ?? []).filter((h) => h !== handler) : []),
+  };
+  return model;
+}
+
+function readStates() {
+  const states = {};
+  for (const script of document.querySelectorAll(`script[type="${STATE}"]`)) {
+    try {
+      Object.assign(states, JSON.parse(script.textContent).state);
+    } catch (error) {
+      console.error("explorers: the page's widget state cannot be read", error);
+    }
+  }
+  return states;
+}
+
+/** What stands where an explorer failed: one sentence; the static table stays. */
+function failed(output, error) {
+  console.error("explorers: one explorer could not be shown", error);
+  output.querySelector(".rx-mount")?.remove();
+  const note = document.createElement("p");
+  note.className = "rx-failed";
+  note.setAttribute("role", "status");
+  note.textContent = `This explorer could not be started (${error?.message ?? error}); the table shows its first setting.`;
+  output.prepend(note);
+  const table = output.querySelector(".rx-static");
+  if (table) table.hidden = false;
+}
+
+function mount(script, explorers, states, models) {
+  const id = JSON.parse(script.textContent).model_id;
+  const state = states[id]?.state;
+  const explorer = explorers[state?._explorer];
+  if (!explorer) return; // a widget of another kind is not ours
+  const output = script.parentElement;
+  try {
+    const model = (models[id] ??= makeModel(state)); // a widget that is shown twice has one state, as in Jupyter
+    const el = document.createElement("div");
+    el.className = "rx-mount";
+    output.append(el);
+    const report = (error) => failed(output, error);
+    Promise.resolve(explorer.render({ model, el })).catch(report);
+    const table = output.querySelector(".rx-static");
+    if (table) table.hidden = true;
+  } catch (error) {
+    failed(output, error);
+  }
+}
+
+/** Mount every explorer of the page; `explorers` maps names to modules. */
+export function mountAll(explorers) {
+  const start = () => {
+    const states = readStates();
+    const models = {};
+    for (const script of document.querySelectorAll(`script[type="${VIEW}"]`)) {
+      try {
+        mount(script, explorers, states, models);
+      } catch (error) {
+        console.error("explorers: an output cannot be read", error);
+      }
+    }
+  };
+  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  else start();
+}

@@ -1,0 +1,72 @@
+"""Every explorer in a real browser: by itself, twice on a page, broken, without JavaScript, narrow, dark, by keyboard.
+
+The pages are put together as the book does it (see browser.py); the chapters of the built site have tests of their own
+in test_explorers_site.py. What an explorer does is tested in a file of its own.
+"""
+
+import pytest
+from browser import DESKTOP, PHONE, Visit, served, write_explorer_page
+
+from resnet_edu import widgets
+
+pytestmark = pytest.mark.browser
+
+EXPLORERS = [getattr(widgets, name) for name in widgets.__all__]
+each_explorer = pytest.mark.parametrize("explorer", EXPLORERS, ids=lambda e: e.__name__)
+
+
+@each_explorer
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_is_mounted_and_asks_for_nothing(explorer: type, way: str, explorer_page):
+    visit = explorer_page(explorer(), way=way)
+    assert visit.page.locator(".rx-mount .rx").count() == 1
+    assert visit.page.locator(".rx-static").is_hidden()
+    assert visit.page.locator(".rx-failed").count() == 0
+    assert not visit.foreign
+    assert not visit.complaints
+
+
+@each_explorer
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_has_no_barrier_and_fits_on_a_phone(explorer: type, scheme: str, explorer_page):
+    visit = explorer_page(explorer(), explorer())  # twice: identifiers must not collide
+    visit.show(scheme)
+    for size in (DESKTOP, PHONE):
+        visit.page.set_viewport_size(size)
+        assert not [line for _, _, line in visit.barriers()]
+        assert not visit.check("sideways")
+        assert not visit.check("silentPictures")
+        assert not visit.check("faintText")
+    visit.page.set_viewport_size(DESKTOP)
+
+
+@each_explorer
+def test_without_javascript_the_table_is_there(explorer: type, browser, tmp_path):
+    context = browser.new_context(java_script_enabled=False)
+    with served(tmp_path) as ways:
+        page = context.new_page()
+        page.goto(ways["http"] + write_explorer_page(tmp_path, [explorer()]))
+        assert page.locator(".rx-static table").first.is_visible()
+        assert page.locator(".rx-static table").first.inner_text().strip()
+    context.close()
+
+
+def test_one_that_throws_leaves_its_table_and_the_others(explorer_page, context, tmp_path):
+    first, second = EXPLORERS[0](), EXPLORERS[0]()
+    first._explorer = "broken"
+    name = write_explorer_page(tmp_path, [first, second])
+    script = tmp_path / "explorers.js"
+    code = script.read_text(encoding="utf-8")
+    at = code.rindex("({")  # the last call hands the modules to the mount
+    broken = 'broken:{render({el}){el.append("half a view");throw new Error("it broke")}},'
+    script.write_text(code[: at + 2] + broken + code[at + 2 :], encoding="utf-8")
+    with served(tmp_path) as ways:
+        visit = Visit(context.new_page(), ways["http"]).open(name)
+        outputs = visit.page.locator(".rx-output")
+        assert "it broke" in outputs.nth(0).locator(".rx-failed").inner_text()
+        assert "half a view" not in outputs.nth(0).inner_text()
+        assert outputs.nth(0).locator(".rx-static").is_visible()
+        assert outputs.nth(1).locator(".rx-mount .rx").is_visible()
+        assert outputs.nth(1).locator(".rx-static").is_hidden()
+        assert [line for line in visit.complaints if "it broke" not in line] == []
+        visit.page.close()
