@@ -1,4 +1,4 @@
-"""The command line: `resnet-edu trace | degrade`. Thin: each command's options and output live in its own module."""
+"""The command line, `resnet-edu COMMAND`. Thin: each command's options and output live in its own module."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import __version__, cli_degrade, cli_trace
+from . import __version__, cli_degrade, cli_ship, cli_trace
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,6 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_trace.add_command(commands)
     cli_degrade.add_command(commands)
+    cli_ship.add_command(commands)
     return parser
 
 

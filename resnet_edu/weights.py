@@ -9,6 +9,7 @@ Source
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from .records import write_atomic
 
+ABOUT = "resnet_edu"  # the one word in the header's metadata
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
@@ -37,9 +39,11 @@ def save(
 ) -> Path:
     """Write a net's `state_dict()` to `path` and return it; the file is there whole or not at all.
 
-    state: names -> tensors, on any device; whole numbers keep their type.
-    about: a few words stored with them (net, seed, data set, ...), as text.
-    dtype: of the fractions, "float32" or "float16".
+    state: names -> tensors, on any device.
+    about: a few words to be stored with them (net, seed, data set, ...). They are one text in JSON, because the format
+           keeps no order of several, and the same weights should give the same bytes.
+    dtype: "float32" or "float16", of the weights of convolutions and linear layers. What has one dimension or none
+           (biases, all of batch norm) is small, and its variances may be large: that keeps its own type.
 
     Raises `ValueError` for another dtype, or a value that float16 cannot hold; `OSError` if it cannot be written.
     """
@@ -48,13 +52,13 @@ def save(
     tensors = {}
     for name, tensor in state.items():
         stored = tensor.detach().cpu()
-        if stored.is_floating_point():
+        if stored.is_floating_point() and stored.dim() > 1:
             stored = stored.to(DTYPES[dtype])
             if tensor.isfinite().all() and not stored.isfinite().all():
                 raise ValueError(f"{name} has values beyond the range of {dtype}: use dtype='float32'")
         tensors[name] = stored.contiguous()  # nets train with channels last in memory
     path = Path(path)
-    write_atomic(path, safetensors.torch.save(tensors, {k: str(v) for k, v in about.items()}))
+    write_atomic(path, safetensors.torch.save(tensors, {ABOUT: json.dumps(dict(about))}))
     return path
 
 

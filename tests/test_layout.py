@@ -52,6 +52,10 @@ MAY_IMPORT = {
         "findings",
         "weights",
     ],
+    # results: those of others, those that come with the package, and how they get there
+    "reference_results": ["records", "recipe"],
+    "shipped": ["records", "weights", "models"],
+    "ship": ["data*", "train", "records", "weights", "reference_results", "shipped"],
     # what shows results, and the command line
     "charts": ["figure"],
     "diagrams": ["trace"],

@@ -1,5 +1,7 @@
 """The wheel: everything of the package, nothing else, and metadata that leaves a reader's environment alone."""
 
+import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -39,6 +41,16 @@ def test_the_wheel_holds_the_package_and_nothing_else(root: Path, wheel: zipfile
     }
     assert names == on_disk
     assert "resnet_edu/py.typed" in names
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_shipped_studies(wheel: zipfile.ZipFile):
+    manifests = [name for name in wheel.namelist() if name.endswith("/study.json")]
+    assert "resnet_edu/results/digits/study.json" in manifests
+    for manifest in manifests:
+        for name, said in json.loads(wheel.read(manifest))["files"].items():
+            content = wheel.read(f"{manifest.rsplit('/', 1)[0]}/{name}")
+            assert hashlib.sha256(content).hexdigest() == said["sha256"]
 
 
 @pytest.mark.slow

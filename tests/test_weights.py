@@ -24,7 +24,7 @@ def by_hand(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
     raw = path.read_bytes()
     end = 8 + struct.unpack("<Q", raw[:8])[0]
     header = json.loads(raw[8:end])
-    about = header.pop("__metadata__")
+    about = json.loads(header.pop("__metadata__")["resnet_edu"])
     kinds = {"F32": "<f4", "F16": "<f2", "I64": "<i8"}
     tensors = {
         name: np.frombuffer(raw[end + e["data_offsets"][0] : end + e["data_offsets"][1]], kinds[e["dtype"]]).reshape(
@@ -41,11 +41,11 @@ class TestFile:
         model = get_model("resnet8").to(memory_format=torch.channels_last)
         path = weights.save(model.state_dict(), tmp_path / "w.safetensors", {"net": "resnet8", "seed": 3}, dtype)
         about, tensors = by_hand(path)
-        assert about == {"net": "resnet8", "seed": "3"}
+        assert about == {"net": "resnet8", "seed": 3}
         state = model.state_dict()
         assert set(tensors) == set(state)
         for name, tensor in state.items():
-            wanted = tensor.numpy().astype(dtype) if tensor.is_floating_point() else tensor.numpy()
+            wanted = tensor.numpy().astype(dtype) if tensor.dim() > 1 else tensor.numpy()
             assert tensors[name].dtype == wanted.dtype
             assert np.array_equal(tensors[name], wanted)
         assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
@@ -59,9 +59,11 @@ class TestFile:
         assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), other.parameters(), strict=True))
 
     def test_float16_comes_back_as_float32(self, tmp_path):
-        path = weights.save({"w": torch.tensor([1 / 3]), "n": torch.tensor(7)}, tmp_path / "w", {}, "float16")
+        values = {"w": torch.tensor([[1 / 3]]), "n": torch.tensor(7), "running_var": torch.tensor([1e6])}
+        path = weights.save(values, tmp_path / "w", {}, "float16")
         state = weights.read(path.read_bytes())
         assert state["w"].dtype == torch.float32
+        assert state["running_var"].item() == 1e6
         assert state["w"].item() == float(np.float16(1 / 3))
         assert state["n"].dtype == torch.int64
 
@@ -69,7 +71,7 @@ class TestFile:
         with pytest.raises(ValueError, match="`dtype` must be one of float32, float16"):
             weights.save({}, tmp_path / "w", {}, "int8")
         with pytest.raises(ValueError, match="w has values beyond the range of float16"):
-            weights.save({"w": torch.tensor([1e5])}, tmp_path / "w", {}, "float16")
+            weights.save({"w": torch.tensor([[1e5]])}, tmp_path / "w", {}, "float16")
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("damage", [b"", b"garbage", lambda whole: whole[:-1], lambda whole: whole[:20]])
@@ -106,7 +108,7 @@ class TestStudy:
         path = tmp_path / weights.filename("resnet8", 2)
         about, _ = by_hand(path)
         assert about == {
-            "net": "resnet8", "seed": "2", "step": "4", "dataset": digits.name, "fingerprint": digits.fingerprint,
+            "net": "resnet8", "seed": 2, "step": 4, "dataset": digits.name, "fingerprint": digits.fingerprint,
         }  # fmt: skip
         model: nn.Module = build_net("resnet8", digits, seed=9)
         model.load_state_dict(weights.read(path.read_bytes()))

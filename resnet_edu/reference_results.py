@@ -1,0 +1,141 @@
+"""What others measured with the paper's nets on CIFAR-10, where each number is from, and how ours compare.
+
+Scope: the numbers, the question whether a record may stand beside them, and the distance between two results.
+
+Sources
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 6 and figure 6.
+  [2] github.com/nabla0001/resnet, README: mean and standard deviation of 5 runs. The recipe is the paper's, but for
+      images normalised by channel, not by pixel; the mean of plain nets in [1] is read off figure 6 there as well.
+  [3] github.com/akamaster/pytorch_resnet_cifar10, issue 18: runs of that code by one of its readers. Each run counts
+      with its best epoch on the test set, which flatters it; the six single errors that are listed there (7.4, 7.29,
+      7.4, 6.89, 8.42, 7.95) have a mean of 7.56 and a sample standard deviation of 0.54.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .recipe import Recipe
+from .records import RunRecord
+
+FAR = 2.0  # standard deviations: a result that is farther off than this is called so
+IMAGES = (50_000, 10_000)  # of CIFAR-10: training on all of them, as the published numbers do
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A published test error of one net, in percent.
+
+    source: key of `SOURCES`.
+    low, high: the error; two numbers where it was read off a figure, and else the same number twice.
+    std:    sample standard deviation over `runs`, as published; None for a single run, or where none was given.
+    runs:   how many; None where it is not said.
+    note:   what to know of it.
+    """
+
+    net: str
+    source: str
+    low: float
+    high: float
+    std: float | None = None
+    runs: int | None = None
+    note: str = ""
+
+    @property
+    def approximate(self) -> bool:
+        """Whether the number was read off a figure."""
+        return self.low != self.high
+
+    def __str__(self) -> str:
+        if self.approximate:
+            return f"about {self.low:g} to {self.high:g}"
+        return f"{self.low:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "")
+
+
+SOURCES = {
+    "paper": "He et al. 2016, table 6; plain nets read off figure 6",
+    "nabla0001": "github.com/nabla0001/resnet, 5 runs, normalised by channel",
+    "akamaster #18": "github.com/akamaster/pytorch_resnet_cifar10, issue 18, best epoch of each run",
+}
+_READ_OFF = "read off figure 6"
+REFERENCES = (
+    Reference("resnet20", "paper", 8.75, 8.75),
+    Reference("resnet32", "paper", 7.51, 7.51),
+    Reference("resnet44", "paper", 7.17, 7.17),
+    Reference("resnet56", "paper", 6.97, 6.97),
+    Reference("resnet110", "paper", 6.61, 6.61, 0.16, 5, "the best of the five runs has 6.43"),
+    Reference("plain20", "paper", 9.0, 9.5, note=_READ_OFF),
+    Reference("plain56", "paper", 13.0, 13.5, note=_READ_OFF),
+    Reference("resnet20", "nabla0001", 8.51, 8.51, 0.22, 5),
+    Reference("resnet56", "nabla0001", 7.40, 7.40, 0.27, 5),
+    Reference("resnet110", "nabla0001", 7.14, 7.14, 0.20, 5),
+    Reference("plain20", "nabla0001", 9.78, 9.78, 0.13, 5),
+    Reference("plain56", "nabla0001", 12.95, 12.95, 0.22, 5),
+    Reference("resnet56", "akamaster #18", 7.36, 7.36, 0.16, None, "best epoch of each run on the test set"),
+)
+
+
+def references(net: str) -> list[Reference]:
+    """Return what is published on `net`, the paper first; nothing for a net that is not known."""
+    return [r for r in REFERENCES if r.net == net]
+
+
+def is_shortened(record: RunRecord) -> bool:
+    """Return whether a run on CIFAR-10 had fewer steps than the paper's 64,000."""
+    return record.dataset["name"].startswith("cifar10") and record.recipe.get("steps", 0) < Recipe.paper().steps
+
+
+def why_not_comparable(record: RunRecord) -> str | None:
+    """Return why a record must not stand beside the published numbers; None if it may.
+
+    It may if it is of CIFAR-10 with all 50,000 training images and the paper's recipe. How often the net was evaluated
+    has no part in that.
+    """
+    name, train, test = (record.dataset.get(key) for key in ("name", "train", "test"))
+    if name != "cifar10":
+        return f"another data set ({name})"
+    wanted = Recipe.paper(record.depth)
+    if is_shortened(record):
+        return f"a shortened schedule ({record.recipe['steps']:,} of the paper's {wanted.steps:,} iterations)"
+    if (train, test) != IMAGES:
+        return f"other images ({train:,} and {test:,} instead of {IMAGES[0]:,} and {IMAGES[1]:,})"
+    for field in dataclasses.fields(Recipe):
+        theirs, ours = getattr(wanted, field.name), record.recipe.get(field.name, field.default)
+        ours = tuple(ours) if isinstance(ours, list) else ours
+        if field.name in _OF_THE_RECIPE and ours != theirs:
+            return f"another recipe ({field.name} is {ours}, the paper's is {theirs})"
+    return None
+
+
+# What section 4.2 of [1] prescribes. A later field that says how, not what, is computed is no part of it.
+_OF_THE_RECIPE = (
+    "steps", "batch_size", "lr", "momentum", "weight_decay", "milestones", "warmup_lr", "warmup_error", "augment",
+    "normalize",
+)  # fmt: skip
+
+
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the sample standard deviation (n - 1 below the line), None for one value."""
+    mean = math.fsum(values) / len(values)
+    if len(values) < 2:
+        return mean, None
+    return mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+
+
+def deviations(mean: float, std: float | None, reference: Reference) -> float | None:
+    """Return how far a mean test error is above (+) or below (-) a published one, in standard deviations of one run.
+
+    The yardstick is how much single runs scatter: the root mean square of our standard deviation and theirs, or the
+    one that is known. It is no test of significance: it asks whether a run of ours could pass for one of theirs, and
+    more seeds do not make the yardstick shorter. A number read off a figure is a range, and within it the difference
+    is 0. None if neither scatter is known, or if it is zero.
+    """
+    known = [s for s in (std, reference.std) if s is not None]
+    yardstick = math.sqrt(sum(s * s for s in known) / len(known)) if known else 0.0
+    if not yardstick:
+        return None
+    gap = max(mean - reference.high, 0.0) + min(mean - reference.low, 0.0)
+    return gap / yardstick

@@ -1,0 +1,157 @@
+"""From the folder that a study left to one that comes with the package (see `shipped.py`).
+
+Scope: copying the records, choosing and rounding the weights, measuring what the rounding costs, and the manifest.
+
+Sources
+  [1] IEEE 754: binary16 has 11 significant bits, a relative error of at most 2**-11 for a rounded value.
+  [2] Python's documentation of `os.replace`: a rename is atomic where the target is not there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import records as records_module
+from . import weights
+from .data import Dataset
+from .records import RunRecord, check_comparable, load_dir
+from .reference_results import is_shortened
+from .shipped import MANIFEST, RESULTS, Study, build, load_study
+from .train import evaluate
+
+KINDS = (*weights.DTYPES, "none")
+NEAR = 0.5  # percentage points: weights whose test error is farther from their record's are not of that run
+
+
+def ship(
+    folder: str | os.PathLike[str],
+    name: str,
+    *,
+    title: str,
+    command: str,
+    dataset: Dataset | None,
+    about: str = "",
+    hardware: str | None = None,
+    kind: str = "float32",
+    seed: int = 0,
+    root: Path = RESULTS,
+    replace: bool = False,
+) -> Study:
+    """Make a shipped study of the records and weights in `folder`, and return it.
+
+    folder:   of `degradation.run(..., out=folder, save_weights=True)`.
+    name:     of the study: small letters, digits and hyphens.
+    title:    one line on what it is; `about` says more.
+    command:  what made the records.
+    dataset:  what the nets were trained on, to measure the test error that the stored weights have; None if `kind`
+              is "none".
+    hardware: what it ran on; None takes the names of the devices from the records.
+    kind:     "float32"; "float16", half the size; or "none" for records only.
+    seed:     of the runs whose weights are taken.
+    root:     where the folder of the study is made.
+    replace:  an older study of that name.
+
+    The folder is there whole or not at all. Raises `ValueError` for a name, records, weights or a data set that do not
+    fit, `FileNotFoundError` for weights that are not there, and `FileExistsError` for a study that is.
+    """
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ValueError(f"`name` must be of small letters and digits with hyphens between, but it is {name!r}")
+    for what, text in (("title", title), ("command", command)):
+        if not text.strip():
+            raise ValueError(f"`{what}` must say something, but it is empty")
+    if kind not in KINDS:
+        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, but it is {kind!r}")
+    target = root / name
+    if target.exists() and not replace:
+        raise FileExistsError(f"there is a study {target} already: choose another name, or replace it")
+    found = check_comparable(load_dir(folder))
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}.", dir=root) as temporary:
+        made = Path(temporary) / name
+        made.mkdir()
+        for record in found:
+            record.save(made / record.filename)
+        stored = {}
+        if kind != "none":
+            for record in (r for r in found if r.seed == seed):
+                stored[record.net] = _weights(record, Path(folder), made, kind, dataset)
+            if not stored:
+                raise ValueError(f"`seed` is {seed}, but {folder} has seeds {sorted({r.seed for r in found})} only")
+        study = Study(
+            name=name,
+            title=title,
+            about=about,
+            date=max(r.date for r in found)[:10],
+            hardware=hardware or _hardware(found),
+            command=command,
+            shortened=any(is_shortened(r) for r in found),
+            weights=stored,
+            files={p.name: _sums(p) for p in sorted(made.iterdir())},
+            folder=made,
+        )
+        records_module.write_atomic(made / MANIFEST, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
+        if target.exists():
+            os.replace(target, Path(temporary) / "old")
+        try:
+            os.replace(made, target)
+        except OSError:
+            if (Path(temporary) / "old").exists():
+                shutil.move(Path(temporary) / "old", target)
+            raise
+    return load_study(name, root)
+
+
+def _weights(record: RunRecord, folder: Path, made: Path, kind: str, dataset: Dataset | None) -> dict[str, Any]:
+    """Store the weights of a run, and return what the manifest says of them."""
+    if dataset is None or dataset.fingerprint != record.dataset["fingerprint"]:
+        what = "none was given" if dataset is None else f"the one given is another ({dataset.name})"
+        raise ValueError(
+            f"the weights of {record.net} are tried on the data they were trained on, {record.dataset['name']}, but "
+            f"{what}"
+        )
+    name = weights.filename(record.net, record.seed)
+    try:
+        data = (folder / name).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there are no weights {folder / name}: run the study with --save-weights, or ship records only (none)"
+        ) from None
+    state = weights.read(data, folder / name)
+    error = _test_error(record, state, dataset, folder / name)
+    if abs(error - record.final["test_error"]) > NEAR:
+        raise ValueError(
+            f"{folder / name} is not of the run that {record.filename} describes: its test error is {error:.2f}%, but "
+            f"the record has {record.final['test_error']:.2f}%"
+        )
+    about = {"net": record.net, "seed": record.seed, "step": int(record.final["step"])}
+    about |= {"dataset": record.dataset["name"], "fingerprint": record.dataset["fingerprint"]}
+    path = weights.save(state, made / name, about, kind)
+    stored = _test_error(record, weights.read(path.read_bytes(), path), dataset, path)
+    return {"seed": record.seed, "dtype": kind, "test_error": round(error, 4), "test_error_stored": round(stored, 4)}
+
+
+def _test_error(record: RunRecord, state: dict, dataset: Dataset, origin: Path) -> float:
+    """Return the test error (percent) of a net with these weights, on the processor in float32."""
+    model = build(record)
+    weights.check(state, model, origin)
+    model.load_state_dict(state)
+    return evaluate(model, dataset, "test", normalize=record.recipe["normalize"])[1]
+
+
+def _hardware(found: Sequence[RunRecord]) -> str:
+    names = {(r.device["name"], r.threads) if r.device["type"] == "cpu" else (r.device["name"], 0) for r in found}
+    told = [f"{name}, {n} thread{'s' * (n > 1)} a run" if n else name for name, n in sorted(names)]
+    return "; ".join(told)
+
+
+def _sums(path: Path) -> dict[str, Any]:
+    data = path.read_bytes()
+    return {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
