@@ -26,6 +26,7 @@ from torch import nn
 
 from . import data as data_module
 from . import weights
+from .checkpoints import Checkpoint
 from .data import Dataset
 from .devices import available_cores, device_name, prepare_process, resolve_device
 from .findings import Summary, headline, summary
@@ -92,12 +93,15 @@ def run_cell(
     weights_folder: Path | None = None,
     *,
     precision: str = "auto",
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
     `precision` is that of `train.train`.
     `code` is `records.code_version()` at the start of the study: a checkout may move on while a long one runs.
     `weights_folder` gets the final weights, as `weights.filename(net, seed)`; None leaves none.
+    `checkpoint` is the file, or the `Checkpoint`, to keep the run's state in, and to go on from if it is there; see
+    `train.train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
 
     Raises what `train.train` raises, and `OSError` if the weights cannot be written.
     """
@@ -105,7 +109,19 @@ def run_cell(
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     model = build_net(cell.net, dataset, cell.seed)
-    history = train(model, dataset, cell.recipe, seed=cell.seed, device=device, precision=precision, callback=callback)
+    if checkpoint is not None:
+        known = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        checkpoint = dataclasses.replace(known, net=cell.net)
+    history = train(
+        model,
+        dataset,
+        cell.recipe,
+        seed=cell.seed,
+        device=device,
+        precision=precision,
+        callback=callback,
+        checkpoint=checkpoint,
+    )
     if weights_folder is not None:
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
         about["fingerprint"] = dataset.fingerprint

@@ -1,7 +1,8 @@
 """One training loop, for everything that trains: SGD with momentum on batches that live on the device.
 
-Scope: from a net, a data set and a `Recipe` (`recipe.py`) to a `History`. It prints nothing and knows no files; whoever
-wants to watch passes a callback. Everything that changes while it runs is in one `_Run` object.
+Scope: from a net, a data set and a `Recipe` (`recipe.py`) to a `History`. It prints nothing; whoever wants to watch
+passes a callback. Everything that changes while it runs is in one `_Run` object, which `checkpoints.py` keeps in a file
+if asked to.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
@@ -10,23 +11,29 @@ Sources
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from . import checkpoints
 from .blocks import _one_of
+from .checkpoints import Checkpoint, Keeper
 from .data import Batches, Dataset
 from .devices import resolve_device
 from .recipe import Recipe
 from .stepper import Stepper, exact, mixed, resolve_precision
 
 __all__ = [
+    "Checkpoint",
     "Evaluation",
     "Event",
     "History",
@@ -78,7 +85,8 @@ class Evaluation:
 class Event:
     """What a callback gets.
 
-    kind:  "step" (after each update), "evaluating" (in the middle of an evaluation) or "evaluation" (its result).
+    kind:  "step" (after each update), "evaluating" (in the middle of an evaluation) or "evaluation" (its result); first
+           of all "resumed", if the run goes on from a checkpoint.
     step:  updates done so far, of `steps`.
     lr:    learning rate of the last update.
     loss:  mean loss of the last batch, before its update (nats).
@@ -97,7 +105,10 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """What a training run leaves: its evaluations, its wall time, and whether a callback stopped it early."""
+    """What a training run leaves: its evaluations, its wall time, and whether a callback stopped it early.
+
+    The wall time of a run that was resumed is what all its parts took, up to the checkpoints they went on from.
+    """
 
     evaluations: list[Evaluation] = field(default_factory=list)
     seconds: float = 0.0
@@ -111,12 +122,48 @@ class _Run:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator  # draws the order of the batches and the augmentation; on the processor
+    device: torch.device
     step: int = 0
+    lr: float = 0.0  # of the last update
+    loss: float = 0.0  # of the last batch
     order: Tensor | None = None  # the order of the images in this epoch
     position: int = 0  # how many of them have been used
     warming: bool = False
     recent_errors: deque[float] = field(default_factory=lambda: deque(maxlen=WARMUP_WINDOW))
     evaluations: list[Evaluation] = field(default_factory=list)
+    earlier: float = 0.0  # seconds spent before `begun`
+    begun: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """The wall time so far."""
+        return self.earlier + time.perf_counter() - self.begun
+
+    def evaluation_due(self, recipe: Recipe) -> bool:
+        """Return whether an evaluation comes before the next step."""
+        there = self.evaluations[-1].step if self.evaluations else 0
+        return self.step > there and (self.step % recipe.eval_every == 0 or self.step == recipe.steps)
+
+    def state(self) -> checkpoints.State:
+        """Return all of it, for a checkpoint."""
+        tensors = checkpoints.tensors_of(self.model, self.optimizer, self.generator, self.device)
+        if self.order is not None:
+            tensors["order"] = self.order
+        values = {name: getattr(self, name) for name in ("step", "lr", "loss", "position", "warming", "seconds")}
+        values["recent_errors"] = list(self.recent_errors)
+        values["evaluations"] = [dataclasses.asdict(e) for e in self.evaluations]
+        return tensors, values
+
+    def restore(self, state: checkpoints.State) -> None:
+        """Take over what `state` returned."""
+        tensors, values = state
+        checkpoints.put_back(tensors, self.model, self.optimizer, self.generator, self.device)
+        self.order = tensors.get("order")
+        for name in ("step", "lr", "loss", "position", "warming"):
+            setattr(self, name, values[name])
+        self.recent_errors.extend(values["recent_errors"])
+        self.evaluations = [Evaluation(**e) for e in values["evaluations"]]
+        self.earlier, self.begun = values["seconds"], time.perf_counter()
 
     def next_indices(self, size: int, count: int) -> Tensor:
         """Return the indices (size,) of the next batch; the few images left over at an epoch's end sit it out."""
@@ -144,6 +191,7 @@ def train(
     device: str | torch.device = "cpu",
     precision: str = "auto",
     callback: Callable[[Event], object] | None = None,
+    checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
 ) -> History:
     """Train `model` in place and return its history.
 
@@ -154,11 +202,16 @@ def train(
     precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`stepper.py`).
     callback: gets an `Event` after each update (on CUDA, of several at once: waiting for each would take longer than
               the update), and at evaluations; if it raises `StopTraining`, the history so far is returned.
+    checkpoint: a file to save the state in, on a schedule (see `Checkpoint`), and to go on from if it is there. On a
+              processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
+              for the end of the step and saves first. The file is left in the end: `checkpoints.remove` removes it.
 
     The global random state, the grad mode and the model's training flag are left as they were.
     Raises `TrainingDiverged` for a loss that is not finite, `ValueError` for a recipe or a net that does not fit the
-    data.
+    data, `checkpoints.CheckpointError` (a `ValueError`) for the checkpoint of another run, naming the difference.
     """
+    if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
+        checkpoint = Checkpoint(checkpoint)
     check_fit(recipe, dataset)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
@@ -170,7 +223,7 @@ def train(
         if cuda:
             torch.cuda.manual_seed(seed)
         try:
-            return _train(model, dataset, recipe, seed, device, precision, callback)
+            return _train(model, dataset, recipe, seed, device, precision, callback, checkpoint)
         finally:
             model.train(was_training)
 
@@ -192,51 +245,73 @@ def _train(
     device: torch.device,
     precision: str,
     callback: Callable[[Event], object] | None,
+    checkpoint: Checkpoint | None,
 ) -> History:
     model.to(device, memory_format=torch.channels_last)
     batches = Batches(dataset, recipe.normalize, device)
     _check_output(model, batches, len(dataset.classes))
     stepper = Stepper(model, batches, recipe, precision)
     generator = torch.Generator().manual_seed(seed)
-    run = _Run(model, stepper.optimizer, generator, warming=recipe.warmup_lr is not None)
+    run = _Run(model, stepper.optimizer, generator, device, warming=recipe.warmup_lr is not None)
     count = len(dataset.train_images)
-    images = count + len(dataset.test_images)
-    work = _Work(recipe, images)
-    lr = loss = 0.0
+    work = _Work(recipe, count + len(dataset.test_images))
 
-    def tell(kind: str, work_done: float, evaluation: Evaluation | None = None) -> None:
+    def tell(kind: str, more: int = 0, evaluation: Evaluation | None = None) -> None:
         if callback is not None:
-            callback(Event(kind, run.step, recipe.steps, lr, loss, work_done, evaluation))
+            share = work.done(run.step, len(run.evaluations), more)
+            callback(Event(kind, run.step, recipe.steps, run.lr, run.loss, share, evaluation))
 
-    start = time.perf_counter()
-    try:
-        while run.step < recipe.steps:
-            lr = recipe.warmup_lr if run.warming else recipe.lr_at(run.step)
-            updates = _updates_at_once(run, recipe, device)
-            model.train()
-            for loss, wrong in zip(*stepper(run.draw(updates, recipe, count), lr), strict=True):
-                run.step += 1
-                if not math.isfinite(loss):
-                    raise TrainingDiverged(run.step, lr)
-                if run.warming:
-                    run.recent_errors.append(wrong / recipe.batch_size * 100)
-                    run.warming = not _warm(run, recipe)
-            tell("step", work.done(run.step))
-            if run.step % recipe.eval_every == 0 or run.step == recipe.steps:
-                before = work.done(run.step)
-                found = []
-                for part in ("train", "test"):
-                    tick = lambda n: tell("evaluating", before + work.share(n))  # noqa: B023, E731
-                    found += _evaluate(model, batches, part, precision, tick)
-                evaluation = Evaluation(run.step, lr, *found)
-                if not all(map(math.isfinite, found)):
-                    raise TrainingDiverged(run.step, lr, "the loss of the evaluation")
-                run.evaluations.append(evaluation)
-                work.evaluated()
-                tell("evaluation", work.done(run.step), evaluation)
-    except StopTraining:
-        return History(run.evaluations, time.perf_counter() - start, stopped=True)
-    return History(run.evaluations, time.perf_counter() - start)
+    def evaluating(images: int) -> None:
+        tell("evaluating", images)
+        keeper.poll(run.step)
+
+    def identity() -> dict[str, Any]:
+        # What the run that goes on from a checkpoint must have in common with it: all that has a say in the numbers.
+        return {
+            "net": checkpoint.net or type(model).__name__,
+            "seed": seed,
+            "recipe": dataclasses.asdict(recipe),
+            "dataset": dataset.fingerprint,
+            "device": device.type,
+            "precision": precision,
+            "threads": torch.get_num_threads() if device.type == "cpu" else None,
+            "torch": torch.__version__,
+        }
+
+    with Keeper(checkpoint, identity, run.state) as keeper:
+        if (state := keeper.load()) is not None:
+            run.restore(state)
+            tell("resumed")
+        try:
+            while True:
+                if run.evaluation_due(recipe):
+                    found = [
+                        *_evaluate(model, batches, "train", precision, evaluating),
+                        *_evaluate(model, batches, "test", precision, evaluating),
+                    ]
+                    if not all(map(math.isfinite, found)):
+                        raise TrainingDiverged(run.step, run.lr, "the loss of the evaluation")
+                    run.evaluations.append(Evaluation(run.step, run.lr, *found))
+                    keeper.save(run.step)
+                    tell("evaluation", evaluation=run.evaluations[-1])
+                if run.step == recipe.steps:
+                    return History(run.evaluations, run.seconds)
+                run.lr = recipe.warmup_lr if run.warming else recipe.lr_at(run.step)
+                picks = run.draw(_updates_at_once(run, recipe, device), recipe, count)
+                model.train()
+                losses, wrong = stepper(picks, run.lr)
+                for run.loss, errors in zip(losses, wrong, strict=True):
+                    run.step += 1
+                    if not math.isfinite(run.loss):
+                        raise TrainingDiverged(run.step, run.lr)
+                    if run.warming:
+                        run.recent_errors.append(errors / recipe.batch_size * 100)
+                        run.warming = not _warm(run, recipe)
+                tell("step")
+                keeper.poll(run.step)
+        except StopTraining:
+            keeper.save(run.step)
+            return History(run.evaluations, run.seconds, stopped=True)
 
 
 def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device) -> int:
@@ -318,17 +393,9 @@ class _Work:
     def __init__(self, recipe: Recipe, images: int) -> None:
         self.step_cost = 3 * recipe.batch_size
         self.images = images
-        self.evaluations = 0
         planned = math.ceil(recipe.steps / recipe.eval_every)
         self.total = recipe.steps * self.step_cost + planned * images
 
-    def evaluated(self) -> None:
-        self.evaluations += 1
-
-    def share(self, images: int) -> float:
-        """Return the share of the whole that passing `images` images forward is."""
-        return images / self.total
-
-    def done(self, step: int) -> float:
-        """Return the share of the whole after `step` steps and the evaluations so far."""
-        return (step * self.step_cost + self.evaluations * self.images) / self.total
+    def done(self, step: int, evaluations: int, more: int = 0) -> float:
+        """Return the share of the whole after `step` steps, `evaluations` of all images, and one of `more` images."""
+        return (step * self.step_cost + evaluations * self.images + more) / self.total
