@@ -13,7 +13,6 @@ Sources
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,38 +82,53 @@ def references(net: str) -> list[Reference]:
     return [r for r in REFERENCES if r.net == net]
 
 
+# What section 4.2 of [1] prescribes. A field that says how often a net is evaluated, or how it is computed, is no part.
+PRESCRIBED = (
+    "steps", "batch_size", "lr", "momentum", "weight_decay", "milestones", "warmup_lr", "warmup_error", "augment",
+    "normalize",
+)  # fmt: skip
+
+
+def differences(record: RunRecord, recipe: Recipe) -> list[str]:
+    """Return in words where a record's recipe differs from `recipe`, as far as the result depends on it."""
+    found = []
+    for name in PRESCRIBED:
+        ours, theirs = record.recipe.get(name), getattr(recipe, name)
+        ours = tuple(ours) if isinstance(ours, list) else ours
+        if ours != theirs:
+            found.append(f"{name} is {ours} instead of {theirs}")
+    return found
+
+
+def recipe_name(record: RunRecord) -> str:
+    """Return "paper", "paper, shortened" (fewer steps, milestones in proportion), "digits" or "other"."""
+    steps = record.recipe.get("steps", 0)
+    candidates = {"paper": Recipe.paper(record.depth), "digits": Recipe.digits()}
+    if steps >= 4:
+        candidates["paper, shortened"] = Recipe.scaled(steps, record.depth)
+    return next((name for name, recipe in candidates.items() if not differences(record, recipe)), "other")
+
+
 def is_shortened(record: RunRecord) -> bool:
     """Return whether a run on CIFAR-10 had fewer steps than the paper's 64,000."""
     return record.dataset["name"].startswith("cifar10") and record.recipe.get("steps", 0) < Recipe.paper().steps
 
 
 def why_not_comparable(record: RunRecord) -> str | None:
-    """Return why a record must not stand beside the published numbers; None if it may.
+    """Return why a record must not be measured against the published numbers; None if it may.
 
-    It may if it is of CIFAR-10 with all 50,000 training images and the paper's recipe. How often the net was evaluated
-    has no part in that.
+    It may if it is of CIFAR-10 with all 50,000 training and 10,000 test images, and of the paper's recipe.
     """
     name, train, test = (record.dataset.get(key) for key in ("name", "train", "test"))
-    if name != "cifar10":
+    if name.split("[")[0] != "cifar10":
         return f"another data set ({name})"
-    wanted = Recipe.paper(record.depth)
+    paper = Recipe.paper(record.depth)
     if is_shortened(record):
-        return f"a shortened schedule ({record.recipe['steps']:,} of the paper's {wanted.steps:,} iterations)"
-    if (train, test) != IMAGES:
-        return f"other images ({train:,} and {test:,} instead of {IMAGES[0]:,} and {IMAGES[1]:,})"
-    for field in dataclasses.fields(Recipe):
-        theirs, ours = getattr(wanted, field.name), record.recipe.get(field.name, field.default)
-        ours = tuple(ours) if isinstance(ours, list) else ours
-        if field.name in _OF_THE_RECIPE and ours != theirs:
-            return f"another recipe ({field.name} is {ours}, the paper's is {theirs})"
-    return None
-
-
-# What section 4.2 of [1] prescribes. A later field that says how, not what, is computed is no part of it.
-_OF_THE_RECIPE = (
-    "steps", "batch_size", "lr", "momentum", "weight_decay", "milestones", "warmup_lr", "warmup_error", "augment",
-    "normalize",
-)  # fmt: skip
+        return f"a shortened schedule ({record.recipe.get('steps', 0):,} of the paper's {paper.steps:,} iterations)"
+    if name != "cifar10" or (train, test) != IMAGES:
+        return f"other images ({train} and {test} instead of {IMAGES[0]} and {IMAGES[1]})"
+    found = differences(record, paper)
+    return f"another recipe ({', '.join(found)})" if found else None
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:

@@ -56,6 +56,7 @@ MAY_IMPORT = {
     ],
     # results: those of others, those that come with the package, and how they get there
     "reference_results": ["records", "recipe"],
+    "results_table": ["records", "reference_results"],
     "shipped": ["records", "weights", "models"],
     "ship": ["data*", "train", "records", "weights", "reference_results", "shipped"],
     # what shows results, and the command line
