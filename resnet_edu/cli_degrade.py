@@ -29,7 +29,8 @@ Train plain and residual nets of several depths alike, and compare how well they
 
 With no option: plain and residual nets of 20 and 56 layers on scikit-learn's digits (bundled, no download), in two
 worker processes, about half a minute on two cores. It prints a table and one sentence on what is to be seen, and leaves
-records (JSON) and figures (PNG, SVG) in a new folder in runs/.
+records (JSON) and figures (PNG, SVG) in a new folder in runs/: degradation, with all nets in one panel, and figure6, in
+the layout of the paper's.
 """
 
 EXAMPLES = """\
@@ -220,11 +221,11 @@ def _duration(seconds: float) -> str:
 
 def _report(records: list[RunRecord], out: Path) -> None:
     """Write the figures, and print the table, the sentence and where everything is."""
-    picture = plots.degradation(records, "both")
-    for ending in ("png", "svg"):
-        picture.save(out / f"degradation.{ending}")
+    for name, picture in (("degradation", plots.degradation(records, "both")), ("figure6", plots.figure6(records))):
+        for ending in ("png", "svg"):
+            picture.save(out / f"{name}.{ending}")
     print(degradation.summary(records))
     print()
     print(degradation.headline(records))
     print()
-    print(f"{len(records)} records, degradation.png and degradation.svg are in {out}")
+    print(f"{len(records)} records, and the figures degradation and figure6 (.png, .svg), are in {out}")

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -69,13 +68,13 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float = 5.4, height: float = 3.4, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `width` x `height` inches and its axes, one below the other; call it inside `style()`.
+def new_figure(width: float = 5.4, height: float = 3.4, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `width` x `height` inches and its axes, row by row; call it inside `style()`.
 
     It is not known to pyplot, so that a notebook does not show it a second time.
     """
     fig = Figure(figsize=(width, height), layout="constrained")
-    return fig, list(np.atleast_1d(fig.subplots(rows, 1)))
+    return fig, list(fig.subplots(rows, columns, squeeze=False).flat)
 
 
 def kind_color(kind: str, kinds: Sequence[str] = ()) -> str:

@@ -42,7 +42,7 @@ class Results(list):
     Keys: net; dataset (its name); recipe (see `reference_results.recipe_name`); iterations; seeds (how many);
     train_error and test_error (percent, in eval mode after the last step: {"mean", "std"}, std the sample standard
     deviation, None for one seed); device; study; shortened; not_comparable (why, or None); and references, of each the
-    source, test_error ({"low", "high", "std"}: low is high unless it was read off a figure; text has it in words), note,
+    source, test_error ({"low", "high", "std"}: low is high unless it was read off a figure), the same as text, note,
     and deviations (how far ours is from it, see `reference_results.deviations`; None where it is not known).
     """
 

@@ -29,7 +29,7 @@ def test_quick_run_leaves_everything(tmp_path):
     assert folder.name.startswith("digits-")
     nets = ["plain8", "plain14", "resnet8", "resnet14"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*(f"{n}-seed0.json" for n in nets), "degradation.png", "degradation.svg"]
+        [*(f"{n}-seed0.json" for n in nets), "degradation.png", "degradation.svg", "figure6.png", "figure6.svg"]
     )
     found = records.load_dir(folder)
     assert [r.net for r in found] == nets

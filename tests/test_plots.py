@@ -234,6 +234,80 @@ class TestDegradation:
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
 
 
+class TestFigure6:
+    def test_a_panel_for_plain_and_one_for_residual_nets(self, study):
+        picture = plots.figure6(study)
+        plain, residual = picture.fig.axes
+        assert [ax.get_title(loc="left") for ax in (plain, residual)] == ["Plain nets", "Residual nets"]
+        assert plain.get_ylim() == residual.get_ylim()
+        assert plain.get_position().y0 == residual.get_position().y0  # side by side
+        assert (plain.get_xlabel(), plain.get_ylabel()) == ("iterations", "error (%)")
+        upper, lower = plots.figure6(study, stacked=True).fig.axes
+        assert upper.get_position().y0 > lower.get_position().y1
+        assert (lower.get_xlabel(), lower.get_ylabel()) == ("iterations", "error (%)")
+
+    def test_training_is_dashed_test_is_bold_and_a_depth_has_a_colour(self, study):
+        for ax, kind in zip(plots.figure6(study).fig.axes, ("plain", "resnet"), strict=True):
+            curves = [line for line in ax.lines if line.get_xdata().tolist() == [10, 20]]
+            assert len(curves) == 4
+            for depth, (train, test) in zip((20, 56), (curves[:2], curves[2:]), strict=True):
+                first, last = NETS[f"{kind}{depth}"]
+                assert train.get_ydata().tolist() == [first, last]
+                assert test.get_ydata().tolist() == [first + 1, last + 1]  # as `make` has it
+                assert train.get_linestyle() == "--"
+                assert test.get_linestyle() == "-"
+                assert test.get_linewidth() > 1.5 * train.get_linewidth()
+                assert train.get_color() == test.get_color()
+            assert curves[0].get_color() != curves[2].get_color()
+
+    @pytest.mark.parametrize("seeds", [1, 5])
+    def test_band_over_seeds(self, seeds):
+        ends = (10.0, 20.0, 36.0, 14.0, 25.0)[:seeds]
+        runs = [make("resnet20", seed, errors=(30.0, e)) for seed, e in enumerate(ends)]
+        (ax,) = plots.figure6(runs).fig.axes
+        assert ax.lines[0].get_ydata().tolist() == [30, 21 if seeds == 5 else 10]  # (10 + 20 + 36 + 14 + 25) / 5
+        assert len(ax.collections) == (0 if seeds == 1 else 2)
+        for band, more in zip(ax.collections, (0, 1), strict=False):
+            last = [y for x, y in band.get_paths()[0].vertices if x == 20]
+            assert (min(last), max(last)) == (10 + more, 36 + more)
+
+    @pytest.mark.parametrize(
+        ("last", "top"),
+        [(13.0, 20.0), (30.0, 45.0), (71.0, 100.0), (0.0, 5.0)],  # 1.4 times the worst end (one more in test), by fives
+    )
+    def test_the_axis_ends_above_the_worst_end(self, last, top):
+        picture = plots.figure6([make(errors=(80.0, last))])
+        assert picture.fig.axes[0].get_ylim() == (0, top)
+        assert ("The axis ends at" in picture.alt) == (top < 81)
+
+    def test_labels_are_in_the_picture_and_apart(self):
+        same = [make(net, errors=(50.0, 5.0)) for net in (*NETS, "resnet110", "plain110")]
+        for stacked in (False, True):
+            fig = plots.figure6(same, stacked=stacked).fig
+            renderer = FigureCanvasAgg(fig).get_renderer()
+            boxes = [t.get_window_extent(renderer) for ax in fig.axes for t in ax.texts]
+            assert len(boxes) == 12
+            assert {t.get_text() for t in fig.axes[0].texts} >= {"20 train", "56 test", "110 test"}
+            assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+            assert all(b.x1 <= fig.bbox.x1 and b.y0 >= 0 for b in boxes)
+
+    def test_alt_text_says_the_numbers(self, study):
+        alt = plots.figure6(study).alt
+        assert "training error (dashed) and test error (bold) over 20 iterations on digits." in alt
+        assert "Plain nets: 20 layers end at 9.0% training and 10.0% test error; 56 layers end at 30.0% tr" in alt
+        assert "Residual nets: 20 layers end at 8.0% training" in alt
+        two = plots.figure6([make(seed=0), make(seed=1)]).alt
+        assert "means of 2 seeds over bands from the least to the greatest" in two
+
+    def test_records_of_two_studies(self, study):
+        with pytest.raises(RecordError, match="recipe"):
+            plots.figure6([*study, make("plain32", recipe={"steps": 7})])
+
+    def test_other_kinds_get_panels_of_their_own(self):
+        titles = [ax.get_title(loc="left") for ax in plots.figure6([make("preact20"), make("resnet20")]).fig.axes]
+        assert titles == ["Residual nets", "preact"]
+
+
 def test_style_does_not_outlive_an_error():
     before = dict(matplotlib.rcParams)
     with pytest.raises(ZeroDivisionError), figure.style():
