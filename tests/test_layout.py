@@ -59,14 +59,32 @@ MAY_IMPORT = {
     "results_table": ["records", "reference_results"],
     "shipped": ["records", "weights", "models"],
     "ship": ["data*", "train", "records", "weights", "reference_results", "shipped"],
+    # probes: what a net can be asked; `probes` is their one face
+    "probe_records": ["records"],
+    "probe_[!p]*": [
+        "probe_records",
+        "data*",
+        "train",
+        "recipe",
+        "devices",
+        "degradation",
+        "models",
+        "blocks",
+        "shapes",
+        "records",
+        "progress",
+    ],
+    "probes": ["probe_[!p]*"],
     # what shows results, and the command line
     "charts": ["figure"],
     "diagrams": ["trace"],
     "plots": ["records", "figure"],
     "widgets*": ["models", "blocks", "shapes", "trace", "trace_rows", "table*", "records", "findings", "figure"],
+    "probe_plots": ["records", "probe_records", "figure"],
     "cli*": ["*"],
 }
-ENDS = ["plots", "charts", "diagrams", "widgets*", "cli*"]  # imported by the command line and notebooks, nothing else
+# Imported by the command line and notebooks, by nothing else:
+ENDS = ["plots", "probe_plots", "charts", "diagrams", "widgets*", "cli*"]
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.

@@ -1,0 +1,203 @@
+"""How long the gradient of the loss is at each layer, before training and in its first steps.
+
+Scope: one net at chosen steps (`gradients`), and many fresh nets in one compact record (`gradient_study`).
+
+A gradient's length alone misleads where batch norm follows: multiply the kernel by 100 and the output is the same, but
+the gradient 100 times shorter. So each layer's weight is measured beside it.
+
+Sources
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.1: "healthy norms".
+  [2] Yang et al., "A Mean Field Theory of Batch Normalization", ICLR 2019: gradients explode with depth at the start.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .data import Dataset
+from .degradation import build_net
+from .models import split_name
+from .probe_records import GradientRecord, GradientStudy, finite
+from .probe_tools import Subject, count_images, weighted_layers
+from .progress import make_bar
+from .recipe import Recipe
+from .shapes import _whole
+from .train import Event, StopTraining, TrainingDiverged, check_fit, train
+
+STUDY_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+STUDY_STEPS = (0, 1, 20)
+
+
+def gradients(
+    subject: Subject, steps: Sequence[int] = (0,), *, recipe: Recipe | None = None, images: int = 128
+) -> GradientRecord:
+    """Return the length of the loss's gradient at each layer, after so many steps of training.
+
+    steps:  0 is the net as it is; for later ones a copy of it is trained, with batches drawn by the subject's seed.
+    recipe: how to train; None for 128 images a step, learning rate 0.1, momentum 0.9 and weight decay 1e-4.
+    images: of the training set, drawn by the seed; all moments are measured on the same ones, in training mode, as one
+            batch, which is what an update would see.
+
+    A net whose loss is no longer finite has no further moments; the record's `diverged` says when it happened.
+
+    Raises `ValueError` for steps that do not ascend from 0 or more, or a recipe that is shorter or does not fit.
+    """
+    steps = _ascending(steps)
+    recipe = recipe or Recipe(max(1, steps[-1]), eval_every=max(1, steps[-1]))
+    if recipe.steps < steps[-1]:
+        raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
+    if steps[-1]:
+        check_fit(recipe, subject.dataset)
+    start = time.perf_counter()
+    batches = subject.batches("train", images, size=images)
+    with subject.examined() as net:
+        moments, diverged = _moments(net, subject, steps, recipe, *batches[0])
+    training = {k: getattr(recipe, k) for k in ("batch_size", "lr", "momentum", "weight_decay")}
+    return GradientRecord(
+        layers=list(weighted_layers(subject.net)),
+        training=training if steps[-1] else None,
+        moments=moments,
+        diverged=diverged,
+        **subject.header("train", count_images(batches), start),
+    )
+
+
+def _ascending(steps: Sequence[int]) -> list[int]:
+    steps = list(steps)
+    for step in steps:
+        _whole("steps", step, 0)
+    if not steps or steps != sorted(set(steps)):
+        raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
+    return steps
+
+
+def _moments(
+    net: nn.Module, subject: Subject, steps: list[int], recipe: Recipe, images: Tensor, labels: Tensor
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Train `net` in place, measure at `steps`, and return the moments and the step of divergence, if any."""
+    moments: list[dict[str, Any]] = []
+    diverged: list[int] = []
+
+    def measure(step: int) -> None:
+        loss, norms, lengths = gradient_norms(net, images, labels)
+        if finite(loss) is None:
+            diverged.append(step)
+            raise StopTraining
+        moments.append({"step": step, "loss": loss, "norms": [finite(n) for n in norms], "lengths": lengths})
+
+    def callback(event: Event) -> None:
+        if event.kind == "step" and event.step in steps:
+            measure(event.step)
+            if event.step == steps[-1]:
+                raise StopTraining  # before the evaluation that a training run ends with
+
+    try:
+        if steps[0] == 0:
+            measure(0)
+        if steps[-1]:
+            train(net, subject.dataset, recipe, seed=subject.seed, device=subject.device, callback=callback)
+    except StopTraining:
+        pass
+    except TrainingDiverged as error:
+        diverged.append(error.step - 1)  # the loss of a step is that of the weights before it
+    return moments, diverged[0] if diverged else None
+
+
+def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, list[float], list[float]]:
+    """Return the loss (nats) on a batch in training mode and, for each layer with weights, the length of the loss's
+    gradient with respect to its weight, and the weight's own length.
+
+    images (B, C, H, W), normalised; labels (B,). `net` is left as it is.
+    """
+    net = copy.deepcopy(net).train().requires_grad_(True)
+    weights = [layer.weight for layer in weighted_layers(net).values()]
+    with torch.enable_grad():
+        loss = F.cross_entropy(net(images), labels)
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+    norms = [0.0 if g is None else g.double().norm().item() for g in found]
+    return loss.item(), norms, [w.detach().double().norm().item() for w in weights]
+
+
+def gradient_study(
+    dataset: Dataset,
+    depths: Sequence[int] = STUDY_DEPTHS,
+    steps: Sequence[int] = STUDY_STEPS,
+    *,
+    seeds: int = 3,
+    lr: float = 0.1,
+    batch_size: int = 128,
+    device: str = "cpu",
+    digits: int = 4,
+    progress: bool = False,
+) -> GradientStudy:
+    """Return gradients of fresh plain and residual nets of the CIFAR family, with and without batch norm.
+
+    depths: 6n+2 each. seeds: how many, from 0 on. digits: significant ones that numbers are rounded to.
+
+    Raises `ValueError` for depths, steps or seeds that there are not, before anything is computed.
+    """
+    steps = _ascending(steps)
+    _whole("seeds", seeds, 1)
+    names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
+    recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr, eval_every=max(1, steps[-1]))
+    check_fit(recipe, dataset)
+    for name, bn in names:
+        with torch.device("meta"):
+            build_net(name, dataset, 0, batch_norm=bn)
+    start = time.perf_counter()
+    nets = []
+    with make_bar(sum(split_name(n)[1] for n, _ in names) * seeds, "gradients", show=progress) as bar:
+        for name, bn in names:
+            found = []
+            for seed in range(seeds):
+                bar.set_description_str(f"{name}{'' if bn else ' without batch norm'}, seed {seed}")
+                net = build_net(name, dataset, seed, batch_norm=bn)
+                asked = Subject(name, net, dataset, "untrained", seed=seed, device=device)
+                found.append(gradients(asked, steps, recipe=recipe, images=batch_size))
+                bar.update(split_name(name)[1])
+            nets.append(_condensed(found, steps, digits))
+    header = {**asked.header("train", batch_size, start), "net": "many", "parameters": 0, "seed": 0}
+    return GradientStudy(training=found[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
+
+
+def _condensed(found: list[GradientRecord], steps: list[int], digits: int) -> dict[str, Any]:
+    """Return one net's entry of a study, from a record for each seed."""
+    kind, depth = split_name(found[0].net)
+    moments = []
+    for step in steps:
+        here = [next((m for m in record.moments if m["step"] == step), None) for record in found]
+        left = [m["norms"] for m in here if m]
+        last = max(i for i, name in enumerate(found[0].layers) if "conv" in name)
+        moments.append(
+            {
+                "norms": [_median(values, digits) for values in zip(*left, strict=True)] if left else None,
+                "loss": [m and finite(m["loss"], digits) for m in here],
+                "first": [m and _rounded(m["norms"][0], digits) for m in here],
+                "last": [m and _rounded(m["norms"][last], digits) for m in here],
+            }
+        )
+    return {
+        "net": found[0].net,
+        "kind": kind,
+        "depth": depth,
+        "batch_norm": found[0].batch_norm,
+        "diverged": [record.diverged for record in found],
+        "moments": moments,
+    }
+
+
+def _median(values: Sequence[float | None], digits: int) -> float | None:
+    known = [v for v in values if v is not None]
+    return finite(statistics.median(known), digits) if known else None
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else finite(value, digits)

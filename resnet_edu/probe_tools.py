@@ -1,0 +1,161 @@
+"""What all probes share: a net and the images it is asked with, a copy to work on, and a record's header.
+
+Scope: no probe touches the net it is given. Each works on a deep copy, so that parameters, buffers, gradients, flags,
+hooks and `requires_grad` stay as they were whatever happens; the global random state is put back as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .data import Batches, Dataset
+from .devices import device_name, resolve_device
+from .models import ResNet
+from .records import code_version, library_versions, now
+from .shapes import _whole
+from .train import EVALUATION_BATCH
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A net, and the images that it is asked with.
+
+    name:      what records and figures call the net, such as "plain56".
+    net:       (B, C, H, W) -> (B, classes); it is left exactly as it is.
+    dataset:   images and labels; give the one that the net was trained on.
+    weights:   where the net's weights came from, for the record.
+    normalize: as in the net's training; see `recipe.Recipe`.
+    seed:      of whatever a probe draws: images, directions, orders.
+    device:    where to compute, "cpu", "cuda" or "mps".
+    """
+
+    name: str
+    net: nn.Module
+    dataset: Dataset
+    weights: str = "as given"
+    normalize: str = "per_pixel_mean"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("name", str), ("net", nn.Module), ("dataset", Dataset), ("weights", str)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"`{name}` must be a {kind.__name__}, but it is {value!r}")
+        _whole("seed", self.seed, 0)
+        resolve_device(self.device)
+
+    @contextlib.contextmanager
+    def examined(self) -> Iterator[nn.Module]:
+        """Yield a copy of the net, in eval mode, on the device, with gradients switched on for all parameters."""
+        device = resolve_device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
+            torch.default_generator.manual_seed(self.seed)
+            net = copy.deepcopy(self.net).to(device).eval().requires_grad_(True)
+            yield net
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh source of random numbers, on the processor so that it gives the same on every device."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def batches(self, part: str, count: int | None = None, size: int = EVALUATION_BATCH) -> list[Batch]:
+        """Return normalised images (B, C, H, W) and labels (B,) of "train" or "test", in batches of up to `size`.
+
+        count: how many images, drawn by the seed; None, or more than there are, for all of them in their order.
+
+        Raises `ValueError` for a count below 1, or if the net's output does not fit the classes.
+        """
+        if count is not None:
+            _whole("images", count, 1)
+        source = Batches(self.dataset, self.normalize, resolve_device(self.device))
+        images, labels = getattr(source, part)
+        if count is not None and count < len(images):
+            chosen = torch.randperm(len(images), generator=self.generator())[:count].to(images.device)
+            images, labels = images[chosen], labels[chosen]
+        found = [(source.normalized(images[i : i + size]), labels[i : i + size]) for i in range(0, len(images), size)]
+        self._check_output(found[0][0][:2])
+        return found
+
+    def _check_output(self, images: Tensor) -> None:
+        with self.examined() as net, torch.no_grad():
+            shape, classes = tuple(net(images).shape), len(self.dataset.classes)
+        if shape != (len(images), classes):
+            raise ValueError(
+                f"{self.name} returns {shape} for {len(images)} images, but {self.dataset.name} has {classes} classes, "
+                f"so it should be ({len(images)}, {classes}): ask it with the data it was trained on"
+            )
+
+    def header(self, part: str, images: int, start: float) -> dict[str, Any]:
+        """Return the fields that all records have; `start` is `time.perf_counter()` at the probe's start."""
+        device = resolve_device(self.device)
+        return {
+            "net": self.name,
+            "weights": self.weights,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.net.modules()),
+            "dataset": {
+                "name": self.dataset.name,
+                "fingerprint": self.dataset.fingerprint,
+                "part": part,
+                "images": images,
+            },
+            "seed": self.seed,
+            "device": {"type": device.type, "name": device_name(device)},
+            "threads": torch.get_num_threads(),
+            "seconds": round(time.perf_counter() - start, 3),
+            "date": now(),
+            "versions": library_versions(),
+            "code": code_version(),
+        }
+
+
+@torch.no_grad()
+def loss_and_error(net: nn.Module, batches: Sequence[Batch]) -> tuple[float, float]:
+    """Return mean cross-entropy (nats) and error (percent) of `net`, in the mode that it is in.
+
+    Either may be inf or NaN for weights far from any sensible ones; a logit that is NaN counts as an error.
+    """
+    total, right, seen = 0.0, 0, 0
+    for images, labels in batches:
+        logits = net(images).float()
+        total += F.cross_entropy(logits, labels, reduction="sum").item()
+        right += int((logits.argmax(1) == labels)[logits.isfinite().all(1)].sum())
+        seen += len(labels)
+    return total / seen, 100 * (seen - right) / seen
+
+
+def count_images(batches: Sequence[Batch]) -> int:
+    """Return the number of images in `batches`."""
+    return sum(len(labels) for _, labels in batches)
+
+
+def weighted_layers(net: nn.Module) -> dict[str, nn.Module]:
+    """Return name -> module of every convolution and linear layer, shortcuts included, from the image on."""
+    return {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def blocks_of(net: nn.Module) -> dict[str, nn.Sequential]:
+    """Return stage name -> its blocks.
+
+    Raises `TypeError` for a net that is none of `models.py`: others do not say what a block is.
+    """
+    if not isinstance(net, ResNet):
+        raise TypeError(f"blocks can be found in nets of resnet_edu.models only, but this is a {type(net).__name__}")
+    return {name: getattr(net, name) for name in net.stages}
+
+
+def keeps_shape(block: nn.Module) -> bool:
+    """Return whether a block's output has the shape of its input, so that it can be left out or moved."""
+    layers = [m for n, m in block.named_modules() if isinstance(m, nn.Conv2d) and "downsample" not in n]
+    return layers[0].in_channels == layers[-1].out_channels and all(m.stride == (1, 1) for m in layers)

@@ -1,0 +1,58 @@
+"""Probes: what a trained net can be asked, on a processor, from its weights and a data set.
+
+    from resnet_edu import probes
+
+    asked = probes.Subject("resnet56", net, dataset)
+    probes.lesions(asked).drops
+
+| question                                             | function                 | module             |
+|------------------------------------------------------|--------------------------|--------------------|
+| How long is the gradient at each layer?              | `gradients`              | probe_gradients.py |
+| How strongly does each layer respond?                | `responses`              | probe_responses.py |
+| What does one block matter, and the blocks' order?   | `lesions`                | probe_lesions.py   |
+| What does the loss look like around the weights?     | `loss_slice`, `loss_plane` | probe_landscape.py |
+| Is there a deeper net that is just as good?          | `identity`               | probe_identity.py  |
+
+Scope: one name for each probe. Each returns a record (`probe_records.py`) and leaves the net exactly as it was.
+Figures of the records are in `probe_plots.py`.
+"""
+
+from .probe_gradients import gradient_norms, gradient_study, gradients
+from .probe_identity import identity, insert_identities
+from .probe_landscape import estimate_seconds, filter_direction, loss_plane, loss_slice
+from .probe_lesions import lesions
+from .probe_records import (
+    GradientRecord,
+    GradientStudy,
+    IdentityRecord,
+    LandscapeRecord,
+    LesionRecord,
+    ProbeRecord,
+    ResponseRecord,
+    load,
+)
+from .probe_responses import responses
+from .probe_tools import Subject
+
+__all__ = [
+    "GradientRecord",
+    "GradientStudy",
+    "IdentityRecord",
+    "LandscapeRecord",
+    "LesionRecord",
+    "ProbeRecord",
+    "ResponseRecord",
+    "Subject",
+    "estimate_seconds",
+    "filter_direction",
+    "gradient_norms",
+    "gradient_study",
+    "gradients",
+    "identity",
+    "insert_identities",
+    "lesions",
+    "load",
+    "loss_plane",
+    "loss_slice",
+    "responses",
+]

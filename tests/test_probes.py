@@ -1,0 +1,473 @@
+"""Probes against hand-computed nets, autograd and straightforward code; and the promise to leave the net alone."""
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import kendalltau
+from test_trace_state import state, surroundings
+from torch import nn
+
+from resnet_edu import data, models, probes
+from resnet_edu.data import Dataset
+from resnet_edu.degradation import build_net
+from resnet_edu.probe_lesions import kendall_tau
+from resnet_edu.recipe import Recipe
+from resnet_edu.train import evaluate, train
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return data.load("digits").head(300, 100)
+
+
+def shades(*values: int, labels: tuple[int, ...], side: int = 1) -> Dataset:
+    """Images of one shade each, 0..255, the same ones to train and to test on; two classes."""
+    images = torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1).expand(-1, 1, side, side).contiguous()
+    return Dataset("shades", images, torch.tensor(labels), images, torch.tensor(labels), ("dark", "bright"))
+
+
+def lived_in(net: nn.Module, seed: int = 0) -> nn.Module:
+    """Give batch norms statistics, scales and shifts as training leaves them, so that none is trivial."""
+    generator = torch.Generator().manual_seed(seed)
+    for m in net.modules():
+        if isinstance(m, nn.BatchNorm2d):
+            m.running_mean.normal_(0, 0.3, generator=generator)
+            m.running_var.uniform_(0.5, 2, generator=generator)
+            nn.init.uniform_(m.weight, 0.5, 1.5, generator=generator)
+            nn.init.normal_(m.bias, 0, 0.2, generator=generator)
+    return net.eval()
+
+
+# What every probe promises.
+
+PROBES = {  # name: (the probe, the call of the net at which it is made to fail)
+    "gradients": (lambda s: probes.gradients(s, (0, 2), recipe=Recipe(2, 32), images=32), 5),
+    "responses": (lambda s: probes.responses(s), 2),
+    "lesions": (lambda s: probes.lesions(s, swaps=(1,), trials=1), 4),
+    "slice": (lambda s: probes.loss_slice(s, points=3, images=50), 4),
+    "plane": (lambda s: probes.loss_plane(s, points=3, images=50), 6),
+    "estimate": (lambda s: probes.estimate_seconds(s, 3, images=50), 3),
+    "identity": (lambda s: probes.identity(s, (1,), images=50), 4),
+}
+
+
+@pytest.mark.parametrize("fail", [False, True])
+@pytest.mark.parametrize("name", PROBES)
+def test_the_net_is_left_exactly_as_it_was(digits, name, fail):
+    probe, at = PROBES[name]
+    net = build_net("resnet14", digits, 0)
+    net(torch.randn(4, 1, 8, 8)).sum().backward()  # gradients that belong to the caller
+    net.train().layer2.eval()
+    net.layer1.requires_grad_(False)
+    calls = []
+
+    def hook(module, inputs, output):
+        calls.append(len(inputs[0]))
+        if fail and len(calls) == at:
+            raise RuntimeError("on purpose")
+
+    net.register_forward_hook(hook)
+    values = copy.deepcopy(net.state_dict())
+    grads = {n: None if p.grad is None else (id(p.grad), p.grad.clone()) for n, p in net.named_parameters()}
+    before, outside = state(net), surroundings()
+    subject = probes.Subject("resnet14", net, digits)
+    if fail:
+        with pytest.raises(RuntimeError, match="on purpose"):
+            probe(subject)
+        assert len(calls) == at
+    else:
+        probe(subject)
+        assert len(calls) >= at
+    assert state(net) == before
+    assert surroundings() == outside
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in values.items())
+    for n, p in net.named_parameters():
+        if grads[n] is None:
+            assert p.grad is None
+        else:
+            assert id(p.grad) == grads[n][0]
+            assert torch.equal(p.grad, grads[n][1])
+
+
+@pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
+def test_the_same_question_gets_the_same_answer(digits, name):
+    subject = probes.Subject("resnet14", build_net("resnet14", digits, 0), digits, "seed 0, untrained", seed=3)
+    a, b = (PROBES[name][0](subject).to_dict() for _ in range(2))
+    for key in ("seconds", "date"):
+        a.pop(key), b.pop(key)
+    assert a == b
+    assert a["net"] == "resnet14"
+    assert a["weights"] == "seed 0, untrained"
+    assert a["parameters"] == sum(p.numel() for p in subject.net.parameters())
+    assert a["dataset"]["fingerprint"] == digits.fingerprint
+    assert a["seed"] == 3
+
+
+def test_wrong_subjects(digits):
+    net = build_net("resnet8", digits, 0)
+    with pytest.raises(TypeError, match=r"`net` must be a Module, but it is 'resnet8'"):
+        probes.Subject("resnet8", "resnet8", digits)
+    with pytest.raises(ValueError, match=r"`seed`.*-1"):
+        probes.Subject("resnet8", net, digits, seed=-1)
+    with pytest.raises(ValueError, match=r"`device` must be auto, cpu, cuda or mps, but it is 'tpu'"):
+        probes.Subject("resnet8", net, digits, device="tpu")
+    with pytest.raises(ValueError, match=r"resnet8 returns \(2, 7\) for 2 images, but digits\[:300\] has 10 classes"):
+        probes.responses(probes.Subject("resnet8", models.cifar_net(8, in_channels=1, num_classes=7), digits))
+    for probe in (probes.lesions, probes.identity):
+        other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        with pytest.raises(TypeError, match=r"nets of resnet_edu\.models only, but this is a Sequential"):
+            probe(probes.Subject("other", other, digits))
+
+
+class TestGradients:
+    def test_two_layers_by_hand(self):
+        # x = -0.5 and 0.5 (the mean is taken off); logits (a, b) * w * x, so both images have the margin (b - a) w / 2
+        dataset = shades(0, 255, labels=(0, 1))
+        net = nn.Sequential(nn.Flatten(), nn.Linear(1, 1, bias=False), nn.Linear(1, 2, bias=False))
+        w, a, b = 3.0, -0.25, 0.5
+        net[1].weight.data.fill_(w)
+        net[2].weight.data.copy_(torch.tensor([[a], [b]]))
+        record = probes.gradients(probes.Subject("two", net, dataset))
+        margin = (b - a) * w / 2
+        slope = 1 / (1 + math.exp(margin))  # of log(1 + exp(-margin)), up to its sign
+        (moment,) = record.moments
+        assert record.layers == ["1", "2"]
+        assert moment["loss"] == pytest.approx(math.log(1 + math.exp(-margin)))
+        assert moment["norms"] == pytest.approx([slope * (b - a) / 2, slope * w / 2 * math.sqrt(2)])
+        assert moment["lengths"] == pytest.approx([w, math.hypot(a, b)])
+
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    def test_after_some_steps(self, digits, batch_norm):
+        net = build_net("resnet8", digits, 1, batch_norm=batch_norm)
+        recipe = Recipe(2, batch_size=64, lr=0.01, eval_every=2)
+        record = probes.gradients(probes.Subject("resnet8", net, digits, seed=5), (0, 2), recipe=recipe, images=300)
+        reference, moments = copy.deepcopy(net), iter(record.moments)
+        x = digits.train_images.float() / 255
+        for steps in (0, 2):
+            if steps:
+                train(reference, digits, recipe, seed=5)
+            reference.train().zero_grad()
+            loss = F.cross_entropy(reference(x - x.mean(0)), digits.train_labels)
+            loss.backward()
+            layers = [m for m in reference.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+            moment = next(moments)
+            assert moment["step"] == steps
+            assert moment["loss"] == pytest.approx(loss.item(), rel=1e-4)
+            assert moment["norms"] == pytest.approx([m.weight.grad.norm().item() for m in layers], rel=1e-3)
+            assert moment["lengths"] == pytest.approx([m.weight.norm().item() for m in layers], rel=1e-4)
+        assert record.layers[0] == "conv1"
+        assert record.layers[-1] == "fc"
+        assert record.batch_norm is batch_norm
+
+    def test_a_net_that_blows_up_is_told(self, digits):
+        net = build_net("resnet20", digits, 0, batch_norm=False)
+        recipe = Recipe(20, batch_size=64, lr=100.0)
+        record = probes.gradients(probes.Subject("resnet20", net, digits), (0, 20), recipe=recipe)
+        assert [m["step"] for m in record.moments] == [0]
+        assert 1 <= record.diverged <= 20
+
+    @pytest.mark.parametrize(
+        ("steps", "message"),
+        [((), "ascend"), ((1, 0), "ascend"), ((0, 0), "ascend"), ((-1,), "-1"), ((30,), "longer")],
+    )
+    def test_wrong_steps(self, digits, steps, message):
+        with pytest.raises(ValueError, match=message):
+            probes.gradients(
+                probes.Subject("resnet8", build_net("resnet8", digits, 0), digits), steps, recipe=Recipe(20)
+            )
+
+    def test_a_study_is_made_of_single_measurements(self, digits):
+        study = probes.gradient_study(digits, (8,), (0, 1), seeds=3, batch_size=64)
+        assert [(n["net"], n["batch_norm"]) for n in study.nets] == [
+            ("plain8", True), ("resnet8", True), ("plain8", False), ("resnet8", False)
+        ]  # fmt: skip
+        net = study.nets[3]
+        single = [
+            probes.gradients(
+                probes.Subject("resnet8", build_net("resnet8", digits, s, batch_norm=False), digits, seed=s),
+                (0, 1),
+                recipe=Recipe(1, batch_size=64),
+                images=64,
+            )
+            for s in range(3)
+        ]
+        last_conv = single[0].layers.index("layer3.0.conv2")
+        for i, moment in enumerate(net["moments"]):
+            assert moment["loss"] == pytest.approx([r.moments[i]["loss"] for r in single], rel=1e-3)
+            assert moment["first"] == pytest.approx([r.moments[i]["norms"][0] for r in single], rel=1e-3)
+            assert moment["last"] == pytest.approx([r.moments[i]["norms"][last_conv] for r in single], rel=1e-3)
+            middle = [sorted(norms)[1] for norms in zip(*(r.moments[i]["norms"] for r in single), strict=True)]
+            assert moment["norms"] == pytest.approx(middle, rel=1e-3)
+        assert net["diverged"] == [None] * 3
+
+    def test_a_study_keeps_those_that_blow_up(self, digits):
+        study = probes.gradient_study(digits, (20,), (0, 5), seeds=2, lr=1e4, batch_size=64)
+        net = next(n for n in study.nets if n["net"] == "resnet20" and not n["batch_norm"])
+        assert all(1 <= step <= 5 for step in net["diverged"])
+        assert net["moments"][1] == {"norms": None, "loss": [None] * 2, "first": [None] * 2, "last": [None] * 2}
+
+    def test_a_study_refuses_depths_at_once(self, digits):
+        with pytest.raises(ValueError, match="9"):
+            probes.gradient_study(digits, (8, 9))
+
+
+def norm(m: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    """Batch norm in eval mode, written out."""
+    shape = (1, -1, 1, 1)
+    x = (x - m.running_mean.view(shape)) / (m.running_var.view(shape) + m.eps).sqrt()
+    return x * m.weight.view(shape) + m.bias.view(shape)
+
+
+class TestResponses:
+    @pytest.mark.parametrize("name", ["plain8", "resnet8"])
+    @torch.no_grad()
+    def test_written_out(self, digits, name):
+        net = lived_in(build_net(name, digits, 0))
+        record = probes.responses(probes.Subject(name, net, digits))
+        x = digits.train_images.float() / 255
+        x = digits.test_images.float() / 255 - x.mean(0)
+        expected = []
+
+        def respond(conv, bn, x):
+            y = norm(bn, F.conv2d(x, conv.weight, stride=conv.stride, padding=1))
+            expected.append(y.double().std(correction=0).item())
+            return y
+
+        x = respond(net.conv1, net.bn1, x).relu()
+        for (block,) in (net.layer1, net.layer2, net.layer3):
+            y = respond(block.conv2, block.bn2, respond(block.conv1, block.bn1, x).relu())
+            x = (y if name == "plain8" else y + (x if block.downsample is None else block.downsample(x))).relu()
+        assert record.deviations == pytest.approx(expected, rel=1e-4)
+        assert record.layers == [n for n, m in net.named_modules() if isinstance(m, nn.Conv2d)]
+        assert record.dataset["images"] == 100
+
+    @pytest.mark.parametrize("options", [{"batch_norm": False}, {"preact": True}, {"shortcut": "projection"}])
+    @torch.no_grad()
+    def test_where_no_batch_norm_follows(self, digits, options):
+        net = lived_in(build_net("resnet8", digits, 0, **options))
+        record = probes.responses(probes.Subject("resnet8", net, digits))
+        assert record.layers == ["conv1", *(f"layer{i}.0.conv{j}" for i in (1, 2, 3) for j in (1, 2))]  # no 1x1
+        x = digits.test_images.float() / 255 - (digits.train_images.float() / 255).mean(0)
+        first = net.conv1(x)
+        if "shortcut" in options:
+            first = norm(net.bn1, first)
+        assert record.deviations[0] == pytest.approx(first.std().item(), rel=1e-3)
+
+    def test_no_such_layer(self, digits):
+        with pytest.raises(ValueError, match="flat has no 3x3 convolution"):
+            probes.responses(probes.Subject("flat", nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), digits))
+
+
+class TestLesions:
+    @torch.no_grad()
+    def test_by_hand(self):
+        """One block copies brightness to the channel that the class is read from; the others do nothing."""
+        dataset = shades(0, 0, 0, 255, labels=(0, 0, 0, 1), side=4)  # mean 0.25: dark is -0.25, bright 0.75
+        net = models.cifar_net(8, num_classes=2, in_channels=1).eval()
+        for m in net.modules():
+            if isinstance(m, nn.Conv2d):
+                m.weight.zero_()
+            elif isinstance(m, nn.BatchNorm2d):
+                m.running_var.fill_(1 - m.eps)
+        net.conv1.weight[0, 0, 1, 1] = 1  # channel 0: the shade
+        net.layer1[0].conv1.weight[0, 0, 1, 1] = 1
+        net.layer1[0].conv2.weight[5, 0, 1, 1] = 1  # channel 5: a copy of it
+        net.fc.weight.zero_()
+        net.fc.weight[1, 5] = 2
+        net.fc.bias.copy_(torch.tensor([0.5, 0.0]))
+        record = probes.lesions(probes.Subject("by hand", net, dataset))
+        dark, bright, blind = (math.log(1 + math.exp(m)) for m in (-0.5, 0.5 - 1.5, 0.5))
+        assert record.error == 0
+        assert record.loss == pytest.approx((3 * dark + bright) / 4, rel=1e-5)
+        found = {d["block"]: (d["loss"], d["error"]) for d in record.drops}
+        assert found["layer1.0"] == (pytest.approx((3 * dark + blind) / 4, rel=1e-5), 25)
+        for other in ("layer2.0", "layer3.0"):
+            assert found[other] == (pytest.approx(record.loss), 0)
+        assert record.shuffles == []  # one block a stage: nothing to exchange
+
+    @pytest.mark.parametrize("options", [{}, {"shortcut": "projection"}, {"preact": True}])
+    @torch.no_grad()
+    def test_a_dropped_branch_is_a_branch_of_zeros(self, digits, options):
+        net = lived_in(build_net("resnet14", digits, 0, **options))
+        record = probes.lesions(probes.Subject("resnet14", net, digits), swaps=())
+        assert (record.loss, record.error) == pytest.approx(evaluate(net, digits), rel=1e-5)
+        for drop in record.drops:
+            cut = copy.deepcopy(net)
+            block = cut.get_submodule(drop["block"])
+            for p in (block.conv2 if options.get("preact") else block.bn2).parameters():
+                p.zero_()
+            assert (drop["loss"], drop["error"]) == pytest.approx(evaluate(cut, digits), rel=1e-5), drop["block"]
+
+    def test_a_plain_block_goes_as_a_whole_where_it_keeps_the_shape(self, digits):
+        net = lived_in(build_net("plain14", digits, 0))
+        drops = {d["block"]: d for d in probes.lesions(probes.Subject("plain14", net, digits), swaps=()).drops}
+        assert [n for n, d in drops.items() if d["error"] is None] == ["layer2.0", "layer3.0"]
+        assert drops["layer2.0"]["loss"] is None
+        stages = [*net.layer1, *net.layer2[:1], *net.layer3]  # all but layer2.1
+        rest = nn.Sequential(net.conv1, net.bn1, net.relu, *stages, net.avgpool, nn.Flatten(), net.fc)
+        found = drops["layer2.1"]["loss"], drops["layer2.1"]["error"]
+        assert found == pytest.approx(evaluate(rest, digits), rel=1e-5)
+
+    def test_exchanged_blocks(self, digits):
+        net = lived_in(build_net("resnet14", digits, 0))
+        # 2 blocks a stage, and the first of the later stages changes the shape: one pair, layer1.0 and layer1.1
+        record = probes.lesions(probes.Subject("resnet14", net, digits), swaps=(1, 2, 3), trials=2)
+        swapped = copy.deepcopy(net)
+        swapped.layer1[0], swapped.layer1[1] = net.layer1[1], net.layer1[0]
+        odd, even = (pytest.approx(evaluate(n, digits), rel=1e-5) for n in (swapped, net))
+        assert [s["swaps"] for s in record.shuffles] == [1, 1, 2, 2, 3, 3]
+        for s in record.shuffles:
+            assert (s["loss"], s["error"]) == (odd if s["swaps"] % 2 else even)
+            assert s["tau"] == pytest.approx(1 - 2 / 15 if s["swaps"] % 2 else 1, abs=1e-4)
+
+    def test_kendalls_tau_is_scipys(self):
+        for seed in range(5):
+            order = torch.randperm(12, generator=torch.Generator().manual_seed(seed)).tolist()
+            assert kendall_tau(order) == pytest.approx(kendalltau(range(12), order).statistic)
+        assert (kendall_tau([2, 1, 0]), kendall_tau([0])) == (-1, 1)
+
+
+class TestLandscape:
+    def test_a_slice_by_hand(self):
+        # logits u * x and v * x; a filter is one number, so its direction is that number, forwards or backwards
+        dataset = shades(0, 255, labels=(0, 1))  # x = -0.5 and 0.5
+        net = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
+        u, v = -1.0, 0.5
+        net[1].weight.data.copy_(torch.tensor([[u], [v]]))
+        net[1].bias.data.fill_(0.7)  # the same for both classes, and not moved
+        signs = set()
+        for seed in range(12):
+            record = probes.loss_slice(probes.Subject("line", net, dataset, seed=seed), points=5, reach=2.0)
+            assert record.x == [-2, -1, 0, 1, 2]
+            fits = [
+                (s, t)
+                for s in (1, -1)
+                for t in (1, -1)
+                if record.loss[0]
+                == pytest.approx([math.log(1 + math.exp(-0.5 * ((1 + t * a) * v - (1 + s * a) * u))) for a in record.x])
+            ]
+            assert len(fits) == 1
+            signs.add(fits[0])
+        assert len(signs) > 1  # the seed decides
+        assert record.error[0][2] == 0
+
+    def test_directions_are_as_long_as_the_filters(self, digits):
+        net = build_net("resnet8", digits, 0)
+        direction = probes.filter_direction(net, torch.Generator().manual_seed(0))
+        parameters = dict(net.named_parameters())
+        assert direction.keys() == parameters.keys()
+        for name, d in direction.items():
+            p = parameters[name].detach()
+            assert d.shape == p.shape
+            if p.dim() == 1:  # biases, and batch norm's scales and shifts
+                assert not d.any()
+            else:
+                torch.testing.assert_close(d.flatten(1).norm(dim=1), p.flatten(1).norm(dim=1))
+                cosine = F.cosine_similarity(d.flatten(1), p.flatten(1))
+                assert cosine.abs().max() < 0.99
+
+    def test_longer_kernels_before_a_batch_norm_look_the_same(self, digits):
+        """The point of filter normalisation (Li et al. 2018, section 4)."""
+        net = lived_in(build_net("plain8", digits, 0))
+        scaled = copy.deepcopy(net)
+        scaled.layer1[0].conv1.weight.data.mul_(16)
+        bn = scaled.layer1[0].bn1
+        bn.running_mean.mul_(16)
+        bn.running_var.mul_(256).add_(255 * bn.eps)  # so that variance + eps grows by exactly 256
+        a, b = (probes.loss_slice(probes.Subject("plain8", n, digits), points=5, images=100) for n in (net, scaled))
+        assert a.loss[0] == pytest.approx(b.loss[0], rel=1e-4)
+
+    def test_plane_and_slice_agree_where_they_meet(self, digits):
+        subject = probes.Subject("resnet8", lived_in(build_net("resnet8", digits, 0)), digits, seed=2)
+        line = probes.loss_slice(subject, points=3, images=100, part="test")
+        plane = probes.loss_plane(subject, points=3, images=100, part="test")
+        assert plane.loss[1] == pytest.approx(line.loss[0])
+        assert plane.y == plane.x == line.x
+        assert [row[1] for row in plane.loss] != pytest.approx(line.loss[0])  # the second direction is another
+        assert (line.loss[0][1], line.error[0][1]) == pytest.approx(evaluate(subject.net, digits), rel=1e-5)
+
+    def test_losses_that_are_no_numbers(self, digits):
+        net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+        net[1].weight.data.fill_(3e38)
+        record = probes.loss_slice(probes.Subject("huge", net, digits), points=3, reach=100.0)
+        assert record.loss[0][0] is None
+        assert record.error[0][0] == 100
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [({"points": 4}, "odd"), ({"points": 1}, "3"), ({"reach": 0}, "0"), ({"images": 0}, "0")],
+    )
+    def test_wrong_numbers(self, digits, options, message):
+        with pytest.raises(ValueError, match=message):
+            probes.loss_slice(probes.Subject("resnet8", build_net("resnet8", digits, 0), digits), **options)
+
+    def test_estimate_grows_with_the_points(self, digits):
+        subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
+        assert probes.estimate_seconds(subject, 10**6, images=10) > 1
+
+
+class TestIdentity:
+    @pytest.mark.parametrize("batch_norm", [True, False])
+    @pytest.mark.parametrize(
+        ("name", "options"),
+        [("plain8", {}), ("resnet8", {}), ("resnet8", {"preact": True}), ("resnet8", {"shortcut": "projection_all"})],
+    )
+    def test_nothing_changes_but_the_depth(self, digits, name, options, batch_norm):
+        net = lived_in(build_net(name, digits, 0, **options, batch_norm=batch_norm))
+        record = probes.identity(probes.Subject(name, net, digits), (1, 2), images=None)
+        assert [p["added"] for p in record.points] == [0, 1, 2]
+        assert [p["depth"] for p in record.points] == [8, 14, 20]
+        assert record.points[0]["change"] == 0
+        for point in record.points:
+            assert point["change"] <= 1e-5 * record.logit
+            found = [point[k] for k in ("train_loss", "train_error", "test_loss", "test_error")]
+            assert found == pytest.approx([*evaluate(net, digits, "train"), *evaluate(net, digits)], rel=1e-5)
+        if options == {} and batch_norm:
+            for point in record.points:  # with the parameters of the family's net of that depth
+                fresh = build_net(name.replace("8", str(point["depth"])), digits, 0)
+                assert point["parameters"] == sum(p.numel() for p in fresh.parameters())
+
+    @pytest.mark.parametrize("name", ["plain8", "resnet8"])
+    def test_it_is_a_setting_of_the_deeper_nets_weights(self, digits, name):
+        """The argument of section 1 of the paper: the deeper net could be as good as the shallow one."""
+        net = lived_in(build_net(name, digits, 0))
+        fresh = build_net(name.replace("8", "14"), digits, 0).eval()
+        x = torch.randn(4, 1, 8, 8)
+        assert not torch.allclose(fresh(x), net(x), atol=0.1)
+        fresh.load_state_dict(probes.insert_identities(net, 1).state_dict())
+        torch.testing.assert_close(fresh(x), net(x))
+
+    def test_bottlenecks(self):
+        torch.manual_seed(0)
+        net = lived_in(models.get_model("resnet50", stem="cifar", num_classes=2))
+        deeper = probes.insert_identities(net, 1)
+        x = torch.randn(1, 3, 8, 8)
+        torch.testing.assert_close(deeper(x), net(x))
+        assert sum(isinstance(m, nn.Conv2d) for m in deeper.modules()) == 4 * 3 + sum(
+            isinstance(m, nn.Conv2d) for m in net.modules()
+        )
+
+    def test_switched_off_branches_can_learn(self, digits):
+        deeper = probes.insert_identities(build_net("resnet8", digits, 0), 1)
+        record = probes.gradients(probes.Subject("resnet14", deeper, digits))
+        norms = dict(zip(record.layers, record.moments[0]["norms"], strict=True))
+        assert norms["layer2.1.conv1"] == 0  # behind a scale of 0, for now
+        bn2 = deeper.layer2[1].bn2
+        x = digits.train_images[:64].float() / 255
+        F.cross_entropy(deeper.train()(x), digits.train_labels[:64]).backward()
+        assert bn2.weight.grad.norm() > 0
+
+    def test_negative_number(self, digits):
+        with pytest.raises(ValueError, match="-1"):
+            probes.insert_identities(build_net("resnet8", digits, 0), -1)
