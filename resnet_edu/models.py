@@ -5,6 +5,7 @@ Scope: how blocks are stacked into stages, and the names by which nets are calle
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 (ImageNet), section 4.2 (CIFAR-10).
   [2] torchvision `models/resnet.py`, whose weights load into `resnet18` ... `resnet152`.
+  [3] torchvision 0.2, the same file: `AvgPool2d(7, stride=1)` where there is a global pooling now.
 
 | net        | parameters | net       | parameters (10 classes, option A) |
 |------------|------------|-----------|-----------------------------------|
@@ -40,6 +41,8 @@ class ResNet(nn.Module):
     layers:     blocks in each stage; every stage but the first begins with stride 2.
     widths:     channels of each stage (of the 3x3, for a bottleneck).
     stem:       "imagenet": 7x7 with stride 2 and a 3x3 max pooling with stride 2; "cifar": 3x3 with stride 1.
+    pool:       None for global average pooling, which takes maps of any size. A number of pixels gives the fixed window
+                of older code ([3]): such a net fails for other images than those that it was made for.
     block_args: passed to each block, for example shortcut="zero_pad" or stride_on="1x1".
 
     Two nets built after the same `torch.manual_seed` have equal weights in all the layers that they share: the seed
@@ -53,6 +56,7 @@ class ResNet(nn.Module):
         widths: Sequence[int],
         *,
         stem: str = "imagenet",
+        pool: int | None = None,
         in_channels: int = 3,
         num_classes: int = 1000,
         **block_args: str,
@@ -81,7 +85,7 @@ class ResNet(nn.Module):
             blocks += [block(channels, width, 1, **block_args) for _ in range(1, count)]
             setattr(self, name, nn.Sequential(*blocks))
         self.bn2 = nn.BatchNorm2d(channels) if preact else None  # pre-activation nets end with one more
-        self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1)) if pool is None else nn.AvgPool2d(_whole("pool", pool, 1), stride=1)
         self.fc = nn.Linear(channels, num_classes)
         if not self.fc.weight.is_meta:  # a net on the meta device has shapes but no values
             init_weights(self, torch.Generator(self.fc.weight.device).manual_seed(seed))
@@ -108,6 +112,9 @@ def cifar_net(
     num_classes: int = 10,
     *,
     in_channels: int = 3,
+    width: int = 16,
+    stem: str = "cifar",
+    pool: int | None = None,
     preact: bool = False,
     batch_norm: bool = True,
 ) -> ResNet:
@@ -117,12 +124,14 @@ def cifar_net(
 
     residual: False gives the plain twin: the same layers, parameters and (from one seed) initial weights.
     shortcut: a key of `blocks.SHORTCUTS`; the paper uses "zero_pad" (option A) here.
+    width:    channels of the first stage; each further stage has twice as many. `stem` and `pool` as in `ResNet`.
     preact:   True takes `PreActBlock` instead of `BasicBlock`.
     batch_norm: False leaves it out and gives the convolutions biases instead: for experiments, the paper has it always.
 
     Raises `ValueError` for a depth that is not 6n+2, an unknown shortcut, no classes, or a shortcut of a plain net.
     """
     n = cifar_blocks_per_stage(depth)
+    _whole("width", width, 1)
     _one_of("shortcut", shortcut, SHORTCUTS)
     if not residual and (shortcut != "zero_pad" or preact):
         raise ValueError(
@@ -132,7 +141,14 @@ def cifar_net(
     block = (PreActBlock if preact else BasicBlock) if residual else PlainBlock
     block_args = {"shortcut": shortcut} if residual else {}
     net = ResNet(
-        block, [n, n, n], [16, 32, 64], stem="cifar", in_channels=in_channels, num_classes=num_classes, **block_args
+        block,
+        [n, n, n],
+        [width << i for i in range(3)],
+        stem=stem,
+        pool=pool,
+        in_channels=in_channels,
+        num_classes=num_classes,
+        **block_args,
     )
     return net if batch_norm else remove_batch_norm(net)
 
@@ -153,7 +169,9 @@ def imagenet_net(
     num_classes: int = 1000,
     *,
     in_channels: int = 3,
+    width: int = 64,
     stem: str = "imagenet",
+    pool: int | None = None,
     stride_on: str = "3x3",
 ) -> ResNet:
     """Return a net of the paper's Table 1: depth 18, 34, 50, 101 or 152, four stages of 64 to 512 channels.
@@ -161,12 +179,15 @@ def imagenet_net(
     (B, in_channels, H, W) -> (B, num_classes); made for 224x224 pixels, or for 32x32 with stem="cifar".
 
     residual:  False gives the plain twin, for 18 and 34 layers as in the paper.
+    width:     channels of the first stage's 3x3; each further stage has twice as many.
+    stem, pool: as in `ResNet`.
     stride_on: "3x3" as torchvision (v1.5) or "1x1" as the paper; matters for bottlenecks only.
 
     Raises `ValueError` for another depth, an unknown option, or a plain net of bottlenecks.
     """
     if depth not in _IMAGENET:
         raise ValueError(f"`depth` must be one of {', '.join(map(str, _IMAGENET))}, but it is {depth!r}")
+    _whole("width", width, 1)
     _one_of("shortcut", shortcut, SHORTCUTS)
     _one_of("stride_on", stride_on, ("1x1", "3x3"))
     block, layers = _IMAGENET[depth]
@@ -180,8 +201,9 @@ def imagenet_net(
     return ResNet(
         block if residual else PlainBlock,
         layers,
-        (64, 128, 256, 512),
+        [width << i for i in range(4)],
         stem=stem,
+        pool=pool,
         in_channels=in_channels,
         num_classes=num_classes,
         **block_args,

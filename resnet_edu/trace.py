@@ -179,7 +179,9 @@ def trace(
         except Exception as caught:
             error = caught
     if error is not None:
-        raise explain(model, tuple(shapes), recorder, place, error) from error
+        failed = explain(model, tuple(shapes), recorder, place, error)
+        failed.rows = finish(recorder.nodes)
+        raise failed from error
     rows = finish(recorder.nodes + recorder.uncounted())
     return Trace(type(model).__name__, tuple(shapes), str(place), rows)
 

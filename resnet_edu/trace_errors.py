@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from . import trace_ops as ops
-from .trace_rows import Shape, written
+from .trace_rows import Row, Shape, written
 
 if TYPE_CHECKING:
     import torch
@@ -19,12 +19,17 @@ if TYPE_CHECKING:
 
 
 class TraceError(RuntimeError):
-    """Raised when the traced model fails; the message names the layer, `path` is where, the cause is what it raised."""
+    """Raised when the traced model fails; the message names the layer, `path` is where, the cause is what it raised.
+
+    shapes: of the tensors that reached the layer.
+    rows:   of the operations that had run before, as in `Trace.rows`.
+    """
 
     def __init__(self, message: str, path: str = "", shapes: tuple[Shape, ...] = ()) -> None:
         super().__init__(message)
         self.path = path
         self.shapes = shapes
+        self.rows: list[Row] = []
 
 
 def explain(

@@ -227,6 +227,8 @@ class Recorder(TorchFunctionMode):
             frame = self._stack.pop()
             error = sys.exc_info()[1]
             if result is None and isinstance(error, Exception) and error is not self._outer_error:
+                if frame.kind.leaf and not frame.opened:
+                    del self.nodes[frame.first :]  # calls inside a layer are no rows, and the layer has not become one
                 self.note_failure(error, frame, None, (args, kwargs))
                 return
             parent = self._stack[-1] if self._stack else None

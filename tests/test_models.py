@@ -132,6 +132,36 @@ def test_bottlenecks_take_the_cifar_stem():  # seed code that forgot the expansi
     assert models.resnet50(stem="cifar", num_classes=10)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
+def test_widths_double_with_every_stage():
+    for net in (models.resnet18(width=24), models.resnet50(width=24), models.resnet20(width=24)):
+        stages = [getattr(net, name)[0].conv1.out_channels for name in net.stages]
+        assert net.conv1.out_channels == 24
+        assert stages == [24, 48, 96, 192][: len(stages)]
+
+
+def test_a_fixed_pooling_fits_the_image_that_it_was_made_for():
+    net = models.resnet18(width=8, num_classes=3, pool=7).eval()  # older torchvision: 224 pixels, and a few more
+    assert isinstance(net.avgpool, nn.AvgPool2d)
+    assert (net.avgpool.kernel_size, net.avgpool.stride) == (7, 1)
+    same = models.resnet18(width=8, num_classes=3).eval()
+    same.load_state_dict(net.state_dict())
+    x = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(net(x), same(x))
+        for side in (160, 288):
+            with pytest.raises(RuntimeError):
+                net(torch.zeros(1, 3, side, side))
+
+
+def test_either_stem_on_either_family():
+    x = torch.zeros(1, 3, 64, 64)
+    for net in (models.resnet20(stem="imagenet", width=4), models.resnet18(stem="imagenet", width=4)):
+        assert net.maxpool(net.conv1(x)).shape == (1, 4, 16, 16)
+    for net in (models.resnet20(width=4), models.resnet18(stem="cifar", width=4)):
+        assert net.maxpool is None
+        assert net.conv1(x).shape == (1, 4, 64, 64)
+
+
 def test_preactivation_net_runs_and_ends_with_a_norm():
     net = models.cifar_net(20, preact=True)
     assert net(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
@@ -152,6 +182,8 @@ def test_grey_images_of_8_pixels():
         (lambda: models.cifar_net(20, residual=False, shortcut="projection"), "plain net.*no shortcut"),
         (lambda: models.resnet18(stem="big"), "`stem` must be one of"),
         (lambda: models.resnet50(stride_on="7x7"), "`stride_on`"),
+        (lambda: models.resnet18(width=0), "`width` must be at least 1, but it is 0"),
+        (lambda: models.resnet20(pool=0), "`pool` must be at least 1, but it is 0"),
         (lambda: models.imagenet_net(19), "must be one of 18, 34, 50, 101, 152, but it is 19"),
         (lambda: models.imagenet_net(50, residual=False), "plain nets have 18 or 34 layers"),
         (lambda: models.get_model("vgg16"), "unknown net 'vgg16'"),
@@ -170,8 +202,8 @@ def test_a_name_is_text():
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(TypeError, match="stem"):
-        models.resnet20(stem="cifar")
+    with pytest.raises(TypeError, match="stride_on"):
+        models.resnet20(stride_on="1x1")
 
 
 def test_named_nets_say_what_they_take():

@@ -226,6 +226,17 @@ def test_a_model_that_looks_at_values_is_told_what_to_do():
     assert len(trace(Net(), (1, 3), device="cpu").rows) == 3
 
 
+def test_a_failure_tells_what_ran_before_it():
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 6, 2))  # 4 pixels, 2, 1
+    for end, mode in [(nn.Linear(9, 2), "eval"), (nn.AvgPool2d(9), "eval"), (nn.BatchNorm2d(6), "train")]:
+        with pytest.raises(TraceError) as caught:
+            trace(nn.Sequential(*body, end), (1, 3, 4, 4), mode=mode)
+        assert caught.value.path == "2"
+        assert [row.path for row in caught.value.rows] == [row.path for row in trace(body, (1, 3, 4, 4)).rows]
+        if mode == "eval":
+            assert caught.value.rows == trace(body, (1, 3, 4, 4)).rows
+
+
 CASES = [
     (nn.Conv2d(3, 4, 5), (1, 3, 3, 3)),
     (nn.Conv2d(3, 4, 5, padding=1), (1, 3, 3, 3)),

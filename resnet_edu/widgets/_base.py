@@ -20,6 +20,7 @@ import anywidget
 import traitlets
 
 VIEW = "application/vnd.jupyter.widget-view+json"
+_OF_ALL = ("layout", "tabbable", "tooltip")  # traits of every widget
 STATIC = Path(__file__).parent / "static"
 
 
@@ -71,6 +72,13 @@ class Explorer(anywidget.AnyWidget):
     """
 
     _explorer = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, **settings: object) -> None:
+        known = [name for name in self.trait_names(sync=True) if not name.startswith("_") and name not in _OF_ALL]
+        for name in settings:
+            if not self.has_trait(name):
+                raise TypeError(f"{type(self).__name__} has no setting {name!r}; it has {', '.join(known)}")
+        super().__init__(**settings)
 
     def static_html(self) -> str:
         """Return what a reader without JavaScript sees: HTML with a table of the current setting."""

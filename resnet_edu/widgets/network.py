@@ -1,19 +1,219 @@
-"""The network explorer."""
+"""The network explorer: choose a net and an image, and see every shape, cost and addition, or the error.
+
+Scope: the settings, as traits, and the net that they stand for. What is shown is computed in JavaScript
+(src/lib/engine.js) with the rules of the tracer; a test compares both on hundreds of random settings.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 (ImageNet), section 4.2 (CIFAR-10).
+"""
 
 from __future__ import annotations
 
-import traitlets
+import operator
+from collections.abc import Mapping, Sequence
+from html import escape
 
-from ._base import Explorer, module
+import torch
+import traitlets
+from torch import nn
+
+from .. import models
+from ..table_views import find_stages
+from ..trace import Trace, TraceError, trace
+from ._base import Explorer, OneOf, Whole, module
+from ._rows import compact, parts
+
+SHORTCUTS = tuple(models.SHORTCUTS)
+DEPTHS = {"imagenet": (18, 34, 50, 101, 152), "cifar": tuple(range(8, 111, 6))}
+SIDES = (8, 512)
+_LONGEST = 200  # rows: the page without JavaScript shows the stages alone of a deeper net
+DEFAULTS = {  # what each family is usually used with; the explorer goes back to it when the family changes
+    "imagenet": {
+        "depth": 50,
+        "shortcut": "projection",
+        "stem": "imagenet",
+        "width": 64,
+        "num_classes": 1000,
+        "input": [3, 224, 224],
+    },
+    "cifar": {
+        "depth": 20,
+        "shortcut": "zero_pad",
+        "stem": "cifar",
+        "width": 16,
+        "num_classes": 10,
+        "input": [3, 32, 32],
+    },
+}
+
+
+def build_net(config: Mapping[str, object]) -> models.ResNet:
+    """Return the net that a setting stands for; keys as the traits of `NetworkExplorer`."""
+    imagenet = config["family"] == "imagenet"
+    options = {key: config[key] for key in ("num_classes", "width", "stem")}
+    options |= {"in_channels": config["input"][0], "pool": config["pool"] or None}
+    if config["residual"]:
+        options["shortcut"] = config["shortcut"]
+    if imagenet:
+        options["stride_on"] = config["stride_on"]
+    family = models.imagenet_net if imagenet else models.cifar_net
+    return family(config["depth"], config["residual"], **options)
 
 
 class NetworkExplorer(Explorer):
-    """The network explorer."""
+    """A net of the paper, or a model of your own, drawn to scale, with the table of its layers.
+
+        NetworkExplorer("resnet50", input=(3, 96, 96))
+        NetworkExplorer("plain34", batch=32)
+        NetworkExplorer(my_model, (1, 3, 64, 64))      # read-only, from its trace
+        NetworkExplorer.from_trace(trace(my_model, (1, 3, 64, 64)))
+
+    The traits below are synchronised both ways: what the reader moves can be read here, and what is set here moves.
+
+    family:      "imagenet" (Table 1 of the paper) or "cifar" (section 4.2).
+    depth:       layers with weights: 18, 34, 50, 101, 152, or 6n+2 from 8 to 110.
+    residual:    False for the plain twin, which the ImageNet family has for 18 and 34 layers.
+    shortcut:    "identity", "zero_pad" (option A), "projection" (B), "projection_all" (C); plain nets ignore it.
+    stride_on:   "3x3" or "1x1": which convolution of a bottleneck has the stride.
+    stem:        "imagenet" (7x7, stride 2, and max pooling) or "cifar" (3x3).
+    width:       channels of the first stage, 1 to 256.
+    pool:        0 for global average pooling, or the side of a fixed window, up to 16 pixels.
+    num_classes: outputs of the linear layer, 1 to 10,000.
+    mode:        "eval" or "train"; in training mode batch norm refuses a single value for each channel.
+    batch:       images at a time, 1 to 4,096.
+    input:       channels, height and width of an image: 1 to 64 channels, 8 to 512 pixels.
+    selected:    the block that is open, such as "layer2.0", or "".
+    traced:      the rows of a model of your own; empty for a net of the paper.
+
+    Setting several traits that only fit together: `with explorer.hold_trait_notifications(): ...`.
+    Raises `TraitError` that names value and rule for a setting that no net has.
+    """
 
     _esm = module("network")
     _explorer = traitlets.Unicode("network").tag(sync=True)
-    depth = traitlets.Int(18).tag(sync=True)
+    family = OneOf(("imagenet", "cifar")).tag(sync=True)
+    depth = Whole(50, 8, 152).tag(sync=True)
+    residual = OneOf((True, False)).tag(sync=True)
+    shortcut = OneOf(SHORTCUTS, "projection").tag(sync=True)
+    stride_on = OneOf(("3x3", "1x1")).tag(sync=True)
+    stem = OneOf(models.STEMS).tag(sync=True)
+    width = Whole(64, 1, 256).tag(sync=True)
+    pool = Whole(0, 0, 16).tag(sync=True)
+    num_classes = Whole(1000, 1, 10_000).tag(sync=True)
+    mode = OneOf(("eval", "train")).tag(sync=True)
+    batch = Whole(1, 1, 4096).tag(sync=True)
+    input = traitlets.Any([3, 224, 224]).tag(sync=True)
+    selected = traitlets.Unicode("").tag(sync=True)
+    traced = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self, net: str | nn.Module | Trace = "resnet50", input: Sequence[int] | None = None, **settings: object
+    ) -> None:
+        """Explore a net by its name, such as "resnet50" or "plain20", or a model of your own with its input.
+
+        input: (C, H, W) for a name; what `trace` takes, batch included, for a model.
+        """
+        self._own: Trace | None = None
+        if isinstance(net, nn.Module):
+            if input is None:
+                raise TypeError(
+                    "give the shape of the input too, batch included: NetworkExplorer(model, (1, 3, 64, 64))"
+                )
+            net = trace(net, input)
+        if isinstance(net, Trace):
+            self._own = net
+            settings["traced"] = {"model": net.model, "rows": compact(net.rows), "parts": parts(net)}
+            settings["traced"]["inputs"] = [list(shape) for shape in net.inputs]
+        elif isinstance(net, str):
+            settings = _named(net, settings) | ({} if input is None else {"input": input})
+        else:
+            raise TypeError(f"`net` must be a name such as 'resnet50', a torch.nn.Module or a trace, but it is {net!r}")
+        super().__init__(**settings)
+
+    @classmethod
+    def from_trace(cls, result: Trace) -> NetworkExplorer:
+        """Return a read-only view of a trace: its drawing, its table and its formulas."""
+        if not isinstance(result, Trace):
+            raise TypeError(f"`result` must be what trace() returns, but it is {type(result).__name__}")
+        return cls(result)
+
+    @traitlets.validate("input")
+    def _check_input(self, proposal: dict) -> list[int]:
+        try:
+            sizes = [operator.index(v) for v in proposal["value"]]
+        except TypeError:
+            sizes = []
+        if len(sizes) != 3 or not 1 <= sizes[0] <= 64 or not all(SIDES[0] <= s <= SIDES[1] for s in sizes[1:]):
+            raise traitlets.TraitError(
+                f"`input` must be (channels, height, width), 1 to 64 channels and {SIDES[0]} to {SIDES[1]} pixels, "
+                f"but it is {proposal['value']!r}"
+            )
+        return sizes
+
+    @traitlets.validate("depth", "family", "residual")
+    def _check_depth(self, proposal: dict) -> object:
+        value, name = proposal["value"], proposal["trait"].name
+        family, depth, residual = (value if n == name else getattr(self, n) for n in ("family", "depth", "residual"))
+        if depth not in DEPTHS[family]:
+            listed = ", ".join(map(str, DEPTHS[family]))
+            raise traitlets.TraitError(f"`depth` of the family {family!r} must be one of {listed}, but it is {depth}")
+        if family == "imagenet" and depth >= 50 and not residual:
+            raise traitlets.TraitError(
+                f"plain nets of this family have 18 or 34 layers, but `depth` is {depth}: use residual=True"
+            )
+        return value
+
+    @property
+    def setting(self) -> dict[str, object]:
+        """The values of all traits that describe the net and its image."""
+        names = (*DEFAULTS["cifar"], "family", "residual", "stride_on", "pool", "mode", "batch")
+        return {name: getattr(self, name) for name in names}
+
+    def net(self) -> models.ResNet:
+        """Return the net of this setting. Raises `ValueError` if a model of one's own is shown."""
+        if self._own is not None:
+            raise ValueError(f"this explorer shows the trace of a model of your own, {self._own.model}: use that model")
+        return build_net(self.setting)
+
+    def trace(self) -> Trace:
+        """Return the tracer's rows for this setting; raises `TraceError` where the explorer shows an error."""
+        if self._own is not None:
+            return self._own
+        with torch.device("meta"):
+            net = self.net()
+        return trace(net, (self.batch, *self.input), mode=self.mode)
 
     def static_html(self) -> str:
-        """Return the table."""
-        return f"<table><tr><td>depth</td><td>{self.depth}</td></tr></table>"
+        """Return the stages and the layers of the current setting, or its error and the layers before it."""
+        result, error = self._result()
+        told = f'<p class="rx-error"><strong>{type(error).__name__}:</strong> {escape(str(error))}</p>' if error else ""
+        layers = result.to_html()
+        if error or not find_stages(result):
+            return told + layers
+        if len(result) > _LONGEST:
+            return result.to_html("stages")
+        summary = f"<summary>All {len(result)} operations</summary>"
+        return f"{result.to_html('stages')}<details>{summary}{layers}</details>"
+
+    def static_text(self) -> str:
+        """Return the stages of the current setting, or its layers, as plain text."""
+        result, error = self._result()
+        view = "stages" if find_stages(result) and not error else "layers"
+        return result.to_text(view) + (f"\n\n{type(error).__name__}: {error}" if error else "")
+
+    def _result(self) -> tuple[Trace, TraceError | None]:
+        """Return the rows that there are, and the error that ended them."""
+        try:
+            return self.trace(), None
+        except TraceError as error:
+            return Trace("ResNet", ((self.batch, *self.input),), "meta", error.rows), error
+
+
+def _named(name: str, settings: dict[str, object]) -> dict[str, object]:
+    """Return the settings of the net called `name`, with the defaults of its family."""
+    kind, depth = models.split_name(name)
+    if kind not in ("resnet", "plain") or not depth:
+        raise ValueError(f"unknown net {name!r}: names are resnet or plain with a depth, as in 'resnet50' or 'plain20'")
+    family = settings.get("family", "cifar" if models.is_cifar_name(name) else "imagenet")
+    usual = DEFAULTS.get(family, {})
+    return {**usual, "family": family, "depth": depth, "residual": kind == "resnet", **settings}

@@ -1,0 +1,127 @@
+"""The network explorer's arithmetic in JavaScript against the tracer on the real nets: every row and every error."""
+
+import dataclasses
+import random
+
+import javascript
+import pytest
+import torch
+
+from resnet_edu import models
+from resnet_edu.trace import TraceError, trace
+from resnet_edu.trace_rows import Row
+from resnet_edu.widgets.network import DEFAULTS, DEPTHS, SHORTCUTS, build_net
+
+FIELDS = [field.name for field in dataclasses.fields(Row)]
+NETS = 500
+
+
+@pytest.fixture(scope="module")
+def engine() -> javascript.Module:
+    return javascript.load("network")
+
+
+def setting(family: str = "imagenet", **changes: object) -> dict:
+    start = {"family": family, "residual": True, "stride_on": "3x3", "pool": 0, "mode": "eval", "batch": 1}
+    return {**start, **DEFAULTS[family], **changes}
+
+
+def compare(engine: javascript.Module, config: dict, device: str = "meta") -> str:
+    """Compare all that the two say of a net; return the path at which both fail, or ""."""
+    said = engine.call("runNet", config)
+    with torch.device(device):
+        net = build_net(config)
+    error = None
+    try:
+        result = trace(net, (config["batch"], *config["input"]), mode=config["mode"], device=device)
+        rows, totals = result.rows, (result.total_params, result.total_macs, result.total_activation_bytes)
+        assert (said["params"], said["macs"], said["bytes"]) == totals
+    except TraceError as caught:
+        rows, error = caught.rows, caught
+    for ours, theirs in zip(said["rows"], rows, strict=True):
+        assert ours == theirs.to_dict(), (config, theirs.path)
+    if error is None:
+        assert said["error"] is None, config
+        return ""
+    assert said["error"]["path"] == error.path
+    assert [tuple(shape) for shape in said["error"]["shapes"]] == list(error.shapes)
+    assert said["error"]["type"] == type(error.__cause__).__name__
+    # A message of torch alone: for shapes without values torch has other words, so those are compared on the CPU below.
+    words, text = str(error), str(error.__cause__)
+    plain = text.removeprefix("addmm: ")  # torch 2.15 begins with the operator's name
+    if device == "meta" and said["error"]["text"] != text and "too small" not in words:
+        words = words.replace(text, said["error"]["text"])
+    assert said["error"]["message"] == words.replace(text, plain), config
+    if device != "meta":
+        assert said["error"]["text"] == plain
+    return error.path
+
+
+def draw(random: random.Random) -> dict:
+    """A random setting: all depths come up, deep nets less often, since each takes a tenth of a second to trace."""
+    family = random.choice(["imagenet", "cifar"])
+    depths = DEPTHS[family]
+    depth = random.choices(depths, [1 / d**1.2 for d in depths])[0]
+    residual = random.random() < 0.8 or (family == "imagenet" and depth >= 50)
+    side = random.choice([8, 12, 16, 31, 32, 33, 64, 96, 100, 224, 225, 512]) if random.random() < 0.6 else None
+    return {
+        "family": family,
+        "depth": depth,
+        "residual": residual,
+        "shortcut": random.choices(SHORTCUTS, [1, 3, 3, 2])[0],
+        "stride_on": random.choice(["1x1", "3x3"]),
+        "stem": random.choice(["imagenet", "cifar"]),
+        "width": random.choice([1, 3, 8, 16, 48, 64, 100]),
+        "pool": random.choices([0, 7, 8], [4, 1, 1])[0],
+        "num_classes": random.choice([1, 2, 10, 1000]),
+        "mode": random.choice(["eval", "train"]),
+        "batch": random.choice([1, 1, 2, 7, 128]),
+        "input": [random.choice([1, 3, 4]), side or random.randint(8, 512), side or random.randint(8, 512)],
+    }
+
+
+@pytest.mark.parametrize("name", [f"resnet{d}" for d in DEPTHS["imagenet"]] + ["plain18", "plain34", "resnet20"])
+def test_the_nets_of_the_paper(engine: javascript.Module, name: str):
+    kind, depth = models.split_name(name)
+    family = "cifar" if models.is_cifar_name(name) else "imagenet"
+    said = engine.call("runNet", setting(family, depth=depth, residual=kind == "resnet"))
+    net = models.get_model(name)
+    assert said["params"] == sum(p.numel() for p in net.parameters())
+    assert [row["path"] for row in said["rows"] if row["kind"] == "add"] == [
+        f"{path}.add()" for path, block in net.named_modules() if kind == "resnet" and hasattr(block, "expansion")
+    ]
+
+
+@pytest.mark.slow
+def test_rows_and_errors_are_those_of_the_tracer(engine: javascript.Module):
+    chance = random.Random(20151210)  # the day on which the paper appeared
+    configs = [draw(chance) for _ in range(NETS)]
+    failed = [compare(engine, config) for config in configs]
+    for family in DEPTHS:  # the draw has to be a fair one, or it proves nothing
+        assert {c["depth"] for c in configs if c["family"] == family} == set(DEPTHS[family])
+    assert {c["shortcut"] for c in configs if c["residual"]} == set(SHORTCUTS)
+    assert 50 < sum(map(bool, failed)) < 300
+    assert {"avgpool", "fc"} < set(failed)
+    assert any("add" not in path and path.endswith(("bn1", "bn2", "downsample.1")) for path in failed)
+    assert any(path.count(".") == 1 and "layer" in path for path in failed)  # a block whose branches do not fit
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shortcut": "identity"},
+        {"shortcut": "identity", "input": [3, 9, 33]},
+        {"shortcut": "identity", "depth": 50},
+        {"shortcut": "identity", "depth": 50, "input": [3, 8, 8], "batch": 2},
+        {"mode": "train", "input": [3, 32, 32]},
+        {"mode": "train", "input": [3, 32, 32], "depth": 50, "stride_on": "1x1"},
+        {"pool": 7, "input": [3, 64, 250]},
+        {"pool": 7, "input": [3, 8, 8], "depth": 50},
+        {"pool": 7, "input": [3, 256, 256]},
+        {"pool": 8, "family": "cifar", "input": [1, 40, 32], "batch": 3},
+    ],
+)
+def test_failures_have_the_words_that_torch_has_on_a_real_device(engine: javascript.Module, changes: dict):
+    family = changes.pop("family", "imagenet")
+    config = setting(family, **{"depth": 18 if family == "imagenet" else 20, "width": 4, "num_classes": 5, **changes})
+    assert compare(engine, config, "cpu")
