@@ -113,7 +113,7 @@ class Run {
     return this.window(x, path, "MaxPool2d", x.shape[1], 3, 2, 1, () => ({}));
   }
 
-  /** The shortcut of a block: `x` itself, or what its layers make of it. */
+  /** The shortcut of a block: `x` itself, or what its layers make of it; `made` are their rows. */
   shortcut(x, path, channels, stride) {
     const kind = this.config.shortcut;
     const same = stride === 1 && x.shape[1] === channels;
@@ -122,12 +122,12 @@ class Run {
       const [batch, , height, width] = x.shape;
       const shape = [batch, channels, Math.ceil(height / stride), Math.ceil(width / stride)];
       const field = { size: x.field.size, jump: x.field.jump * stride };
-      return this.row(`${path}.downsample`, "zero_pad", [x], shape, field, { on_shortcut: true });
+      const y = this.row(`${path}.downsample`, "zero_pad", [x], shape, field);
+      return { ...y, made: [y.row] };
     }
     const y = this.conv(x, `${path}.downsample.0`, channels, 1, stride);
     const z = this.norm(y, `${path}.downsample.1`);
-    for (const { row } of [y, z]) this.rows[row].on_shortcut = true;
-    return z;
+    return { ...z, made: [y.row, z.row] };
   }
 
   add(main, shortcut, path, block, x) {
@@ -136,6 +136,7 @@ class Run {
       const text = `cannot add ${shapes}: ${advice(main.shape, shortcut.shape)}`;
       throw new Failure("ShapeMismatchError", text, path, block, [x.shape]);
     }
+    for (const row of shortcut.made ?? []) this.rows[row].on_shortcut = true; // known only when both branches have run
     const projected = this.config.shortcut.startsWith("projection");
     const kind = shortcut === x ? "identity" : projected ? "projection" : "zero_pad";
     return this.row(`${path}.add()`, "add", [main, shortcut], main.shape, main.field, {
