@@ -31,6 +31,8 @@ from matplotlib.figure import Figure
 INK = "#010203"  # the sentinel: no other element may have this colour
 COLORS = {"plain": "#D55E00", "resnet": "#0072B2"}  # vermillion and blue of [1]; at least 3:1 on white and on #14181e
 DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apart without colour as well
+OTHER_DASH = (0, (1, 1.5))
+WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
 OTHER_COLORS = ("#8A6FD1", "#0E8A63", "#B5651D", "#A3568B")  # for further kinds of nets; as strong on both grounds
 STYLE = {
     "font.family": "sans-serif",
@@ -83,6 +85,13 @@ def kind_color(kind: str, kinds: Sequence[str] = ()) -> str:
         return COLORS[kind]
     others = [k for k in kinds if k not in COLORS]
     return OTHER_COLORS[others.index(kind) % len(OTHER_COLORS) if kind in others else 0]
+
+
+def net_width(depth: int, depths: Sequence[int]) -> float:
+    """Return the width, in points, of the line of a net of `depth` among those of `depths`."""
+    others = sorted(set(depths))
+    share = others.index(depth) / max(1, len(others) - 1)
+    return WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * share
 
 
 def spread_labels(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:

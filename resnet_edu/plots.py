@@ -18,7 +18,18 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .figure import COLORS, DASHES, OTHER_COLORS, Picture, kind_color, label_ends, new_figure, style
+from .figure import (
+    COLORS,
+    DASHES,
+    OTHER_COLORS,
+    OTHER_DASH,
+    Picture,
+    kind_color,
+    label_ends,
+    net_width,
+    new_figure,
+    style,
+)
 from .records import METRICS, RunRecord, check_comparable
 
 BOTH = ("train_error", "test_error")
@@ -35,7 +46,6 @@ _PARTS = {  # in figure6: what is drawn, and how
     "train_error": ("train", {"lw": 1.3, "ls": (0, (4, 1.6))}),
     "test_error": ("test", {"lw": 2.6, "ls": "-"}),
 }
-_WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
 
 
 def degradation(
@@ -174,9 +184,8 @@ def _draw(ax: Axes, records: list[RunRecord], metric: str) -> None:
     for net, group in _groups(records):
         kind, depth = group[0].kind, group[0].depth
         steps, mean, low, high = _curve(group, metric)
-        share = depths.index(depth) / max(1, len(depths) - 1)
-        width = _WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * share
-        dash = DASHES.get(kind, (0, (1, 1.5)))
+        width = net_width(depth, depths)
+        dash = DASHES.get(kind, OTHER_DASH)
         color = kind_color(kind, kinds)
         values = tuple([max(v, floor) for v in column] for column in (mean, low, high))
         _line(ax, steps, values, len(group) > 1, color=color, lw=width, ls=dash, label=net)

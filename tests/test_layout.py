@@ -79,7 +79,10 @@ MAY_IMPORT = {
     "charts": ["figure"],
     "diagrams": ["trace"],
     "plots": ["records", "figure"],
-    "widgets*": ["models", "blocks", "shapes", "trace", "trace_rows", "table*", "records", "findings", "figure"],
+    "widgets*": [
+        *("models", "blocks", "shapes", "trace", "trace_rows", "table*", "figure"),
+        *("records", "findings", "reference_results", "shipped", "probe_records"),
+    ],
     "probe_plots": ["records", "probe_records", "figure"],
     "cli*": ["*"],
 }

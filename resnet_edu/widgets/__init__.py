@@ -7,5 +7,7 @@ One class each, a few lines with documented traits, over one JavaScript module o
 """
 
 from .network import NetworkExplorer
+from .quiz import Quiz
+from .study import StudyPlayer
 
-__all__ = ["NetworkExplorer"]
+__all__ = ["NetworkExplorer", "Quiz", "StudyPlayer"]

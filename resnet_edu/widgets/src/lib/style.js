@@ -51,6 +51,9 @@ background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font
 .rx .rx-button:hover{border-color:var(--rx-accent)}
 .rx .rx-button:disabled{color:var(--rx-muted);cursor:default}
 .rx .rx-button[aria-pressed=true]{background:var(--rx-accent);border-color:var(--rx-accent);color:var(--rx-on-accent)}
+.rx .rx-quiet{padding:.1rem .3rem;border-color:transparent;background:none;color:var(--rx-accent);text-decoration:underline}
+.rx-row{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .9rem;margin:.5rem 0}
+.rx .rx-hint{color:var(--rx-muted);font-size:.82rem}
 .rx-player{display:inline-flex;gap:.35rem}
 .rx :focus-visible{outline:3px solid var(--rx-accent)!important;outline-offset:2px}
 .rx-scroll{max-width:100%;overflow:auto;border:1px solid var(--rx-line);border-radius:.35rem;overscroll-behavior-x:contain}

@@ -1,0 +1,148 @@
+"""The questions of the chapters, each with why its wrong answers tempt.
+
+Scope: the text. It stands here and not in the notebooks, where the answer would be read before the question.
+`tests/test_widget_quiz.py` works out every right answer by running the nets.
+"""
+
+from __future__ import annotations
+
+from .quiz import Quiz
+
+QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
+    "which-net": (
+        "**Predict.** Both networks have been trained. Which one makes fewer mistakes *on the very images that it was "
+        "trained on*?",
+        [
+            (
+                "The one with 56 layers.",
+                False,
+                "It has three times as many weights, so it *can* fit more. But what a network could do and what "
+                "training finds are two things.",
+            ),
+            (
+                "Both make about the same number of mistakes.",
+                False,
+                "36 layers that do nothing would give just this, and such layers exist. But training has to find them.",
+            ),
+            (
+                "The one with 20 layers.",
+                True,
+                "Hard to believe, and so it was in 2015. It is not overfitting either, because these are the training "
+                "images.",
+            ),
+        ],
+    ),
+    "first-gradient": (
+        "**Predict.** We take one batch, compute the loss of the *untrained* plain-56, and go back. How long is the "
+        "gradient at the first convolution, compared with the last one?",
+        [
+            (
+                "Much shorter.",
+                False,
+                "A product of 56 small factors would be tiny, which is how it is often told. But with batch "
+                "normalisation the factors are not small here.",
+            ),
+            (
+                "About as long.",
+                False,
+                "Batch normalisation keeps the signal's size on the way forward, so one may expect the same of the way "
+                "back. It does not follow.",
+            ),
+            (
+                "Much longer.",
+                True,
+                "At the start of training it grows on the way back, by a little at each layer: it explodes rather than "
+                "vanishes.",
+            ),
+        ],
+    ),
+    "zeroed-block": (
+        "**Predict.** Take a plain block and a residual block, and set the scale of the last batch normalisation to "
+        "zero: whatever the layers compute, they hand on 0. What does each *block* hand on?",
+        [
+            (
+                "Both hand on zeros.",
+                False,
+                "That is right for the layers. The residual block has a way around them.",
+            ),
+            (
+                "The plain block zeros, the residual block its input.",
+                True,
+                "The shortcut brings the input to the addition, and adding 0 changes nothing.",
+            ),
+            (
+                "Both hand on their input.",
+                False,
+                "To hand on its input, a plain block needs weights that compute it. Zero is not the weight of doing "
+                "nothing.",
+            ),
+        ],
+    ),
+    "early-relu": (
+        "**Predict.** A block has a ReLU at the end of its branch, *before* the addition. What does that do to the "
+        "signal after many such blocks?",
+        [
+            (
+                "It keeps growing, because the branch can only add.",
+                True,
+                "Behind a ReLU, *F(x)* is never negative: each block pushes the values up, and none can take away.",
+            ),
+            (
+                "Nothing, since a ReLU follows the addition anyway.",
+                False,
+                "Two ReLUs in a row are one, but there is an addition between these two: what the first cuts off "
+                "cannot be subtracted any more.",
+            ),
+            (
+                "It dies out, because ReLU cuts away half of the values.",
+                False,
+                "That would be so in a plain block without normalisation. Here the shortcut carries the input past the "
+                "ReLU, whole.",
+            ),
+        ],
+    ),
+    "hundred-pixels": (
+        "**Predict.** A map of 224×224 pixels is halved five times, and 7×7 are left. What is left of 100×100?",
+        [
+            ("3×3", False, "100 / 32 is 3.125, rounded down. But each of the five halvings rounds for itself, and up."),
+            ("4×4", True, "100, 50, 25, 13, 7, 4: with kernel 3 and padding 1, odd sizes are rounded up."),
+            ("7×7", False, "The 7 is not built into the network. It comes from 224, five halvings later."),
+            (
+                "An error: 100 cannot be halved five times.",
+                False,
+                "No convolution insists on even sizes: 25 becomes 13.",
+            ),
+        ],
+    ),
+    "far-sight": (
+        "**Predict.** Whose last feature map sees farther into the image, that of ResNet-34 or that of ResNet-50?",
+        [
+            (
+                "ResNet-50's: it is deeper.",
+                False,
+                "Depth counts only where kernels are larger than 1×1. Of the three in a bottleneck, one is.",
+            ),
+            (
+                "ResNet-34's.",
+                True,
+                "All convolutions on its main path are 3×3, except for the larger stem; more of them widen the field.",
+            ),
+            (
+                "Both alike: they halve the image equally often.",
+                False,
+                "The halvings multiply what the kernels add. Equal factors on different sums give different fields.",
+            ),
+        ],
+    ),
+}
+
+
+def quiz(name: str) -> Quiz:
+    """Return the question of that name.
+
+    Raises `ValueError`, naming those that there are, for another name.
+    """
+    if name not in QUESTIONS:
+        raise ValueError(f"there is no question {name!r}: there are {', '.join(QUESTIONS)}")
+    question, options = QUESTIONS[name]
+    return Quiz(question, options, key=name)

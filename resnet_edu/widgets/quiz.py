@@ -1,0 +1,110 @@
+"""A question with a commitment: choose, commit, and only then see the answer and why each wrong one tempts.
+
+Scope: the widget and its check. The questions of the chapters are in `questions.py`.
+
+Source
+  [1] Crouch, Fagen, Callan and Mazur, "Classroom demonstrations: Learning tools or entertainment?", American Journal
+      of Physics 72(6), 2004: students who predict before they look understand better than those who only look.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import re
+from collections.abc import Iterable
+
+import traitlets
+
+from ._base import Explorer, Whole, module
+
+MOST_OPTIONS = 8
+_MARKS = {"`": "code", "**": "strong", "*": "em"}  # the same three as in src/lib/inline.js
+
+
+class Quiz(Explorer):
+    """A question with options, of which exactly one is right.
+
+        Quiz("What is 2 + 2?", options=[("4", True, "Count."), ("22", False, "That joins the digits.")])
+
+    question: one or two sentences; `code`, **bold** and *emphasis* may be used, here and in the options.
+    options:  two to eight of (text, whether it is right, why): for a wrong one, why it tempts and where it goes wrong.
+    key:      under which name the browser keeps the commitment, together with the page's path; made from the question
+              unless it is given.
+
+    The reader's choice can be read back: `chosen` is the index of the option, -1 as long as there is none, and `shown`
+    is whether the answer is to be seen.
+
+    Raises `ValueError` for options that are no question: none or several right, a reason missing, two alike.
+    """
+
+    _esm = module("quiz")
+    _explorer = traitlets.Unicode("quiz").tag(sync=True)
+    question = traitlets.Unicode().tag(sync=True)
+    options = traitlets.List(traitlets.Dict()).tag(sync=True)
+    key = traitlets.Unicode().tag(sync=True)
+    chosen = Whole(-1, -1, MOST_OPTIONS - 1).tag(sync=True)
+    shown = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(self, question: str, options: Iterable[tuple[str, bool, str]], key: str = "") -> None:
+        if not isinstance(question, str) or not question.strip():
+            raise ValueError(f"`question` must be a text, but it is {question!r}")
+        checked = _check(list(options))
+        key = key or hashlib.sha256(question.encode()).hexdigest()[:12]
+        super().__init__(question=question.strip(), options=checked, key=key)
+
+    @traitlets.validate("chosen")
+    def _chosen_is_an_option(self, proposal: dict) -> int:
+        chosen, count = proposal["value"], len(self.options)
+        if chosen >= count:
+            raise traitlets.TraitError(
+                f"`chosen` must be the index of one of {count} options, or -1, but it is {chosen}"
+            )
+        return chosen
+
+    def static_html(self) -> str:
+        """Return question and options as a list, with the answer and the reasons folded."""
+        options = "".join(f"<li>{_inline(o['text'])}</li>" for o in self.options)
+        right = next(i for i, o in enumerate(self.options) if o["right"])
+        reasons = "".join(f"<li>{_inline(o['why'])}</li>" for o in self.options)
+        return (
+            f'<div class="predict"><p>{_inline(self.question)}</p><ol type="A">{options}</ol>'
+            f"<details><summary>Answer</summary><p>{chr(65 + right)} is right.</p>"
+            f'<ol type="A">{reasons}</ol></details></div>'
+        )
+
+
+def _check(options: list) -> list[dict[str, object]]:
+    """Return the options as dicts, or say what is wrong with them."""
+    if not 2 <= len(options) <= MOST_OPTIONS:
+        raise ValueError(f"`options` must be two to {MOST_OPTIONS}, but there are {len(options)}")
+    checked = []
+    for i, option in enumerate(options):
+        if not isinstance(option, tuple | list) or len(option) != 3:
+            raise ValueError(f"options[{i}] must be (text, whether it is right, why), but it is {option!r}")
+        text, right, why = option
+        if not isinstance(text, str) or not text.strip():
+            raise ValueError(f"options[{i}] must begin with its text, but it begins with {text!r}")
+        if not isinstance(right, bool):
+            raise ValueError(f"options[{i}] must say by True or False whether it is right, but it says {right!r}")
+        if not isinstance(why, str) or not why.strip():
+            raise ValueError(f"options[{i}], {text!r}, lacks a reason: say why it is right, or why it tempts")
+        checked.append({"text": text.strip(), "right": right, "why": why.strip()})
+    right = [o["text"] for o in checked if o["right"]]
+    if len(right) != 1:
+        raise ValueError(f"exactly one option must be right, but {len(right)} are: {', '.join(right) or 'none'}")
+    texts = [o["text"] for o in checked]
+    twice = next((t for t in texts if texts.count(t) > 1), None)
+    if twice:
+        raise ValueError(f"two options read {twice!r}: a reader could not choose between them")
+    return checked
+
+
+def _inline(text: str) -> str:
+    """Return `text` as HTML, with `code`, **bold** and *emphasis*."""
+    parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)", text)
+    for i in range(1, len(parts), 2):
+        mark = "**" if parts[i].startswith("**") else parts[i][0]
+        inner = html.escape(parts[i][len(mark) : -len(mark)])
+        parts[i] = f"<{_MARKS[mark]}>{inner}</{_MARKS[mark]}>"
+    return "".join(p if i % 2 else html.escape(p) for i, p in enumerate(parts))

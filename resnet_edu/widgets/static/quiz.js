@@ -1,0 +1,81 @@
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 01749a0490d5bdde36b4419eec38c9cad2c03b19868b882c732f7de7d1b2d6be */
+var M=0,O=(e="x")=>`rx-${e}-${++M}-${Math.random().toString(36).slice(2,7)}`;function R(e,r,t){for(let[n,s]of Object.entries(r??{}))s==null||s===!1||(n.startsWith("on")?e.addEventListener(n.slice(2),s):n==="value"||n==="checked"||n==="disabled"||n==="hidden"?e[n]=s:e.setAttribute(n,s===!0?"":s));return e.append(...t.flat(9).filter(n=>n!=null&&n!==!1)),e}var i=(e,r,...t)=>R(document.createElement(e),r,t);function g(e,r){return e.textContent!==r&&(e.textContent=r),e}var h=(e,r,t={})=>i("button",{type:"button",class:"rx-button",onclick:r,...t},e);var C=(e,...r)=>i("div",{class:"rx",role:"group","aria-label":e},r);var T=[[/^`(.+)`$/,"code"],[/^\*\*(.+)\*\*$/,"strong"],[/^\*(.+)\*$/,"em"]];function w(e){return e.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map(r=>{let t=T.find(([n])=>n.test(r));return t?i(t[1],{},r.match(t[0])[1]):r})}function q(e){return{read(){try{let r=JSON.parse(localStorage.getItem(e));return r&&typeof r=="object"?r:null}catch{return null}},write(r){try{r===null?localStorage.removeItem(e):localStorage.setItem(e,JSON.stringify(r))}catch{}}}}var I=`color-scheme:light;--rx-paper:#fff;--rx-ink:#1c2127;--rx-muted:#56606b;--rx-line:#d3d8de;
+--rx-strong-line:#7b8794;--rx-soft:#f4f6f8;--rx-accent:#1f6aa5;--rx-accent-soft:#e3eff9;--rx-add:#b4491a;
+--rx-add-soft:#fdf1ea;--rx-good:#2f6f44;--rx-good-soft:#e8f4ec;--rx-bad:#b3261e;--rx-bad-soft:#fdecea;
+--rx-on-accent:#fff;--rx-slab:#cfe0ef;--rx-slab-top:#e4eef7;--rx-slab-side:#aecbe3`,j=`color-scheme:dark;--rx-paper:#14181e;--rx-ink:#e2e7ec;--rx-muted:#a5b0bb;--rx-line:#3a434d;
+--rx-strong-line:#7d8994;--rx-soft:#1e242b;--rx-accent:#79b8ec;--rx-accent-soft:#1d3347;--rx-add:#f2a27a;
+--rx-add-soft:#35261f;--rx-good:#86cfa0;--rx-good-soft:#1d3226;--rx-bad:#ff9d94;--rx-bad-soft:#3d1f1d;
+--rx-on-accent:#10151a;--rx-slab:#34516b;--rx-slab-top:#45688a;--rx-slab-side:#263d52`,P=`
+.rx{container-type:inline-size;box-sizing:border-box;max-width:100%;margin:.75rem 0 1.25rem;padding:.9rem 1rem 1rem;
+border:1px solid var(--rx-line);border-radius:.5rem;background:var(--rx-paper);color:var(--rx-ink);
+font-size:.92rem;line-height:1.45;font-variant-numeric:tabular-nums;text-align:left}
+.rx *{box-sizing:border-box}
+.rx [hidden]{display:none!important}
+.rx p{margin:.4rem 0;max-width:44rem}
+.rx-title{margin:0 0 .5rem;font-weight:650}
+.rx-spoken{position:absolute;width:1px;height:1px;margin:-1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.rx-controls{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr));gap:.6rem 1.1rem;
+align-items:start;margin-bottom:.8rem}
+.rx-field{min-width:0;margin:0;padding:0;border:0}
+.rx-field>label,.rx-field>legend{display:block;float:none;width:auto;margin:0 0 .15rem;padding:0;font-size:.84rem;
+font-weight:600;line-height:1.3;color:var(--rx-ink)}
+.rx-unit{font-weight:400;color:var(--rx-muted)}
+.rx-pair{display:flex;align-items:center;gap:.5rem}
+.rx :is(.rx-number,.rx-select){height:2rem;margin:0;padding:0 .45rem;border:1px solid var(--rx-strong-line);
+border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;font-size:.9rem}
+.rx .rx-number{width:4.6rem;flex:none;text-align:right}
+.rx .rx-number[aria-invalid=true]{border-color:var(--rx-bad)}
+.rx .rx-select{width:100%}
+.rx-range{flex:1;min-width:0;height:1.5rem;margin:0;accent-color:var(--rx-accent)}
+.rx-note{color:var(--rx-bad);font-size:.8rem;line-height:1.3}
+.rx-note:not(:empty){margin-top:.15rem}
+.rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
+.rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
+.rx-radio label{margin:0}
+.rx-radio input:disabled+label{color:var(--rx-muted);text-decoration:line-through}
+.rx .rx-button{min-height:2rem;margin:0;padding:.1rem .75rem;border:1px solid var(--rx-strong-line);border-radius:.3rem;
+background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font-weight:550;cursor:pointer}
+.rx .rx-button:hover{border-color:var(--rx-accent)}
+.rx .rx-button:disabled{color:var(--rx-muted);cursor:default}
+.rx .rx-button[aria-pressed=true]{background:var(--rx-accent);border-color:var(--rx-accent);color:var(--rx-on-accent)}
+.rx .rx-quiet{padding:.1rem .3rem;border-color:transparent;background:none;color:var(--rx-accent);text-decoration:underline}
+.rx-row{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .9rem;margin:.5rem 0}
+.rx .rx-hint{color:var(--rx-muted);font-size:.82rem}
+.rx-player{display:inline-flex;gap:.35rem}
+.rx :focus-visible{outline:3px solid var(--rx-accent)!important;outline-offset:2px}
+.rx-scroll{max-width:100%;overflow:auto;border:1px solid var(--rx-line);border-radius:.35rem;overscroll-behavior-x:contain}
+.rx .rx-table{display:table;width:100%;margin:0;border:0;border-collapse:separate;border-spacing:0;
+background:none;color:var(--rx-ink);font-size:.82rem;line-height:1.35}
+.rx .rx-table caption{caption-side:top;padding:.4rem .6rem;color:var(--rx-muted);font-size:1em;text-align:left}
+.rx .rx-table :is(th,td){padding:.28rem .5rem;border:0;border-bottom:1px solid var(--rx-line);
+background:var(--rx-paper);color:inherit;font-weight:400;text-align:left;vertical-align:top;white-space:nowrap}
+.rx .rx-table thead th{position:sticky;top:0;z-index:1;background:var(--rx-soft);font-weight:600}
+.rx .rx-table tfoot :is(th,td){border-top:2px solid var(--rx-line);font-weight:600}
+.rx .rx-table .rx-num{text-align:right}
+.rx svg{display:block;max-width:100%}
+.rx svg text{fill:var(--rx-ink);font-family:inherit}
+.rx-error{padding:.5rem .7rem;border-left:4px solid var(--rx-bad);border-radius:0 .3rem .3rem 0;
+background:var(--rx-bad-soft);color:var(--rx-ink)}
+.rx-error strong{color:var(--rx-bad)}
+.rx-up{color:var(--rx-add)}.rx-down{color:var(--rx-good)}
+@media (prefers-reduced-motion:reduce){.rx *{transition:none!important;animation:none!important}}
+@media print{.rx-controls,.rx-player{display:none}}`,J=`.rx{${I}}
+@media (prefers-color-scheme:dark){.rx{${j}}}
+:is(html[data-theme=light],body[data-jp-theme-light=true],.vscode-light) .rx{${I}}
+:is(html[data-theme=dark],body[data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .rx{${j}}
+${P}`.replace(/\n/g,"");function L(e,r="",t=""){let n=e.getRootNode(),s=n instanceof ShadowRoot?n:document.head;for(let[d,c]of[["shared",J],[r,t]]){if(!c||s.querySelector(`style[data-rx="${d}"]`))continue;let x=document.createElement("style");x.dataset.rx=d,x.textContent=c,s.append(x)}}var f=e=>String.fromCharCode(65+e),_=`
+.rx .rx-quiz>legend{margin-bottom:.5rem;font-size:1rem;line-height:1.4}
+.rx-option{margin:.3rem 0;border:1px solid var(--rx-line);border-radius:.35rem}
+.rx .rx-option label{display:grid;grid-template-columns:auto auto 1fr;gap:.55rem;align-items:start;margin:0;padding:.45rem .7rem;cursor:pointer}
+.rx-option input{width:1rem;height:1rem;margin:.2rem 0 0;accent-color:var(--rx-accent)}
+.rx-option:has(input:checked){border-color:var(--rx-accent);background:var(--rx-accent-soft)}
+.rx-option:has(input:disabled) label{cursor:default}
+.rx-letter{width:1rem;font-weight:650}
+.rx-verdict:not(:empty){margin-left:.6rem;font-weight:650;white-space:nowrap}
+.rx .rx-option>p{margin:0;padding:0 .7rem .6rem 3.8rem;max-width:none}
+.rx-option.rx-right{border-color:var(--rx-good);background:var(--rx-good-soft)}
+.rx-right .rx-verdict{color:var(--rx-good)}
+.rx-option.rx-wrong.rx-chosen{border-color:var(--rx-bad);background:var(--rx-bad-soft)}
+.rx-wrong .rx-verdict{color:var(--rx-bad)}`;function H(e,r,t){return r?e<0?`The answer is ${f(t)}.`:e===t?`${f(t)} is right.`:`You chose ${f(e)}; the answer is ${f(t)}.`:e<0?"":`You have committed to ${f(e)}. Read on, or see the answer now.`}function Y({model:e,el:r}){L(r,"quiz",_);let t=e.get("options"),n=q(`resnet-edu quiz ${location.pathname} ${e.get("key")}`),s=O(),d=t.findIndex(o=>o.right),c=t.map((o,a)=>i("input",{type:"radio",name:s,value:a,onchange:()=>g(p,"")})),x=t.map(()=>i("span",{class:"rx-verdict"})),S=t.map(o=>i("p",{hidden:!0},w(o.why))),$=t.map((o,a)=>i("div",{},i("label",{},c[a],i("span",{class:"rx-letter"},f(a)),i("span",{},w(o.text),x[a])),S[a])),p=i("p",{class:"rx-message",role:"status",tabindex:"-1"}),A=h("Commit",()=>{let o=c.findIndex(a=>a.checked);if(o<0){g(p,"Choose one of the answers first.");return}k({chosen:o}),y.focus()}),E=()=>{k({shown:!0}),p.focus()},y=h("Show the answer",E),z=h("Show me now",E,{class:"rx-button rx-quiet"}),N=h("Start over",()=>{k({chosen:-1,shown:!1}),c.forEach(o=>o.checked=!1),c[0].focus()},{class:"rx-button rx-quiet"});function k(o){for(let[a,u]of Object.entries(o))e.set(a,u);e.save_changes(),n.write(e.get("chosen")<0&&!e.get("shown")?null:{chosen:e.get("chosen"),shown:e.get("shown")})}function m(){let[o,a]=[e.get("chosen"),e.get("shown")],u=o<0&&!a;$.forEach((B,l)=>{c[l].disabled=!u,o>=0&&(c[l].checked=l===o);let D=a&&(l===d?"rx-right":"rx-wrong");B.className=["rx-option",l===o&&"rx-chosen",D].filter(Boolean).join(" ");let v=l===o&&"your answer",F=a&&l===d?["✓ right",v]:[a&&v?`✗ ${v}`:v];g(x[l],F.filter(Boolean).join(", ")),S[l].hidden=!a}),A.hidden=z.hidden=!u,y.hidden=u||a,N.hidden=u,g(p,H(o,a,d))}let b=n.read();return b&&e.get("chosen")<0&&!e.get("shown")&&G(b,t.length)&&(e.set("chosen",b.chosen),e.set("shown",b.shown),e.save_changes()),r.append(C("Question",i("fieldset",{class:"rx-field rx-quiz"},i("legend",{},w(e.get("question"))),$),i("div",{class:"rx-row"},A,y,z,N,p))),m(),e.on("change:chosen",m),e.on("change:shown",m),()=>{e.off("change:chosen",m),e.off("change:shown",m)}}function G(e,r){return Number.isInteger(e.chosen)&&e.chosen>=-1&&e.chosen<r&&typeof e.shown=="boolean"}var te={render:Y};export{te as default};

@@ -1,0 +1,167 @@
+"""The study player: the curves of a study, to be predicted first and then scrubbed through."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import traitlets
+
+from ..findings import summary
+from ..records import RecordError, RunRecord, check_comparable
+from ..reference_results import references, why_not_comparable
+from ..shipped import load_records
+from ._base import Explorer, OneOf, module
+from ._style import net_line
+
+METRICS = ("train_error", "test_error")
+SCALES = ("linear", "log")
+
+
+class StudyPlayer(Explorer):
+    """The curves of a study: training or test error of every net, with the seeds as a band.
+
+        StudyPlayer("digits")
+        StudyPlayer(degradation.run(), metric="test_error")
+
+    records: the records of one study, or the name of one that comes with the package; None for the best that does.
+    nets:    names of the nets that are drawn; all, unless given.
+    metric:  "train_error" or "test_error".
+    scale:   "linear" or "log".
+    step:    where the values are read; the last, unless given. Between two evaluations the nearer one counts.
+    predict: whether the reader is asked to rank the nets before the curves appear.
+
+    `nets`, `metric`, `scale` and `step` follow what the reader does, and may be set; so do `prediction`, the reader's
+    ranking from the lowest error to the highest ([] without one), and `shown`, whether the curves are to be seen.
+
+    Raises `ValueError` for a study or a net that is not there, `records.RecordError` for records that cannot be
+    compared, `TraitError` for other values; all name the value and what would do.
+    """
+
+    _esm = module("study")
+    _explorer = traitlets.Unicode("study").tag(sync=True)
+    study = traitlets.Dict().tag(sync=True)
+    nets = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    metric = OneOf(METRICS).tag(sync=True)
+    scale = OneOf(SCALES).tag(sync=True)
+    step = traitlets.Int().tag(sync=True)
+    prediction = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    shown = traitlets.Bool(False).tag(sync=True)
+
+    def __init__(
+        self,
+        records: Iterable[RunRecord] | str | None = None,
+        *,
+        nets: Sequence[str] | None = None,
+        metric: str = "train_error",
+        scale: str = "linear",
+        step: int | None = None,
+        predict: bool = True,
+    ) -> None:
+        if records is None or isinstance(records, str):
+            records = load_records(records)
+        self._records = check_comparable(records)
+        study = curves(self._records)
+        names = [net["net"] for net in study["nets"]]
+        super().__init__(
+            study=study,
+            nets=names if nets is None else list(nets),
+            metric=metric,
+            scale=scale,
+            step=study["last"] if step is None else step,
+            shown=not predict,
+        )
+
+    @traitlets.validate("nets")
+    def _nets_are_there(self, proposal: dict) -> list[str]:
+        return self._some_of("nets", proposal["value"], at_least=1)
+
+    @traitlets.validate("prediction")
+    def _prediction_ranks_all(self, proposal: dict) -> list[str]:
+        ranked = self._some_of("prediction", proposal["value"], at_least=0)
+        if ranked and len(ranked) != len(self.study["nets"]):
+            raise traitlets.TraitError(
+                f"`prediction` must rank all {len(self.study['nets'])} nets or be empty, but it has {ranked}"
+            )
+        return ranked
+
+    def _some_of(self, name: str, wanted: list[str], at_least: int) -> list[str]:
+        there = [net["net"] for net in self.study["nets"]]
+        if len(wanted) < at_least or len(set(wanted)) < len(wanted) or not set(wanted) <= set(there):
+            raise traitlets.TraitError(f"`{name}` must be of {', '.join(there)}, each once, but it is {wanted}")
+        return wanted
+
+    @traitlets.validate("step")
+    def _step_is_within(self, proposal: dict) -> int:
+        if not 0 <= proposal["value"] <= self.study["last"]:
+            raise traitlets.TraitError(
+                f"`step` must be from 0 to {self.study['last']}, the study's last, but it is {proposal['value']}"
+            )
+        return proposal["value"]
+
+    def static_html(self) -> str:
+        """Return the table of final errors."""
+        return summary(self._records)._repr_html_()
+
+
+def curves(records: Sequence[RunRecord]) -> dict[str, object]:
+    """Return what the player draws, as plain values: a dict a net, with one list of errors (percent) for each seed.
+
+    Of a net's steps, those count that all its runs were evaluated at. An error that is no number is None. Colours,
+    dashes and widths are those of the figures.
+    """
+    kinds = sorted({r.kind for r in records})
+    depths = sorted({r.depth for r in records})
+    nets = []
+    for _, depth, net in sorted({(r.kind, r.depth, r.net) for r in records}):
+        group = sorted((r for r in records if r.net == net), key=lambda r: r.seed)
+        steps = sorted(set.intersection(*({int(p["step"]) for p in r.curves} for r in group)))
+        if not steps:
+            raise RecordError(f"the runs of {net} were never evaluated at the same step, so no band can be drawn")
+        nets.append(
+            {
+                "net": net,
+                "steps": steps,
+                **net_line(group[0].kind, depth, kinds, depths),
+                **{metric: [_values(r, metric, steps) for r in group] for metric in METRICS},
+            }
+        )
+    first = records[0]
+    train, test = (first.dataset.get(part) or 1000 for part in ("train", "test"))
+    return {
+        "dataset": first.dataset["name"],
+        "last": max(net["steps"][-1] for net in nets),
+        "epoch": train / first.recipe["batch_size"] if first.recipe.get("batch_size") else None,  # steps
+        "image": {"train_error": 100 / train, "test_error": 100 / test},  # what one mistake weighs, in percent
+        "nets": nets,
+        "marks": marks(records),
+        "note": _note(records),
+    }
+
+
+def marks(records: Sequence[RunRecord]) -> list[dict[str, object]]:
+    """Return the paper's test errors of those nets whose records may stand beside them."""
+    nets = sorted({r.net for r in records if why_not_comparable(r) is None})
+    found = [next((ref for ref in references(net) if ref.source == "paper"), None) for net in nets]
+    return [
+        {"net": r.net, "metric": "test_error", "value": (r.low + r.high) / 2, "text": str(r), "label": "the paper"}
+        for r in found
+        if r is not None
+    ]
+
+
+def _values(record: RunRecord, metric: str, steps: Sequence[int]) -> list[float | None]:
+    values = dict(zip(*record.curve(metric), strict=True))
+    return [round(values[s], 3) if math.isfinite(values[s]) else None for s in steps]
+
+
+def _note(records: Sequence[RunRecord]) -> str:
+    """Say in one or two sentences what was measured, and how the seeds are drawn."""
+    first = records[0]
+    images = f", {first.dataset['train']:,} training images" if first.dataset.get("train") else ""
+    devices = ", ".join(sorted({r.device.get("name") or r.device.get("type", "") for r in records}))
+    told = f"Measured on {first.dataset['name']}{images}, in evaluation mode; {devices}, {first.date[:10]}."
+    seeds = len({r.seed for r in records})
+    if seeds == 1:
+        return told
+    return f"{told} The line is the mean of {seeds} seeds, the band reaches from the least to the greatest."
