@@ -397,3 +397,28 @@ class TestBatches:
         values = dataset.train_images.numpy() / 255
         wanted = (dataset.test_images.numpy() / 255 - values.mean()) / values.std()
         assert np.allclose(torch.cat(images), wanted, atol=1e-5)
+
+
+class TestHoldOut:
+    def test_training_images_are_parted_and_test_images_unseen(self):
+        labels = torch.arange(200) % 4
+        images = torch.arange(200, dtype=torch.uint8).view(200, 1, 1, 1)
+        whole = Dataset("numbers", images, labels, images[:4] + 250, labels[:4], ("a", "b", "c", "d"))
+        parted = whole.hold_out(40, seed=1)
+        trained, tested = parted.train_images.flatten().tolist(), parted.test_images.flatten().tolist()
+        assert sorted(trained + tested) == list(range(200))
+        assert torch.bincount(parted.test_labels).tolist() == [10, 10, 10, 10]
+        assert (parted.train_images.flatten() % 4 == parted.train_labels).all()
+        assert parted.name == "numbers[160+40 held out]"
+        assert tested != whole.hold_out(40, seed=2).test_images.flatten().tolist()
+
+    def test_the_paper_split(self):
+        labels = torch.arange(50_000) % 10
+        images = torch.zeros(50_000, 1, 1, 1, dtype=torch.uint8)
+        parted = Dataset("c", images, labels, images[:10], labels[:10], tuple("0123456789")).hold_out(5000)
+        assert (len(parted.train_images), len(parted.test_images)) == (45_000, 5_000)
+
+    @pytest.mark.parametrize("count", [0, 9, -5, 1430, True, 2.5])
+    def test_each_class_needs_an_image_on_either_side(self, count):
+        with pytest.raises(ValueError, match=r"`count` must be a whole number from 10 to 1427.*but it is"):
+            data.load("digits").hold_out(count)
