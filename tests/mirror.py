@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -18,12 +18,14 @@ class Mirror:
     length:    the Content-Length that it claims; None claims the true one, "none" sends no such header.
     stop:      how many bytes a connection sends before it ends ("close") or falls silent ("stall"), by `then`.
     stops:     how many connections do so; the later ones send everything.
+    location:  answer with a redirection to there.
     requests:  the Range header (or None) of each request, in their order.
     sent:      all body bytes sent.
     """
 
     def __init__(self, data: bytes, **options) -> None:
         self.data, self.kind, self.status, self.ranges = data, "application/x-gzip", 200, True
+        self.location: str | None = None
         self.length, self.stop, self.then, self.stops = None, None, "close", 10**9
         self.whole_range = False  # answer 206 with the wrong part: the bytes from half of it on, whatever was asked
         for name, value in options.items():
@@ -38,6 +40,11 @@ class Mirror:
         self.requests.append(asked)
         if self.status >= 400:
             handler.send_error(self.status)
+            return
+        if self.location:
+            handler.send_response(302)
+            handler.send_header("Location", self.location)
+            handler.end_headers()
             return
         start = 0
         if self.ranges and asked:
@@ -68,10 +75,23 @@ class Mirror:
 @contextmanager
 def serve(mirror: Mirror) -> Iterator[str]:
     """Serve on a free port of loopback; gives the address of the archive."""
+    with _server(lambda path: mirror, [mirror]) as address:
+        yield f"{address}/cifar-10-python.tar.gz"
 
+
+@contextmanager
+def serve_files(mirrors: dict[str, Mirror]) -> Iterator[str]:
+    """Serve files by their names; gives the address of the folder that they are in, with a slash at the end."""
+    missing = Mirror(b"", status=404)
+    with _server(lambda path: mirrors.get(path.rsplit("/", 1)[1], missing), mirrors.values()) as address:
+        yield f"{address}/folder/"
+
+
+@contextmanager
+def _server(choose: Callable[[str], Mirror], mirrors: Iterable[Mirror]) -> Iterator[str]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            mirror.answer(self)
+            choose(self.path).answer(self)
 
         def log_message(self, *_) -> None:
             pass
@@ -81,9 +101,10 @@ def serve(mirror: Mirror) -> Iterator[str]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/cifar-10-python.tar.gz"
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
-        mirror.released.set()
+        for mirror in mirrors:
+            mirror.released.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -86,7 +86,8 @@ def test_the_real_layout_is_torchvisions():
     assert [list(pair) for pair in CIFAR10.test.items()] == TORCHVISIONS.test_list
     assert (CIFAR10.meta, CIFAR10.meta_md5) == (TORCHVISIONS.meta["filename"], TORCHVISIONS.meta["md5"])
     assert (CIFAR10.rows * len(CIFAR10.train), CIFAR10.rows * len(CIFAR10.test)) == (50_000, 10_000)
-    assert TORCHVISIONS.url.rsplit("/", 1)[1] in MIRRORS[-1]
+    assert TORCHVISIONS.url.rsplit("/", 1)[1] in MIRRORS[-2]
+    assert [url for url in MIRRORS if url.endswith("/")] == [MIRRORS[-1]]  # the rows come last
 
 
 class TestOnDisk:

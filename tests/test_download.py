@@ -81,6 +81,19 @@ class TestFetch:
         get(start(Mirror(DATA)), path)
         assert path.read_bytes() == DATA
 
+    def test_without_a_checksum_the_size_decides(self, start, path):
+        mirror = Mirror(DATA, stop=HALF, stops=1)
+        assert get(start(mirror), path, md5=None).read_bytes() == DATA
+        assert mirror.requests == [None, f"bytes={HALF}-"]
+        get(start(mirror), path, md5=None)
+        assert len(mirror.requests) == 2
+        path.write_bytes(DATA[:-1])
+        assert get(start(mirror), path, md5=None).read_bytes() == DATA
+
+    def test_neither_checksum_nor_size(self, path):
+        with pytest.raises(ValueError, match="`md5` or `size` must be known"):
+            get([], path, md5=None, size=None)
+
     def test_without_a_size(self, start, path):
         get(start(Mirror(DATA, length="none")), path, size=None)
         assert path.read_bytes() == DATA
