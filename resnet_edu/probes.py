@@ -17,7 +17,7 @@ Scope: one name for each probe. Each returns a record (`probe_records.py`) and l
 Figures of the records are in `probe_plots.py`.
 """
 
-from .probe_gradients import gradient_norms, gradient_study, gradients
+from .probe_gradients import STUDY_DEPTHS, STUDY_STEPS, gradient_norms, gradient_study, gradients
 from .probe_identity import identity, insert_identities
 from .probe_landscape import estimate_seconds, filter_direction, loss_plane, loss_slice
 from .probe_lesions import lesions
@@ -35,6 +35,8 @@ from .probe_responses import responses
 from .probe_tools import Subject
 
 __all__ = [
+    "STUDY_DEPTHS",
+    "STUDY_STEPS",
     "GradientRecord",
     "GradientStudy",
     "IdentityRecord",
