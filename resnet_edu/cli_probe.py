@@ -103,9 +103,7 @@ def _responses_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _lesions_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--trials", type=int, default=5, metavar="N", help="orders for each number of swaps (default: 5)"
-    )
+    parser.add_argument("--trials", type=int, default=5, metavar="N", help="orders for each number of swaps (5)")
     _images(parser, 2000, "test images, at most")
 
 

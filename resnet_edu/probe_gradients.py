@@ -158,7 +158,7 @@ def gradient_study(
         for name, bn in names:
             found = []
             for seed in range(seeds):
-                bar.set_description_str(f"{name}{'' if bn else ' without batch norm'}, seed {seed}")
+                bar.set_description_str(f"{name}{'' if bn else ' without batch norm'}, seed {seed}", refresh=False)
                 net = build_net(name, dataset, seed, batch_norm=bn)
                 asked = Subject(name, net, dataset, "untrained", seed=seed, device=device)
                 found.append(gradients(asked, steps, recipe=recipe, images=batch_size))
