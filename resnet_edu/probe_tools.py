@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -116,8 +117,14 @@ class Subject:
             "seconds": round(time.perf_counter() - start, 3),
             "date": now(),
             "versions": library_versions(),
-            "code": code_version(),
+            "code": dict(_code()),
         }
+
+
+@functools.cache
+def _code() -> dict[str, str | None]:
+    """Return the version of this package as it was when first asked: what is loaded stays, a checkout may move on."""
+    return code_version()
 
 
 @torch.no_grad()
