@@ -7,8 +7,9 @@ Scope: options, messages and files of this one command; the questions are in `pr
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -148,17 +149,22 @@ def run(args: argparse.Namespace) -> int:
     out = Path(args.out) if args.out else Path("runs") / f"probe-{args.question}-{datetime.now():%Y%m%d-%H%M%S}"
     if args.question != "study":
         check_options(args)
-    claim_folder(out)
     prepare_process(threads)
     dataset = data.load(args.data)
-    if args.question == "study":
-        records, pictures = study(args, dataset, numbers)
-    else:
-        subjects = [subject_of(args, net, dataset) for net in nets_of(args, dataset)]
-        records = [_ask(args, subject, numbers) for subject in subjects]
-        pictures = _draw(args, records, _trained(args, dataset))
-    for record in records:
-        record.save(out / record.filename)
+    subjects = [] if args.question == "study" else [subject_of(args, n, dataset) for n in nets_of(args, dataset)]
+    made = not out.exists()
+    claim_folder(out)
+    records: list[ProbeRecord] = []
+    try:
+        for record in study(args, dataset, numbers) if not subjects else (_ask(args, s, numbers) for s in subjects):
+            record.save(out / record.filename)
+            records.append(record)
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):
+                out.rmdir()  # nothing was written: leave nothing behind
+        raise
+    pictures = _draw(args, records, _trained(args, dataset))
     for name, picture in pictures.items():
         for ending in ("png", "svg"):
             picture.save(out / f"{name}.{ending}")
@@ -189,7 +195,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
     """Return the name of the shipped study to take weights from: the one named, or the first on these images."""
-    if args.study is not None:
+    if getattr(args, "study", None) is not None:
         return shipped.load_study(args.study).name
     for found in shipped.studies():
         if shipped.load_records(found.name)[0].dataset["fingerprint"] == dataset.fingerprint:
@@ -252,11 +258,28 @@ def _ask(args: argparse.Namespace, subject: Subject, numbers: dict[str, list[int
     return probe(subject, points=points, reach=args.reach, images=images, progress=True)
 
 
+def study(args: argparse.Namespace, dataset: Dataset, numbers: dict[str, list[int]]) -> Iterator[ProbeRecord]:
+    """Yield the records that the explorers show, each when it is done.
+
+    Identities bring each shipped net to the depths of the study that it can be brought to.
+    """
+    asked = argparse.Namespace(**vars(args), nets=None, weights=SHIPPED, study=None, normalize=None, seed=0)
+    nets = nets_of(asked, dataset)  # first: without them there is no study
+    print("this takes a few minutes", file=sys.stderr, flush=True)
+    steps, common = numbers["steps"], {"device": args.device, "progress": True}
+    yield probes.gradient_study(dataset, numbers["depths"], steps, seeds=args.seeds, **common)
+    for net in nets:
+        added = [(depth - split_name(net)[1]) // 6 for depth in numbers["depths"] if depth > split_name(net)[1]]
+        if added:
+            yield probes.identity(subject_of(asked, net, dataset), added, images=None, progress=True)
+
+
 def _trained(args: argparse.Namespace, dataset: Dataset) -> list[RunRecord]:
     """Return the shipped records of seed 0 on these images: what training at a net's own depth gave."""
-    if args.question != "identity" or args.weights != SHIPPED:
+    if args.question not in ("identity", "study") or getattr(args, "weights", SHIPPED) != SHIPPED:
         return []
-    return [r for r in shipped.load_records(study_of(args, dataset)) if r.seed == 0]
+    name = study_of(args, dataset)
+    return [r for r in shipped.load_records(name) if r.seed == 0] if name else []
 
 
 def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], trained: list[RunRecord]) -> dict[str, Picture]:
@@ -267,30 +290,8 @@ def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], trained: lis
         return {f"landscape-{r.net}": probe_plots.landscape(r) for r in records}
     if args.question == "identity":
         return {"identity": probe_plots.identity(records, trained)}
+    if args.question == "study":
+        flow, *deeper = records
+        found = {f"gradients-after-{step}": probe_plots.gradient_study(flow, step) for step in flow.steps}
+        return found | ({"identity": probe_plots.identity(deeper, trained)} if deeper else {})
     return {args.question: getattr(probe_plots, args.question)(records)}
-
-
-def study(
-    args: argparse.Namespace, dataset: Dataset, numbers: dict[str, list[int]]
-) -> tuple[list[ProbeRecord], dict[str, Picture]]:
-    """Return the records that the explorers show, and their figures.
-
-    Identities bring each shipped net to the depths of the study that it can be brought to.
-    """
-    asked = argparse.Namespace(**vars(args), nets=None, weights=SHIPPED, study=None, normalize=None, seed=0)
-    nets = nets_of(asked, dataset)  # first: without them there is no study
-    print("this takes a few minutes", file=sys.stderr, flush=True)
-    flow = probes.gradient_study(
-        dataset, numbers["depths"], numbers["steps"], seeds=args.seeds, device=args.device, progress=True
-    )
-    deeper = []
-    for net in nets:
-        depth = split_name(net)[1]
-        added = [(d - depth) // 6 for d in numbers["depths"] if d > depth]
-        if added:
-            deeper.append(probes.identity(subject_of(asked, net, dataset), added, images=None, progress=True))
-    pictures = {f"gradients-after-{step}": probe_plots.gradient_study(flow, step) for step in numbers["steps"]}
-    if deeper:
-        asked.question = "identity"
-        pictures["identity"] = probe_plots.identity(deeper, _trained(asked, dataset))
-    return [flow, *deeper], pictures
