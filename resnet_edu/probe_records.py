@@ -21,6 +21,7 @@ from . import __version__
 from .records import RecordError, write_atomic
 
 SCHEMA = 1
+SHIPPED = Path(__file__).resolve().parent / "results" / "probes"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,6 +268,17 @@ def load(path: str | os.PathLike[str]) -> ProbeRecord:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is damaged: it is no JSON text ({error}); restore it or remove it") from None
     return from_dict(values, str(path))
+
+
+def load_shipped(name: str) -> ProbeRecord:
+    """Return a record that comes with the package, such as "gradient-study-digits" or "identity-plain20".
+
+    They were made by `resnet-edu probe study`. Raises `ValueError`, naming those that are there, for another name.
+    """
+    there = sorted(path.stem for path in SHIPPED.glob("*.json"))
+    if name not in there:
+        raise ValueError(f"no probe record {name!r} comes with the package: there is {', '.join(there) or 'none'}")
+    return load(SHIPPED / f"{name}.json")
 
 
 def finite(value: float, digits: int | None = None) -> float | None:

@@ -30,6 +30,7 @@ from .probe_records import (
     ProbeRecord,
     ResponseRecord,
     load,
+    load_shipped,
 )
 from .probe_responses import responses
 from .probe_tools import Subject
@@ -54,6 +55,7 @@ __all__ = [
     "insert_identities",
     "lesions",
     "load",
+    "load_shipped",
     "loss_plane",
     "loss_slice",
     "responses",
