@@ -147,9 +147,12 @@ def _test_error(record: RunRecord, state: dict, dataset: Dataset, origin: Path) 
 
 
 def _hardware(found: Sequence[RunRecord]) -> str:
-    names = {(r.device["name"], r.threads) if r.device["type"] == "cpu" else (r.device["name"], 0) for r in found}
-    told = [f"{name}, {n} thread{'s' * (n > 1)} a run" if n else name for name, n in sorted(names)]
-    return "; ".join(told)
+    """Say what the runs were computed on, and how: each way once."""
+    told = set()
+    for r in found:
+        threads = f"{r.threads} thread{'s' * (r.threads > 1)} a run" if r.device["type"] == "cpu" else ""
+        told.add(", ".join(part for part in (r.device["name"], threads, r.device.get("precision")) if part))
+    return "; ".join(sorted(told))
 
 
 def _sums(path: Path) -> dict[str, Any]:

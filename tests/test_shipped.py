@@ -110,6 +110,8 @@ class TestShip:
         assert load_records("small", made) == load_dir(folder)
         study = load_study("small", made)
         assert (study.title, study.command, study.shortened) == (*WORDS.values(), False)
+        (device,) = {(r.device["name"], r.threads, r.device["precision"]) for r in load_records("small", made)}
+        assert study.hardware == f"{device[0]}, {device[1]} thread{'s' * (device[1] > 1)} a run, {device[2]}"
 
     @pytest.mark.parametrize("kind", ["float32", "float16"])
     def test_weights_are_those_of_the_run(self, folder, digits, tmp_path, kind):
