@@ -54,6 +54,7 @@ MAY_IMPORT = {
         "findings",
         "weights",
     ],
+    "branches": ["blocks", "data*", "degradation", "recipe", "records", "train"],
     # results: those of others, those that come with the package, and how they get there
     "reference_results": ["records", "recipe"],
     "results_table": ["records", "reference_results"],
@@ -80,7 +81,7 @@ MAY_IMPORT = {
     "diagrams": ["trace"],
     "plots": ["records", "figure"],
     "widgets*": [
-        *("models", "blocks", "shapes", "trace", "trace_rows", "table*", "figure"),
+        *("models", "blocks", "branches", "shapes", "trace", "trace_rows", "table*", "figure"),
         *("records", "findings", "reference_results", "shipped", "probe_records"),
     ],
     "probe_plots": ["records", "probe_records", "figure"],

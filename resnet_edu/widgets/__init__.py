@@ -6,8 +6,10 @@
 One class each, a few lines with documented traits, over one JavaScript module of the same name in src/.
 """
 
+from .block import BlockExplorer
+from .convolution import ConvolutionExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz
 from .study import StudyPlayer
 
-__all__ = ["NetworkExplorer", "Quiz", "StudyPlayer"]
+__all__ = ["BlockExplorer", "ConvolutionExplorer", "NetworkExplorer", "Quiz", "StudyPlayer"]

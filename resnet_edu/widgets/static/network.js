@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 650b2654fe3018ee7288d9f6f922f85d88f58931cb98db25a4d2d273d5b94e78 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 7acc6716fc40c80a3cf6696cd0ef953dab94f9c12a75e4147aaf1fca7f85807c */
 function j(a,e,t){for(let[r,o]of Object.entries(e??{}))o==null||o===!1||(r.startsWith("on")?a.addEventListener(r.slice(2),o):r==="value"||r==="checked"||r==="disabled"||r==="hidden"?a[r]=o:a.setAttribute(r,o===!0?"":o));return a.append(...t.flat(9).filter(r=>r!=null&&r!==!1)),a}var v=(a,e,...t)=>j(document.createElement(a),e,t);var S=(a,...e)=>v("div",{class:"rx",role:"group","aria-label":a},e);var z=`color-scheme:light;--rx-paper:#fff;--rx-ink:#1c2127;--rx-muted:#56606b;--rx-line:#d3d8de;
 --rx-strong-line:#7b8794;--rx-soft:#f4f6f8;--rx-accent:#1f6aa5;--rx-accent-soft:#e3eff9;--rx-add:#b4491a;
 --rx-add-soft:#fdf1ea;--rx-good:#2f6f44;--rx-good-soft:#e8f4ec;--rx-bad:#b3261e;--rx-bad-soft:#fdecea;

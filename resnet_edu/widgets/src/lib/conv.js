@@ -32,9 +32,12 @@ export const outputSize = (size, layer) => (refusal(size, layer) ? null : places
 export const taps = (index, layer) =>
   Array.from({ length: layer.kernel }, (_, i) => index * layer.stride - layer.padding + i * layer.dilation);
 
-/** How many pixels at the far end no window reaches, because a whole step does not fit; padding is lost first. */
-export const unread = (size, layer) =>
-  Math.max(0, ((size + 2 * layer.padding - reach(layer)) % layer.stride) - layer.padding);
+/** The input positions that no window reads: between the windows of a large stride, or behind a step that did not fit. */
+export function unread(size, layer) {
+  const read = new Set();
+  for (let o = (outputSize(size, layer) ?? 0) - 1; o >= 0; o--) for (const p of taps(o, layer)) read.add(p);
+  return Array.from({ length: size }, (_, p) => p).filter((p) => !read.has(p));
+}
 
 /**
  * Every layer of a stack on an image of `size` pixels: {size, error, field, jump, start}, as `ReceptiveField`.

@@ -115,7 +115,7 @@ export function numberField({ label, min, max, step = 1, value, onchange, slider
     id, class: "rx-number", type: "text", inputmode: "numeric", autocomplete: "off", "aria-describedby": `${id}-note`,
     value: String(value),
   }); // type=text: a number field drops what it cannot read, and then there is nothing to explain
-  const range = slider && h("input", {
+  const range = !slider ? null : h("input", {
     class: "rx-range", type: "range", min, max, step, value: String(value), "aria-label": `${label}, slider`,
   });
   let current = value;

@@ -1,0 +1,119 @@
+"""The block explorer: one residual block with each of the shortcuts, and what breaks without one.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 2 and 5, sections 3.3 and 4.1.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import torch
+import traitlets
+from torch import nn
+
+from ..blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock
+from ..branches import VARIANTS, load_branches
+from ..trace import TraceError, trace
+from ._base import Explorer, OneOf, Whole, module
+
+
+class BlockExplorer(Explorer):
+    """One residual block: shapes on both branches, parameters and multiply-adds with each shortcut, side by side.
+
+        BlockExplorer(in_channels=64, out_channels=128, size=56, stride=2)
+
+    block:        "basic" (two 3x3 convolutions) or "bottleneck" (1x1, 3x3, 1x1).
+    in_channels, out_channels: 1 to 2048; a bottleneck needs `out_channels` that 4 divides.
+    size:         of the square input, 1 to 512 pixels a side.
+    stride:       1 to 8; in a bottleneck of the 3x3 convolution, as in torchvision.
+    shortcut:     "none" or a key of `blocks.SHORTCUTS`.
+    activations:  measured values of the branch, as `branches.measure_branches` returns them; the record of the package
+                  if nothing is given, {} for none.
+
+    Raises `traitlets.TraitError` for a wrong value. Shapes that cannot be added are no wrong value: the explorer shows
+    PyTorch's error.
+    """
+
+    _esm = module("block")
+    _explorer = traitlets.Unicode("block").tag(sync=True)
+    block = OneOf(("basic", "bottleneck")).tag(sync=True)
+    in_channels = Whole(64, 1, 2048).tag(sync=True)
+    out_channels = Whole(128, 1, 2048).tag(sync=True)
+    size = Whole(56, 1, 512).tag(sync=True)
+    stride = Whole(2, 1, 8).tag(sync=True)
+    shortcut = OneOf(("none", *SHORTCUTS), "projection").tag(sync=True)
+    activations = traitlets.Dict().tag(sync=True)
+
+    @traitlets.default("activations")
+    def _shipped_activations(self) -> dict[str, Any]:
+        return load_branches()
+
+    @traitlets.validate("activations")
+    def _are_measured(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        value = proposal["value"]
+        if value and not {"edges", "measured", "depth", "steps", "dataset", "block", "images"} <= set(value):
+            raise traitlets.TraitError(
+                "`activations` must be what `resnet_edu.branches.measure_branches()` returns, or {} for none, but it "
+                f"has the keys {', '.join(map(repr, value))}"
+            )
+        return value
+
+    @traitlets.validate("block", "out_channels")
+    def _four_divides(self, proposal: dict[str, Any]) -> object:
+        now = {"block": self.block, "out_channels": self.out_channels, proposal["trait"].name: proposal["value"]}
+        if now["block"] == "bottleneck" and now["out_channels"] % 4:
+            raise traitlets.TraitError(
+                f"`out_channels` of a bottleneck must be 4 times the width of its 3x3, but it is {now['out_channels']}"
+            )
+        return proposal["value"]
+
+    def static_html(self) -> str:
+        """Return a table of all shortcuts of this block, and the measured shares below 0."""
+        rows = "".join(
+            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in self._cells(shortcut))}</tr>"
+            for shortcut in ("none", *SHORTCUTS)
+        )
+        return (
+            f'<table class="resnet-table"><caption>A {self.block} block from {self.in_channels} to {self.out_channels} '
+            f"channels, {self.size} × {self.size} pixels, stride {self.stride}</caption><thead><tr><th>shortcut</th>"
+            f"<th>output</th><th>parameters</th><th>MACs</th></tr></thead><tbody>{rows}</tbody></table>"
+            + _measured_html(self.activations)
+        )
+
+    def _cells(self, shortcut: str) -> list[str]:
+        """Return the table's cells for one shortcut, from the trace of the real block."""
+        try:
+            traced = trace(self._make(shortcut), (1, self.in_channels, self.size, self.size))
+        except (TraceError, ValueError) as error:
+            return [shortcut, f"error: {error.__cause__ or error}", "–", "–"]
+        output = "×".join(map(str, traced.rows[-1].output_shape[1:]))
+        return [shortcut, output, f"{traced.total_params:,}", f"{traced.total_macs:,}"]
+
+    def _make(self, shortcut: str) -> nn.Module:
+        with torch.device("meta"):
+            if self.block == "bottleneck":
+                if shortcut == "none":
+                    raise ValueError("the package has no plain bottleneck")
+                return Bottleneck(self.in_channels, self.out_channels // 4, self.stride, shortcut)
+            if shortcut == "none":
+                return PlainBlock(self.in_channels, self.out_channels, self.stride)
+            return BasicBlock(self.in_channels, self.out_channels, self.stride, shortcut)
+
+
+def _measured_html(record: dict[str, Any]) -> str:
+    """Return a table of the measured branches, or nothing without a record."""
+    if not record:
+        return ""
+    rows = "".join(
+        f"<tr><td>{escape(VARIANTS[m['variant']])}</td><td>{m['negative']:.1%}</td><td>{m['correlation']:.2f}</td>"
+        f"<td>{m['test_error']:.1f}%</td></tr>"
+        for m in record["measured"]
+    )
+    return (
+        f'<table class="resnet-table"><caption>The branch of {escape(record["block"])} in three nets of '
+        f"{record['depth']} layers after {record['steps']} steps on the {escape(record['dataset'])}</caption><thead>"
+        "<tr><th>block</th><th>branch below 0</th><th>correlation with the input</th><th>test error</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table>"
+    )
