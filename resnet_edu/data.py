@@ -306,8 +306,11 @@ class Batches:
             images = crop_and_flip(images, picks[1], picks[2], picks[3].bool())
         return images, self.train[1][indices]
 
-    def evaluation(self, part: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all images and labels of "train" or "test" in their order, `size` at a time, never augmented."""
+    def evaluation(self, part: str, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images and labels of "train" or "test" in their order, `size` at a time, never augmented.
+
+        Of these batches those numbered `first`, `first + every`, `first + 2 * every` and so on: by default all.
+        """
         images, labels = getattr(self, part)
-        for start in range(0, len(images), size):
+        for start in range(first * size, len(images), every * size):
             yield self.normalized(images[start : start + size]), labels[start : start + size]

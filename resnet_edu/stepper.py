@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .data import Batches
+from .distributed import ALONE, Group
 from .recipe import Recipe
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -76,18 +77,25 @@ class Stepper:
 
     model:     (B, C, H, W) -> (B, classes), on the device, in training mode when it is called.
     precision: "float32" or "bfloat16".
+    group:     the processes that share each update; each computes its part of the batch, and all do the same update.
     optimizer: holds the momentum.
     graph:     whether updates are replayed from a CUDA graph; it turns False, with a warning that gives the reason,
                where a net cannot be recorded (one that decides by its values what to compute, say).
     """
 
     def __init__(
-        self, model: nn.Module, batches: Batches, recipe: Recipe, precision: str = "float32", graph: bool | None = None
+        self,
+        model: nn.Module,
+        batches: Batches,
+        recipe: Recipe,
+        precision: str = "float32",
+        graph: bool | None = None,
+        group: Group = ALONE,
     ) -> None:
-        self.model, self.batches, self.precision = model, batches, precision
+        self.model, self.batches, self.precision, self.group = group.wrap(model), batches, precision, group
         self.device = batches.device
         on_cuda = self.device.type == "cuda"
-        self.graph = on_cuda if graph is None else graph
+        self.graph = on_cuda and group.size == 1 if graph is None else graph
         self.optimizer = torch.optim.SGD(
             model.parameters(),
             # In a graph the numbers are fixed, but a tensor can be refilled between replays.
@@ -107,10 +115,11 @@ class Stepper:
         picks: int64 (K, 4, B), or (K, 1, B) without augmentation, on the processor: see `Batches.draw`.
         """
         self._set_lr(lr)
-        picks = picks.to(self.device)  # one copy for all
+        picks = self.group.share(picks).to(self.device)  # one copy for all
         results = [self._update(pick) for pick in picks]
         losses, wrong = torch.stack([loss for loss, _ in results]), torch.stack([n for _, n in results])
-        return losses.tolist(), wrong.tolist()  # the only wait for the device
+        values = self.group.sums([*losses.tolist(), *wrong.tolist()], self.device)  # the only wait for the device
+        return [loss / self.group.size for loss in values[: len(results)]], values[len(results) :]
 
     def _set_lr(self, lr: float) -> None:
         for group in self.optimizer.param_groups:

@@ -29,6 +29,7 @@ from .blocks import _one_of
 from .checkpoints import Checkpoint, Keeper
 from .data import Batches, Dataset
 from .devices import resolve_device
+from .distributed import ALONE, Group
 from .recipe import Recipe
 from .stepper import Stepper, exact, mixed, resolve_precision
 
@@ -192,6 +193,7 @@ def train(
     precision: str = "auto",
     callback: Callable[[Event], object] | None = None,
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    group: Group = ALONE,
 ) -> History:
     """Train `model` in place and return its history.
 
@@ -205,6 +207,8 @@ def train(
     checkpoint: a file to save the state in, on a schedule (see `Checkpoint`), and to go on from if it is there. On a
               processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
               for the end of the step and saves first. The file is left in the end: `checkpoints.remove` removes it.
+    group:    the processes that train this net together (`distributed.py` says what they compute); each calls this
+              with the same arguments, and the first one alone reads and writes the checkpoint.
 
     The global random state, the grad mode and the model's training flag are left as they were.
     Raises `TrainingDiverged` for a loss that is not finite, `ValueError` for a recipe or a net that does not fit the
@@ -212,7 +216,10 @@ def train(
     """
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
+    if group.rank:
+        checkpoint = None
     check_fit(recipe, dataset)
+    group.check_batch(recipe.batch_size)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     was_training = model.training
@@ -223,7 +230,7 @@ def train(
         if cuda:
             torch.cuda.manual_seed(seed)
         try:
-            return _train(model, dataset, recipe, seed, device, precision, callback, checkpoint)
+            return _train(model, dataset, recipe, seed, device, precision, callback, checkpoint, group)
         finally:
             model.train(was_training)
 
@@ -246,11 +253,12 @@ def _train(
     precision: str,
     callback: Callable[[Event], object] | None,
     checkpoint: Checkpoint | None,
+    group: Group,
 ) -> History:
     model.to(device, memory_format=torch.channels_last)
     batches = Batches(dataset, recipe.normalize, device)
     _check_output(model, batches, len(dataset.classes))
-    stepper = Stepper(model, batches, recipe, precision)
+    stepper = Stepper(model, batches, recipe, precision, group=group)
     generator = torch.Generator().manual_seed(seed)
     run = _Run(model, stepper.optimizer, generator, device, warming=recipe.warmup_lr is not None)
     count = len(dataset.train_images)
@@ -276,18 +284,19 @@ def _train(
             "precision": precision,
             "threads": torch.get_num_threads() if device.type == "cpu" else None,
             "torch": torch.__version__,
+            **({"processes": group.size} if group.size > 1 else {}),
         }
 
     with Keeper(checkpoint, identity, run.state) as keeper:
-        if (state := keeper.load()) is not None:
+        if (state := group.from_first(keeper.load())) is not None:
             run.restore(state)
             tell("resumed")
         try:
             while True:
                 if run.evaluation_due(recipe):
                     found = [
-                        *_evaluate(model, batches, "train", precision, evaluating),
-                        *_evaluate(model, batches, "test", precision, evaluating),
+                        *_evaluate(model, batches, "train", precision, group, evaluating),
+                        *_evaluate(model, batches, "test", precision, group, evaluating),
                     ]
                     if not all(map(math.isfinite, found)):
                         raise TrainingDiverged(run.step, run.lr, "the loss of the evaluation")
@@ -334,19 +343,29 @@ def _errors(logits: Tensor, labels: Tensor) -> int:
 
 @torch.no_grad()
 def _evaluate(
-    model: nn.Module, batches: Batches, part: str, precision: str, tick: Callable[[int], None] = lambda n: None
+    model: nn.Module,
+    batches: Batches,
+    part: str,
+    precision: str,
+    group: Group = ALONE,
+    tick: Callable[[int], None] = lambda n: None,
 ) -> tuple[float, float]:
-    """Return mean loss (nats) and error (percent) over all of "train" or "test", in eval mode; tick(images done)."""
+    """Return mean loss (nats) and error (percent) over all of "train" or "test", in eval mode; tick(images done).
+
+    Each process of the group passes its share of the images, and every one gets the result of all.
+    """
     model.eval()
+    group.share_buffers(model)
     total, wrong, seen = 0.0, 0, 0
     offset = 0 if part == "train" else len(batches.train[1])
-    for images, labels in batches.evaluation(part, EVALUATION_BATCH):
+    for images, labels in batches.evaluation(part, EVALUATION_BATCH, group.rank, group.size):
         with mixed(batches.device, precision):
             logits = model(images).float()
         total += F.cross_entropy(logits, labels, reduction="sum").item()
         wrong += _errors(logits, labels)
         seen += len(labels)
-        tick(offset + seen)
+        tick(offset + seen * group.size)
+    total, wrong, seen = group.sums([total, wrong, seen], batches.device)
     return total / seen, wrong / seen * 100
 
 

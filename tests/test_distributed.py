@@ -1,0 +1,185 @@
+"""Several processes for one net: two of a real torchrun, against one process and against a loop written by hand."""
+
+import copy
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from resnet_edu import data
+from resnet_edu.data import Batches
+from resnet_edu.degradation import build_net
+from resnet_edu.distributed import ALONE, Group, joined
+from resnet_edu.recipe import Recipe
+from resnet_edu.train import train
+
+RECIPE = Recipe(6, batch_size=16, lr=0.05, augment=True, eval_every=3, warmup_lr=0.01, milestones=(4,))
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+# What each of the two processes does; the tests look at what it saves.
+PROGRAM = """
+import sys
+sys.path.insert(0, {tests!r})
+import torch
+from pathlib import Path
+from test_distributed import RECIPE, digits
+from resnet_edu.degradation import build_net
+from resnet_edu.distributed import joined
+from resnet_edu.train import Checkpoint, StopTraining, train
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+found = {{}}
+with joined("cpu") as (group, device):
+    def trained(checkpoint=None, callback=None, **options):
+        model = build_net("resnet8", digits(), 1, **options)
+        options = dict(device=device, group=group, checkpoint=checkpoint, callback=callback)
+        history = train(model, digits(), RECIPE, seed=1, **options)
+        return model.state_dict(), history
+
+    found["without batch norm"] = trained(batch_norm=False)
+    found["with batch norm"] = trained()
+
+    def stop(event):
+        if event.step == 4:
+            raise StopTraining
+
+    steps = []
+    file = folder / "a.checkpoint"
+    trained(Checkpoint(file, "resnet8"), stop)
+    found["resumed"] = trained(Checkpoint(file, "resnet8"), lambda event: steps.append((event.kind, event.step)))
+    found["first event"] = steps[0]
+    try:
+        train(build_net("resnet8", digits(), 1), digits(), RECIPE.replace(lr=1e30, warmup_lr=None), group=group)
+    except Exception as error:
+        found["diverged"] = str(error)
+    torch.save(found, folder / f"{{group.rank}}.pt")
+"""
+
+
+def digits():
+    return data.load("digits").head(70, 1100)  # three batches of evaluation: they cannot be shared out evenly
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory) -> list[dict]:
+    """What two processes that train together have found, each."""
+    folder = tmp_path_factory.mktemp("two")
+    program = folder / "program.py"
+    program.write_text(textwrap.dedent(PROGRAM).format(tests=str(Path(__file__).resolve().parent)))
+    done = torchrun(program, str(folder))
+    assert done.returncode == 0, done.stderr
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def torchrun(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    command = [*TORCHRUN, *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def same_weights(a: dict, b: dict) -> None:
+    for name, tensor in a.items():
+        torch.testing.assert_close(tensor, b[name], rtol=1e-4, atol=1e-6, msg=lambda m: f"{name}: {m}")  # noqa: B023
+
+
+@pytest.mark.slow
+def test_without_batch_norm_two_processes_are_one(two):
+    """Nothing but the order of a sum differs: weights and evaluations agree within rounding, wrong answers exactly."""
+    model = build_net("resnet8", digits(), 1, batch_norm=False)
+    history = train(model, digits(), RECIPE, seed=1)
+    for found in two:
+        state, theirs = found["without batch norm"]
+        same_weights(model.state_dict(), state)
+        for mine, other in zip(history.evaluations, theirs.evaluations, strict=True):
+            assert (mine.step, mine.lr, mine.test_error) == (other.step, other.lr, other.test_error)
+            assert (mine.train_error, mine.train_loss) == pytest.approx((other.train_error, other.train_loss), rel=1e-4)
+            assert mine.test_loss == pytest.approx(other.test_loss, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_with_batch_norm_each_process_normalises_its_share(two):
+    """A loop by hand: each half through the net on its own, gradients averaged, the buffers of the first half."""
+    model = build_net("resnet8", digits(), 1)
+    batches = Batches(digits(), RECIPE.normalize, torch.device("cpu"))
+    optimizer = torch.optim.SGD(model.parameters(), 1.0, RECIPE.momentum, weight_decay=RECIPE.weight_decay)
+    generator = torch.Generator().manual_seed(1)
+    model.train()
+    for step in range(RECIPE.steps):
+        if step % 4 == 0:  # 70 images are four batches of 16
+            order = torch.randperm(70, generator=generator)
+        picks = Batches.draw(order[step % 4 * 16 : step % 4 * 16 + 16], generator, True)
+        images, labels = batches.training(picks)
+        optimizer.zero_grad()
+        other = copy.deepcopy(model)  # the second process: the same weights, and buffers that nobody will ask for
+        F.cross_entropy(model(images[:8]), labels[:8]).backward()
+        F.cross_entropy(other(images[8:]), labels[8:]).backward()
+        for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+            mine.grad = (mine.grad + theirs.grad) / 2
+        optimizer.param_groups[0]["lr"] = 0.01  # the slow start ends after 100 steps at the earliest
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        ((images, labels),) = batches.evaluation("test", 1100)
+        loss = F.cross_entropy(model(images), labels)
+    for found in two:
+        state, history = found["with batch norm"]
+        same_weights(model.state_dict(), state)
+        assert history.evaluations[-1].test_loss == pytest.approx(loss.item(), rel=1e-4)
+    # The two ways are two experiments: normalising the whole batch gives other weights, by far more than rounding.
+    whole = build_net("resnet8", digits(), 1)
+    train(whole, digits(), RECIPE, seed=1)
+    assert (whole.fc.weight - model.fc.weight).abs().max() > 1e-4
+
+
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_in_all_processes(two):
+    for rank, found in enumerate(two):
+        (state, history), (undisturbed, whole) = found["resumed"], found["with batch norm"]
+        assert found["first event"] == ("resumed", 4), rank
+        assert history.evaluations == whole.evaluations
+        for name, tensor in undisturbed.items():
+            assert torch.equal(tensor, state[name]), name
+
+
+@pytest.mark.slow
+def test_all_processes_end_alike(two):
+    first, second = two
+    assert first["diverged"] == second["diverged"]
+    assert "training diverged" in first["diverged"]
+    for name, tensor in first["with batch norm"][0].items():
+        assert torch.equal(tensor, second["with batch norm"][0][name]), name
+    assert first["with batch norm"][1].evaluations == second["with batch norm"][1].evaluations
+
+
+class TestGroup:
+    def test_alone_nothing_changes(self, monkeypatch):
+        monkeypatch.delenv("WORLD_SIZE", raising=False)
+        model, picks = torch.nn.Linear(2, 2), torch.arange(8).reshape(1, 1, 8)
+        assert ALONE.wrap(model) is model
+        assert torch.equal(ALONE.share(picks), picks)
+        assert ALONE.sums([1.5], torch.device("cpu")) == [1.5]
+        assert ALONE.from_first("x") == "x"
+        with ALONE.first_goes_first(), joined("mps") as (group, device):
+            assert (group, device) == (ALONE, "mps")
+
+    def test_shares_make_up_the_batch(self):
+        picks = torch.arange(24).reshape(1, 2, 12)
+        shares = [Group(rank, 3).share(picks) for rank in range(3)]
+        assert torch.equal(torch.cat(shares, -1), picks)
+        assert {share.shape[-1] for share in shares} == {4}
+
+    def test_batch_that_cannot_be_shared_out(self):
+        with pytest.raises(ValueError, match=r"`batch_size` is 16, which 3 processes cannot share out evenly"):
+            train(build_net("resnet8", digits(), 0), digits(), RECIPE, group=Group(0, 3))
+
+    @pytest.mark.parametrize("device", ["mps", "cuda:1", "gpu"])
+    def test_device_that_cannot_be_shared_out(self, monkeypatch, device):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match=f"with torchrun .* '{device}'"), joined(device):
+            pass
