@@ -115,12 +115,12 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
     """Return the loss (nats) on a batch in training mode and, for each layer with weights, the length of the loss's
     gradient with respect to its weight, and the weight's own length.
 
-    images (B, C, H, W), normalised; labels (B,). `net` is left as it is.
+    images (B, C, H, W), normalised; labels (B,). `net` and the global random state are left as they are.
     """
     net = copy.deepcopy(net).train().requires_grad_(True)
     weights = [layer.weight for layer in weighted_layers(net).values()]
-    with torch.enable_grad():
-        loss = F.cross_entropy(net(images), labels)
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
+        loss = F.cross_entropy(net(images), labels)  # a layer such as dropout draws
         found = torch.autograd.grad(loss, weights, allow_unused=True)
     norms = [0.0 if g is None else g.double().norm().item() for g in found]
     return loss.item(), norms, [w.detach().double().norm().item() for w in weights]

@@ -49,6 +49,12 @@ def lived_in(net: nn.Module, seed: int = 0) -> nn.Module:
     return net.eval()
 
 
+def _generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+LABELS = torch.tensor([0, 1, 2, 3])
+
 # What every probe promises.
 
 PROBES = {  # name: (the probe, the call of the net at which it is made to fail)
@@ -98,6 +104,17 @@ def test_the_net_is_left_exactly_as_it_was(digits, name, fail):
         else:
             assert id(p.grad) == grads[n][0]
             assert torch.equal(p.grad, grads[n][1])
+
+
+def test_what_makes_nets_of_its_own_leaves_the_surroundings_alone(digits):
+    net = models.cifar_net(8, in_channels=1)
+    values, before, outside = copy.deepcopy(net.state_dict()), state(net), surroundings()
+    probes.gradient_study(digits, (8,), (0, 1), seeds=1, batch_size=32)
+    probes.insert_identities(net, 1)
+    probes.gradient_norms(nn.Sequential(nn.Dropout(), net), torch.randn(4, 1, 8, 8, generator=_generator()), LABELS)
+    assert surroundings() == outside
+    assert state(net) == before
+    assert all(torch.equal(v, net.state_dict()[k]) for k, v in values.items())
 
 
 @pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
