@@ -164,7 +164,8 @@ def gradient_study(
                 found.append(gradients(asked, steps, recipe=recipe, images=batch_size))
                 bar.update(split_name(name)[1])
             nets.append(_condensed(found, steps, digits))
-    header = {**asked.header("train", batch_size, start), "net": "many", "parameters": 0, "seed": 0}
+    header = asked.header("train", batch_size, start)
+    header |= {"net": "many", "parameters": None, "batch_norm": None, "seed": 0}  # each net has its own
     return GradientStudy(training=found[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
 
 

@@ -37,7 +37,7 @@ from .records import RunRecord
 
 _DASHES = ("-", (0, (4, 1.6)), (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
 _MOMENTS = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)
-LEAST = 1e-12  # what is smaller, a zero above all, is drawn there: a logarithmic scale has no zero
+LEAST = 1e-9  # nats; a loss that is smaller is drawn there: a logarithmic scale has no zero
 
 
 def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
@@ -52,7 +52,8 @@ def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
     with style():
         fig, (ax,) = new_figure()
         ends = _lines(ax, lines, "layer, from image to classes")
-        ax.set(ylabel="length of the gradient", yscale="log")
+        ax.set_yscale("log", nonpositive="mask")
+        ax.set_ylabel("length of the gradient")
         ax.set_title(f"Gradients of {_name(record)}")
         _decades(ax)
         label_ends(ax, ends)
@@ -67,7 +68,7 @@ def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
 
 
 def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = None) -> Picture:
-    """Return how many times longer the gradient is at the first convolution than at the last one, over depth.
+    """Return the gradient's length at the first convolution, and how many times that of the last one it is, over depth.
 
     A line for plain and residual nets with and without batch norm: medians over the seeds whose loss is still finite.
 
@@ -77,54 +78,76 @@ def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = No
     if step not in study.steps:
         raise ValueError(f"`step` must be one of {study.steps}, but it is {step!r}")
     place = study.steps.index(step)
-    groups: dict[str, list[tuple[int, float | None]]] = {}
-    for net in study.nets:
-        name = net["kind"] + ("" if net["batch_norm"] else ", no batch norm")
-        groups.setdefault(name, []).append((net["depth"], _ratio(net["moments"][place])))
-    told, ends = [], []
+    told = []
     with style():
-        fig, (ax,) = new_figure()
-        ax.axhline(1, color=INK, lw=1.0)
-        for name, points in groups.items():
-            kind = name.partition(",")[0]
-            bare = kind != name
-            known = [(depth, ratio) for depth, ratio in points if ratio is not None]
-            lost = [depth for depth, ratio in points if ratio is None]
-            text = f"{name} from {_short(known[0][1])} to {_short(known[-1][1])}" if known else f"{name}: nothing"
-            if lost:
-                text += f", diverged with {', '.join(map(str, lost))} layers"
-            told.append(text)
-            if not known:
-                continue
-            color = {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind] if bare else COLORS[kind]
-            x, y = zip(*known, strict=True)
-            ax.plot(
-                x,
-                y,
-                color=color,
-                ls=DASHES[kind],
-                lw=1.4 if bare else 2.4,
-                marker="s" if bare else "o",
-                ms=4,
-                label=name,
+        fig, axes = new_figure(5.4, 6.0, rows=2)
+        for ax, ratio in zip(axes, (False, True), strict=True):
+            ends = []
+            for (kind, batch_norm), nets in _families(study).items():
+                points = [(net["depth"], _first(net["moments"][place], ratio)) for net in nets]
+                told.append(_told(f"{kind} {'with' if batch_norm else 'without'} batch norm", points))
+                known = [(x, y) for x, y in points if y]  # a logarithmic scale has no zero
+                if known:
+                    name = kind if batch_norm else f"{kind}, no BN"
+                    ends.append((*known[-1], name, _draw_family(ax, known, kind, batch_norm, name)))
+            ax.set_yscale("log", nonpositive="mask")
+            ax.set(
+                xlim=(0, max(net["depth"] for net in study.nets)),
+                ylabel="first / last" if ratio else "length of the gradient",
             )
-            ends.append((x[-1], y[-1], name, color))
-        ax.set(xlabel="layers", ylabel="gradient, first layer / last", yscale="log")
-        ax.set_title(f"How the gradient's length grows to the image, {_after(step)}")
-        ax.set_xlim(0, max(net["depth"] for net in study.nets))
-        _decades(ax)
-        label_ends(ax, ends)
+            _decades(ax)
+            _label(ax, ends)
+        axes[0].set_title(f"At the first convolution, {_after(step)}")
+        axes[1].set_title("Divided by that at the last convolution")
+        axes[1].set_xlabel("layers")
+    half = len(told) // 2
     alt = (
-        f"Line chart over depth, {_after(step)} of training on {study.dataset['name']}: the length of the gradient at "
-        f"the first convolution divided by that at the last one, on a logarithmic scale. {'; '.join(told)}."
+        f"Two line charts over depth on logarithmic scales, {_after(step)} of training on {study.dataset['name']}. "
+        f"Length of the gradient at the first convolution: {'; '.join(told[:half])}. The same divided by the length at "
+        f"the last convolution: {'; '.join(told[half:])}."
     )
     return Picture(fig, alt, caption)
 
 
-def _ratio(moment: dict[str, Any]) -> float | None:
+def _families(study: GradientStudy) -> dict[tuple[str, bool], list[dict[str, Any]]]:
+    families: dict[tuple[str, bool], list[dict[str, Any]]] = {}
+    for net in study.nets:
+        families.setdefault((net["kind"], net["batch_norm"]), []).append(net)
+    return families
+
+
+def _first(moment: dict[str, Any], ratio: bool) -> float | None:
+    """Return the median over the seeds, of those that have not diverged."""
     pairs = zip(moment["first"], moment["last"], strict=True)
-    known = [max(a, LEAST) / max(b, LEAST) for a, b in pairs if a is not None and b is not None]
+    known = [a / b if ratio else a for a, b in pairs if a is not None and (b or not ratio)]
     return statistics.median(known) if known else None
+
+
+def _told(name: str, points: list[tuple[int, float | None]]) -> str:
+    known = [(depth, value) for depth, value in points if value is not None]
+    lost = ", ".join(str(depth) for depth, value in points if value is None)
+    text = name
+    if known:
+        (a, first), (b, last) = known[0], known[-1]
+        text += f" {_short(first)} with {a} layers and {_short(last)} with {b}"
+    return f"{text}{',' if known else ''} diverged with {lost} layers" if lost else text
+
+
+def _draw_family(ax: Axes, points: list[tuple[int, float]], kind: str, batch_norm: bool, name: str) -> str:
+    """Draw one family's line and return its colour."""
+    color = COLORS[kind] if batch_norm else {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
+    look = {"lw": 2.4, "marker": "o"} if batch_norm else {"lw": 1.4, "marker": "s"}
+    ax.plot(*zip(*points, strict=True), color=color, ls=DASHES[kind], ms=4, label=name, **look)
+    return color
+
+
+def _label(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
+    """Label lines at the right, or where they end, if that is earlier."""
+    right = ax.get_xlim()[1]
+    label_ends(ax, [end for end in ends if end[0] > 0.9 * right])
+    for x, y, name, _ in ends:
+        if x <= 0.9 * right:
+            ax.annotate(name, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
 
 
 def responses(records: Iterable[ResponseRecord], caption: str | None = None) -> Picture:
@@ -295,24 +318,21 @@ def identity(
             known = [p for p in r.points if p["train_loss"] is not None]
             x, y = [p["depth"] for p in known], [max(p["train_loss"], LEAST) for p in known]
             ax.plot(x, y, color=color, ls=dash, lw=width, marker="o", ms=4, label=_name(r))
-            ends.append((x[-1], y[-1], f"{_name(r)} + identities", color))
+            ends.append((x[-1], y[-1], _name(r), color))
             told.append(
                 f"{_name(r)} {_short(y[0])} with {x[0]} layers and {_short(y[-1])} with {x[-1]}, where no logit has "
                 f"changed by more than {_short(max(p['change'] or 0 for p in r.points))}"
             )
+        asked = {r.net for r in records}
         for r in trained:
-            color = COLORS.get(r.kind, OTHER_COLORS[0])
             loss = max(r.final["train_loss"], LEAST)
-            ax.plot([r.depth], [loss], color=color, ls="", marker="D", ms=7, mfc="none", mew=1.8)
-            ax.annotate(
-                f"{r.net}, trained",
-                (r.depth, loss),
-                xytext=(-9, 0),
-                textcoords="offset points",
-                va="center",
-                ha="right",
-            )
             told.append(f"{r.net} trained at its depth {_short(loss)}")
+            if r.net not in asked:  # else it is where a line begins
+                color = COLORS.get(r.kind, OTHER_COLORS[0])
+                ax.plot([r.depth], [loss], color=color, ls="", marker="D", ms=7, mfc="none", mew=1.8)
+                ax.annotate(
+                    f"{r.net}, trained", (r.depth, loss), xytext=(0, 9), textcoords="offset points", ha="center"
+                )
         ax.set(xlabel="layers", ylabel="training loss (nats)", yscale="log")
         ax.set_title("Identity blocks added to a trained net")
         ax.set_xlim(0, None)
@@ -372,7 +392,7 @@ def _lines(
     share = any(len(values) != longest for _, values, *_ in lines)
     for name, values, color, dash, width in lines:
         x = [100 * i / max(1, len(values) - 1) if share else i + 1 for i in range(len(values))]
-        y = [math.nan if v is None else max(v, LEAST) for v in values]
+        y = [math.nan if v is None else v for v in values]
         ax.plot(x, y, color=color, ls=dash, lw=width, marker=marker, ms=3.5, label=name)
         known = [point for point in zip(x, y, strict=True) if math.isfinite(point[1])]
         if known:

@@ -30,8 +30,8 @@ class ProbeRecord:
 
     net:        what the net is called, such as "plain56".
     weights:    where its weights came from, in words.
-    parameters: how many learnable values it has.
-    batch_norm: whether it has a batch norm layer.
+    parameters: how many learnable values it has; None in a study of many nets.
+    batch_norm: whether it has a batch norm layer; None in a study of many nets.
     dataset:    name, fingerprint (of the whole data set), part ("train", "test" or "both") and images (how many of it
                 were used).
     seed:       of whatever the probe drew: images, directions, orders.
@@ -47,8 +47,8 @@ class ProbeRecord:
     probe: ClassVar[str] = ""
     net: str
     weights: str
-    parameters: int
-    batch_norm: bool
+    parameters: int | None
+    batch_norm: bool | None
     dataset: dict[str, Any]
     seed: int
     device: dict[str, str]

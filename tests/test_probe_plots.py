@@ -71,13 +71,14 @@ def test_gradients_are_the_records():
         probe_plots.gradients(make(GradientRecord, moments=[], diverged=0))
 
 
-def test_the_study_shows_ratios_and_names_what_blew_up():
+def test_the_study_shows_lengths_and_ratios_and_names_what_blew_up():
     at_start = probe_plots.gradient_study(make(GradientStudy))
-    assert drawn(at_start, "plain") == ([8, 20], [6.0, 6.0])  # the median of 5 / 1 and 7 / 1
-    assert drawn(at_start, "resnet, no batch norm") == ([8, 20], [6.0, 6.0])
+    assert drawn(at_start, "plain") == ([8, 20], [6.0, 6.0])  # the median of 5 and 7
+    assert drawn(at_start, "resnet, no BN", 1) == ([8, 20], [3.0, 3.0])  # and of 5 / 2 and 7 / 2
     later = picture_of("study")
     assert drawn(later, "plain") == ([8, 20], [2.0, 2.0])
-    assert "plain, no batch norm: nothing, diverged with 8, 20 layers" in later.alt
+    assert later.alt.count("plain without batch norm diverged with 8, 20 layers") == 2
+    assert "plain with batch norm 2 with 8 layers and 2 with 20;" in later.alt
     with pytest.raises(ValueError, match=r"`step` must be one of \[0, 1\], but it is 5"):
         probe_plots.gradient_study(make(GradientStudy), 5)
 

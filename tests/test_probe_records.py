@@ -71,7 +71,7 @@ ANSWERS = {
                 "batch_norm": bn,
                 "diverged": [None, None] if bn else [1, 1],
                 "moments": [
-                    {"norms": [5.0, 1.0], "loss": [2.0, 2.0], "first": [5.0, 7.0], "last": [1.0, 1.0]},
+                    {"norms": [5.0, 1.0], "loss": [2.0, 2.0], "first": [5.0, 7.0], "last": [2.0, 2.0]},
                     {"norms": [2.0, 1.0], "loss": [2.0, 2.0], "first": [2.0, 2.0], "last": [1.0, 1.0]}
                     if bn
                     else {"norms": None, "loss": [None] * 2, "first": [None] * 2, "last": [None] * 2},
