@@ -319,10 +319,9 @@ def identity(
             x, y = [p["depth"] for p in known], [max(p["train_loss"], LEAST) for p in known]
             ax.plot(x, y, color=color, ls=dash, lw=width, marker="o", ms=4, label=_name(r))
             ends.append((x[-1], y[-1], _name(r), color))
-            told.append(
-                f"{_name(r)} {_short(y[0])} with {x[0]} layers and {_short(y[-1])} with {x[-1]}, where no logit has "
-                f"changed by more than {_short(max(p['change'] or 0 for p in r.points))}"
-            )
+            change = max(p["change"] or 0 for p in r.points)
+            moved = f"with no logit changed by more than {_short(change)}" if change else "with the very same logits"
+            told.append(f"{_name(r)} {_short(y[0])} with {x[0]} layers and {_short(y[-1])} with {x[-1]}, {moved}")
         asked = {r.net for r in records}
         for r in trained:
             loss = max(r.final["train_loss"], LEAST)

@@ -127,7 +127,7 @@ def test_identity_beside_trained_nets():
     trained = make_run("plain56", errors=(80.0, 30.0))
     picture = probe_plots.identity([make(IdentityRecord)], [trained])
     assert drawn(picture, "plain20") == ([20, 26], [0.01, 0.01])
-    assert "plain20 0.01 with 20 layers and 0.01 with 26" in picture.alt
+    assert "plain20 0.01 with 20 layers and 0.01 with 26, with the very same logits" in picture.alt
     assert f"plain56 trained at its depth {trained.final['train_loss']:.3g}" in picture.alt
 
 
