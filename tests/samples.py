@@ -2,7 +2,10 @@
 
 from resnet_edu.widgets._base import Explorer
 
-ARGUMENTS = {"Quiz": ("What is 2 + 2?", [("4", True, "Count."), ("22", False, "That joins the digits.")])}
+ARGUMENTS = {
+    "NetworkExplorer": ("resnet18",),  # the hundreds of rows of a deeper net take axe a minute and tell nothing new
+    "Quiz": ("What is 2 + 2?", [("4", True, "Count."), ("22", False, "That joins the digits.")]),
+}
 
 
 def sample(explorer: type[Explorer]) -> Explorer:

@@ -1,18 +1,339 @@
-// The network explorer.
-import { frame, h } from "./lib/ui.js";
-import { addStyle } from "./lib/style.js";
+// The network explorer: settings, the net drawn to scale, a block opened, formulas, and the table of all layers.
+//
+// One direction: settings -> runNet (engine.js) -> draw. A model of the reader's own comes as rows (`traced`) and is
+// drawn in the same way, without settings.
 
-function render({ model, el }) {
-  addStyle(el);
-  const text = h("p", {});
-  const show = () => {
-    text.textContent = `depth ${model.get("depth")}`;
-  };
-  el.append(frame("Network explorer", text));
-  model.on("change:depth", show);
-  show();
-  return () => model.off("change:depth", show);
+import { blockView, style as blockStyle } from "./lib/blockview.js";
+import { DEFAULTS, DEPTHS, expand, hasBottlenecks, runNet, written } from "./lib/engine.js";
+import { explain } from "./lib/formula.js";
+import { layerTable, style as tableStyle } from "./lib/layers.js";
+import { drawing, style as drawingStyle } from "./lib/slabs.js";
+import { addStyle } from "./lib/style.js";
+import { announcer, button, frame, h, numberField, onFrame, radioField, say, selectField, thousands } from "./lib/ui.js";
+
+export { runNet };
+
+const SETTINGS = [
+  "family", "depth", "residual", "shortcut", "stride_on", "stem", "width", "pool", "num_classes", "mode", "batch", "input",
+];
+const NO_PLAIN = "plain nets have 18 or 34 layers";
+
+const title = (c) => `${c.residual ? "ResNet" : "Plain"}-${c.depth}`;
+const summary = (c) => `${title(c)}, ${written([c.batch, ...c.input])}`;
+
+/** 4089184256 -> "4.09 billion". */
+function rounded(n) {
+  const [unit, word] = n >= 1e9 ? [1e9, "billion"] : n >= 1e6 ? [1e6, "million"] : [1, ""];
+  return unit === 1 ? thousands(n) : `${(n / unit).toPrecision(3)} ${word}`;
 }
 
-export { runNet } from "./lib/engine.js"; // for the test that compares it with the tracer
+/** "+1,234 (+5.6%)", "" where nothing changed. */
+function difference(now, before) {
+  if (now === before) return "no change";
+  const sign = now > before ? "+" : "−";
+  const share = before ? ` (${sign}${(Math.abs(now / before - 1) * 100).toPrecision(3)}%)` : "";
+  return `${sign}${thousands(Math.abs(now - before))}${share}`;
+}
+
+/** The settings' controls. onchange(changes, done). Returns { node, set(config) }. */
+function controls(config, onchange) {
+  const one = (key, more) => ({ ...more, value: config[key], onchange: (value, done) => onchange({ [key]: value }, done) });
+  const depths = (c) => DEPTHS[c.family].map((d) => [d, String(d), !c.residual && hasBottlenecks({ ...c, depth: d }) && NO_PLAIN]);
+  const kinds = (c) => [[true, "residual"], [false, "plain", hasBottlenecks(c) && NO_PLAIN]];
+  const shortcuts = (c) => {
+    const none = !c.residual && "a plain net has none";
+    return [["identity", "x as it is, always", none], ["zero_pad", "A: zero padding", none],
+      ["projection", "B: 1×1 where the shape changes", none], ["projection_all", "C: 1×1 in every block", none]];
+  };
+  const strides = (c) => {
+    const none = !hasBottlenecks(c) && "blocks of two 3×3 have no 1×1";
+    return [["3x3", "3×3 (torchvision)", none], ["1x1", "1×1 (the paper)", none]];
+  };
+  const heads = (c) => [[0, "global mean"], [c.pool || (c.family === "cifar" ? 8 : 7), `${c.pool || (c.family === "cifar" ? 8 : 7)}×${c.pool || (c.family === "cifar" ? 8 : 7)} window, fixed`]];
+  const side = (label, i) => numberField({
+    label, unit: "pixels", min: 8, max: 512, value: config.input[i],
+    onchange: (value, done) => {
+      const input = [...fields.now.input];
+      input[i] = value;
+      if (square.checked) input[3 - i] = value;
+      onchange({ input }, done);
+    },
+  });
+  const square = h("input", { type: "checkbox", checked: config.input[1] === config.input[2] });
+  const fields = { now: config };
+  const all = {
+    family: radioField({ ...one("family", { label: "Family" }), options: [["imagenet", "ImageNet"], ["cifar", "CIFAR-10"]] }),
+    residual: radioField({ ...one("residual", { label: "Kind" }), options: kinds(config) }),
+    depth: selectField({ ...one("depth", { label: "Depth (layers)" }), options: depths(config) }),
+    shortcut: selectField({ ...one("shortcut", { label: "Shortcut" }), options: shortcuts(config) }),
+    stride_on: radioField({ ...one("stride_on", { label: "Stride 2 on the" }), options: strides(config) }),
+    stem: radioField({ ...one("stem", { label: "Stem" }), options: [["imagenet", "7×7, stride 2, pool"], ["cifar", "3×3"]] }),
+    pool: radioField({ ...one("pool", { label: "Pooling at the end" }), options: heads(config) }),
+    mode: radioField({ ...one("mode", { label: "Batch norm in" }), options: [["eval", "eval()"], ["train", "train()"]] }),
+    width: numberField({ ...one("width", { label: "Channels of the first stage" }), min: 1, max: 256 }),
+    batch: numberField({ ...one("batch", { label: "Batch", unit: "images" }), min: 1, max: 4096 }),
+  };
+  const [height, width] = [side("Image height", 1), side("Image width", 2)];
+  const equal = h("label", { class: "rx-equal" }, square, " square image");
+  square.addEventListener("change", () => {
+    if (square.checked) onchange({ input: [fields.now.input[0], fields.now.input[1], fields.now.input[1]] }, true);
+  });
+  const rest = h("div", { class: "rx-controls" }, [all.stem, all.width, all.batch, all.pool, all.mode].map((f) => f.node));
+  const told = h("span", { class: "rx-unit" });
+  const node = h("div", {},
+    h("div", { class: "rx-controls" }, [all.family, all.residual, all.depth, all.shortcut, all.stride_on, height, width].map((f) => f.node),
+      h("div", { class: "rx-field" }, equal)),
+    h("details", { class: "rx-more" }, h("summary", {}, "More settings ", told), rest));
+  return {
+    node,
+    set(c) {
+      fields.now = c;
+      all.family.set(c.family);
+      all.residual.set(c.residual, kinds(c));
+      all.depth.set(c.depth, depths(c));
+      all.shortcut.set(c.shortcut, shortcuts(c));
+      all.stride_on.set(c.stride_on, strides(c));
+      all.stem.set(c.stem);
+      all.pool.set(c.pool, heads(c));
+      all.mode.set(c.mode);
+      all.width.set(c.width);
+      all.batch.set(c.batch);
+      height.set(c.input[1]);
+      width.set(c.input[2]);
+      if (c.input[1] !== c.input[2]) square.checked = false;
+      say(told, `(${c.stem === "imagenet" ? "7×7" : "3×3"} stem, ${c.width} channels, batch ${c.batch}, ` +
+        `${c.pool ? `${c.pool}×${c.pool}` : "global"} pooling, ${c.mode}())`);
+    },
+  };
+}
+
+/** The settings after a change: what cannot be together is put right, and a new family has its own usual values. */
+export function settle(config, changes) {
+  const next = { ...config, ...changes };
+  if (changes.family && changes.family !== config.family) {
+    Object.assign(next, DEFAULTS[changes.family], { pool: 0, input: [...DEFAULTS[changes.family].input] });
+  }
+  if (!next.residual && hasBottlenecks(next)) {
+    if (changes.depth) next.residual = true;
+    else next.depth = 34;
+  }
+  return next;
+}
+
+/** Numbers of the whole net, each with its difference to the choice before. */
+function totals() {
+  const items = [
+    ["parameters", (v) => v.params], ["multiply-adds", (v) => v.macs], ["bytes of activations", (v) => v.bytes],
+    ["additions", (v) => v.rows.filter((row) => row.kind === "add").length],
+  ].map(([name, value]) => {
+    const [number, more] = [h("strong", {}), h("span", { class: "rx-delta" })];
+    return { value, number, more, node: h("div", { class: "rx-total" }, h("span", {}, name), number, more) };
+  });
+  const versus = h("p", { class: "rx-versus" });
+  return {
+    node: h("div", {}, h("div", { class: "rx-totals" }, items.map((item) => item.node)), versus),
+    set(view, before, name) {
+      for (const { value, number, more } of items) {
+        const now = value(view);
+        say(number, thousands(now));
+        const text = before ? difference(now, value(before)) : "";
+        say(more, text);
+        more.className = `rx-delta ${text[0] === "+" ? "rx-up" : text[0] === "−" ? "rx-down" : ""}`;
+      }
+      say(versus, before ? `Difference to your previous choice: ${name}.` : "Change something: here is what it changes in the numbers.");
+    },
+  };
+}
+
+/** What one row does, with the numbers filled in. */
+function formulas() {
+  const [heading, text, list] = [h("p", { class: "rx-title" }), h("p", {}), h("dl", { class: "rx-formulas" })];
+  return {
+    node: h("div", { class: "rx-explain" }, heading, text, list),
+    set(row, rows) {
+      const { deed, lines } = explain(row, rows);
+      say(heading, `#${row.index} ${row.path}`);
+      say(text, deed || row.kind);
+      const shapes = `${row.inputs.map(written).join(" and ") || "nothing"} → ${row.outputs.map(written).join(" and ") || "nothing"}`;
+      list.replaceChildren(...[["shape", shapes], ...lines].flatMap(([what, formula]) => [h("dt", {}, what), h("dd", {}, formula)]));
+    },
+  };
+}
+
+/** What the drawing shows: the image, every part of the net, and the place where it failed. */
+function slabs(view, open) {
+  const image = { name: "", group: "input", shape: view.input, words: `the image, ${written(view.input)}`, image: true };
+  const items = view.parts.map((part) => {
+    const add = view.rows.slice(part.first, part.last + 1).find((row) => row.kind === "add");
+    const bad = view.error?.part === part.name;
+    const what = part.isBlock ? `block of ${part.stage}` : part.stage || "layer";
+    return {
+      ...part, bad, open: part.name === open, group: part.stage || part.shape.slice(2).join("×") || "vector",
+      arc: add ? (add.shortcut_kind === "identity" ? "same" : "changed") : "",
+      words: bad ? `${part.name}, ${what}: ${view.error.text}` : `${part.name}, ${what}, output ${written(part.shape)}`,
+    };
+  });
+  return [image, ...items];
+}
+
+function render({ model, el }) {
+  addStyle(el, "network", [drawingStyle, tableStyle, blockStyle, style].join(""));
+  const traced = model.get("traced");
+  const own = Boolean(traced?.rows);
+  let config = Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
+  let view = own ? expand(traced) : runNet(config);
+  let [before, beforeName] = [null, ""];
+  let [moving, hot, sent, telling] = [false, null, "", false];
+
+  const voice = announcer();
+  const panel = own ? null : controls(config, change);
+  const error = h("p", { class: "rx-error", hidden: true });
+  const picture = drawing({
+    onhover: (item) => item.name && point(part(item.name), null, true),
+    onselect: (item) => item.name && toggle(item.name),
+  });
+  const numbers = totals();
+  const formula = formulas();
+  const opened = h("div", { class: "rx-opened" });
+  const closer = button("Close the block", () => toggle(openName()));
+  const table = layerTable({ onhover: (i, part) => point(part, i, false), onselect: (part) => part && toggle(part.name, true) });
+  const heading = h("p", { class: "rx-title" });
+  const hint = h("p", { class: "rx-hint" }, "Height and depth of a slab follow the height and width of its map, thickness the ",
+    "channels. ", own ? "" : "Blue arcs are shortcuts that leave x as it is, dashed ones change its shape. ",
+    "Choose a slab to open it; arrow keys move between slabs.");
+  el.append(frame("Network explorer", heading, panel?.node, error, picture.node, hint, numbers.node,
+    h("div", { class: "rx-inner" }, opened, formula.node), table.node, voice.node));
+
+  const part = (name) => view.parts.find((p) => p.name === name);
+  function openName() {
+    if (view.error && part(view.error.part)) return part(model.get("selected")) ? model.get("selected") : view.error.part;
+    return part(model.get("selected")) ? model.get("selected") : "";
+  }
+
+  /** Light up a part in the drawing and the table, and show the formula of one of its rows. */
+  function point(where, row, scroll) {
+    hot = row ?? mainRow(where);
+    picture.light(where?.name);
+    table.light(where, row, scroll);
+    if (view.rows[hot]) formula.set(view.rows[hot], view.rows);
+  }
+  /** The row that says most about a part: its addition, or its first layer with a window or weights. */
+  function mainRow(where) {
+    if (!where) return 0;
+    const rows = view.rows.slice(where.first, where.last + 1);
+    return (rows.find((r) => r.kind === "add") ?? rows.find((r) => r.kernel || r.macs) ?? rows[0]).index;
+  }
+
+  function toggle(name, keep = false) {
+    const next = !keep && model.get("selected") === name ? "" : name;
+    model.set("selected", next);
+    model.save_changes();
+    drawAgain();
+    const where = part(name);
+    if (where) voice.say(next ? `${name} is open below the drawing.` : `${name} is closed.`);
+  }
+
+  function change(changes, done) {
+    if (!moving) [before, beforeName] = [view, summary(config)];
+    moving = !done;
+    const next = settle(config, changes);
+    if (JSON.stringify(next) === JSON.stringify(config)) return;
+    config = next;
+    drawAgain();
+  }
+
+  function draw() {
+    if (!own) {
+      view = runNet(config);
+      if (sent !== JSON.stringify(config)) {
+        sent = JSON.stringify(config);
+        telling = true; // each set() is heard by fromKernel below, before the others are made
+        for (const key of SETTINGS) model.set(key, config[key]);
+        telling = false;
+        model.save_changes();
+      }
+      panel.set(config);
+    }
+    const name = own ? `${traced.model}, ${traced.inputs.map(written).join(" and ")}` : summary(config);
+    say(heading, name);
+    error.hidden = !view.error;
+    if (view.error) error.replaceChildren(h("strong", {}, `${view.error.type} in ${view.error.path}: `), view.error.text,
+      h("br"), h("span", { class: "rx-small" }, `The tracer says: ${view.error.message}`));
+    const open = openName();
+    picture.set(slabs(view, open), `${name}: ${view.parts.length} parts, drawn to scale`);
+    numbers.set(view, before, beforeName);
+    table.set(view, `${name}: ${view.rows.length} operations`);
+    showBlock(open);
+    const where = part(open) ?? view.parts.find((p) => p.first <= hot && hot <= p.last) ?? view.parts[0];
+    point(where, where && where.first <= hot && hot <= where.last ? hot : null, false);
+    voice.say(spoken());
+  }
+
+  function showBlock(open) {
+    const where = part(open);
+    opened.hidden = !where;
+    if (!where) return opened.replaceChildren();
+    const rows = view.rows.slice(where.first, where.last + 1);
+    const failed = view.error?.part === open ? view.error : null;
+    const name = `${open}${where.stage && where.stage !== open ? `, of ${where.stage}` : ""}`;
+    opened.replaceChildren(h("p", { class: "rx-title" }, name), blockView(rows, {
+      title: name, error: failed, onhover: (i) => point(where, i, true),
+    }), failed && model.get("selected") !== open ? "" : closer);
+  }
+
+  function spoken() {
+    if (view.error) return `${view.error.type} in ${view.error.path}: ${view.error.text}`;
+    return `${own ? traced.model : summary(config)}: ${rounded(view.params)} parameters, ${rounded(view.macs)} multiply-adds.`;
+  }
+
+  const drawAgain = onFrame(draw);
+  function fromKernel() {
+    const next = Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
+    if (telling || JSON.stringify(next) === JSON.stringify(config)) return;
+    [before, beforeName] = [view, summary(config)];
+    config = next;
+    sent = JSON.stringify(config);
+    drawAgain();
+  }
+  const watched = own ? [] : SETTINGS;
+  for (const key of watched) model.on(`change:${key}`, fromKernel);
+  model.on("change:selected", drawAgain);
+  sent = JSON.stringify(config);
+  draw();
+  voice.stop(); // nothing has been moved yet
+  return () => {
+    for (const key of watched) model.off(`change:${key}`, fromKernel);
+    model.off("change:selected", drawAgain);
+    drawAgain.cancel();
+    voice.stop();
+  };
+}
+
+const style = `
+.rx-more{margin:-.2rem 0 .8rem}
+.rx .rx-more{border:0!important}
+.rx .rx-more>summary{padding:.2rem 0;background:none!important;font-weight:600;font-size:.86rem;cursor:pointer}
+.rx .rx-more>.rx-controls{margin:.5rem 0 0}
+.rx-equal{display:inline-flex;align-items:center;gap:.35rem;padding-top:1.35rem;font-size:.9rem}
+.rx-equal input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
+.rx .rx-error .rx-small{color:var(--rx-muted);font-size:.86em}
+.rx .rx-error{max-width:none;margin:.2rem 0 .6rem}
+.rx .rx-hint{margin:.1rem 0 .8rem;color:var(--rx-muted);font-size:.84rem;max-width:none}
+.rx-totals{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.4rem,1fr));gap:.5rem}
+.rx-total{padding:.4rem .6rem;border:1px solid var(--rx-line);border-radius:.35rem;background:var(--rx-soft)}
+.rx-total>*{display:block;font-size:.8rem}
+.rx-total>strong{font-size:1.02rem}
+.rx-total>span:first-child{color:var(--rx-muted)}
+.rx-delta{min-height:1.2em;color:var(--rx-muted)}
+.rx .rx-versus{min-height:1.3em;margin:.25rem 0 .6rem;color:var(--rx-muted);font-size:.82rem}
+.rx-inner{display:grid;grid-template-columns:minmax(0,1fr);gap:.4rem 1.4rem;margin-bottom:.8rem}
+.rx-opened{min-width:0}
+.rx-explain{min-width:0;min-height:9.5rem;overflow-wrap:anywhere}
+.rx .rx-formulas{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.1rem .8rem;margin:.3rem 0 0;font-size:.88rem}
+.rx .rx-formulas :is(dt,dd){margin:0;padding:0}
+.rx .rx-formulas dt{color:var(--rx-muted);font-weight:400}
+@container (min-width:40rem){.rx-inner:has(.rx-opened:not([hidden])){grid-template-columns:minmax(0,25rem) minmax(0,1fr)}
+.rx-inner:has(.rx-opened:not([hidden])) .rx-explain{position:sticky;top:5rem;align-self:start}}
+@container (max-width:30rem){.rx .rx-formulas{grid-template-columns:minmax(0,1fr)}.rx .rx-formulas dd{margin-bottom:.3rem}}`;
+
 export default { render };

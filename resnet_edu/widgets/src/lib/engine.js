@@ -264,3 +264,19 @@ function describe(failure, input, part) {
     : `ResNet fails for input ${written(input)} in ${where}, which got ${written(shapes[0])}: ${text}${more}`;
   return { path, kind, shapes, type, text, message, part };
 }
+
+/** A traced model as the class sends it ({ model, inputs, rows, parts }, defaults left out), in the form of runNet. */
+export function expand({ model, inputs, rows, parts }) {
+  let [params, macs, bytes] = [0, 0, 0];
+  const full = rows.map((row, index) => {
+    params += row.params ?? 0;
+    macs += row.macs ?? 0;
+    bytes += row.activation_bytes ?? 0;
+    return {
+      sources: [], kernel: null, stride: null, padding: null, dilation: null, groups: null, bias: null, params: 0, macs: 0,
+      activation_bytes: 0, receptive_field: null, reused: false, main: null, shortcut: null, shortcut_kind: null,
+      on_shortcut: false, note: "", ...row, index, cumulative_params: params, cumulative_macs: macs,
+    };
+  });
+  return { model, input: inputs[0] ?? [], rows: full, parts, params, macs, bytes, error: null };
+}

@@ -158,11 +158,13 @@ export function numberField({ label, min, max, step = 1, value, onchange, slider
       return current;
     },
     set(next, change = {}) {
+      const moved = next !== current;
       Object.assign(limits, change);
       if (range) patch(range, { min: limits.min, max: limits.max, step: limits.step });
       current = next;
       if (range) range.value = String(next);
-      if (document.activeElement !== box || Number(box.value) !== next) box.value = String(next);
+      if (!moved) return; // what was explained stays until something else is chosen
+      box.value = String(next);
       say(note, "");
       box.setAttribute("aria-invalid", "false");
     },

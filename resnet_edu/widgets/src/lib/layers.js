@@ -1,0 +1,177 @@
+// The tracer's table of a net: a row for every operation, in groups that the browser draws only when they are in view.
+//
+// layerTable({ onhover, onselect }) -> { node, set(view), light(part, row) }. It is a real table, so that it can be
+// copied into a spreadsheet and searched; rows that stay are patched, and nothing is drawn that did not change.
+
+import { h, patch, say, thousands } from "./ui.js";
+import { short } from "./formula.js";
+import { written } from "./engine.js";
+
+const several = (shapes) =>
+  shapes.length > 1 && shapes.every((s) => written(s) === written(shapes[0]))
+    ? `${shapes.length} of ${written(shapes[0])}` : shapes.map(written).join(", ");
+const source = (name) => (typeof name === "number" ? `#${name}` : name);
+
+const COLUMNS = [
+  ["#", 1, (r) => String(r.index)],
+  ["layer", 0, (r) => r.path],
+  ["kind", 0, (r) => r.kind],
+  ["input", 0, (r) => several(r.inputs)],
+  ["output", 0, (r) => several(r.outputs)],
+  ["kernel", 1, (r) => (r.kernel ? written(r.kernel) : "")],
+  ["stride", 1, (r) => short(r.stride)],
+  ["pad", 1, (r) => short(r.padding)],
+  ["parameters", 1, (r) => thousands(r.params)],
+  ["MACs", 1, (r) => thousands(r.macs)],
+  ["bytes", 1, (r) => thousands(r.activation_bytes)],
+  ["field", 1, (r) => (r.receptive_field === null ? "" : short([r.receptive_field].flat()))],
+];
+
+function remark(row) {
+  if (row.kind === "add" && row.shortcut !== null) {
+    return `main ${source(row.main)} + shortcut ${source(row.shortcut)} (${row.shortcut_kind.replace("_", " ")})`;
+  }
+  return [row.on_shortcut && "shortcut", row.reused && "reused: parameters counted above", row.note]
+    .filter(Boolean).join("; ");
+}
+
+const template = () => h("tr", { role: "row", tabindex: "-1" },
+  COLUMNS.map(([, number], i) => h(i === 1 ? "th" : "td", {
+    role: i === 1 ? "rowheader" : "gridcell", scope: i === 1 ? "row" : null, class: number ? "rx-num" : null,
+  }, document.createTextNode(""), i === 1 && h("small"))));
+
+export function layerTable({ onhover, onselect }) {
+  const model = template();
+  const pool = []; // [{ tr, texts, small, row }], one for each row that was ever shown
+  const bodies = [];
+  const foot = h("tr", { role: "row" }, COLUMNS.map(([, number], i) =>
+    h(i === 1 ? "th" : "td", { role: i === 1 ? "rowheader" : "gridcell", class: number ? "rx-num" : null })));
+  const failed = h("tbody", { role: "rowgroup", class: "rx-fail" });
+  const table = h("table", { class: "rx-table rx-layers", role: "grid" },
+    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, COLUMNS.map(([title, number]) =>
+      h("th", { role: "columnheader", scope: "col", class: number ? "rx-num" : null }, title)))),
+    failed, h("tfoot", { role: "rowgroup" }, foot));
+  const node = h("div", { class: "rx-scroll rx-long", tabindex: "0", role: "region" }, table);
+  let parts = [];
+  let count = 0;
+  let stop = 0;
+  let cut = "";
+
+  function get(i) {
+    if (!pool[i]) {
+      const tr = model.cloneNode(true);
+      tr.rxIndex = i;
+      pool[i] = { tr, texts: [...tr.children].map((cell) => cell.firstChild), small: tr.querySelector("small"), css: "" };
+    }
+    return pool[i];
+  }
+  const partOf = (i) => parts.find((part) => part.first <= i && i <= part.last);
+  const at = (event) => event.target.closest("tr")?.rxIndex;
+  const hover = (event) => {
+    const i = at(event);
+    if (i !== undefined && i < count) onhover(i, partOf(i));
+  };
+  table.addEventListener("pointerover", hover);
+  table.addEventListener("focusin", (event) => {
+    const i = at(event);
+    if (i === undefined) return;
+    get(stop).tr.tabIndex = -1;
+    stop = i;
+    get(stop).tr.tabIndex = 0;
+    hover(event);
+  });
+  table.addEventListener("click", (event) => at(event) !== undefined && onselect(partOf(at(event))));
+  table.addEventListener("keydown", (event) => {
+    const i = at(event);
+    if (i === undefined) return;
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -count, End: count }[event.key];
+    if (by) get(Math.min(count - 1, Math.max(0, i + by))).tr.focus();
+    else if (event.key === "Enter" || event.key === " ") onselect(partOf(i));
+    else return;
+    event.preventDefault();
+  });
+
+  function regroup() {
+    const next = parts.map((part) => `${part.first}-${part.last}`).join();
+    if (next === cut) return;
+    cut = next;
+    parts.forEach((part, i) => {
+      bodies[i] ??= h("tbody", { role: "rowgroup" });
+      const rows = [];
+      for (let k = part.first; k <= part.last; k++) rows.push(get(k).tr);
+      const now = bodies[i].children;
+      if (now.length !== rows.length || rows.some((tr, k) => now[k] !== tr)) bodies[i].replaceChildren(...rows);
+      const tall = rows.length * 1.55 + rows.length * 0.2;
+      bodies[i].style.containIntrinsicHeight = `auto ${tall.toFixed(1)}rem`;
+      if (bodies[i].nextSibling === null) failed.before(bodies[i]);
+    });
+    for (const body of bodies.splice(parts.length)) body.remove();
+  }
+
+  /** view: { rows, parts, params, macs, bytes, error } as engine.js returns it. */
+  function set(view, caption) {
+    parts = view.parts;
+    count = view.rows.length;
+    patch(node, { "aria-label": caption });
+    patch(table, { "aria-label": caption });
+    view.rows.forEach((row, i) => {
+      const line = get(i);
+      COLUMNS.forEach(([, , text], c) => {
+        const value = text(row);
+        if (line.texts[c].data !== value) line.texts[c].data = value;
+      });
+      say(line.small, remark(row));
+      const css = row.kind === "add" ? "rx-add" : row.on_shortcut ? "rx-side" : "";
+      if (line.css !== css) line.tr.className = line.css = css;
+    });
+    regroup();
+    if (stop >= count) stop = 0;
+    get(stop).tr.tabIndex = 0;
+    const { error } = view;
+    failed.replaceChildren(...(error ? [h("tr", { role: "row" },
+      h("td", { role: "gridcell", class: "rx-num" }, "✕"), h("th", { role: "rowheader", scope: "row" }, error.path),
+      h("td", { role: "gridcell" }, error.kind), h("td", { role: "gridcell" }, several(error.shapes)),
+      h("td", { role: "gridcell", class: "rx-why" }, `${error.type}: ${error.text}`))] : []));
+    const totals = { 1: "total", 8: thousands(view.params), 9: thousands(view.macs), 10: thousands(view.bytes) };
+    [...foot.children].forEach((cell, i) => say(cell, totals[i] ?? ""));
+  }
+
+  return {
+    node,
+    set,
+    /** Mark a part and one of its rows (either may be null), and bring it into view if `scroll`. */
+    light(part, row, scroll) {
+      bodies.forEach((body, i) => body.classList.toggle("rx-lit", parts[i] === part));
+      pool.forEach(({ tr }, i) => tr.classList.toggle("rx-hot", i === row));
+      if (!scroll || !part) return;
+      const { tr } = get(row ?? part.first);
+      const [box, line] = [node.getBoundingClientRect(), tr.getBoundingClientRect()];
+      if (line.top < box.top + 40 || line.bottom > box.bottom - 10) node.scrollTop += line.top - box.top - 60;
+    },
+  };
+}
+
+export const style = `
+.rx-long{max-height:25rem}
+.rx .rx-layers{display:block;width:max-content;min-width:100%;font-size:.78rem}
+.rx .rx-layers :is(thead,tbody,tfoot){display:block}
+.rx .rx-layers thead{position:sticky;top:0;z-index:2}
+.rx .rx-layers tfoot{position:sticky;bottom:0;z-index:2}
+.rx .rx-layers tbody{content-visibility:auto;background:none}
+.rx .rx-layers tr{display:grid;grid-template-columns:2.8em 10.6em 9.2em 9.2em 8.2em 3.8em 3.6em 2.6em 6.2em 8.2em 6.8em 3.4em;
+cursor:pointer}
+.rx .rx-layers :is(th,td){padding:.26rem .4rem;min-width:0}
+.rx .rx-layers small{display:block;white-space:normal;color:var(--rx-muted);font-size:.94em;font-weight:400}
+.rx .rx-layers tr>:nth-child(2){position:sticky;left:0;z-index:1}
+.rx .rx-layers tfoot :is(td,th){border-bottom:0;background:var(--rx-soft)}
+.rx .rx-layers .rx-add>*{background:var(--rx-add-soft)}
+.rx .rx-layers .rx-add>:first-child{box-shadow:inset 4px 0 0 var(--rx-add)}
+.rx .rx-layers .rx-add>th{font-weight:600}
+.rx .rx-layers .rx-side>:first-child{box-shadow:inset 4px 0 0 var(--rx-accent)}
+.rx .rx-layers .rx-lit tr>*{background:var(--rx-accent-soft)}
+.rx .rx-layers tr.rx-hot>*{background:var(--rx-accent);color:var(--rx-on-accent)}
+.rx .rx-layers tr.rx-hot small{color:inherit}
+.rx .rx-layers tr:focus-visible{outline-offset:-3px}
+.rx .rx-layers .rx-fail :is(th,td){background:var(--rx-bad-soft);color:var(--rx-bad);font-weight:600}
+.rx .rx-layers .rx-fail .rx-why{grid-column:5/-1;white-space:normal}
+@media print{.rx .rx-layers tbody{content-visibility:visible}.rx-long{max-height:none}}`;
