@@ -28,6 +28,7 @@ from typing import Any
 from . import __version__
 
 SCHEMA = 1
+STUDY_FILE = "study.json"  # beside the records of a study, what it is: see `study.py`
 METRICS = ("train_loss", "train_error", "test_loss", "test_error")
 _POINT = ("step", "lr", *METRICS)
 
@@ -88,7 +89,7 @@ class RunRecord:
     @property
     def filename(self) -> str:
         """The name of the file that a study writes this record to."""
-        return f"{self.net}-seed{self.seed}.json"
+        return filename(self.net, self.seed)
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
         """Return the steps and the values of one of `METRICS`.
@@ -207,6 +208,11 @@ def _check(record: RunRecord, origin: str) -> list[dict[str, float]]:
     return curves
 
 
+def filename(net: str, seed: int) -> str:
+    """Return the name of the file that a study writes the record of `net` with `seed` to."""
+    return f"{net}-seed{seed}.json"
+
+
 def load(path: str | os.PathLike[str]) -> RunRecord:
     """Return the record in the file at `path`.
 
@@ -223,14 +229,14 @@ def load(path: str | os.PathLike[str]) -> RunRecord:
 
 
 def load_dir(path: str | os.PathLike[str]) -> list[RunRecord]:
-    """Return all the records (files *.json) of a folder, in the order of kind, depth and seed.
+    """Return all the records (files *.json but `STUDY_FILE`) of a folder, in the order of kind, depth and seed.
 
     Raises `FileNotFoundError` if the folder does not exist or has no record, `RecordError` for a damaged one.
     """
     path = Path(path)
     if not path.is_dir():
         raise FileNotFoundError(f"there is no folder {path}")
-    found = [load(p) for p in sorted(path.glob("*.json"))]
+    found = [load(p) for p in sorted(path.glob("*.json")) if p.name != STUDY_FILE]
     if not found:
         raise FileNotFoundError(f"the folder {path} holds no record (no file *.json)")
     return sorted(found, key=lambda r: (r.kind, r.depth, r.seed))

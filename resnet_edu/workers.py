@@ -25,6 +25,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+PATIENCE = 20.0  # seconds that a worker is given to save what it is doing when it is asked to end
+
 
 class WorkerDied(RuntimeError):
     """Raised when a worker process ended in the middle of a job."""
@@ -51,7 +53,7 @@ def run_in_workers(
     setup:     (function, *arguments), called first in each process.
 
     An exception in a worker is raised here, and a worker that dies raises `WorkerDied`. Whatever ends this call, also
-    Ctrl-C, ends all workers.
+    Ctrl-C, ends all workers: they get a SIGTERM, which a job may hold back for up to `PATIENCE` seconds.
     """
     queue = deque(jobs)
     workers: dict[Connection, tuple[BaseProcess, Any]] = {}
@@ -125,7 +127,7 @@ def _end(processes: list[BaseProcess]) -> None:
         for process in processes:
             process.terminate()
         for process in processes:
-            process.join(2)
+            process.join(PATIENCE)
             if process.is_alive():
                 process.kill()
                 process.join()

@@ -304,7 +304,7 @@ class TestOfAnotherRun:
 
 class TestFullDisk:
     CODE = """
-    import resource, signal, sys
+    import resource, signal
     from resnet_edu import data
     from resnet_edu.degradation import Cell, run_cell
     from resnet_edu.train import Checkpoint, Recipe
@@ -312,27 +312,38 @@ class TestFullDisk:
     torch.set_num_threads(1)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the limit is an error of the write, as a full disk is
 
-    def fill(event):
-        limit = 1000 if 3 <= event.step < {until} else resource.RLIM_INFINITY
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    def fill(until):
+        def callback(event):
+            limit = 1000 if 3 <= event.step < until else resource.RLIM_INFINITY
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+        return callback
 
     cell = Cell("resnet8", 3, Recipe(8, batch_size=20, lr=0.05, eval_every=4))
     digits = data.load("digits").head(64, 32)
-    record = run_cell(cell, digits, callback=fill, checkpoint=Checkpoint(sys.argv[1], seconds=0))
-    print(record.final["step"], record.same_result(run_cell(cell, digits)))
+    for until, path in ((6, "for a while"), (99, "to the end")):
+        record = run_cell(cell, digits, callback=fill(until), checkpoint=Checkpoint(path, seconds=0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        print(record.final["step"], record.same_result(run_cell(cell, digits)))
     """
 
-    @pytest.mark.parametrize(("until", "left"), [(6, 8), (99, 2)])
-    def test_training_goes_on(self, tmp_path, until, left):
-        code = textwrap.dedent(self.CODE).replace("{until}", str(until))
-        path = tmp_path / "c"
-        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120)
-        assert done.stdout == "8 True\n", done.stderr
-        (line,) = done.stderr.splitlines()  # once
-        assert line.startswith(f"cannot write the checkpoint {path} (File too large): training goes on")
-        head = json.loads(path.read_bytes().split(b"\n")[1])
-        assert head["values"]["step"] == left  # the last good one, or a new one if there is space again
-        assert {p.name for p in tmp_path.iterdir()} == {"c", "c.previous"}  # nothing half-written
+    def test_training_goes_on(self, tmp_path):
+        code = textwrap.dedent(self.CODE)
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert done.stdout == "8 True\n8 True\n", done.stderr
+        for line, path in zip(done.stderr.splitlines(), ("for a while", "to the end"), strict=True):  # each once
+            assert line.startswith(f"cannot write the checkpoint {path} (File too large): training goes on")
+        # A new one, as there is space again; the last good one.
+        for path, step in (("for a while", 8), ("to the end", 2)):
+            head = json.loads((tmp_path / path).read_bytes().split(b"\n")[1])
+            assert head["values"]["step"] == step
+        names = {p.name for p in tmp_path.iterdir()}
+        assert names == {
+            "for a while",
+            "for a while.previous",
+            "to the end",
+            "to the end.previous",
+        }  # none half-written
 
     def test_folder_that_cannot_be_made(self, digits, tmp_path):
         (tmp_path / "file").write_text("")

@@ -1,14 +1,11 @@
 """`resnet-edu degrade` as a user runs it: real processes, real files."""
 
-import json
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_degradation import gone, linux, workers_of
 
 from resnet_edu import records
 
@@ -29,7 +26,14 @@ def test_quick_run_leaves_everything(tmp_path):
     assert folder.name.startswith("digits-")
     nets = ["plain8", "plain14", "resnet8", "resnet14"]
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [*(f"{n}-seed0.json" for n in nets), "degradation.png", "degradation.svg", "figure6.png", "figure6.svg"]
+        [
+            *(f"{n}-seed0.json" for n in nets),
+            "study.json",
+            "degradation.png",
+            "degradation.svg",
+            "figure6.png",
+            "figure6.svg",
+        ]
     )
     found = records.load_dir(folder)
     assert [r.net for r in found] == nets
@@ -147,7 +151,18 @@ def test_help_says_what_it_leaves(capsys):
         cli.main(["degrade", "--help"])
     assert caught.value.code == 0
     out = capsys.readouterr().out
-    for word in ("--data", "--nets", "--seeds", "--recipe", "--device", "--out", "--quick", "runs/", "Ctrl-C keeps"):
+    for word in (
+        "--data",
+        "--nets",
+        "--seeds",
+        "--recipe",
+        "--device",
+        "--out",
+        "--quick",
+        "runs/",
+        "--resume",
+        "Ctrl-C saves",
+    ):
         assert word in out
 
 
@@ -161,55 +176,3 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
     assert "with learning rate 1e+30" in err
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
-
-
-def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:
-    """Start the command as a shell at a terminal does: in a group of its own, and open to Ctrl-C.
-
-    A job in the background of a script, such as a whole test run, has Ctrl-C ignored, and its children inherit that.
-    """
-    return subprocess.Popen(
-        [*COMMAND, *options],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-
-
-@linux
-@pytest.mark.slow
-def test_ctrl_c_leaves_no_process_and_no_empty_folder(tmp_path):
-    options = ["--nets", "plain8,resnet8", "--steps", "3000", "--quick", "--out", "out"]
-    process = start_at_terminal(options, tmp_path)
-    workers = workers_of(process)
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert out == ""
-    assert "no run was done" in err
-    assert err.rstrip().endswith("interrupted")
-    assert "Traceback" not in err
-    assert gone(workers)
-    assert not (tmp_path / "out").exists()
-
-
-@linux
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_is_done(tmp_path):
-    import time
-
-    options = ["--nets", "plain14,resnet8", "--steps", "300", "--quick", "--workers", "1", "--out", "out"]
-    process = start_at_terminal(options, tmp_path)
-    deadline = time.monotonic() + 200
-    while not (tmp_path / "out" / "plain14-seed0.json").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "1 of 2 runs are done, with their records in out; the runs in flight are lost" in err
-    (record,) = records.load_dir(tmp_path / "out")
-    assert record.net == "plain14"
-    assert json.loads((tmp_path / "out" / "plain14-seed0.json").read_text())["final"]["step"] == 300

@@ -1,0 +1,280 @@
+"""A study's folder: what was asked for, which runs are done, and where those in flight keep their state.
+
+Scope: `study.json` and the names of files, so that a study that was stopped can go on, from this file alone. The
+folder holds that file, a record for each run that is done (`records.py`), and in `checkpoints/` the state of each run
+in flight (`checkpoints.py`). Training is in `degradation.py`.
+
+Source
+  [1] Linux manual, flock(2): a lock goes with the process that holds it, however that ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from . import __version__, checkpoints, data, records
+from .checkpoints import Checkpoint
+from .data import Dataset
+from .recipe import Recipe
+from .records import STUDY_FILE, RecordError, RunRecord
+
+SCHEMA = 1
+CHECKPOINTS = "checkpoints"  # the folder in the study's folder
+
+log = logging.getLogger(__name__)
+
+
+class StudyError(ValueError):
+    """Raised for a folder that holds no study, or another one than is asked for."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a study's images come from, so that they can be loaded again.
+
+    data:   as for `data.load`.
+    resize: as for `data.load`.
+    head:   how many training and test images are used; None for all.
+    """
+
+    data: str
+    resize: int | None = None
+    head: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        if self.head is not None:
+            object.__setattr__(self, "head", tuple(self.head))
+
+    def absolute(self) -> Source:
+        """Return the same source, to be found from any working directory."""
+        there = self.data if self.data in ("digits", "cifar10") else str(Path(self.data).resolve())
+        return dataclasses.replace(self, data=there)
+
+    def load(self, progress: bool = True, urls: Sequence[str] | None = None) -> Dataset:
+        """Return the data set; `urls` as for `data.load`. Raises what that raises."""
+        found = data.load(self.data, resize=self.resize, progress=progress, urls=urls)
+        return found if self.head is None else found.head(*self.head)
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study is: everything that it takes to go on with it.
+
+    nets, seeds, recipe: the grid.
+    dataset:    what `facts` returns.
+    source:     where they are; None if they were given as a `Dataset`.
+    device:     "cpu", "cuda" or "mps".
+    precision:  as in `train.train`.
+    workers:    processes, 0 for none.
+    threads:    of each; on the processor, another number may change the last digits.
+    save_weights: whether each net's weights are left beside its record.
+    checkpoint_seconds, checkpoint_steps: the schedule, see `checkpoints.Checkpoint`.
+    date:       when it began, ISO 8601, UTC.
+    schema:     version of this format.
+    """
+
+    nets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    recipe: Recipe
+    dataset: dict[str, Any]
+    source: Source | None
+    device: str
+    precision: str
+    workers: int
+    threads: int
+    save_weights: bool = False
+    checkpoint_seconds: float = 60.0
+    checkpoint_steps: int | None = None
+    date: str = field(default_factory=records.now)
+    schema: int = SCHEMA
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """Net and seed of every run."""
+        return [(net, seed) for net in self.nets for seed in self.seeds]
+
+    def save(self, folder: Path) -> None:
+        """Write it into its folder."""
+        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+        records.write_atomic(folder / STUDY_FILE, text.encode())
+
+    def refuse(self, folder: str | os.PathLike[str], **given: Any) -> None:
+        """Raise `StudyError` if one of the given fields contradicts the study; None and "auto" leave it the choice."""
+        contradictions = [
+            f"{name} is {value!r}, but the study has {getattr(self, name)!r}"
+            for name, value in given.items()
+            if value not in (None, "auto") and value != getattr(self, name)
+        ]
+        if contradictions:
+            raise StudyError(
+                f"this contradicts the study in {folder}: {'; '.join(contradictions)}. Leave it out to go on with that "
+                "study, or start another one in a new folder"
+            )
+
+
+def facts(dataset: Dataset) -> dict[str, Any]:
+    """Return what a study keeps of its images: name, fingerprint, and how many there are."""
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "train": len(dataset.train_images),
+        "test": len(dataset.test_images),
+    }
+
+
+def claim_folder(out: str | os.PathLike[str]) -> Path:
+    """Make the folder `out` if need be, see that files can be written there, and return its path.
+
+    Raises `FileExistsError` if it holds JSON files already (records, or a study), `OSError` if it cannot be made or
+    written to.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)"
+        ) from None
+    if (folder / STUDY_FILE).exists():
+        raise FileExistsError(
+            f"the output folder {folder} already holds a study, and nothing is overwritten: go on with that one "
+            f"(--resume {folder}, or resume=True), or name a new folder (--out)"
+        )
+    old = sorted(folder.glob("*.json"))
+    if old:
+        raise FileExistsError(
+            f"the output folder {folder} already holds {len(old)} records ({old[0].name}, ...), and nothing is "
+            "overwritten: name a new folder (--out), or move them away"
+        )
+    return folder
+
+
+def load(folder: str | os.PathLike[str]) -> Study:
+    """Return the study in a folder.
+
+    Raises `StudyError` if there is none, saying what is there instead, or if it cannot be read.
+    """
+    path = Path(folder) / STUDY_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not path.parent.is_dir():
+            raise StudyError(f"there is no study to resume: there is no folder {folder}") from None
+        held = "is empty" if not any(path.parent.iterdir()) else f"holds no {STUDY_FILE}"
+        raise StudyError(f"there is no study to resume in {folder}: it {held}. Start one without resuming") from None
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror or error}") from None
+    except ValueError as error:
+        raise StudyError(f"{path} is damaged: it is no JSON text ({error}); start the study anew") from None
+    if isinstance(values, dict) and isinstance(values.get("schema"), int) and values["schema"] > SCHEMA:
+        raise StudyError(
+            f"{path} has schema {values['schema']}, but this version of resnet_edu ({__version__}) knows only schemas "
+            f"up to {SCHEMA}: update resnet_edu to go on with it"
+        )
+    try:
+        values["recipe"] = Recipe(**values["recipe"])
+        values["source"] = values["source"] and Source(**values["source"])
+        values |= {name: tuple(values[name]) for name in ("nets", "seeds")}
+        return Study(**values)
+    except (TypeError, KeyError, ValueError) as error:
+        raise StudyError(f"{path} is damaged or was edited ({error}); start the study anew") from None
+
+
+def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
+    """Return the folder in `parent` with the study that was begun last, of those that are not finished.
+
+    Raises `StudyError` if there is none.
+    """
+    found = []
+    for path in Path(parent).glob(f"*/{STUDY_FILE}"):
+        with contextlib.suppress(StudyError):  # one that cannot be read is not the one that is meant
+            study = load(path.parent)
+            if done(path.parent, study) < len(study.runs):
+                found.append((study.date, path.stat().st_mtime, path.parent))
+    if not found:
+        raise StudyError(f"there is no unfinished study in {parent}: name the folder of the one to resume")
+    return max(found)[-1]
+
+
+def done(folder: Path, study: Study) -> int:
+    """Return how many of a study's runs have left a record, good or not."""
+    return sum((folder / records.filename(*run)).exists() for run in study.runs)
+
+
+def finished(folder: Path, study: Study) -> dict[tuple[str, int], RunRecord]:
+    """Return the records of the runs that are done, by net and seed.
+
+    A damaged record is renamed to `*.damaged`, with a warning. Raises `StudyError` for one of another study.
+    """
+    found = {}
+    for run in study.runs:
+        path = folder / records.filename(*run)
+        try:
+            record = records.load(path)
+        except FileNotFoundError:
+            continue
+        except RecordError as error:
+            os.replace(path, path.with_name(f"{path.name}.damaged"))
+            log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
+            continue
+        mine = study.dataset["fingerprint"], json.loads(json.dumps(dataclasses.asdict(study.recipe)))
+        if (record.dataset["fingerprint"], record.recipe) != mine or (record.net, record.seed) != run:
+            raise StudyError(f"{path} is no record of the study in {folder}: move it away to go on")
+        found[run] = record
+    return found
+
+
+def checkpoint(folder: Path, study: Study, net: str, seed: int) -> Checkpoint:
+    """Return where the run of `net` with `seed` keeps its state, and how often."""
+    path = folder / CHECKPOINTS / f"{net}-seed{seed}.checkpoint"
+    return Checkpoint(path, net, study.checkpoint_seconds, study.checkpoint_steps)
+
+
+def clear(folder: Path, study: Study) -> None:
+    """Remove all checkpoints of a study, and their folder, unless something was set aside in it."""
+    for run in study.runs:
+        checkpoints.remove(checkpoint(folder, study, *run).path)
+    with contextlib.suppress(OSError):
+        (folder / CHECKPOINTS).rmdir()
+
+
+def discard(folder: Path, study: Study) -> None:
+    """Remove a study that has no record, and its folder unless something else is in it."""
+    clear(folder, study)
+    (folder / STUDY_FILE).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from working on the study in `folder` meanwhile, where the system can ([1]).
+
+    Raises `StudyError` if another one does.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    with open(folder / STUDY_FILE, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StudyError(
+                f"another process is at work on the study in {folder}: wait for it, or stop it first"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
