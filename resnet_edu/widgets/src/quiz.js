@@ -69,7 +69,8 @@ function render({ model, el }) {
   function update(change) {
     for (const [key, value] of Object.entries(change)) model.set(key, value);
     model.save_changes();
-    store.write(model.get("chosen") < 0 && !model.get("shown") ? null : { chosen: model.get("chosen"), shown: model.get("shown") });
+    const now = { chosen: model.get("chosen"), shown: model.get("shown") };
+    store.write(now.chosen < 0 && !now.shown ? null : now);
   }
 
   function draw() {

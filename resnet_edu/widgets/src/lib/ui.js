@@ -303,5 +303,12 @@ export function table({ caption, columns, rows, foot = [] }) {
       h("tbody", {}, rows.map(line)), foot.length > 0 && h("tfoot", {}, foot.map(line))));
 }
 
-/** The frame of an explorer: a labelled group with the house's style. */
-export const frame = (label, ...children) => h("div", { class: "rx", role: "group", "aria-label": label }, children);
+/**
+ * The frame of an explorer: a labelled group with the house's style. Its keys are its own: in JupyterLab, an arrow or
+ * Enter would otherwise go to the notebook, which moves to another cell.
+ */
+export const frame = (label, ...children) =>
+  h("div", {
+    class: "rx", role: "group", "aria-label": label, "data-lm-suppress-shortcuts": "true",
+    onkeydown: (event) => event.ctrlKey || event.metaKey || event.stopPropagation(),
+  }, children);
