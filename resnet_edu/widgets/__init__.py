@@ -8,8 +8,9 @@ One class each, a few lines with documented traits, over one JavaScript module o
 
 from .block import BlockExplorer
 from .convolution import ConvolutionExplorer
+from .gradients import GradientExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz
 from .study import StudyPlayer
 
-__all__ = ["BlockExplorer", "ConvolutionExplorer", "NetworkExplorer", "Quiz", "StudyPlayer"]
+__all__ = ["BlockExplorer", "ConvolutionExplorer", "GradientExplorer", "NetworkExplorer", "Quiz", "StudyPlayer"]

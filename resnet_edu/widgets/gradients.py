@@ -1,0 +1,217 @@
+"""The gradient explorer: gradients by layer, and blocks that do nothing in a trained net, from probe records."""
+
+from __future__ import annotations
+
+import html
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+
+import traitlets
+
+from ..figure import kind_color
+from ..probe_records import SHIPPED, GradientStudy, IdentityRecord, load, load_shipped
+from ..records import METRICS, RunRecord
+from ..shipped import load_records
+from ._base import Explorer, OneOf, module
+from ._style import net_line
+
+VIEWS = ("gradients", "identity")
+KINDS = ("plain", "resnet", "both")
+
+
+class GradientExplorer(Explorer):
+    """How long the gradient is at each layer, and what blocks that do nothing do to a trained net.
+
+        GradientExplorer()
+        GradientExplorer(view="identity", net="resnet20", added=6)
+
+    study:      gradients of many nets (`probes.gradient_study`); None for the record that comes with the package.
+    identities: records of `probes.identity`; None for those that come with the package.
+    trained:    run records of nets that were trained from scratch, to stand beside the deeper nets; None for those of
+                the shipped study on digits.
+    view:       "gradients" or "identity".
+    depth:      layers of the net: one of the study's.
+    kind:       "plain", "resnet" or "both".
+    batch_norm: with or without.
+    step:       the moment, in steps of training: one of the study's.
+    net:        of the second view: one of the records'.
+    added:      identity blocks at the end of each stage: 0, or one of the record's.
+
+    Raises `TraitError` for another value, naming what there is; `ValueError` if there is no record of identities.
+    """
+
+    _esm = module("gradients")
+    _explorer = traitlets.Unicode("gradients").tag(sync=True)
+    data = traitlets.Dict().tag(sync=True)
+    view = OneOf(VIEWS).tag(sync=True)
+    depth = traitlets.Int().tag(sync=True)
+    kind = OneOf(KINDS, "both").tag(sync=True)
+    batch_norm = traitlets.Bool(True).tag(sync=True)
+    step = traitlets.Int(0).tag(sync=True)
+    net = traitlets.Unicode().tag(sync=True)
+    added = traitlets.Int(0).tag(sync=True)
+
+    def __init__(
+        self,
+        study: GradientStudy | None = None,
+        identities: Iterable[IdentityRecord] | None = None,
+        trained: Iterable[RunRecord] | None = None,
+        **settings: object,
+    ) -> None:
+        study = load_shipped("gradient-study-digits") if study is None else study
+        if identities is None:
+            identities = [load(path) for path in sorted(SHIPPED.glob("identity-*.json"))]
+        identities = list(identities)
+        if not identities:
+            raise ValueError("`identities` is empty: pass at least one record of `probes.identity`, or None")
+        trained = load_records("digits") if trained is None else list(trained)
+        data = {"gradients": gradients(study), "identity": [identity(r, trained) for r in identities]}
+        depths = {n["depth"] for n in data["gradients"]["nets"]}
+        at_first = {"depth": 56 if 56 in depths else max(depths), "net": identities[0].net}
+        super().__init__(data=data, **{**at_first, **settings})
+
+    @traitlets.validate("depth", "step", "net")
+    def _is_there(self, proposal: dict) -> object:
+        name = proposal["trait"].name
+        there = {
+            "depth": sorted({n["depth"] for n in self.data["gradients"]["nets"]}),
+            "step": self.data["gradients"]["steps"],
+            "net": [r["net"] for r in self.data["identity"]],
+        }[name]
+        return _one_of(name, proposal["value"], there)
+
+    @traitlets.validate("added")
+    def _added_is_there(self, proposal: dict) -> int:
+        there = {p["added"] for r in self.data["identity"] for p in r["points"]}
+        return _one_of("added", proposal["value"], sorted(there))
+
+    def static_html(self) -> str:
+        """Return the table of the view: gradients before training at every depth, or the net before and after."""
+        return _gradient_table(self) if self.view == "gradients" else _identity_table(self)
+
+
+def _one_of(name: str, value: object, there: Sequence[object]) -> object:
+    if value not in there:
+        listed = ", ".join(map(str, there))
+        raise traitlets.TraitError(f"`{name}` must be one of {listed}, for which there is a record, but it is {value}")
+    return value
+
+
+def gradients(study: GradientStudy) -> dict[str, object]:
+    """Return what the first view draws: for each net and moment norms by convolution, and medians over the seeds."""
+    kinds = sorted({n["kind"] for n in study.nets})
+    depths = sorted({n["depth"] for n in study.nets})
+    return {
+        "dataset": study.dataset["name"],
+        "steps": study.steps,
+        "seeds": len(study.seeds),
+        "note": _note(study),
+        "nets": [
+            {
+                "net": n["net"],
+                "kind": n["kind"],
+                "depth": n["depth"],
+                "batch_norm": n["batch_norm"],
+                "diverged": n["diverged"],
+                # Convolutions only: the last layer of a net of the CIFAR family is linear.
+                "norms": [(moment["norms"] or [])[: n["depth"] - 1] for moment in n["moments"]],
+                **{key: [_median(moment[key]) for moment in n["moments"]] for key in ("first", "last", "loss")},
+                **net_line(n["kind"], n["depth"], kinds, depths),
+            }
+            for n in study.nets
+        ],
+    }
+
+
+def identity(record: IdentityRecord, trained: Sequence[RunRecord] = ()) -> dict[str, object]:
+    """Return what the second view draws: the net before and after, and nets of the same kind trained from scratch."""
+    kind = record.net.rstrip("0123456789")
+    groups: dict[int, list[RunRecord]] = {}
+    for r in trained:
+        same_data = r.dataset["fingerprint"] == record.dataset["fingerprint"]
+        if r.kind == kind and same_data and all(math.isfinite(r.final[m]) for m in METRICS):
+            groups.setdefault(r.depth, []).append(r)
+    return {
+        "net": record.net,
+        "dataset": record.dataset["name"],
+        "blocks": (record.points[0]["depth"] - 2) // 2,  # of two layers each, besides the stem and the last layer
+        "color": kind_color(kind),
+        "logit": record.logit,
+        "points": record.points,
+        "trained": [
+            {
+                "net": group[0].net,
+                "depth": depth,
+                "parameters": group[0].parameters,
+                "runs": len(group),
+                **{metric: statistics.fmean(r.final[metric] for r in group) for metric in METRICS},
+            }
+            for depth, group in sorted(groups.items())
+        ],
+    }
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    """Return the median of those that are numbers, None if none is."""
+    numbers = [v for v in values if v is not None]
+    return statistics.median(numbers) if numbers else None
+
+
+def _note(study: GradientStudy) -> str:
+    """Say how it was measured."""
+    how = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in study.training.items())
+    return (
+        f"Measured on {study.dataset['name']}, on one batch of {study.dataset['images']:,} images in training mode; "
+        f"between the moments SGD with {how}. At each convolution the median over {len(study.seeds)} seeds, without "
+        f"the runs whose loss is no longer a number. {study.device.get('name', '')}, {study.date[:10]}."
+    )
+
+
+def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in columns)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(name)}</th>' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
+        for name, *cells in rows
+    )
+    return (
+        '<div style="overflow-x:auto"><table class="resnet-table">'
+        f"<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _gradient_table(explorer: GradientExplorer) -> str:
+    found = explorer.data["gradients"]
+    now = found["steps"].index(explorer.step)
+    rows = []
+    for n in found["nets"]:
+        if n["batch_norm"] == explorer.batch_norm and explorer.kind in (n["kind"], "both"):
+            first, last = n["first"][now], n["last"][now]
+            if first is None:
+                rows.append([n["net"], "diverged", "–", "–"])
+            else:
+                rows.append([n["net"], f"{first:.3g}", f"{last:.3g}", f"{first / last:.3g}" if last else "–"])
+    moment = "before training" if explorer.step == 0 else f"after {explorer.step} steps"
+    norm = "with" if explorer.batch_norm else "without"
+    caption = (
+        f"Length of the gradient {moment}, {norm} batch norm, on {found['dataset']}, median of {found['seeds']} seeds"
+    )
+    return _table(caption, ["net", "first convolution", "last convolution", "first / last"], rows)
+
+
+def _identity_table(explorer: GradientExplorer) -> str:
+    record = next(r for r in explorer.data["identity"] if r["net"] == explorer.net)
+    rows = [
+        [
+            str(p["added"]),
+            f"{p['depth']:,}",
+            f"{p['parameters']:,}",
+            "no number" if p["train_loss"] is None else f"{p['train_loss']:.4g}",
+            f"{p['train_error']:.2f}%",
+            f"{p['test_error']:.2f}%",
+        ]
+        for p in record["points"]
+    ]
+    caption = f"Blocks that do nothing in a trained {record['net']}, on {record['dataset']}, in evaluation mode"
+    columns = ["added to each stage", "layers", "parameters", "training loss", "training error", "test error"]
+    return _table(caption, columns, rows)
