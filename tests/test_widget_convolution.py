@@ -1,15 +1,13 @@
 """The convolution explorer: its arithmetic beside resnet_edu.shapes and PyTorch itself, and by real clicks and keys."""
 
-import json
 import random
 import re
-from pathlib import Path
 
+import javascript
 import pytest
 import torch
 from browser import DESKTOP, PHONE, Visit, served, write_explorer_page
 from playwright.sync_api import expect
-from py_mini_racer import MiniRacer
 from torch import nn
 from traitlets import TraitError
 
@@ -17,16 +15,10 @@ from resnet_edu.shapes import ReceptiveField, conv_output_size
 from resnet_edu.trace import trace
 from resnet_edu.widgets import ConvolutionExplorer
 
-SOURCES = Path(__file__).resolve().parent.parent / "resnet_edu" / "widgets" / "src"
-
 
 @pytest.fixture(scope="module")
 def js():
-    engine = MiniRacer()
-    engine.eval((SOURCES / "lib" / "conv.js").read_text(encoding="utf-8").replace("export ", ""))
-    return lambda function, *values: json.loads(
-        engine.eval(f"JSON.stringify({function}({','.join(map(json.dumps, values))}) ?? null)")
-    )
+    return javascript.load("convolution").call
 
 
 def draw(rng: random.Random, op: str = "conv") -> dict:
@@ -342,7 +334,7 @@ def test_a_stack_answers_why_seven_times_seven(explorer_page):
     assert shown.column(5) == ["112", "56", "28", "14", "7"]
     shown.type("Image size", "100")
     expect(shown.rows.nth(4).locator("td").nth(5)).to_have_text("4")
-    expect(shown.root.get_by_label("A stack of layers")).to_have_value("own")
+    expect(shown.root.get_by_label("A stack of layers")).to_have_value("-1")
     shown.type("Look at output", "77")
     shown.says("77 is too large: the most is 3.")
     shown.says("After layer 5, output 3 sees")

@@ -1,84 +1,47 @@
-// One residual block in numbers: the layers of both branches with their shapes, parameters and multiply-adds, and what
-// PyTorch says where the branches cannot be added. Plain functions, no page; the rules are those of
-// `resnet_edu/blocks.py`, and tests/test_widget_block.py compares them with the traces of the real blocks.
+// One residual block with each of the shortcuts: engine.js runs it, and here is what PyTorch's `+` says of the branches.
+// tests/test_widget_block.py compares both with the traces of the real blocks and with PyTorch.
+import { Run, SHORTCUTS as KINDS } from "./engine.js";
 
-export const SHORTCUTS = ["none", "identity", "zero_pad", "projection", "projection_all"];
-
-const conv = (kernel, stride, cin, cout, size) => ({
-  op: "conv",
-  kernel,
-  stride,
-  shape: [cout, Math.ceil(size / stride), Math.ceil(size / stride)], // 3x3 with padding 1, or 1x1: both round up
-  params: kernel ** 2 * cin * cout,
-  macs: kernel ** 2 * cin * cout * Math.ceil(size / stride) ** 2,
-});
-const simple = (op, shape, params = 0) => ({ op, shape, params, macs: 0 });
-const norm = (layer) => simple("norm", layer.shape, 2 * layer.shape[0]); // a scale and a shift for each channel
-const sum = (layers, key) => layers.reduce((total, layer) => total + layer[key], 0);
-
-/** The layers on the main path, the addition and what follows it left out. A bottleneck needs `cout` = 4 * width. */
-function mainPath({ kind, cin, cout, size, stride }) {
-  const plan =
-    kind === "bottleneck"
-      ? [[1, 1, cin, cout / 4], [3, stride, cout / 4, cout / 4], [1, 1, cout / 4, cout]]
-      : [[3, stride, cin, cout], [3, 1, cout, cout]];
-  const layers = [];
-  for (const [kernel, step, from, to] of plan) {
-    const layer = conv(kernel, step, from, to, layers.length ? layers.at(-1).shape[1] : size);
-    if (layers.length) layers.push(simple("relu", layers.at(-1).shape));
-    layers.push(layer, norm(layer));
-  }
-  return layers;
-}
-
-/** The layers on the shortcut; an identity has none. Throws the package's error for zero padding to fewer channels. */
-function lanePath({ cin, cout, size, stride }, shortcut) {
-  const same = stride === 1 && cin === cout;
-  if (shortcut === "none" || shortcut === "identity" || (same && shortcut !== "projection_all")) return [];
-  if (shortcut === "zero_pad") {
-    if (cout < cin)
-      throw new Error(
-        `shortcut='zero_pad' can only add channels, but here ${cin} would become ${cout}; use shortcut='projection'`,
-      );
-    return [simple("pad", [cout, Math.ceil(size / stride), Math.ceil(size / stride)])];
-  }
-  const layer = conv(1, stride, cin, cout, size);
-  return [layer, norm(layer)];
-}
+export const SHORTCUTS = ["none", ...KINDS];
 
 /**
- * What `+` of PyTorch makes of two shapes without batch: {error} in its own words, or {shape}. Where one side has size
+ * What `+` makes of two shapes of equal length: { error } in PyTorch's own words, or { shape }. Where one side has size
  * 1 it is repeated in silence: then `broadcast` is true.
  */
 export function add(a, b) {
   for (let i = a.length - 1; i >= 0; i--)
     if (a[i] !== b[i] && a[i] !== 1 && b[i] !== 1)
-      return {
-        error: `The size of tensor a (${a[i]}) must match the size of tensor b (${b[i]}) at non-singleton dimension ${i + 1}`,
-      };
+      return { error: `The size of tensor a (${a[i]}) must match the size of tensor b (${b[i]}) at non-singleton dimension ${i}` };
   return { shape: a.map((n, i) => Math.max(n, b[i])), broadcast: a.some((n, i) => n !== b[i]) };
 }
 
 /**
- * A block {kind: "basic" | "bottleneck", cin, cout, size, stride} with one of `SHORTCUTS`:
- * {main, lane, input, mainShape, laneShape, params, macs, error, broadcast, shape}.
+ * A block { kind: "basic" | "bottleneck", cin, cout, size, stride } with one of SHORTCUTS; a bottleneck needs `cout` = 4
+ * times its width. Returns { shortcut, rows, params, macs, main, lane, shape, error, broadcast }: rows as the tracer's,
+ * shapes of both branches and of the output with a batch of 1 (null where there is none), error as engine.js has it.
  */
-export function block(spec, shortcut) {
-  const main = mainPath(spec);
-  const [input, mainShape] = [[spec.cin, spec.size, spec.size], main.at(-1).shape];
-  const result = { main, lane: [], input, mainShape, laneShape: null, error: null, broadcast: false, shape: mainShape };
-  try {
-    result.lane = lanePath(spec, shortcut);
-    if (shortcut !== "none") {
-      result.laneShape = result.lane.length ? result.lane.at(-1).shape : input;
-      Object.assign(result, { shape: null }, add(mainShape, result.laneShape));
-    }
-  } catch (error) {
-    Object.assign(result, { error: error.message, shape: null });
+export function block({ kind, cin, cout, size, stride }, shortcut) {
+  const deep = kind === "bottleneck";
+  const config = { family: "imagenet", depth: deep ? 50 : 18, residual: shortcut !== "none", stride_on: "3x3" };
+  const run = new Run({ ...config, shortcut });
+  const input = [1, cin, size, size];
+  const fail = (type, text, more) => ({ type, text, path: "block", shapes: [input], ...more });
+  const found = { shortcut, rows: run.rows, main: null, lane: null, shape: null, error: null, broadcast: false };
+  if (shortcut === "zero_pad" && cout < cin) {
+    const text = `shortcut='zero_pad' can only add channels, but here ${cin} would become ${cout}; use shortcut='projection'`;
+    return { ...found, params: 0, macs: 0, error: fail("ValueError", text, { kind: "zero_pad" }) };
   }
-  const all = [...main, ...result.lane];
-  return { ...result, params: sum(all, "params"), macs: sum(all, "macs") };
+  try {
+    found.shape = run.block({ shape: input, field: { size: 1, jump: 1 }, row: "input" }, "block", deep ? cout / 4 : cout, stride).shape;
+    [found.main, found.lane = null] = run.rows.find((row) => row.kind === "add")?.inputs ?? [found.shape];
+  } catch (failure) {
+    if (failure.type !== "ShapeMismatchError") throw failure; // this one is add_shortcut's; PyTorch's own words follow
+    [found.main, found.lane] = [run.rows.at(-1).outputs[0], input]; // only an identity does not fit
+    const { error, ...sum } = add(found.main, found.lane);
+    Object.assign(found, sum, { error: error ? fail("RuntimeError", error, { kind: "add" }) : null });
+  }
+  return { ...found, params: run.params, macs: run.macs };
 }
 
-/** Every shortcut of one block, in the order of `SHORTCUTS`. */
-export const compare = (spec) => SHORTCUTS.map((shortcut) => ({ shortcut, ...block(spec, shortcut) }));
+/** Every shortcut of one block, in the order of SHORTCUTS. */
+export const compare = (spec) => SHORTCUTS.map((shortcut) => block(spec, shortcut));

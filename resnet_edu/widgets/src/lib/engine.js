@@ -51,7 +51,7 @@ function advice(main, shortcut) {
 }
 
 /** A net that is being run: rows are written down as the layers are called. */
-class Run {
+export class Run {
   constructor(config) {
     this.config = config;
     this.rows = [];
