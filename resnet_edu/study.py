@@ -215,8 +215,11 @@ def done(folder: Path, study: Study) -> int:
 def finished(folder: Path, study: Study) -> dict[tuple[str, int], RunRecord]:
     """Return the records of the runs that are done, by net and seed.
 
-    A damaged record is renamed to `*.damaged`, with a warning. Raises `StudyError` for one of another study.
+    A damaged record is renamed to `*.damaged`, with a warning; what a killed process has left half-written is removed.
+    Raises `StudyError` for a record of another study.
     """
+    for path in folder.glob(".*-seed*.tmp"):
+        path.unlink()
     found = {}
     for run in study.runs:
         path = folder / records.filename(*run)

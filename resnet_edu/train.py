@@ -288,10 +288,10 @@ def _train(
         }
 
     with Keeper(checkpoint, identity, run.state) as keeper:
-        if (state := group.from_first(keeper.load())) is not None:
-            run.restore(state)
-            tell("resumed")
         try:
+            if (state := group.from_first(keeper.load())) is not None:
+                run.restore(state)
+                tell("resumed")
             while True:
                 if run.evaluation_due(recipe):
                     found = [

@@ -133,6 +133,35 @@ class TestGoingOn:
             train(linear(), digits, recipe, callback=watch, checkpoint=tmp_path / "c")
         assert rates == expected
 
+    def test_a_callback_may_stop_it_at_once(self, digits, tmp_path):
+        def stop(event):
+            raise StopTraining
+
+        first = train(dropout_net(), digits, RECIPE, callback=stop, checkpoint=tmp_path / "c")
+        again = train(dropout_net(), digits, RECIPE, callback=stop, checkpoint=tmp_path / "c")  # when it is "resumed"
+        assert first.stopped
+        assert again.stopped
+
+    @pytest.mark.gpu
+    def test_on_a_graphics_card(self, digits, tmp_path):
+        """Also where updates are replayed from a CUDA graph: the recording begins anew with the restored state."""
+        recipe = RECIPE.replace(steps=40, milestones=(), eval_every=20, lr=0.01)
+        cell = Cell("resnet8", 3, recipe)
+
+        def stop(event):
+            if event.step == 20 and event.kind == "evaluating":
+                raise Stop
+
+        undisturbed = run_cell(cell, digits, "cuda", precision="float32")
+        every_chunk = Checkpoint(tmp_path / "c", seconds=0)
+        with pytest.raises(Stop):
+            run_cell(cell, digits, "cuda", precision="float32", callback=stop, checkpoint=every_chunk)
+        events = []
+        found = run_cell(cell, digits, "cuda", precision="float32", callback=events.append, checkpoint=every_chunk)
+        assert (events[0].kind, events[0].step) == ("resumed", 20)
+        for name in ("train_loss", "test_loss"):
+            assert found.final[name] == pytest.approx(undisturbed.final[name], rel=0.01)
+
     def test_schedule(self, digits, tmp_path):
         path = tmp_path / "new" / "c"
 

@@ -116,6 +116,11 @@ class TestGoingOn:
         assert "resnet8: 6 of 8 steps" in capfd.readouterr().err  # of plain8's 4, and 2
         assert [p.name for p in (half / "checkpoints").iterdir()] == ["resnet8-seed0.checkpoint.damaged"]
 
+    def test_what_was_half_written_is_removed(self, half):
+        (half / ".resnet8-seed0.json.x1y2z3.tmp").write_text("{")
+        degradation.resume(half, progress=False)
+        assert sorted(p.name for p in half.iterdir()) == ["plain8-seed0.json", "resnet8-seed0.json", "study.json"]
+
     def test_a_damaged_record_is_set_aside(self, half, undisturbed, caplog):
         (path,) = half.glob("*-seed0.json")
         path.write_bytes(path.read_bytes()[:100])
