@@ -215,7 +215,7 @@ def lesions(records: Iterable[LesionRecord], caption: str | None = None) -> Pict
             text += f"; with blocks exchanged {low:.1f}% to {high:.1f}%"
         told.append(text)
     where = records[0].dataset
-    what = "Line chart, and a scatter chart below it," if shuffled else "Line chart"
+    what = "Two line charts" if shuffled else "Line chart"
     alt = f"{what} of the error on {where['images']} {where['part']} images of {where['name']}. {'. '.join(told)}."
     return Picture(fig, alt, caption)
 

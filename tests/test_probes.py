@@ -280,6 +280,11 @@ class TestResponses:
         if "shortcut" in options:
             first = norm(net.bn1, first)
         assert record.deviations[0] == pytest.approx(first.std().item(), rel=1e-3)
+        if options.get("preact"):  # its batch norms come before the convolutions
+            (block,) = net.layer1
+            inner = block.conv1(norm(block.bn1, first).relu())
+            outer = block.conv2(norm(block.bn2, inner).relu())
+            assert record.deviations[1:3] == pytest.approx([inner.std().item(), outer.std().item()], rel=1e-3)
 
     def test_no_such_layer(self, digits):
         with pytest.raises(ValueError, match="flat has no 3x3 convolution"):
