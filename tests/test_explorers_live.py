@@ -1,0 +1,144 @@
+"""The explorers as live widgets: a real JupyterLab runs a chapter, the explorer is moved, and Python reads it back.
+
+The server is started here, on loopback with a token of its own; settings, kernels' files and the notebook are in a
+temporary folder, and nothing that the reader has set up is touched or used.
+"""
+
+import json
+import os
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import anywidget
+import nbformat
+import pytest
+from browser import DESKTOP, ROOT
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+PATIENCE = 180_000  # milliseconds: a busy machine may take a minute to start a kernel and import torch
+READ = """from resnet_edu.widgets import NetworkExplorer
+
+explorer = next(o for o in list(Out.values()) if isinstance(o, NetworkExplorer))
+print("ready:", explorer.depth)"""
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},  # asks jupyter.org
+    "notebook-extension/tracker": {"windowingMode": "none"},  # all cells stay in the page
+}
+
+
+def chapter(folder: Path) -> None:
+    """Write chapter 3 with cells after it that read the explorer's traits."""
+    notebook = nbformat.read(ROOT / "notebooks" / "03-reading-shapes.ipynb", as_version=4)
+    extra = [READ, 'print("read back:", explorer.depth, explorer.input)', "explorer.depth = 34"]
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in extra]
+    nbformat.write(notebook, folder / "chapter.ipynb")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a JupyterLab in a folder of its own and return the address of the chapter in it."""
+    home = tmp_path_factory.mktemp("lab")
+    for name, values in SETTINGS.items():
+        path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+    work = home / "work"
+    work.mkdir()
+    chapter(work)
+    own = {f"JUPYTER_{name}_DIR": str(home / name.lower()) for name in ("CONFIG", "DATA", "RUNTIME")}
+    own |= {"JUPYTERLAB_SETTINGS_DIR": str(home / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces")}
+    own |= {"IPYTHONDIR": str(home / "ipython"), "OMP_NUM_THREADS": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    own["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    token = secrets.token_hex(16)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+    command += ["--ServerApp.port=0", f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={work}"]
+    with open(home / "log", "w") as log:
+        server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        yield f"{address(server, home)}lab/tree/chapter.ipynb?token={token}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def address(server: subprocess.Popen, home: Path) -> str:
+    """Wait for the server and return where it listens."""
+    deadline = time.monotonic() + PATIENCE / 1000
+    while time.monotonic() < deadline and server.poll() is None:
+        for path in (home / "runtime").glob("jpserver-*.json"):
+            try:
+                url = json.loads(path.read_text())["url"]
+                urlopen(f"{url}api", timeout=10).close()
+            except (OSError, ValueError):
+                break  # not yet written, or not yet listening
+            return url
+        time.sleep(0.3)
+    pytest.fail(f"JupyterLab did not start:\n{(home / 'log').read_text()[-3000:]}")
+
+
+def cell(page: Page, text: str) -> Locator:
+    """Return the editor of the last cell whose code has `text`."""
+    return page.locator(".jp-CodeCell").filter(has_text=text).last.locator(".cm-content")
+
+
+def run_cell(page: Page, text: str) -> None:
+    """Run that cell."""
+    cell(page, text).click()
+    page.keyboard.press("Shift+Enter")
+
+
+def test_a_chapter_in_jupyterlab(lab: str, context: BrowserContext):
+    origin = lab.partition("lab/tree")[0]
+    foreign, errors = [], []
+    page = context.new_page()
+    page.set_viewport_size(DESKTOP)
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    own = (origin, origin.replace("http", "ws"), "data:", "blob:")
+    page.on("request", lambda r: None if r.url.startswith(own) else foreign.append(r.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    try:
+        page.goto(lab)
+        page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what is run before is lost
+        cell(page, "explorer = next(").click()
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_role("menuitem", name="Run All Above Selected Cell", exact=True).click()
+        run_cell(page, "explorer = next(")
+        page.get_by_text("ready: 18", exact=True).wait_for()
+        explorer = page.locator(".jp-OutputArea .rx").filter(has=page.locator(".rx-drawing"))
+        explorer.scroll_into_view_if_needed()
+        expect(explorer.locator(".rx-total strong").nth(1)).to_have_text("485,359,616")
+
+        explorer.get_by_label("Depth (layers)").select_option("101")
+        explorer.get_by_label("Image height (pixels)").fill("96")
+        expect(explorer.locator(".rx-title").first).to_have_text("ResNet-101, 1x3x96x96")
+        run_cell(page, 'print("read back:"')
+        page.get_by_text("read back: 101 [3, 96, 96]", exact=True).wait_for()
+
+        run_cell(page, "explorer.depth = 34")
+        expect(explorer.locator(".rx-title").first).to_have_text("ResNet-34, 1x3x96x96")
+        assert not foreign
+        assert not errors
+    finally:
+        expect.set_options(timeout=5_000)
+        page.close()
+
+
+def test_colab_would_find_what_it_needs():
+    """Colab has anywidget's manager switched on by the widget itself, and loads the module from the widget's state."""
+    from resnet_edu.widgets import NetworkExplorer
+
+    code = Path(anywidget.__file__).with_name("widget.py").read_text(encoding="utf-8")
+    assert "enable_custom_widget_manager_once()" in code
+    state = NetworkExplorer("resnet18").get_state()
+    assert (state["_view_module"], state["_model_module"]) == ("anywidget", "anywidget")
+    assert "export" in state["_esm"]
+    assert not any(word in state["_esm"] for word in ("import ", "import{", "require("))

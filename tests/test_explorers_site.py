@@ -1,0 +1,110 @@
+"""The explorers in the chapters of the built site, by real clicks and keys, over HTTP and opened from a folder.
+
+Needs `make book` (or `make pages`). What each explorer does in detail is tested on pages of its own, which are quicker:
+test_explorers.py and the files named after the explorers.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from browser import DESKTOP, PHONE, Visit
+from make_site import STATE_SCRIPT, toc_documents
+from playwright.sync_api import BrowserContext, expect
+
+from resnet_edu.widgets import NetworkExplorer
+
+pytestmark = pytest.mark.browser
+
+CHAPTERS = [name for name in toc_documents() if name.startswith("notebooks/")]
+READING_SHAPES = "notebooks/03-reading-shapes.html"
+both_ways = pytest.mark.parametrize("way", ["http", "file"])
+
+
+@pytest.fixture
+def chapter(context: BrowserContext, bases: dict[str, str]):
+    """Return a function that opens a page of the book; it must have asked for nothing and complained of nothing."""
+    visits = []
+
+    def open_chapter(path: str, way: str) -> Visit:
+        visits.append(Visit(context.new_page(), bases[way]).open(path))
+        return visits[-1]
+
+    yield open_chapter
+    for visit in visits:
+        assert not visit.foreign
+        assert not visit.complaints
+        visit.page.close()
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_every_explorer_of_a_chapter_is_mounted(chapter, site: Path, document: str):
+    code = json.loads((site / "_sources" / f"{document}.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in code["cells"] if cell["cell_type"] == "code"]
+    shown = sum(bool(re.search(r"^(\w+Explorer|StudyPlayer|Quiz)\(", cell, flags=re.M)) for cell in cells)
+    page = chapter(f"{document}.html", "http").page
+    assert page.locator(".rx-output").count() >= shown
+    assert page.locator(".rx-mount .rx").count() == page.locator(".rx-output").count()
+    assert page.locator(".rx-failed").count() == 0
+    for table in page.locator(".rx-static").all():
+        assert table.is_hidden()
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_a_page_carries_no_code_of_its_widgets(site: Path, document: str):
+    page = (site / f"{document}.html").read_text(encoding="utf-8")
+    for _, state, _ in re.findall(STATE_SCRIPT, page, flags=re.DOTALL):
+        for model in json.loads(state)["state"].values():
+            assert model["state"]["_explorer"]
+            assert "_esm" not in model["state"]
+    assert "require.js" not in page
+    assert len(re.findall(r"<script[^>]*explorers\.js", page)) == 1
+
+
+@both_ways
+def test_the_network_explorer_answers_the_questions_of_its_chapter(chapter, way: str):
+    page = chapter(READING_SHAPES, way).page
+    explorer = page.locator(".rx-mount").filter(has=page.locator(".rx-drawing"))
+    macs = explorer.locator(".rx-total strong").nth(1)
+    expect(macs).to_have_text("485,359,616")
+    explorer.get_by_label("Image height (pixels)").fill("224")
+    expect(macs).to_have_text("1,814,073,344")
+    expect(explorer.locator(".rx-total").first).to_contain_text("no change")  # the parameters
+    expect(explorer.locator(".rx-total").nth(1)).to_contain_text("+274%")
+    for depth, path in (("18", "layer2.0"), ("50", "layer1.0")):
+        explorer.get_by_label("Depth (layers)").select_option(depth)
+        explorer.get_by_label("Shortcut", exact=True).select_option("identity")
+        expect(explorer.locator(".rx-error strong")).to_contain_text(f"ShapeMismatchError in {path}")
+    explorer.get_by_label("Shortcut", exact=True).select_option("projection")
+    explorer.get_by_label("Image height (pixels)").fill("32")
+    explorer.get_by_text("More settings").click()
+    expect(explorer.locator(".rx-error")).to_be_hidden()
+    explorer.get_by_label("train()").check()
+    expect(explorer.locator(".rx-error")).to_contain_text("Expected more than 1 value per channel when training")
+    explorer.get_by_label("Batch (images)").fill("2")
+    expect(explorer.locator(".rx-error")).to_be_hidden()
+
+
+@both_ways
+def test_an_opened_block_fits_in_the_chapter(chapter, way: str):
+    visit = chapter(READING_SHAPES, way)
+    page = visit.page
+    slab = page.locator(".rx-slab[aria-label^='layer2.0,']")
+    slab.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".rx-block svg")).to_be_visible()
+    for size in (PHONE, DESKTOP):
+        page.set_viewport_size(size)
+        assert not visit.check("sideways")
+
+
+def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, str]):
+    context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(bases["http"] + READING_SHAPES)
+    table = page.locator(".rx-static table").filter(has_text="conv5_x").first
+    assert table.is_visible()
+    total = f"{NetworkExplorer('resnet18', input=(3, 112, 112)).trace().total_macs:,}"
+    assert total in table.inner_text()
+    context.close()
