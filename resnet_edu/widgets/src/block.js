@@ -112,7 +112,7 @@ function render({ model, el }) {
     const all = compare(spec);
     const now = all.find((one) => one.shortcut === model.get("shortcut"));
     const sum = now.lane && `${written(now.main)} + ${written(now.lane)}`;
-    const wrong = now.error ?? (now.broadcast && { kind: "add", shapes: [now.lane], text: "" });
+    const wrong = now.error ?? (now.broadcast && { kind: "add", shapes: [now.lane], text: "The shapes differ.", brief: "shapes differ" });
     const title = `Block with shortcut ${NAMES[now.shortcut]}`;
     drawing.replaceChildren(blockView(now.rows, {
       title, error: wrong ? { ...wrong, type: wrong.kind === "add" ? "ShapeMismatchError" : wrong.type } : null,

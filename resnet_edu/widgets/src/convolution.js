@@ -28,25 +28,22 @@ const STYLE = `
 .rx-cv .rx-controls{grid-template-columns:repeat(auto-fill,minmax(8rem,1fr))}
 .rx-cv-formula{font-size:1.05rem;overflow-wrap:anywhere}
 .rx-cv-formula b{color:var(--rx-add)}
-.rx-cv-bar{display:flex;flex-wrap:wrap;align-items:center;gap:.4rem 1rem;margin:.5rem 0}
-.rx-cv-names{display:flex;justify-content:space-between;gap:1rem;font-size:.84rem}
+.rx-cv-names{justify-content:space-between;font-size:.84rem}
 .rx-cv-names>:last-child{white-space:nowrap}
 .rx-cv svg *{vector-effect:non-scaling-stroke}
-.rx-cv-plane{touch-action:manipulation;cursor:pointer}
+.rx-cv-plane{margin:.5rem 0 .2rem;touch-action:manipulation;cursor:pointer}
 .rx-cv-plane g:focus-visible{outline:none!important}
 .rx-cv-plane g:focus-visible .rx-cv-ring{stroke:var(--rx-accent);stroke-width:4px}
 .rx-cv-stack{margin-top:1.2rem;padding-top:.9rem;border-top:1px solid var(--rx-line)}
 .rx-cv-stack .rx-controls>:first-child{grid-column:span 2}
 .rx-cv-stack .rx-scroll{position:relative}
-.rx-cv-stack td .rx-field>label{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
-.rx .rx-cv-stack td .rx-number{width:3rem}
-.rx .rx-cv-stack td .rx-select{width:4.9rem;padding:0 .2rem}
+.rx .rx-cv-stack td>.rx-field .rx-number{width:3rem}
+.rx .rx-cv-stack td>.rx-field .rx-select{width:4.9rem;padding:0 .2rem}
 .rx .rx-cv-stack :is(th,td){vertical-align:middle}
 .rx-cv-cone{display:grid;grid-template-columns:max-content minmax(0,1fr);column-gap:.7rem;margin:.6rem 0}
-.rx-cv-cone ol{margin:0;padding:0;list-style:none;font-size:.82rem}
-.rx-cv-cone li{height:40px;line-height:20px;margin:0;padding:0}
-.rx-cv-cone li:last-child{height:20px}
-.rx-cv-cone svg{width:100%;overflow:visible}`;
+.rx-cv-cone svg{width:100%;overflow:visible}
+.rx-cv-cone div{height:40px;font-size:.82rem;line-height:20px}
+.rx-cv-cone div:last-child{height:20px}`;
 
 const ink = (name) => `var(--rx-${name})`;
 const path = (d, fill, stroke, more) => d && svg("path", { d, fill: fill ? ink(fill) : "none", stroke: stroke && ink(stroke), ...more });
@@ -96,7 +93,7 @@ function windowPart(model, voice, change) {
   const input = svg("g");
   const output = svg("g", { role: "slider", tabindex: "0", "aria-label": "Output cell" });
   const plane = svg("svg", { class: "rx-cv-plane", role: "group" }, input, output);
-  const figure = h("div", {}, plane, h("div", { class: "rx-cv-names" }, left, right));
+  const figure = h("div", {}, plane, h("div", { class: "rx-pair rx-cv-names" }, left, right));
   let now = { out: 0 }; // what is drawn: the sizes, and where the output is
 
   const cell = () => model.get("cell").map((i) => clamp(i, now.out - 1)); // moved inside if the output is smaller
@@ -173,7 +170,7 @@ function windowPart(model, voice, change) {
     ].filter(Boolean));
     patch(output, { transform: `translate(${x} ${y})` }).replaceChildren(...[
       path(out && square(0, 0, out), "paper", "strong-line"),
-      path(square(0, 0, out, row) + square(0, row, column, 1), "add-soft"), // what the window has passed
+      path(out && square(0, 0, out, row) + square(0, row, column, 1), "add-soft"), // what the window has passed
       path(grid(out), "", "line"),
       path(out && square(column, row, 1), "add", "add"),
       path(out && square(-0.1, -0.1, out + 0.2), "", "", { class: "rx-cv-ring" }),
@@ -194,7 +191,7 @@ function windowPart(model, voice, change) {
   const node = h("div", {},
     h("div", { class: "rx-controls" }, fields.map(([, control]) => control.node)),
     h("div", { class: "rx-cv-formula" }, symbols, numbers), error, why,
-    h("div", { class: "rx-cv-bar" }, steps.node, h("span", { class: "rx-unit" }, "or click a cell, or use the arrow keys on the output")),
+    h("div", { class: "rx-radios" }, steps.node, h("span", { class: "rx-unit" }, "or click a cell, or use the arrow keys on the output")),
     figure, view);
   return { node, draw, stop: steps.stop };
 }
@@ -213,14 +210,14 @@ function stackPart(model, voice, change, ask) {
     index = value;
     ask();
   }, true);
-  const [holder, names, view, last] = ["div", "ol", "p", "p"].map((tag) => h(tag));
+  const [holder, names, view, last] = ["div", "section", "p", "p"].map((tag) => h(tag));
   const error = errorBox();
   const more = button("Add a layer", () => change({ layers: [...layers(), same] }));
   const drawing = svg("svg", { role: "img", preserveAspectRatio: "none" });
   let lines = [];
 
   function line(i) {
-    const label = (name) => `Layer ${i + 1}, ${name}`;
+    const label = (name) => h("span", { class: "rx-spoken" }, `Layer ${i + 1}, ${name}`); // the column says it, too
     const op = selectField({
       label: label("kind"), options: [["conv", "conv"], ["pool", "pool"]], value: layers()[i].op,
       onchange: (value) => edit(i, { op: value, ...(value === "pool" && { dilation: 1 }) }),
@@ -284,7 +281,7 @@ function stackPart(model, voice, change, ask) {
     const left = Math.min(...rows.map((row) => at(row, 0)));
     const right = Math.max(...rows.map((row) => at(row, row.size)));
     names.replaceChildren(...rows.map((row, i) =>
-      h("li", {}, i ? `${i}: ${stack[i - 1].op} ${stack[i - 1].kernel}×${stack[i - 1].kernel} → ` : "image ", String(row.size))));
+      h("div", {}, i ? `${i}: ${stack[i - 1].op} ${stack[i - 1].kernel}×${stack[i - 1].kernel} → ` : "image ", String(row.size))));
     drawing.replaceChildren(...rows.flatMap((row, i) => {
       const y = i * 40;
       const ends = (k) => [at(rows[k], levels[k][0]), at(rows[k], levels[k].at(-1) + 1)];

@@ -80,7 +80,7 @@ export function blockView(rows, { title, error = null, onhover = () => {} }) {
     out.push(text(MAIN, y + GAP + 15, size(last.outputs[0]), "rx-small"));
     y += GAP + 22;
   } else {
-    out.push(text(MAIN, y + 18, last.kind === "add" ? "cannot be added" : `${error.type}`, "rx-small rx-red"));
+    out.push(text(MAIN, y + 18, last.kind === "add" ? error.brief ?? "cannot be added" : error.type, "rx-small rx-red"));
     y += 26;
   }
   if (branches) out.push(...shortcut(places, end, lane, adds[0], onhover));
