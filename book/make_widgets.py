@@ -4,7 +4,9 @@ From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is 
 
 - resnet_edu/widgets/static/<name>.js, one self-contained ES module each: the live widget of JupyterLab, VS Code, Colab;
 - book/assets/explorers.js, one classic script with all of them and the mount of lib/page.js: for the pages of the book,
-  also when they are opened from a folder, where browsers refuse modules.
+  also when they are opened from a folder, where browsers refuse modules;
+- book/assets/explorers.css, the style sheets beside the sources. A module carries those it imports, since a live widget
+  is one file; the script of the pages does not.
 
 The first line of each product holds a hash of its sources, by which tests/test_widgets.py finds a stale one.
 """
@@ -19,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "resnet_edu" / "widgets" / "src"
 MODULES = ROOT / "resnet_edu" / "widgets" / "static"
 PAGE = ROOT / "book" / "assets" / "explorers.js"
+STYLE = PAGE.with_suffix(".css")
 ESBUILD = ROOT / "node_modules" / ".bin" / "esbuild"
 TARGET = "es2020"
 
@@ -31,8 +34,8 @@ def explorers() -> list[str]:
 def source_hash(names: Sequence[str]) -> str:
     """Return one hash of what the product of these explorers depends on: their sources, lib/, the pinned esbuild."""
     digest = hashlib.sha256()
-    sources = [*(SOURCES / f"{name}.js" for name in names), *sorted((SOURCES / "lib").rglob("*.js"))]
-    for path in [*sources, ROOT / "package.json", Path(__file__)]:
+    sources = [path for name in names for path in sorted(SOURCES.glob(f"{name}.*"))]
+    for path in [*sources, *sorted((SOURCES / "lib").iterdir()), ROOT / "package.json", Path(__file__)]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
@@ -40,7 +43,7 @@ def source_hash(names: Sequence[str]) -> str:
 
 def banner(product: Path) -> str:
     """Return the first line of a product."""
-    names = explorers() if product.name == PAGE.name else [product.stem]
+    names = explorers() if product.name in (PAGE.name, STYLE.name) else [product.stem]
     return f"/* resnet_edu explorers, MIT licence; made by `make widgets` from sources {source_hash(names)} */"
 
 
@@ -51,17 +54,27 @@ def page_entry() -> str:
     return "\n".join(['import { mountAll } from "./lib/page.js";', *imports, f"mountAll({{ {', '.join(names)} }});"])
 
 
+def style_entry() -> str:
+    """Return the style sheet that the pages' one is made from: that of all explorers first, their own after it."""
+    sheets = [
+        *sorted((SOURCES / "lib").glob("*.css"), key=lambda path: path.stem != "style"),
+        *sorted(SOURCES.glob("*.css")),
+    ]
+    return "\n".join(f'@import "./{path.relative_to(SOURCES).as_posix()}";' for path in sheets)
+
+
 def bundle(modules: Path = MODULES, page: Path = PAGE) -> None:
     """Write all products. Raises `CalledProcessError` with esbuild's own message on stderr."""
 
-    def make(product: Path, kind: str, *source: str, stdin: str | None = None) -> None:
-        options = ["--bundle", "--minify", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
-        options += [f"--target={TARGET}", f"--format={kind}", f"--banner:js={banner(product)}", f"--outfile={product}"]
-        subprocess.run([ESBUILD, *source, *options], cwd=SOURCES, input=stdin, text=True, check=True)
+    def make(product: Path, *options: str, stdin: str | None = None) -> None:
+        common = ["--bundle", "--minify", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
+        common += [f"--target={TARGET}", f"--banner:{product.suffix[1:]}={banner(product)}", f"--outfile={product}"]
+        subprocess.run([ESBUILD, *options, *common], cwd=SOURCES, input=stdin, text=True, check=True)
 
     for name in explorers():
-        make(modules / f"{name}.js", "esm", f"{name}.js")
-    make(page, "iife", stdin=page_entry())
+        make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
+    make(page, "--format=iife", "--loader:.css=empty", stdin=page_entry())
+    make(page.with_suffix(".css"), "--loader=css", stdin=style_entry())
 
 
 def main() -> None:
@@ -73,7 +86,7 @@ def main() -> None:
         if old.stem not in explorers():
             old.unlink()
     bundle()
-    for path in [*sorted(MODULES.glob("*.js")), PAGE]:
+    for path in [*sorted(MODULES.glob("*.js")), PAGE, STYLE]:
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
 
 

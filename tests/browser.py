@@ -117,7 +117,8 @@ PAGE = """<!doctype html>
 html[data-theme=dark] {{ --pst-color-text-base: #ddd; --pst-color-background: #14181e; --pst-color-surface: #222 }}
 body {{ margin: 0; color: var(--pst-color-text-base); background: var(--pst-color-background); font: 16px sans-serif }}
 article {{ max-width: 60rem; margin: 0 auto; padding: 0 1rem }}</style>
-<link rel="icon" href="data:,"><link rel="stylesheet" href="book.css"><script defer src="explorers.js"></script></head>
+<link rel="icon" href="data:,"><link rel="stylesheet" href="book.css">
+<link rel="stylesheet" href="explorers.css"><script defer src="explorers.js"></script></head>
 <body><main><article class="bd-article"><h1>Explorers</h1>
 {outputs}
 </article></main>
@@ -133,7 +134,7 @@ def write_explorer_page(folder: Path, explorers: Sequence[Explorer], name: str =
     Much quicker than building a book, and the very same script, style sheet, HTML and stripped state.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for asset in ("explorers.js", "book.css"):
+    for asset in ("explorers.js", "explorers.css", "book.css"):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / asset)
     outputs = "\n".join(
         f'<div class="cell"><div class="cell_output"><div class="output text_html">'

@@ -7,6 +7,7 @@ import { blockView, style as blockStyle } from "./lib/blockview.js";
 import { size as written } from "./lib/formula.js";
 import { addStyle } from "./lib/style.js";
 import { announcer, frame, h, numberField, onFrame, radioField, say, svg, table, thousands } from "./lib/ui.js";
+import STYLE from "./block.css";
 
 export { add, compare }; // for the tests
 
@@ -21,18 +22,6 @@ const VARIANTS = { after: "ReLU after the addition", before: "ReLU before it, to
 const FIELDS = { // label and largest value; as block.py has them
   in_channels: ["Channels in", 2048], out_channels: ["Channels out", 2048], size: ["Height, width", 512], stride: ["Stride", 8],
 };
-
-const STYLE = `
-.rx-bk-view{display:flex;flex-wrap:wrap;gap:.8rem 1.4rem;align-items:flex-start}
-.rx-bk .rx-controls{grid-template-columns:repeat(auto-fill,minmax(7.5rem,1fr))}
-.rx-bk-view>*{flex:1 1 15rem;min-width:0}
-.rx-bk-view>.rx-bk-drawing{flex:0 1 396px}
-.rx-bk-view .rx-radios{flex-direction:column;align-items:flex-start;margin-bottom:.8rem}
-.rx .rx-bk tr[aria-current] :is(th,td){background:var(--rx-accent-soft);font-weight:600}
-.rx-bk-measured{margin-top:1.2rem;padding-top:.9rem;border-top:1px solid var(--rx-line)}
-.rx-bk-bars{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,12.5rem),1fr));gap:.8rem 1.4rem}
-.rx .rx-bk-bars figure{margin:0}
-.rx .rx-bk-bars figcaption{margin:0;color:var(--rx-ink);font-size:.84rem;line-height:1.45}`;
 
 const ink = (name) => `var(--rx-${name})`;
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
@@ -80,7 +69,7 @@ const grown = (one, free, key) => one.error ? "–"
   : thousands(one[key]) + (one[key] > free[key] ? ` (+${percent(one[key] / free[key] - 1)})` : "");
 
 function render({ model, el }) {
-  addStyle(el, "block", blockStyle + STYLE);
+  addStyle(el, "block", [blockStyle, STYLE].join(""));
   const voice = announcer();
   const change = (values) => {
     for (const [key, value] of Object.entries(values)) model.set(key, value);

@@ -8,6 +8,7 @@ import { addStyle } from "./lib/style.js";
 import {
   announcer, button, frame, h, numberField, onFrame, patch, player, say, selectField, svg, table, thousands,
 } from "./lib/ui.js";
+import STYLE from "./convolution.css";
 
 const LIMITS = { size: [1, 512], kernel: [1, 11], stride: [1, 8], padding: [0, 10], dilation: [1, 6] };
 const WINDOW = ["kernel", "stride", "padding", "dilation"];
@@ -23,27 +24,6 @@ const STACKS = [
   ["two blocks of conv, conv, pool", 28, [same, same, pool, same, same, pool]],
   ["where a ResNet halves", 224, [layer(7, 2, 3), layer(3, 2, 1, "pool"), half, half, half]],
 ];
-
-const STYLE = `
-.rx-cv .rx-controls{grid-template-columns:repeat(auto-fill,minmax(8rem,1fr))}
-.rx-cv-formula{font-size:1.05rem;overflow-wrap:anywhere}
-.rx-cv-formula b{color:var(--rx-add)}
-.rx-cv-names{justify-content:space-between;font-size:.84rem}
-.rx-cv-names>:last-child{white-space:nowrap}
-.rx-cv svg *{vector-effect:non-scaling-stroke}
-.rx-cv-plane{margin:.5rem 0 .2rem;touch-action:manipulation;cursor:pointer}
-.rx-cv-plane g:focus-visible{outline:none!important}
-.rx-cv-plane g:focus-visible .rx-cv-ring{stroke:var(--rx-accent);stroke-width:4px}
-.rx-cv-stack{margin-top:1.2rem;padding-top:.9rem;border-top:1px solid var(--rx-line)}
-.rx-cv-stack .rx-controls>:first-child{grid-column:span 2}
-.rx-cv-stack .rx-scroll{position:relative}
-.rx .rx-cv-stack td>.rx-field .rx-number{width:3rem}
-.rx .rx-cv-stack td>.rx-field .rx-select{width:4.9rem;padding:0 .2rem}
-.rx .rx-cv-stack :is(th,td){vertical-align:middle}
-.rx-cv-cone{display:grid;grid-template-columns:max-content minmax(0,1fr);column-gap:.7rem;margin:.6rem 0}
-.rx-cv-cone svg{width:100%;overflow:visible}
-.rx-cv-cone div{height:40px;font-size:.82rem;line-height:20px}
-.rx-cv-cone div:last-child{height:20px}`;
 
 const ink = (name) => `var(--rx-${name})`;
 const path = (d, fill, stroke, more) => d && svg("path", { d, fill: fill ? ink(fill) : "none", stroke: stroke && ink(stroke), ...more });

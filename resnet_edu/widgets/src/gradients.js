@@ -6,11 +6,7 @@
 import { addChartStyle, axes, drawing, drawnLine, endLabels, labelRoom, listen, liveTable, named, put, size } from "./lib/chart.js";
 import { decades, finite, line, number, percent } from "./lib/plot.js";
 import { frame, h, onFrame, radioField, say, svg, thousands, uid } from "./lib/ui.js";
-
-const STYLE = `
-.rx-story{min-height:2.9em}
-.rx-new{stroke-width:1.5;stroke-dasharray:3 2}
-.rx .rx-wrap tbody th{min-width:7.5rem}`;
+import STYLE from "./gradients.css";
 
 /** A slider over the items of a list: { node, set(item, list) }. */
 function listSlider(label, onchange) {

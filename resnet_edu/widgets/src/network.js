@@ -10,6 +10,7 @@ import { layerTable, style as tableStyle } from "./lib/layers.js";
 import { drawing, style as drawingStyle } from "./lib/slabs.js";
 import { addStyle } from "./lib/style.js";
 import { announcer, button, frame, h, numberField, onFrame, radioField, say, selectField, thousands } from "./lib/ui.js";
+import style from "./network.css";
 
 export { runNet };
 
@@ -308,32 +309,5 @@ function render({ model, el }) {
     voice.stop();
   };
 }
-
-const style = `
-.rx-more{margin:-.2rem 0 .8rem}
-.rx .rx-more{border:0!important}
-.rx .rx-more>summary{padding:.2rem 0;background:none!important;font-weight:600;font-size:.86rem;cursor:pointer}
-.rx .rx-more>.rx-controls{margin:.5rem 0 0}
-.rx-equal{display:inline-flex;align-items:center;gap:.35rem;padding-top:1.35rem;font-size:.9rem}
-.rx-equal input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
-.rx .rx-error .rx-small{color:var(--rx-muted);font-size:.86em}
-.rx .rx-error{max-width:none;margin:.2rem 0 .6rem}
-.rx .rx-hint{margin:.1rem 0 .8rem;color:var(--rx-muted);font-size:.84rem;max-width:none}
-.rx-totals{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.4rem,1fr));gap:.5rem}
-.rx-total{padding:.4rem .6rem;border:1px solid var(--rx-line);border-radius:.35rem;background:var(--rx-soft)}
-.rx-total>*{display:block;font-size:.8rem}
-.rx-total>strong{font-size:1.02rem}
-.rx-total>span:first-child{color:var(--rx-muted)}
-.rx-delta{min-height:1.2em;color:var(--rx-muted)}
-.rx .rx-versus{min-height:1.3em;margin:.25rem 0 .6rem;color:var(--rx-muted);font-size:.82rem}
-.rx-inner{display:grid;grid-template-columns:minmax(0,1fr);gap:.4rem 1.4rem;margin-bottom:.8rem}
-.rx-opened{min-width:0}
-.rx-explain{min-width:0;min-height:9.5rem;overflow-wrap:anywhere}
-.rx .rx-formulas{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.1rem .8rem;margin:.3rem 0 0;font-size:.88rem}
-.rx .rx-formulas :is(dt,dd){margin:0;padding:0}
-.rx .rx-formulas dt{color:var(--rx-muted);font-weight:400}
-@container (min-width:40rem){.rx-inner:has(.rx-opened:not([hidden])){grid-template-columns:minmax(0,25rem) minmax(0,1fr)}
-.rx-inner:has(.rx-opened:not([hidden])) .rx-explain{position:sticky;top:5rem;align-self:start}}
-@container (max-width:30rem){.rx .rx-formulas{grid-template-columns:minmax(0,1fr)}.rx .rx-formulas dd{margin-bottom:.3rem}}`;
 
 export default { render };

@@ -6,23 +6,9 @@ import { inline } from "./lib/inline.js";
 import { memory } from "./lib/memory.js";
 import { addStyle } from "./lib/style.js";
 import { button, frame, h, say, uid } from "./lib/ui.js";
+import STYLE from "./quiz.css";
 
 const letter = (i) => String.fromCharCode(65 + i);
-
-const STYLE = `
-.rx .rx-quiz>legend{margin-bottom:.5rem;font-size:1rem;line-height:1.4}
-.rx-option{margin:.3rem 0;border:1px solid var(--rx-line);border-radius:.35rem}
-.rx .rx-option label{display:grid;grid-template-columns:auto auto 1fr;gap:.55rem;align-items:start;margin:0;padding:.45rem .7rem;cursor:pointer}
-.rx-option input{width:1rem;height:1rem;margin:.2rem 0 0;accent-color:var(--rx-accent)}
-.rx-option:has(input:checked){border-color:var(--rx-accent);background:var(--rx-accent-soft)}
-.rx-option:has(input:disabled) label{cursor:default}
-.rx-letter{width:1rem;font-weight:650}
-.rx-verdict:not(:empty){margin-left:.6rem;font-weight:650;white-space:nowrap}
-.rx .rx-option>p{margin:0;padding:0 .7rem .6rem 3.8rem;max-width:none}
-.rx-option.rx-right{border-color:var(--rx-good);background:var(--rx-good-soft)}
-.rx-right .rx-verdict{color:var(--rx-good)}
-.rx-option.rx-wrong.rx-chosen{border-color:var(--rx-bad);background:var(--rx-bad-soft)}
-.rx-wrong .rx-verdict{color:var(--rx-bad)}`;
 
 /** One sentence on where the reader stands. */
 function verdict(chosen, shown, right) {

@@ -6,28 +6,10 @@ import { addChartStyle, axes, drawing, drawnLine, endLabels, labelRoom, listen, 
 import { area, finite, line, meanRange, nearest, percent } from "./lib/plot.js";
 import { ranking, sketchPad, verdict } from "./lib/predict.js";
 import { announcer, button, checkField, frame, h, onFrame, patch, player, radioField, say, svg, thousands, uid } from "./lib/ui.js";
+import STYLE from "./study.css";
 
 const METRICS = { train_error: "training error", test_error: "test error" };
 const PLAY = 6000; // ms for a whole run
-const STYLE = `
-.rx ol.rx-rank{margin:.3rem 0;padding-left:1.6rem;max-width:24rem}
-.rx-rank li{padding:.12rem 0}
-.rx-rank li>*{vertical-align:middle}
-.rx-rank li>span{display:inline-block;min-width:6rem}
-.rx-rank .rx-button{min-width:2.4rem;margin-left:.35rem!important}
-.rx-rank [aria-disabled]{opacity:.45}
-.rx-predict{display:grid;gap:.6rem 2rem}
-@container (min-width:42rem){.rx-predict{grid-template-columns:19rem 1fr}}
-.rx svg.rx-pad{touch-action:none;cursor:crosshair}
-.rx-sketch{fill:none;stroke-width:2.5;stroke-dasharray:.1 5;stroke-linecap:round}
-.rx-scrub{display:grid;grid-template-columns:auto auto 1fr auto}
-.rx-scrub output{min-width:8rem}
-@container (max-width:36rem){.rx-scrub{grid-template-columns:auto auto 1fr}.rx-scrub .rx-range{grid-area:2/1/3/4}}
-.rx-result{margin-bottom:.9rem;padding:.5rem .8rem;border-left:4px solid var(--rx-accent);background:var(--rx-soft)}
-.rx-band{opacity:.2}
-.rx-later{opacity:.28}
-.rx-cursor{stroke:var(--rx-ink);stroke-width:1.2;fill:none}
-.rx-dot,.rx-mark{stroke:var(--rx-paper);stroke-width:1.5}`;
 
 const lastOf = (list) => list[list.length - 1];
 

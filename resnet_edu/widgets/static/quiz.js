@@ -1,11 +1,30 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 6c221c47ec9a12e6f35c9d0b8e08d7322448b37fb52610ac22c162414fe4f106 */
-var M=0,C=(e="x")=>`rx-${e}-${++M}-${Math.random().toString(36).slice(2,7)}`;function R(e,r,t){for(let[n,s]of Object.entries(r??{}))s==null||s===!1||(n.startsWith("on")?e.addEventListener(n.slice(2),s):n==="value"||n==="checked"||n==="disabled"||n==="hidden"?e[n]=s:e.setAttribute(n,s===!0?"":s));return e.append(...t.flat(9).filter(n=>n!=null&&n!==!1)),e}var i=(e,r,...t)=>R(document.createElement(e),r,t);function g(e,r){return e.textContent!==r&&(e.textContent=r),e}var h=(e,r,t={})=>i("button",{type:"button",class:"rx-button",onclick:r,...t},e);var q=(e,...r)=>i("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:t=>t.ctrlKey||t.metaKey||t.stopPropagation()},r);var P=[[/^`(.+)`$/,"code"],[/^\*\*(.+)\*\*$/,"strong"],[/^\*(.+)\*$/,"em"]];function w(e){return e.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map(r=>{let t=P.find(([n])=>n.test(r));return t?i(t[1],{},r.match(t[0])[1]):r})}function I(e){return{read(){try{let r=JSON.parse(localStorage.getItem(e));return r&&typeof r=="object"?r:null}catch{return null}},write(r){try{r===null?localStorage.removeItem(e):localStorage.setItem(e,JSON.stringify(r))}catch{}}}}var j=`color-scheme:light;--rx-paper:#fff;--rx-ink:#1c2127;--rx-muted:#56606b;--rx-line:#d3d8de;
---rx-strong-line:#7b8794;--rx-soft:#f4f6f8;--rx-accent:#1f6aa5;--rx-accent-soft:#e3eff9;--rx-add:#b4491a;
---rx-add-soft:#fdf1ea;--rx-good:#2f6f44;--rx-good-soft:#e8f4ec;--rx-bad:#b3261e;--rx-bad-soft:#fdecea;
---rx-on-accent:#fff;--rx-slab:#cfe0ef;--rx-slab-top:#e4eef7;--rx-slab-side:#aecbe3`,L=`color-scheme:dark;--rx-paper:#14181e;--rx-ink:#e2e7ec;--rx-muted:#a5b0bb;--rx-line:#3a434d;
---rx-strong-line:#7d8994;--rx-soft:#1e242b;--rx-accent:#79b8ec;--rx-accent-soft:#1d3347;--rx-add:#f2a27a;
---rx-add-soft:#35261f;--rx-good:#86cfa0;--rx-good-soft:#1d3226;--rx-bad:#ff9d94;--rx-bad-soft:#3d1f1d;
---rx-on-accent:#10151a;--rx-slab:#34516b;--rx-slab-top:#45688a;--rx-slab-side:#263d52`,T=`
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources fd420c7a3b86799e1e8c3747606dd483c486ec89fca817ba378aeaad1437da93 */
+var T=0,C=(e="x")=>`rx-${e}-${++T}-${Math.random().toString(36).slice(2,7)}`;function P(e,r,t){for(let[o,s]of Object.entries(r??{}))s==null||s===!1||(o.startsWith("on")?e.addEventListener(o.slice(2),s):o==="value"||o==="checked"||o==="disabled"||o==="hidden"?e[o]=s:e.setAttribute(o,s===!0?"":s));return e.append(...t.flat(9).filter(o=>o!=null&&o!==!1)),e}var i=(e,r,...t)=>P(document.createElement(e),r,t);function h(e,r){return e.textContent!==r&&(e.textContent=r),e}var g=(e,r,t={})=>i("button",{type:"button",class:"rx-button",onclick:r,...t},e);var q=(e,...r)=>i("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:t=>t.ctrlKey||t.metaKey||t.stopPropagation()},r);var D=[[/^`(.+)`$/,"code"],[/^\*\*(.+)\*\*$/,"strong"],[/^\*(.+)\*$/,"em"]];function w(e){return e.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map(r=>{let t=D.find(([o])=>o.test(r));return t?i(t[1],{},r.match(t[0])[1]):r})}function j(e){return{read(){try{let r=JSON.parse(localStorage.getItem(e));return r&&typeof r=="object"?r:null}catch{return null}},write(r){try{r===null?localStorage.removeItem(e):localStorage.setItem(e,JSON.stringify(r))}catch{}}}}var I=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
+   system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
+.rx,
+:is(html[data-theme=light], body[data-jp-theme-light=true], .vscode-light) .rx {
+  color-scheme: light; --rx-paper: #fff; --rx-ink: #1c2127; --rx-muted: #56606b; --rx-line: #d3d8de;
+  --rx-strong-line: #7b8794; --rx-soft: #f4f6f8; --rx-accent: #1f6aa5; --rx-accent-soft: #e3eff9;
+  --rx-add: #b4491a; --rx-add-soft: #fdf1ea; --rx-good: #2f6f44; --rx-good-soft: #e8f4ec; --rx-bad: #b3261e;
+  --rx-bad-soft: #fdecea; --rx-on-accent: #fff; --rx-slab: #cfe0ef; --rx-slab-top: #e4eef7;
+  --rx-slab-side: #aecbe3;
+}
+@media (prefers-color-scheme: dark) {
+.rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+}
+:is(html[data-theme=dark], body[data-jp-theme-light=false], .vscode-dark, html[theme=dark]) .rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
 .rx{container-type:inline-size;box-sizing:border-box;max-width:100%;margin:.75rem 0 1.25rem;padding:.9rem 1rem 1rem;
 border:1px solid var(--rx-line);border-radius:.5rem;background:var(--rx-paper);color:var(--rx-ink);
 font-size:.92rem;line-height:1.45;font-variant-numeric:tabular-nums;text-align:left}
@@ -61,12 +80,8 @@ background:var(--rx-bad-soft);color:var(--rx-ink)}
 .rx-error strong{color:var(--rx-bad)}
 .rx-up{color:var(--rx-add)}.rx-down{color:var(--rx-good)}
 @media (prefers-reduced-motion:reduce){.rx *{transition:none!important;animation:none!important}}
-@media print{.rx-controls,.rx-player{display:none}}`,J=`.rx{${j}}
-@media (prefers-color-scheme:dark){.rx{${L}}}
-:is(html[data-theme=light],body[data-jp-theme-light=true],.vscode-light) .rx{${j}}
-:is(html[data-theme=dark],body[data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .rx{${L}}
-${T}`.replace(/\n/g,"");function B(e,r="",t=""){let n=e.getRootNode(),s=n instanceof ShadowRoot?n:document.head;for(let[d,l]of[["shared",J],[r,t]]){if(!l||s.querySelector(`style[data-rx="${d}"]`))continue;let x=document.createElement("style");x.dataset.rx=d,x.textContent=l,s.append(x)}}var f=e=>String.fromCharCode(65+e),_=`
-.rx .rx-quiz>legend{margin-bottom:.5rem;font-size:1rem;line-height:1.4}
+@media print{.rx-controls,.rx-player{display:none}}
+`;function L(e,r="",t=""){let o=e.getRootNode(),s=o instanceof ShadowRoot?o:document.head;for(let[d,l]of[["shared",I],[r,t]]){if(!l||s.querySelector(`style[data-rx="${d}"]`))continue;let x=document.createElement("style");x.dataset.rx=d,x.textContent=l,s.append(x)}}var B=`.rx .rx-quiz>legend{margin-bottom:.5rem;font-size:1rem;line-height:1.4}
 .rx-option{margin:.3rem 0;border:1px solid var(--rx-line);border-radius:.35rem}
 .rx .rx-option label{display:grid;grid-template-columns:auto auto 1fr;gap:.55rem;align-items:start;margin:0;padding:.45rem .7rem;cursor:pointer}
 .rx-option input{width:1rem;height:1rem;margin:.2rem 0 0;accent-color:var(--rx-accent)}
@@ -78,4 +93,5 @@ ${T}`.replace(/\n/g,"");function B(e,r="",t=""){let n=e.getRootNode(),s=n instan
 .rx-option.rx-right{border-color:var(--rx-good);background:var(--rx-good-soft)}
 .rx-right .rx-verdict{color:var(--rx-good)}
 .rx-option.rx-wrong.rx-chosen{border-color:var(--rx-bad);background:var(--rx-bad-soft)}
-.rx-wrong .rx-verdict{color:var(--rx-bad)}`;function H(e,r,t){return r?e<0?`The answer is ${f(t)}.`:e===t?`${f(t)} is right.`:`You chose ${f(e)}; the answer is ${f(t)}.`:e<0?"":`You have committed to ${f(e)}. Read on, or see the answer now.`}function K({model:e,el:r}){B(r,"quiz",_);let t=e.get("options"),n=I(`resnet-edu quiz ${location.pathname} ${e.get("key")}`),s=C(),d=t.findIndex(o=>o.right),l=t.map((o,a)=>i("input",{type:"radio",name:s,value:a,onchange:()=>g(p,"")})),x=t.map(()=>i("span",{class:"rx-verdict"})),$=t.map(o=>i("p",{hidden:!0},w(o.why))),A=t.map((o,a)=>i("div",{},i("label",{},l[a],i("span",{class:"rx-letter"},f(a)),i("span",{},w(o.text),x[a])),$[a])),p=i("p",{class:"rx-message",role:"status",tabindex:"-1"}),z=h("Commit",()=>{let o=l.findIndex(a=>a.checked);if(o<0){g(p,"Choose one of the answers first.");return}k({chosen:o}),y.focus()}),E=()=>{k({shown:!0}),p.focus()},y=h("Show the answer",E),N=h("Show me now",E,{class:"rx-button rx-quiet"}),O=h("Start over",()=>{k({chosen:-1,shown:!1}),l.forEach(o=>o.checked=!1),l[0].focus()},{class:"rx-button rx-quiet"});function k(o){for(let[u,S]of Object.entries(o))e.set(u,S);e.save_changes();let a={chosen:e.get("chosen"),shown:e.get("shown")};n.write(a.chosen<0&&!a.shown?null:a)}function m(){let[o,a]=[e.get("chosen"),e.get("shown")],u=o<0&&!a;A.forEach((S,c)=>{l[c].disabled=!u,o>=0&&(l[c].checked=c===o);let D=a&&(c===d?"rx-right":"rx-wrong");S.className=["rx-option",c===o&&"rx-chosen",D].filter(Boolean).join(" ");let v=c===o&&"your answer",F=a&&c===d?["✓ right",v]:[a&&v?`✗ ${v}`:v];g(x[c],F.filter(Boolean).join(", ")),$[c].hidden=!a}),z.hidden=N.hidden=!u,y.hidden=u||a,O.hidden=u,g(p,H(o,a,d))}let b=n.read();return b&&e.get("chosen")<0&&!e.get("shown")&&Y(b,t.length)&&(e.set("chosen",b.chosen),e.set("shown",b.shown),e.save_changes()),r.append(q("Question",i("fieldset",{class:"rx-field rx-quiz"},i("legend",{},w(e.get("question"))),A),i("div",{class:"rx-row"},z,y,N,O,p))),m(),e.on("change:chosen",m),e.on("change:shown",m),()=>{e.off("change:chosen",m),e.off("change:shown",m)}}function Y(e,r){return Number.isInteger(e.chosen)&&e.chosen>=-1&&e.chosen<r&&typeof e.shown=="boolean"}var te={render:K};export{te as default};
+.rx-wrong .rx-verdict{color:var(--rx-bad)}
+`;var f=e=>String.fromCharCode(65+e);function _(e,r,t){return r?e<0?`The answer is ${f(t)}.`:e===t?`${f(t)} is right.`:`You chose ${f(e)}; the answer is ${f(t)}.`:e<0?"":`You have committed to ${f(e)}. Read on, or see the answer now.`}function K({model:e,el:r}){L(r,"quiz",B);let t=e.get("options"),o=j(`resnet-edu quiz ${location.pathname} ${e.get("key")}`),s=C(),d=t.findIndex(n=>n.right),l=t.map((n,a)=>i("input",{type:"radio",name:s,value:a,onchange:()=>h(p,"")})),x=t.map(()=>i("span",{class:"rx-verdict"})),$=t.map(n=>i("p",{hidden:!0},w(n.why))),A=t.map((n,a)=>i("div",{},i("label",{},l[a],i("span",{class:"rx-letter"},f(a)),i("span",{},w(n.text),x[a])),$[a])),p=i("p",{class:"rx-message",role:"status",tabindex:"-1"}),z=g("Commit",()=>{let n=l.findIndex(a=>a.checked);if(n<0){h(p,"Choose one of the answers first.");return}k({chosen:n}),y.focus()}),E=()=>{k({shown:!0}),p.focus()},y=g("Show the answer",E),N=g("Show me now",E,{class:"rx-button rx-quiet"}),O=g("Start over",()=>{k({chosen:-1,shown:!1}),l.forEach(n=>n.checked=!1),l[0].focus()},{class:"rx-button rx-quiet"});function k(n){for(let[u,S]of Object.entries(n))e.set(u,S);e.save_changes();let a={chosen:e.get("chosen"),shown:e.get("shown")};o.write(a.chosen<0&&!a.shown?null:a)}function m(){let[n,a]=[e.get("chosen"),e.get("shown")],u=n<0&&!a;A.forEach((S,c)=>{l[c].disabled=!u,n>=0&&(l[c].checked=c===n);let F=a&&(c===d?"rx-right":"rx-wrong");S.className=["rx-option",c===n&&"rx-chosen",F].filter(Boolean).join(" ");let v=c===n&&"your answer",M=a&&c===d?["✓ right",v]:[a&&v?`✗ ${v}`:v];h(x[c],M.filter(Boolean).join(", ")),$[c].hidden=!a}),z.hidden=N.hidden=!u,y.hidden=u||a,O.hidden=u,h(p,_(n,a,d))}let b=o.read();return b&&e.get("chosen")<0&&!e.get("shown")&&Y(b,t.length)&&(e.set("chosen",b.chosen),e.set("shown",b.shown),e.save_changes()),r.append(q("Question",i("fieldset",{class:"rx-field rx-quiz"},i("legend",{},w(e.get("question"))),A),i("div",{class:"rx-row"},z,y,N,O,p))),m(),e.on("change:chosen",m),e.on("change:shown",m),()=>{e.off("change:chosen",m),e.off("change:shown",m)}}function Y(e,r){return Number.isInteger(e.chosen)&&e.chosen>=-1&&e.chosen<r&&typeof e.shown=="boolean"}var ae={render:K};export{ae as default};

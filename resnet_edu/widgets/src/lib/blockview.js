@@ -5,6 +5,7 @@
 
 import { h, svg } from "./ui.js";
 import { size } from "./formula.js";
+import style from "./blockview.css";
 
 const [MAIN, LANE, BOX, TALL, GAP] = [104, 300, 176, 27, 30];
 const NAMES = { BatchNorm2d: "batch norm", zero_pad: "zero padding", AdaptiveAvgPool2d: "mean of each channel" };
@@ -120,22 +121,4 @@ function describe(title, start, way, lane, adds, error) {
   return error ? `${words} ${error.text}` : words;
 }
 
-export const style = `
-.rx-block{min-width:0}
-.rx-block svg{width:100%;height:auto;margin:0 auto}
-.rx-block text{font-size:13px}
-.rx-block .rx-small{font-size:12px;fill:var(--rx-muted)}
-.rx-block .rx-red{fill:var(--rx-bad);font-weight:600}
-.rx-box rect{fill:var(--rx-soft);stroke:var(--rx-strong-line);stroke-width:1.3}
-.rx-box.rx-side rect{fill:var(--rx-accent-soft);stroke:var(--rx-accent)}
-.rx-box.rx-bad rect{fill:var(--rx-bad-soft);stroke:var(--rx-bad);stroke-width:2}
-.rx-box:hover rect{stroke-width:2.5}
-.rx-wire{fill:none;stroke:var(--rx-ink);stroke-width:1.4}
-.rx-tip{fill:var(--rx-ink)}
-.rx-wire.rx-skip{stroke:var(--rx-accent);stroke-width:2.5}
-.rx-tip.rx-skip,.rx-dot{fill:var(--rx-accent)}
-.rx-wire.rx-red{fill:none;stroke:var(--rx-bad)}
-.rx-tip.rx-red{fill:var(--rx-bad)}
-.rx-plus circle{fill:var(--rx-add-soft);stroke:var(--rx-add);stroke-width:2.5}
-.rx-plus path{stroke:var(--rx-add);stroke-width:2.5;fill:none}
-.rx-plus.rx-bad :is(circle,path){stroke:var(--rx-bad)}`;
+export { style };

@@ -3,6 +3,7 @@
 import { logTicks, number, scaler, spread, ticks } from "./plot.js";
 import { addStyle } from "./style.js";
 import { h, svg, table } from "./ui.js";
+import STYLE from "./chart.css";
 
 const LETTER = 7.2; // px, a wide guess for one letter of the axes' type
 const TOP = 30;
@@ -111,21 +112,6 @@ export function listen(model, traits, f) {
   events.forEach((event) => model.on(event, f));
   return () => events.forEach((event) => model.off(event, f));
 }
-
-const STYLE = `
-.rx-holder{min-width:0;margin:.2rem 0 .4rem}
-.rx svg.rx-chart{touch-action:pan-y;user-select:none}
-.rx-chart text{font-size:12.5px}
-.rx-grid{stroke:var(--rx-line)}
-.rx-axes text{fill:var(--rx-muted)}
-.rx-axes .rx-axis-title{fill:var(--rx-ink);font-weight:600}
-.rx-axis{fill:none;stroke:var(--rx-strong-line)}
-.rx-swatch{display:inline-block!important;vertical-align:middle;margin-right:.45rem;flex:none}
-.rx-choices{align-items:start}
-.rx-choices>.rx-field{margin-right:1rem}
-.rx-choices .rx-pair{min-height:2rem}
-.rx .rx-wrap th{white-space:normal}
-@container (max-width:36rem){.rx-choices>.rx-field{width:100%}}`;
 
 /** Put the style of charts, and an explorer's own, where `el` is. */
 export function addChartStyle(el, name, extra) {

@@ -6,6 +6,7 @@
 import { h, patch, say, thousands } from "./ui.js";
 import { short } from "./formula.js";
 import { written } from "./engine.js";
+import style from "./layers.css";
 
 const several = (shapes) =>
   shapes.length > 1 && shapes.every((s) => written(s) === written(shapes[0]))
@@ -151,27 +152,4 @@ export function layerTable({ onhover, onselect }) {
   };
 }
 
-export const style = `
-.rx-long{max-height:25rem}
-.rx .rx-layers{display:block;width:max-content;min-width:100%;font-size:.78rem}
-.rx .rx-layers :is(thead,tbody,tfoot){display:block}
-.rx .rx-layers thead{position:sticky;top:0;z-index:2}
-.rx .rx-layers tfoot{position:sticky;bottom:0;z-index:2}
-.rx .rx-layers tbody{content-visibility:auto;background:none}
-.rx .rx-layers tr{display:grid;grid-template-columns:2.8em 10.6em 9.2em 9.2em 8.2em 3.8em 3.6em 2.6em 6.2em 8.2em 6.8em 3.4em;
-cursor:pointer}
-.rx .rx-layers :is(th,td){padding:.26rem .4rem;min-width:0}
-.rx .rx-layers small{display:block;white-space:normal;color:var(--rx-muted);font-size:.94em;font-weight:400}
-.rx .rx-layers tr>:nth-child(2){position:sticky;left:0;z-index:1}
-.rx .rx-layers tfoot :is(td,th){border-bottom:0;background:var(--rx-soft)}
-.rx .rx-layers .rx-add>*{background:var(--rx-add-soft)}
-.rx .rx-layers .rx-add>:first-child{box-shadow:inset 4px 0 0 var(--rx-add)}
-.rx .rx-layers .rx-add>th{font-weight:600}
-.rx .rx-layers .rx-side>:first-child{box-shadow:inset 4px 0 0 var(--rx-accent)}
-.rx .rx-layers .rx-lit tr>*{background:var(--rx-accent-soft)}
-.rx .rx-layers tr.rx-hot>*{background:var(--rx-accent);color:var(--rx-on-accent)}
-.rx .rx-layers tr.rx-hot small{color:inherit}
-.rx .rx-layers tr:focus-visible{outline-offset:-3px}
-.rx .rx-layers .rx-fail :is(th,td){background:var(--rx-bad-soft);color:var(--rx-bad);font-weight:600}
-.rx .rx-layers .rx-fail .rx-why{grid-column:5/-1;white-space:normal}
-@media print{.rx .rx-layers tbody{content-visibility:visible}.rx-long{max-height:none}}`;
+export { style };

@@ -3,6 +3,7 @@
 // drawing({ onhover, onselect }) -> { node, set(view) }; one SVG, whose slabs are buttons with one tab stop.
 
 import { h, patch, say, svg } from "./ui.js";
+import style from "./slabs.css";
 
 const [WIDTH, TOP, MIDDLE, FLOOR] = [740, 8, 104, 200];
 const TALLEST = 150; // pixels of the drawing for the largest side of a map
@@ -169,20 +170,4 @@ export function drawing({ onhover, onselect }) {
   };
 }
 
-export const style = `
-.rx-stage{border:0;margin:.2rem 0}
-.rx .rx-drawing{width:100%;min-width:34rem;height:auto;overflow:visible}
-.rx-drawing text{font-size:12.5px;font-weight:600}
-.rx-drawing .rx-small{font-size:11.5px;font-weight:400;fill:var(--rx-muted)}
-.rx-slab{cursor:pointer}
-.rx-slab path{stroke:var(--rx-accent);stroke-width:.7;stroke-linejoin:round}
-.rx-front{fill:var(--rx-slab)}.rx-top{fill:var(--rx-slab-top)}.rx-side{fill:var(--rx-slab-side)}
-.rx-image path{stroke:var(--rx-strong-line);fill:var(--rx-soft)}
-.rx-slab.rx-lit path,.rx-slab[aria-pressed=true] path{fill:var(--rx-accent);stroke:var(--rx-paper)}
-.rx-slab.rx-bad path{fill:var(--rx-bad-soft);stroke:var(--rx-bad);stroke-width:1.6;stroke-dasharray:3 2}
-.rx-hit{fill:transparent;stroke:none}
-.rx-slab:focus-visible{outline:none!important}
-.rx-slab:focus-visible .rx-hit{stroke:var(--rx-accent);stroke-width:2.5}
-.rx-arc{fill:none;stroke:var(--rx-accent);stroke-width:1.5}
-.rx-arc.rx-changed{stroke:var(--rx-add);stroke-dasharray:4 2.5}
-.rx-lead{fill:none;stroke:var(--rx-strong-line);stroke-width:1}`;
+export { style };
