@@ -41,16 +41,13 @@ function controls(config, onchange) {
   const one = (key, more) => ({ ...more, value: config[key], onchange: (value, done) => onchange({ [key]: value }, done) });
   const depths = (c) => DEPTHS[c.family].map((d) => [d, String(d), !c.residual && hasBottlenecks({ ...c, depth: d }) && NO_PLAIN]);
   const kinds = (c) => [[true, "residual"], [false, "plain", hasBottlenecks(c) && NO_PLAIN]];
-  const shortcuts = (c) => {
-    const none = !c.residual && "a plain net has none";
-    return [["identity", "x as it is, always", none], ["zero_pad", "A: zero padding", none],
-      ["projection", "B: 1×1 where the shape changes", none], ["projection_all", "C: 1×1 in every block", none]];
+  const shortcuts = [["identity", "x as it is, always"], ["zero_pad", "A: zero padding"],
+    ["projection", "B: 1×1 where the shape changes"], ["projection_all", "C: 1×1 in every block"]];
+  const strides = [["3x3", "3×3 (torchvision)"], ["1x1", "1×1 (the paper)"]];
+  const heads = (c) => {
+    const window = c.pool || (c.family === "cifar" ? 8 : 7);
+    return [[0, "global mean"], [window, `${window}×${window} window, fixed`]];
   };
-  const strides = (c) => {
-    const none = !hasBottlenecks(c) && "blocks of two 3×3 have no 1×1";
-    return [["3x3", "3×3 (torchvision)", none], ["1x1", "1×1 (the paper)", none]];
-  };
-  const heads = (c) => [[0, "global mean"], [c.pool || (c.family === "cifar" ? 8 : 7), `${c.pool || (c.family === "cifar" ? 8 : 7)}×${c.pool || (c.family === "cifar" ? 8 : 7)} window, fixed`]];
   const side = (label, i) => numberField({
     label, unit: "pixels", min: 8, max: 512, value: config.input[i],
     onchange: (value, done) => {
@@ -66,8 +63,8 @@ function controls(config, onchange) {
     family: radioField({ ...one("family", { label: "Family" }), options: [["imagenet", "ImageNet"], ["cifar", "CIFAR-10"]] }),
     residual: radioField({ ...one("residual", { label: "Kind" }), options: kinds(config) }),
     depth: selectField({ ...one("depth", { label: "Depth (layers)" }), options: depths(config) }),
-    shortcut: selectField({ ...one("shortcut", { label: "Shortcut" }), options: shortcuts(config) }),
-    stride_on: radioField({ ...one("stride_on", { label: "Stride 2 on the" }), options: strides(config) }),
+    shortcut: selectField({ ...one("shortcut", { label: "Shortcut" }), options: shortcuts }),
+    stride_on: radioField({ ...one("stride_on", { label: "Stride 2 on the" }), options: strides }),
     stem: radioField({ ...one("stem", { label: "Stem" }), options: [["imagenet", "7×7, stride 2, pool"], ["cifar", "3×3"]] }),
     pool: radioField({ ...one("pool", { label: "Pooling at the end" }), options: heads(config) }),
     mode: radioField({ ...one("mode", { label: "Batch norm in" }), options: [["eval", "eval()"], ["train", "train()"]] }),
@@ -92,8 +89,10 @@ function controls(config, onchange) {
       all.family.set(c.family);
       all.residual.set(c.residual, kinds(c));
       all.depth.set(c.depth, depths(c));
-      all.shortcut.set(c.shortcut, shortcuts(c));
-      all.stride_on.set(c.stride_on, strides(c));
+      all.shortcut.set(c.shortcut);
+      all.shortcut.node.hidden = !c.residual; // what a net has not cannot be chosen
+      all.stride_on.set(c.stride_on);
+      all.stride_on.node.hidden = !hasBottlenecks(c);
       all.stem.set(c.stem);
       all.pool.set(c.pool, heads(c));
       all.mode.set(c.mode);
@@ -141,7 +140,8 @@ function totals() {
         say(more, text);
         more.className = `rx-delta ${text[0] === "+" ? "rx-up" : text[0] === "−" ? "rx-down" : ""}`;
       }
-      say(versus, before ? `Difference to your previous choice: ${name}.` : "Change something: here is what it changes in the numbers.");
+      say(versus, (view.error ? "Counted up to the error. " : "") +
+        (before ? `Difference to your previous choice: ${name}.` : ""));
     },
   };
 }
@@ -258,8 +258,11 @@ function render({ model, el }) {
     const name = own ? `${traced.model}, ${traced.inputs.map(written).join(" and ")}` : summary(config);
     say(heading, name);
     error.hidden = !view.error;
-    if (view.error) error.replaceChildren(h("strong", {}, `${view.error.type} in ${view.error.path}: `), view.error.text,
-      h("br"), h("span", { class: "rx-small" }, `The tracer says: ${view.error.message}`));
+    if (view.error) {
+      const { type, path, text, message } = view.error; // the tracer adds something where it knows the way out
+      error.replaceChildren(h("strong", {}, `${type} in ${path}: `), text,
+        message.endsWith(text) ? "" : h("span", { class: "rx-small" }, message));
+    }
     const open = openName();
     picture.set(slabs(view, open), `${name}: ${view.parts.length} parts, drawn to scale`);
     numbers.set(view, before, beforeName);

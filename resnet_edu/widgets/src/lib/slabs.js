@@ -2,7 +2,7 @@
 //
 // drawing({ onhover, onselect }) -> { node, set(view) }; one SVG, whose slabs are buttons with one tab stop.
 
-import { h, patch, say, svg } from "./ui.js";
+import { h, patch, svg } from "./ui.js";
 import style from "./slabs.css";
 
 const [WIDTH, TOP, MIDDLE, FLOOR] = [740, 8, 104, 200];
@@ -166,7 +166,6 @@ export function drawing({ onhover, onselect }) {
     light(name) {
       for (const slab of slabs) slab.node.classList.toggle("rx-lit", slab.item?.name === name && slab.node.isConnected);
     },
-    say: (text) => say(root, text),
   };
 }
 
