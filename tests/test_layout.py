@@ -101,6 +101,10 @@ MAY_IMPORT = {
         "progress",
     ],
     "probes": ["probe_[!p]*"],
+    # what a learner's answer is compared with, and a function's source
+    "check_*": ["shapes", "blocks", "models"],
+    "check": ["check_*"],
+    "show": [],
     # what shows results, and the command line
     "charts": ["figure"],
     "diagrams": ["trace"],
@@ -113,7 +117,7 @@ MAY_IMPORT = {
     "cli*": ["*"],
 }
 # Imported by the command line and notebooks, by nothing else:
-ENDS = ["plots", "probe_plots", "charts", "diagrams", "widgets*", "cli*"]
+ENDS = ["check", "show", "plots", "probe_plots", "charts", "diagrams", "widgets*", "cli*"]
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.

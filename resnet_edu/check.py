@@ -1,0 +1,31 @@
+"""Checkers for the exercises: is this answer right, and if not, what is wrong with it?
+
+Scope: the one face of the modules `check_*`, to be imported as `from resnet_edu import check`. A right answer prints
+one line; a wrong one raises `NotYet`, an `AssertionError`. Checkers compare numbers, not names or shapes alone, and
+leave random numbers, gradient mode, default type and the learner's models as they were.
+"""
+
+from __future__ import annotations
+
+from .check_blocks import bottleneck, plain_block, residual_block
+from .check_nets import network, same_function
+from .check_printer import shape_printer
+from .check_shapes import output_size, receptive_field, stage_table
+from .check_shortcut import shortcut
+from .check_steps import train_step
+from .check_tools import NotYet
+
+__all__ = [
+    "NotYet",
+    "bottleneck",
+    "network",
+    "output_size",
+    "plain_block",
+    "receptive_field",
+    "residual_block",
+    "same_function",
+    "shape_printer",
+    "shortcut",
+    "stage_table",
+    "train_step",
+]

@@ -1,0 +1,61 @@
+"""The source of a function, shown where a chapter talks about it, instead of a copy that could differ from what runs.
+
+Scope: one function. What is shown is Markdown in a notebook, so that JupyterLab, Colab and the built page each
+highlight it in their own colours, and plain text elsewhere.
+
+Source
+  [1] IPython's documentation, "Rich display": `_repr_markdown_`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Source:
+    """Python source that shows itself: highlighted in a notebook, as it is by `print`."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.text}\n```"
+
+    def __str__(self) -> str:
+        return self.text
+
+    __repr__ = __str__
+
+
+def show_source(*functions: Callable[..., object]) -> Source:
+    """Return the source of functions, methods or classes, one below the other, without their indentation.
+
+    An `nn.Module` object stands for its class.
+
+    Raises `TypeError` for no object, or for one that is not written in Python (such as `torch.relu`); `OSError` where
+    its file is not there.
+
+    >>> from resnet_edu.blocks import PlainBlock
+    >>> print(str(show_source(PlainBlock.forward)).splitlines()[0])
+    def forward(self, x: Tensor) -> Tensor:
+    """
+    if not functions:
+        raise TypeError("`show_source` needs a function, a method or a class to show, but got none")
+    return Source("\n\n".join(_source(function) for function in functions))
+
+
+def _source(function: object) -> str:
+    if isinstance(function, nn.Module):
+        function = type(function)
+    try:
+        text = inspect.getsource(function)
+    except TypeError:
+        raise TypeError(
+            f"{function!r} has no Python source to show: give a function, a method or a class written in Python"
+        ) from None
+    return textwrap.dedent(text).rstrip()
