@@ -309,4 +309,16 @@ class Keeper:
             signal.signal(*self.handlers.popitem())
         caught, self.caught = self.caught, []
         for number in dict.fromkeys(caught):
-            signal.raise_signal(number)
+            _deliver(number)
+
+
+def _deliver(number: int) -> None:
+    """Raise a signal in this thread, also if its mask blocks it: Ray's workers block SIGINT, and get it another way."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        signal.raise_signal(number)
+        return
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    try:
+        signal.raise_signal(number)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

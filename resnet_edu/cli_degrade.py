@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 from datetime import datetime
 from pathlib import Path
 
-from . import cli_resume, data_cifar, degradation, plots
+import torch
+
+from . import cli_recipe, cli_resume, degradation, plots
 from . import study as studies
 from .checkpoints import CheckpointError
+from .cluster import RayEngine, import_ray
 from .data import Dataset
 from .devices import available_cores, resolve_device
 from .models import split_name
 from .recipe import Recipe
 from .records import RunRecord
-from .stepper import PRECISIONS
 from .study import Source, StudyError
 from .train import TrainingDiverged
 
@@ -43,6 +46,8 @@ examples:
   resnet-edu degrade --seeds 3
   resnet-edu degrade --data path/to/folder --steps 300     class folders, or train/ and test/ of class folders
   resnet-edu degrade --data cifar10 --recipe paper         the paper's study: hours on a graphics card, days without
+  resnet-edu degrade --data cifar10 --recipe paper --seeds 5 --engine ray --address auto --gpus-per-run 0.25
+                                                           the same on a Ray cluster, four runs on each GPU
 
   resnet-edu degrade --resume                              go on with the study that was stopped last
   resnet-edu degrade --resume runs/digits-20260101-120000  or with this one
@@ -62,42 +67,16 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_argument_group("what is trained")
-    what.add_argument("--data", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
-    what.add_argument(
-        "--mirrors",
-        metavar="URL,URL,...",
-        help="where to download CIFAR-10 from, in this order; an address that ends in / is a folder of Parquet files; "
-        f'"none" forbids the network (default: {data_cifar.URLS_VARIABLE}, or else a built-in list)',
-    )
+    cli_recipe.add_data_options(what)
     what.add_argument("--nets", metavar="A,B,...", help=f"names of nets (default: {','.join(degradation.NETS)})")
     what.add_argument("--seeds", type=int, metavar="N", help="runs of each net, with seeds 0..N-1 (default: 1)")
-    what.add_argument("--resize", type=int, metavar="PIXELS", help="make the images of a folder this wide and high")
     what.add_argument(
         "--quick", action="store_true", help="a smoke run of seconds: 8 and 14 layers, 20 steps, few images"
     )
 
-    how = parser.add_argument_group("how it is trained")
-    how.add_argument(
-        "--recipe",
-        choices=("paper", "digits"),
-        help="paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in proportion; digits: 200 "
-        "steps without augmentation (default: digits for digits, else paper, shortened to 1,000 steps)",
-    )
-    length = how.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    length.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
-    how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
-    how.add_argument("--lr", type=float, metavar="RATE", help="learning rate at the start (default: 0.1)")
-    how.add_argument("--eval-every", type=int, metavar="N", help="steps between evaluations on all images")
-
+    cli_recipe.add_recipe_options(parser)
     where = parser.add_argument_group("where it runs and what it leaves")
-    where.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
-    where.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="bfloat16: mixed precision, with batch norm in float32 (default: auto, that where the card is fast at it)",
-    )
+    cli_recipe.add_device_options(where)
     where.add_argument("--workers", type=int, metavar="N", help="processes on the processor (default: 2)")
     where.add_argument("--out", metavar="FOLDER", help="for the files (default: runs/<data>-<date>-<time>)")
     where.add_argument(
@@ -117,7 +96,27 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
         "--checkpoint-seconds", type=float, metavar="S", help="save where each net is every S seconds (default: 60)"
     )
     stopping.add_argument("--checkpoint-steps", type=int, metavar="N", help="and after every N steps (default: not)")
+    _add_ray_options(parser)
     parser.set_defaults(run=run)
+
+
+def _add_ray_options(parser: argparse.ArgumentParser) -> None:
+    ray = parser.add_argument_group("on a Ray cluster", "with --engine ray; needs the extra `cluster`")
+    ray.add_argument(
+        "--engine", choices=("local", "ray"), default="local", help="who shares out the runs (default: local processes)"
+    )
+    ray.add_argument(
+        "--address",
+        metavar="auto|ray://HOST:PORT",
+        help="auto: the cluster that this machine is part of (default: $RAY_ADDRESS, or else this machine alone)",
+    )
+    ray.add_argument(
+        "--gpus-per-run", type=float, metavar="SHARE", help="of one GPU, 0 to 1 (default: 1 on CUDA, else 0)"
+    )
+    ray.add_argument("--cpus-per-run", type=int, metavar="N", help="cores, and threads, of each run (default: 1)")
+    ray.add_argument(
+        "--retries", type=int, metavar="N", help="how often a run that lost its machine is started again (default: 3)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -130,16 +129,15 @@ def run(args: argparse.Namespace) -> int:
 def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     """Begin a study in a new folder."""
     nets = _nets(args)
-    device = resolve_device(args.device)
+    engine = _engine(args)
+    if isinstance(engine, RayEngine):
+        engine, device = engine.settle(args.device, torch.cuda.is_available())
+    else:
+        device = str(resolve_device(args.device))
     seeds = 1 if args.seeds is None else args.seeds
     if seeds < 1:
         raise ValueError(f"--seeds must be at least 1, but it is {seeds}")
-    if args.mirrors is not None and args.data != "cifar10":
-        raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {args.data or 'digits'}: leave it out")
-    for option in ("steps", "epochs"):
-        value = getattr(args, option)
-        if value is not None and value < 1:
-            raise ValueError(f"--{option} must be at least 1, but it is {value}")
+    cli_recipe.check(args)
     degradation.make_grid(nets, seeds, Recipe.digits())  # unknown names, before anything is made or read
     source = Source(args.data or "digits", args.resize, (512, 256) if args.quick else None)
     out = (
@@ -150,10 +148,10 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     made = not out.exists()
     degradation.claim_folder(out)
     try:
-        dataset = source.load(urls=_urls(args))
-        recipe = _recipe(args, dataset, max(split_name(n)[1] for n in nets))
+        dataset = source.load(urls=cli_recipe.urls_of(args))
+        recipe = cli_recipe.recipe_of(args, dataset, max(split_name(n)[1] for n in nets))
         workers = 2 if args.workers is None else args.workers
-        _announce(dataset, nets, seeds, recipe, device.type, workers, out)
+        _announce(args, dataset, nets, seeds, recipe, engine, device, workers, out)
         records = degradation.run(
             nets,
             dataset,
@@ -161,6 +159,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
             seeds=seeds,
             device=device,
             precision=args.precision,
+            engine=engine,
             workers=workers,
             out=out,
             save_weights=args.save_weights,
@@ -168,7 +167,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
             **schedule,
         )
     except BaseException as error:
-        _say_what_is_left(out, error)
+        _say_what_is_left(args, out, error)
         if made:
             with contextlib.suppress(OSError):
                 out.rmdir()  # nothing was written: leave nothing behind
@@ -179,6 +178,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
 
 def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     """Go on with a study that was stopped."""
+    engine = _engine(args)
     out, study = cli_resume.find(args)
     before, runs = studies.done(out, study), len(study.runs)
     if before == runs:
@@ -186,16 +186,18 @@ def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     else:
         print(f"going on with the study in {out}: {before} of {runs} runs are done", file=sys.stderr, flush=True)
     try:
-        dataset = None if args.mirrors is None or study.source is None else study.source.load(urls=_urls(args))
-        records = degradation.resume(out, dataset, workers=args.workers, **schedule)
+        dataset = (
+            None if args.mirrors is None or study.source is None else study.source.load(urls=cli_recipe.urls_of(args))
+        )
+        records = degradation.resume(out, dataset, engine=engine, workers=args.workers, **schedule)
     except BaseException as error:
-        _say_what_is_left(out, error)
+        _say_what_is_left(args, out, error)
         raise
     _report(records, out)
     return 0
 
 
-def _say_what_is_left(out: Path, error: BaseException) -> None:
+def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException) -> None:
     """After an error or Ctrl-C, say which of the work is saved, and how to go on; or clear away what is of no use."""
     try:
         study = studies.load(out)
@@ -209,14 +211,9 @@ def _say_what_is_left(out: Path, error: BaseException) -> None:
     elif not isinstance(error, StudyError | CheckpointError):
         print(
             f"{done} of {len(study.runs)} runs are done; their records and the state of the others are in {out}. "
-            f"To go on:\n  {cli_resume.command(out)}",
+            f"To go on:\n  {_command(args, out)}",
             file=sys.stderr,
         )
-
-
-def _urls(args: argparse.Namespace) -> list[str] | None:
-    """Return where to download CIFAR-10 from, None for the usual places."""
-    return None if args.mirrors is None else data_cifar.parse_addresses(args.mirrors)
 
 
 def _nets(args: argparse.Namespace) -> tuple[str, ...]:
@@ -228,59 +225,55 @@ def _nets(args: argparse.Namespace) -> tuple[str, ...]:
     return nets
 
 
-def _recipe(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:
-    """Return the recipe that the options ask for."""
-    batch = args.batch_size if args.batch_size is not None else 32 if args.quick else 128
-    if batch < 1:
-        raise ValueError(f"--batch-size must be at least 1, but it is {batch}")
-    steps = args.steps
-    if args.epochs is not None:
-        steps = args.epochs * (len(dataset.train_images) // batch)
-        if not steps:
-            raise ValueError(
-                f"--batch-size is {batch}, but there are only {len(dataset.train_images)} training images: use fewer"
-            )
-    if steps is None and args.quick:
-        steps = 20
-    kind = args.recipe or ("digits" if args.data in (None, "digits") else "paper")
-    if kind == "digits":
-        recipe = Recipe.digits()
-        if steps is not None:
-            recipe = recipe.replace(steps=steps, eval_every=max(1, steps // 10))
-    elif steps is None and args.recipe:
-        recipe = Recipe.paper(depth)
-    else:
-        recipe = Recipe.scaled(degradation.DEFAULT_STEPS if steps is None else steps, depth)
-    recipe = recipe.replace(batch_size=batch)
-    if kind == "paper":
-        recipe = degradation.space_evaluations(recipe, dataset)
-    changes = {"lr": args.lr, "eval_every": args.eval_every}
-    if args.lr is not None and recipe.warmup_lr is not None:
-        changes["warmup_lr"] = args.lr / 10
-    return recipe.replace(**{k: v for k, v in changes.items() if v is not None})
+def _engine(args: argparse.Namespace) -> str | RayEngine:
+    """Return what `degradation.run` calls the engine; without Ray installed, say so before anything else is done."""
+    given = _given(args)
+    if args.engine == "local":
+        if given:
+            option = "--" + next(iter(given)).replace("_", "-")
+            raise ValueError(f"{option} is for a Ray cluster: add --engine ray, or leave it out")
+        return "local"
+    import_ray()
+    return RayEngine(**given)
+
+
+def _given(args: argparse.Namespace) -> dict[str, str | float]:
+    """Return the fields of `RayEngine` that the options give."""
+    names = (field.name for field in dataclasses.fields(RayEngine))
+    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+
+
+def _command(args: argparse.Namespace, out: Path) -> str:
+    """Return the command that goes on with the study, on the same engine."""
+    ray = [f"--{name.replace('_', '-')} {value}" for name, value in _given(args).items()]
+    return " ".join([cli_resume.command(out), *(["--engine ray", *ray] if args.engine == "ray" else [])])
 
 
 def _announce(
-    dataset: Dataset, nets: tuple[str, ...], seeds: int, recipe: Recipe, device: str, workers: int, out: Path
+    args: argparse.Namespace,
+    dataset: Dataset,
+    nets: tuple[str, ...],
+    seeds: int,
+    recipe: Recipe,
+    engine: str | RayEngine,
+    device: str,
+    workers: int,
+    out: Path,
 ) -> None:
     """Say what will be done and what it will cost, before it starts."""
-    n, m = len(dataset.train_images), len(dataset.test_images)
     times = f" x {seeds} seeds" if seeds > 1 else ""
-    falls = f", /10 after {' and '.join(f'{s:,}' for s in recipe.milestones)} steps" if recipe.milestones else ""
-    evaluations = -(-recipe.steps // recipe.eval_every)
-    slow = f", {recipe.warmup_lr:g} to begin with" if recipe.warmup_lr else ""
-    lines = [
-        f"{', '.join(nets)}{times} on {dataset.name}: {n:,} + {m:,} images of {'x'.join(map(str, dataset.shape))}",
-        f"recipe: {recipe.steps:,} steps of {recipe.batch_size} images ({recipe.steps * recipe.batch_size / n:.1f} "
-        f"epochs), learning rate {recipe.lr:g}{slow}{falls}, {'with' if recipe.augment else 'no'} augmentation; "
-        f"{evaluations} evaluation{'s' * (evaluations > 1)} of all images",
-    ]
-    if device == "cpu" and not dataset.name.startswith("digits"):
+    lines = cli_recipe.describe(f"{', '.join(nets)}{times}", dataset, recipe)
+    if isinstance(engine, RayEngine):
+        lines.append(
+            f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
+            "machines, the folder below must be on a file system that they share"
+        )
+    elif device == "cpu" and not dataset.name.startswith("digits"):
         seconds = degradation.estimate_seconds(nets, seeds, dataset, recipe, workers)
         lines.append(
             f"cost: about {_duration(seconds)} on the {available_cores()} cores of this machine (from two trial steps)"
         )
-    lines += [f"files: {out}", f"if it is stopped, this goes on: {cli_resume.command(out)}"]
+    lines += [f"files: {out}", f"if it is stopped, this goes on: {_command(args, out)}"]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 

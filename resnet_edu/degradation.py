@@ -27,6 +27,7 @@ from . import checkpoints
 from . import study as studies
 from .cells import NETS, Cell, build_net, default_recipe, make_grid, run_cell, space_evaluations
 from .checkpoints import Checkpoint
+from .cluster import RayEngine, import_ray
 from .data import Dataset
 from .devices import available_cores, prepare_process, resolve_device
 from .findings import Summary, headline, summary
@@ -42,6 +43,7 @@ from .workers import run_in_workers
 __all__ = [
     "NETS",
     "Cell",
+    "RayEngine",
     "Recipe",
     "Source",
     "Summary",
@@ -67,6 +69,7 @@ def run(
     seeds: int | Sequence[int] = 1,
     device: str | torch.device = "auto",
     precision: str = "auto",
+    engine: str | RayEngine = "local",
     workers: int = 2,
     threads: int | None = None,
     progress: bool = True,
@@ -86,9 +89,13 @@ def run(
     seeds:    how many (0, 1, ...), or which. One seed gives all nets the same batches, and twins the same weights.
     device:   "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
     precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`stepper.py`).
-    workers:  processes that train side by side on the processor; 0 trains in this one (slower: see
+    engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
+              a `RayEngine`, which says which cluster and what a run gets. The records are the same. A cluster of
+              several machines must share `out`: a run that moves to another one goes on from what is there.
+    workers:  processes of "local" that train side by side on the processor; 0 trains in this one (slower: see
               `devices.prepare_process`). On CUDA and MPS the nets run one after another in this process.
-    threads:  of each worker; None shares the processor's cores out. Another number may change the last digits.
+    threads:  of each worker; None shares the processor's cores out, or is Ray's `cpus_per_run`. Another number may
+              change the last digits.
     progress: show one line on stderr: what is running, steps done, time left.
     out:      a folder for the records, each written as soon as its net is done, and for all that it takes to go on if
               the study is stopped (`study.py`); it must not hold records yet.
@@ -105,8 +112,7 @@ def run(
     Raises `ValueError`, `OSError` or `RuntimeError` before any training for arguments, data, a device or a folder that
     cannot be used; `train.TrainingDiverged` and `workers.WorkerDied` name the net.
     """
-    device = resolve_device(device)
-    precision = resolve_precision(precision, device)
+    engine, device, precision = _settle(engine, device, precision)
     _check_number("workers", workers, 0)
     _check_number("threads", 1 if threads is None else threads, 1)
     Checkpoint("", "", checkpoint_seconds, checkpoint_steps)  # raises for a schedule that cannot be
@@ -129,7 +135,7 @@ def run(
         device=str(device),
         precision=precision,
         workers=workers,
-        threads=threads or _share_of_cores(device, workers, len(cells)),
+        threads=threads or _share_of_cores(engine, device, workers, len(cells)),
         save_weights=save_weights,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
@@ -140,13 +146,14 @@ def run(
         study = there
     elif folder is not None:
         study.save(folder)
-    return _carry_out(study, dataset, folder, workers, progress, on_record)
+    return _carry_out(study, dataset, folder, engine, workers, progress, on_record)
 
 
 def resume(
     folder: str | os.PathLike[str],
     data: Dataset | None = None,
     *,
+    engine: str | RayEngine = "local",
     workers: int | None = None,
     progress: bool = True,
     checkpoint_seconds: float | None = None,
@@ -159,6 +166,7 @@ def resume(
     records are then, number for number, those of a study that was never stopped.
 
     data:    the images, if they were given to `run` as a `Dataset` without its source.
+    engine:  as for `run`; it need not be the one that the study began with.
     workers: another number of processes than the study began with.
     checkpoint_seconds, checkpoint_steps: another schedule, see `run`.
 
@@ -174,9 +182,10 @@ def resume(
         study.refuse(folder, workers=workers)  # processes of their own compute in another way: see `prepare_process`
     if data is None and study.source is None:
         raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
+    engine, _, _ = _settle(engine, study.device, study.precision)
     dataset = study.source.load(progress) if data is None else data
     study.refuse(folder, dataset=studies.facts(dataset))
-    return _carry_out(study, dataset, folder, workers, progress, on_record)
+    return _carry_out(study, dataset, folder, engine, workers, progress, on_record)
 
 
 def _check_number(name: str, value: int, least: int) -> int:
@@ -189,8 +198,25 @@ def _load(source: Source, progress: bool) -> tuple[Dataset, Source]:
     return source.load(progress), source
 
 
-def _share_of_cores(device: torch.device, workers: int, runs: int) -> int:
+def _settle(
+    engine: str | RayEngine, device: str | torch.device, precision: str
+) -> tuple[RayEngine | None, torch.device, str]:
+    """Return Ray or None for "local", the device and the precision, "auto" settled as far as this machine can tell."""
+    if engine == "local":
+        device = resolve_device(device)
+        return None, device, resolve_precision(precision, device)
+    if engine != "ray" and not isinstance(engine, RayEngine):
+        raise ValueError(f'`engine` must be "local", "ray" or a RayEngine, but it is {engine!r}')
+    import_ray()
+    engine, name = (RayEngine() if engine == "ray" else engine).settle(str(device), torch.cuda.is_available())
+    on_cpu = resolve_precision(precision, torch.device("cpu"))
+    return engine, torch.device(name), on_cpu if name == "cpu" else precision  # "auto": settled where the card is
+
+
+def _share_of_cores(engine: RayEngine | None, device: torch.device, workers: int, runs: int) -> int:
     """Return the number of computing threads of each worker, or of this process where there are none."""
+    if engine is not None:
+        return engine.cpus_per_run
     if device.type != "cpu" or not workers:
         return torch.get_num_threads()
     return max(1, available_cores() // min(workers, runs))
@@ -200,12 +226,12 @@ def _carry_out(
     study: Study,
     dataset: Dataset,
     folder: Path | None,
+    engine: RayEngine | None,
     workers: int,
     progress: bool,
     on_record: Callable[[RunRecord], object] | None,
 ) -> list[RunRecord]:
     """Do the runs of a study that have no record in `folder` yet."""
-    device = resolve_device(study.device)
     code = code_version()
     cells = make_grid(study.nets, study.seeds, study.recipe)
     with contextlib.nullcontext() if folder is None else studies.locked(folder):
@@ -222,8 +248,12 @@ def _carry_out(
         # Long runs first: no worker is left alone with one at the end.
         queue = sorted((c for c in cells if (c.net, c.seed) not in done), key=_cost, reverse=True)
         with _Progress(cells, done=set(cells) - set(queue), show=progress) as bar:
-            if device.type == "cpu" and workers:
-                count, setup = min(workers, len(queue)), (prepare_process, study.threads)
+            setup = (prepare_process, study.threads)
+            if engine is not None:
+                shared = dataset, code, study, folder and folder.resolve()
+                engine.run(_work, queue, shared, setup, bar.update, finish)
+            elif study.device == "cpu" and workers:
+                count = min(workers, len(queue))
                 run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, bar.update, finish)
             else:
                 for cell in queue:

@@ -172,7 +172,7 @@ def _worker(connection: Connection, work: Callable[..., Any], setup: tuple) -> N
             try:
                 result = work(job, *shared, lambda event: connection.send(("event", event)))
             except Exception as error:
-                connection.send(("error", _portable(error, job)))
+                connection.send(("error", portable(error, job)))
                 return
             connection.send(("result", result))
     except (EOFError, ConnectionError):  # the parent has gone, or has no use for us
@@ -184,7 +184,7 @@ def _leave_with_parent() -> None:
     os._exit(1)
 
 
-def _portable(error: Exception, job: Any) -> Exception:
+def portable(error: Exception, job: Any) -> Exception:
     """Return the exception if its class can be rebuilt from its arguments elsewhere, or one that has its text."""
     try:
         if str(type(error)(*error.args)) == str(error) and type(error).__module__.split(".")[0] == "resnet_edu":
