@@ -21,6 +21,7 @@ from . import weights
 from .checkpoints import Checkpoint
 from .data import Dataset
 from .devices import device_name, resolve_device
+from .distributed import ALONE, Group
 from .models import get_model
 from .recipe import Recipe
 from .records import RunRecord, code_version, library_versions, now
@@ -66,6 +67,7 @@ def run_cell(
     *,
     precision: str = "auto",
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
+    group: Group = ALONE,
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
@@ -74,6 +76,8 @@ def run_cell(
     `weights_folder` gets the final weights, as `weights.filename(net, seed)`; None leaves none.
     `checkpoint` is the file, or the `Checkpoint`, to keep the run's state in, and to go on from if it is there; see
     `train.train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
+    `group` is the processes that train the net together, see `train.train`; the first one alone writes weights, and
+    the record says how many there are (`device["processes"]`).
 
     Raises what `train.train` raises, and `OSError` if the weights cannot be written.
     """
@@ -93,8 +97,9 @@ def run_cell(
         precision=precision,
         callback=callback,
         checkpoint=checkpoint,
+        group=group,
     )
-    if weights_folder is not None:
+    if weights_folder is not None and not group.rank:
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
         about["fingerprint"] = dataset.fingerprint
         weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
@@ -111,7 +116,8 @@ def run_cell(
         },
         recipe={k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(cell.recipe).items()},
         seed=cell.seed,
-        device={"type": device.type, "name": device_name(device), "precision": precision},
+        device={"type": device.type, "name": device_name(device), "precision": precision}
+        | ({"processes": group.size} if group.size > 1 else {}),
         threads=torch.get_num_threads(),
         curves=[dataclasses.asdict(e) for e in history.evaluations],
         seconds=round(history.seconds, 3),

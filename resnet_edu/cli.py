@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from . import __version__, cli_degrade, cli_probe, cli_results, cli_ship, cli_trace
+from . import __version__, cli_degrade, cli_probe, cli_results, cli_ship, cli_trace, cli_train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,6 +16,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_trace.add_command(commands)
     cli_degrade.add_command(commands)
+    cli_train.add_command(commands)
     cli_probe.add_command(commands)
     cli_results.add_command(commands)
     cli_ship.add_command(commands)

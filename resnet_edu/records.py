@@ -46,7 +46,8 @@ class RunRecord:
     dataset:    name, fingerprint, train and test (numbers of images), shape (C, H, W) and classes (their names).
     recipe:     the fields of `recipe.Recipe`, as plain values.
     seed:       of the initial weights, the order of the batches and the augmentation.
-    device:     type ("cpu", "cuda", "mps"), name (the processor's or the card's) and precision ("float32", "bfloat16").
+    device:     type ("cpu", "cuda", "mps"), name (the processor's or the card's) and precision ("float32", "bfloat16");
+                and processes, if several trained the net together (`distributed.py`).
     threads:    computing threads on the processor.
     curves:     one dict an evaluation: step, lr, and `METRICS`, in eval mode over the whole training and test set.
     seconds:    wall time of the training with its evaluations.
@@ -61,7 +62,7 @@ class RunRecord:
     dataset: dict[str, Any]
     recipe: dict[str, Any]
     seed: int
-    device: dict[str, str]
+    device: dict[str, str | int]
     threads: int
     curves: list[dict[str, float]]
     seconds: float

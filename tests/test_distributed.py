@@ -11,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from resnet_edu import data
+from resnet_edu import data, records
 from resnet_edu.data import Batches
 from resnet_edu.degradation import build_net
 from resnet_edu.distributed import ALONE, Group, joined
@@ -78,9 +78,12 @@ def two(tmp_path_factory) -> list[dict]:
 
 
 def torchrun(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
     command = [*TORCHRUN, *map(str, words)]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, timeout=300)
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
 
 
 def same_weights(a: dict, b: dict) -> None:
@@ -155,6 +158,34 @@ def test_all_processes_end_alike(two):
     for name, tensor in first["with batch norm"][0].items():
         assert torch.equal(tensor, second["with batch norm"][0][name]), name
     assert first["with batch norm"][1].evaluations == second["with batch norm"][1].evaluations
+
+
+@pytest.mark.slow
+def test_the_command_in_two_processes_and_in_one(tmp_path):
+    options = ["train", "--net", "resnet8", "--seed", "1", "--save-weights"]
+    options += ["--steps", "4", "--batch-size", "16", "--eval-every", "2"]
+    done = torchrun("-m", "resnet_edu.cli", *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "resnet8-digits-seed1"
+    assert sorted(p.name for p in folder.iterdir()) == ["resnet8-seed1.json", "resnet8-seed1.safetensors"]
+    record = records.load(folder / "resnet8-seed1.json")
+    assert record.device["processes"] == 2
+    assert [p["step"] for p in record.curves] == [2, 4]
+    assert done.stdout.count("resnet8-seed1.json") == 1  # one process speaks for all
+    assert "resnet8 (seed 1) in 2 processes on digits" in done.stderr
+
+    alone = [sys.executable, "-m", "resnet_edu.cli", *options]
+    again = subprocess.run(alone, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    assert again.returncode == 1
+    assert "nothing is overwritten" in again.stderr
+    alone += ["--out", "alone"]
+    done = subprocess.run(alone, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    one = records.load(tmp_path / "alone" / "resnet8-seed1.json")
+    assert "processes" not in one.device
+    # Batch norm over 16 images, and over 8: near each other after so few steps, but not the same.
+    assert one.final["train_loss"] != record.final["train_loss"]
+    assert one.final["train_loss"] == pytest.approx(record.final["train_loss"], rel=0.2)
 
 
 class TestGroup:

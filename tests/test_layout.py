@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "study": ["data*", "recipe", "records", "checkpoints"],
     "cells": [
         "data*",
+        "distributed",
         "train",
         "stepper",
         "checkpoints",
