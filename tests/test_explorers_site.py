@@ -13,11 +13,13 @@ from browser import DESKTOP, PHONE, Visit
 from make_site import STATE_SCRIPT, toc_documents
 from playwright.sync_api import BrowserContext, expect
 
+from resnet_edu.shipped import load_records
 from resnet_edu.widgets import NetworkExplorer
 
 pytestmark = pytest.mark.browser
 
 CHAPTERS = [name for name in toc_documents() if name.startswith("notebooks/")]
+DEEPER = "notebooks/01-deeper-is-not-better.html"
 READING_SHAPES = "notebooks/03-reading-shapes.html"
 both_ways = pytest.mark.parametrize("way", ["http", "file"])
 
@@ -42,7 +44,7 @@ def chapter(context: BrowserContext, bases: dict[str, str]):
 def test_every_explorer_of_a_chapter_is_mounted(chapter, site: Path, document: str):
     code = json.loads((site / "_sources" / f"{document}.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(cell["source"]) for cell in code["cells"] if cell["cell_type"] == "code"]
-    shown = sum(bool(re.search(r"^(\w+Explorer|StudyPlayer|Quiz)\(", cell, flags=re.M)) for cell in cells)
+    shown = sum(bool(re.search(r"^(\w+Explorer|StudyPlayer|Quiz|quiz)\(", cell, flags=re.M)) for cell in cells)
     page = chapter(f"{document}.html", "http").page
     assert page.locator(".rx-output").count() >= shown
     assert page.locator(".rx-mount .rx").count() == page.locator(".rx-output").count()
@@ -108,3 +110,45 @@ def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, s
     total = f"{NetworkExplorer('resnet18', input=(3, 112, 112)).trace().total_macs:,}"
     assert total in table.inner_text()
     context.close()
+
+
+@both_ways
+def test_a_reader_of_chapter_1_commits_and_finds_it_kept(chapter, way: str):
+    page = chapter(DEEPER, way).page
+    question = page.locator(".rx-mount").filter(has_text="Which one makes fewer mistakes")
+    question.get_by_label("The one with 20 layers.").check()
+    question.get_by_role("button", name="Commit", exact=True).press("Enter")
+    page.reload()
+    expect(question.get_by_role("status")).to_contain_text("You have committed to C.")
+    other = page.locator(".rx-mount").filter(has_text="How long is the gradient")
+    expect(other.get_by_role("status")).to_be_empty()
+    question.get_by_role("button", name="Show the answer").press("Enter")
+    expect(question.get_by_role("status")).to_have_text("C is right.")
+    question.get_by_role("button", name="Start over").press("Enter")
+
+
+@both_ways
+def test_the_study_player_and_the_gradient_explorer_answer_the_questions_of_chapter_1(chapter, way: str):
+    page = chapter(DEEPER, way).page
+    blocks = page.locator(".rx-mount").filter(
+        has=page.get_by_role("slider", name="Identity blocks added to each stage")
+    )
+    slider = blocks.get_by_role("slider", name="Identity blocks added to each stage")
+    story = blocks.locator(".rx-story:visible")
+    slider.focus()
+    for _ in range(20):
+        if "56 layers" in story.inner_text():
+            break
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(50)
+    expect(story).to_contain_text(
+        "56 layers, and not one output has changed. So a network of 56 layers with this training"
+    )
+    layers = page.get_by_role("slider", name="Layers of the network")
+    layers.press("End")
+    expect(page.locator(".rx-story:visible").last).to_contain_text("plain110: the first convolution's gradient is")
+    page.get_by_role("button", name="Show me now").last.press("Enter")
+    values = page.get_by_role("region", name="Values at this step")
+    plain56 = values.get_by_role("row", name=re.compile("plain56")).locator("td").first
+    errors = [r.final["train_error"] for r in load_records("digits") if r.net == "plain56"]
+    expect(plain56).to_have_text(f"{sum(errors) / len(errors):.2f}%")

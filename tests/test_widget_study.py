@@ -239,7 +239,7 @@ def test_nets_come_and_go_but_one_stays(explorer_page):
 @pytest.mark.browser
 def test_pointing_at_the_chart_scrubs_and_wild_dragging_stays_within(explorer_page):
     page = (visit := explorer_page(StudyPlayer(TOY, predict=False))).page
-    page.wait_for_selector(".rx-dot")
+    page.wait_for_selector(".rx-now")
     box = page.locator(".rx-chart:visible").last.bounding_box()
     for x, y in ((5, 50), (5000, -80), (-4000, 700), (box["x"] + box["width"] * 0.45, box["y"] + 60)):
         page.mouse.move(x, y)

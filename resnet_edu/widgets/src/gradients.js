@@ -120,7 +120,7 @@ function identityView(model, radio, set) {
     root.replaceChildren(...[0, 1, 2].flatMap((stage) => Array.from({ length: own + more }, (_, k) =>
       svg("rect", {
         x: stage * ((own + more) * side + gap) + k * side + 1.5, y: 6, width: Math.max(2, side - 3), height: 34, rx: 2,
-        class: k < own ? null : "rx-new", fill: k < own ? color : "none", stroke: color,
+        class: k < own ? null : "rx-new", fill: color, stroke: color,
       }))));
     size(root, width, 46);
   });

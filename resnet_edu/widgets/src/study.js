@@ -132,7 +132,7 @@ function render({ model, el }) {
     }));
     plot.clip = svg("rect", { x: 0, y: 0, height });
     plot.cursor = svg("path", { class: "rx-cursor" });
-    plot.dots = drawn.map((net) => svg("circle", { r: 4.5, fill: net.color, class: "rx-dot" }));
+    plot.dots = drawn.map((net) => svg("circle", { r: 4.5, fill: net.color, class: "rx-now" }));
     const ends = drawn.map((net) => sy(lastOf(net[metric()].mean.filter(finite)) ?? 0));
     layer.append(
       svg("clipPath", { id: `${id}-c` }, plot.clip),
@@ -176,7 +176,7 @@ function render({ model, el }) {
       const range = finite(low[i]) ? `${low[i].toFixed(2)} to ${high[i].toFixed(2)}` : "–";
       return [named(net), percent(mean[i]), several && range, paper.length && (paper.find((m) => m.net === net.net)?.text ?? "–")].filter(Boolean);
     });
-    const titles = ["network", several ? "mean" : "error", several && "least to greatest", paper[0]?.label];
+    const titles = ["network", several ? "mean" : "error", several && "range", paper[0]?.label];
     values.fill({
       caption: `${METRICS[metric()]} after ${thousands(step)} of ${thousands(last)} steps`,
       columns: titles.filter(Boolean).map((title, i) => [title, i ? "number" : ""]),
@@ -197,7 +197,7 @@ function render({ model, el }) {
       h("fieldset", { class: "rx-field" }, h("legend", {}, "Networks"), h("div", { class: "rx-radios" }, boxes.map((b) => b.node))),
       metrics.node, scales.node),
     chart.node,
-    h("div", { class: "rx-row rx-scrub" }, play.node, h("label", { for: id }, "Step"), slider, reading),
+    h("div", { class: "rx-row rx-scrub" }, play.node, h("div", {}, h("label", { for: id }, "Step"), " ", reading), slider),
     values.node,
     note,
     button("Predict again", () => turn([], false), { class: "rx-button rx-quiet" }));
