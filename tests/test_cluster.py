@@ -308,7 +308,7 @@ def test_a_ray_that_we_start_is_silent_and_ends_with_us(tmp_path):
     environment = without_ray_settings()
     for _ in range(2):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
-        if "timed out during startup" not in done.stderr:  # Ray's 30 seconds, too short under load: once more
+        if "Ray could not be started" not in done.stderr:  # it gives itself 30 seconds, too few under load
             break
     assert done.returncode == 0, done.stderr
     result, session, *rest = done.stdout.split()
@@ -330,7 +330,7 @@ def test_ctrl_c_ends_a_ray_that_we_started(tmp_path):
             ours = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=100)
-        if "timed out during startup" not in err:
+        if "Ray could not be started" not in err:
             break
     assert process.returncode == 130
     assert f"degrade --resume {out}" in err
