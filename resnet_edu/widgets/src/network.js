@@ -149,14 +149,19 @@ function totals() {
 /** What one row does, with the numbers filled in. */
 function formulas() {
   const [heading, text, list] = [h("p", { class: "rx-title" }), h("p", {}), h("dl", { class: "rx-formulas" })];
+  const node = h("div", { class: "rx-explain" }, heading, text, list);
+  let tallest = 0;
   return {
-    node: h("div", { class: "rx-explain" }, heading, text, list),
+    node,
     set(row, rows) {
       const { deed, lines } = explain(row, rows);
       say(heading, `#${row.index} ${row.path}`);
       say(text, deed || row.kind);
       const shapes = `${row.inputs.map(written).join(" and ") || "nothing"} → ${row.outputs.map(written).join(" and ") || "nothing"}`;
       list.replaceChildren(...[["shape", shapes], ...lines].flatMap(([what, formula]) => [h("dt", {}, what), h("dd", {}, formula)]));
+      // It grows and never shrinks: a table that moves under a resting pointer would show one row after the other.
+      tallest = Math.max(tallest, node.offsetHeight);
+      node.style.minHeight = `${tallest}px`;
     },
   };
 }

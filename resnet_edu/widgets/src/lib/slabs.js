@@ -146,7 +146,7 @@ export function drawing({ onhover, onselect }) {
       if (!i || item.group !== items[i - 1].group) groups.push({ name: item.group, first: i });
       Object.assign(groups.at(-1), { last: i, shape: item.shape });
     });
-    const gap = Math.min(80, (WIDTH - 4) / groups.length);
+    const gap = Math.min(88, (WIDTH - 4) / groups.length);
     const wished = groups.map(({ first, last }) => (places[first].x + places[last].x + places[last].t) / 2);
     const at = spread(wished, gap);
     names.replaceChildren(...(gap < 58 ? [] : groups.flatMap(({ name, first, last, shape }, i) => [
