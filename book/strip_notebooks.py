@@ -13,6 +13,8 @@ def strip(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for cell in notebook.cells:
         # Tags such as "hide-input" are the author's; the rest of a cell's metadata is some editor's.
         cell.metadata = {"tags": cell.metadata.tags} if cell.metadata.get("tags") else {}
+        if "hide-input" in cell.metadata.get("tags", []):  # folded on the page, and with this in JupyterLab as well
+            cell.metadata["jupyter"] = {"source_hidden": True}
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return notebook

@@ -84,7 +84,8 @@ def test_strip_removes_what_a_run_leaves_and_keeps_what_an_author_wrote():
     once = strip(notebook)
     assert "widgets" not in once.metadata
     assert once.metadata.kernelspec.name == "python3"
-    assert (code.outputs, code.execution_count, code.metadata) == ([], None, {"tags": ["hide-input"]})
+    kept = {"tags": ["hide-input"], "jupyter": {"source_hidden": True}}
+    assert (code.outputs, code.execution_count, code.metadata) == ([], None, kept)
     assert [cell.source for cell in once.cells] == ["# Title", "1 + 1"]
     nbformat.validate(once)
     before = json.dumps(once)
