@@ -23,8 +23,9 @@ from playwright.sync_api import BrowserContext, Locator, Page, expect
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 PATIENCE = 180_000  # milliseconds: a busy machine may take a minute to start a kernel and import torch
-READ = """from resnet_edu.widgets import NetworkExplorer
+READ = """from resnet_edu.widgets import ConvolutionExplorer, NetworkExplorer
 
+window = next(o for o in list(Out.values()) if isinstance(o, ConvolutionExplorer))
 explorer = next(o for o in list(Out.values()) if isinstance(o, NetworkExplorer))
 print("ready:", explorer.depth)"""
 SETTINGS = {
@@ -37,6 +38,7 @@ def chapter(folder: Path) -> None:
     """Write chapter 3 with cells after it that read the explorer's traits."""
     notebook = nbformat.read(ROOT / "notebooks" / "03-reading-shapes.ipynb", as_version=4)
     extra = [READ, 'print("read back:", explorer.depth, explorer.input)', "explorer.depth = 34"]
+    extra += ['print("window:", window.stride, window.cell, len(window.layers))', "window.kernel = 5"]
     notebook.cells += [nbformat.v4.new_code_cell(source) for source in extra]
     nbformat.write(notebook, folder / "chapter.ipynb")
 
@@ -125,6 +127,18 @@ def test_a_chapter_in_jupyterlab(lab: str, context: BrowserContext):
 
         run_cell(page, "explorer.depth = 34")
         expect(explorer.locator(".rx-title").first).to_have_text("ResNet-34, 1x3x96x96")
+
+        window = page.locator(".jp-OutputArea .rx").filter(has=page.locator(".rx-cv"))
+        window.scroll_into_view_if_needed()
+        window.get_by_role("textbox", name="Stride s").fill("2")
+        window.get_by_role("slider", name="Output cell").focus()
+        page.keyboard.press("Home")
+        window.get_by_role("button", name="Add a layer").click()
+        expect(window.locator("tbody tr")).to_have_count(4)
+        run_cell(page, 'print("window:"')
+        page.get_by_text("window: 2 [2, 0] 4", exact=True).wait_for()
+        run_cell(page, "window.kernel = 5")
+        expect(window.get_by_role("textbox", name="Kernel k")).to_have_value("5")
         assert not foreign
         assert not errors
     finally:

@@ -101,6 +101,52 @@ def test_an_opened_block_fits_in_the_chapter(chapter, way: str):
         assert not visit.check("sideways")
 
 
+@both_ways
+def test_the_convolution_explorer_answers_the_questions_of_its_chapter(chapter, way: str):
+    page = chapter(READING_SHAPES, way).page
+    explorer = page.get_by_role("group", name="Convolution explorer")
+
+    def set_to(**values: int) -> None:
+        for label, value in values.items():
+            field = explorer.get_by_role("textbox", name=re.compile(f"^{label} "))
+            field.fill(str(value))
+            field.press("Enter")
+
+    expect(explorer).to_contain_text("the size stays.")  # a 3x3 with padding 1
+    set_to(Kernel=5)
+    expect(explorer).to_contain_text("2 pixels fewer.")
+    set_to(Padding=2)
+    expect(explorer).to_contain_text("the size stays.")
+    set_to(Kernel=3, Dilation=2)
+    expect(explorer).to_contain_text("reach over 5 pixels")
+    expect(explorer).to_contain_text("the size stays.")
+    set_to(Kernel=1, Dilation=1, Stride=2, Padding=0)
+    expect(explorer).to_contain_text("48 of 64 pixels (red) are never read.")  # three quarters
+    explorer.get_by_label("A stack of layers").select_option(label="two blocks of conv, conv, pool")
+    expect(explorer).to_contain_text("Linear(c * 7 * 7, …)")
+    output = explorer.get_by_role("slider", name="Output cell")
+    output.focus()
+    page.keyboard.press("Home")
+    expect(explorer).to_contain_text("Output [2, 0] sees row 4 and column 0 of the input.")
+
+
+@both_ways
+def test_the_block_explorer_answers_the_questions_of_its_chapter(chapter, way: str):
+    page = chapter("notebooks/02-the-residual-block.html", way).page
+    explorer = page.get_by_role("group", name="Block explorer")
+    explorer.get_by_role("radio", name="bottleneck").check()
+    for label, value in (("Channels in", 256), ("Channels out", 256), ("Stride", 1)):
+        explorer.get_by_role("textbox", name=label).fill(str(value))
+        page.keyboard.press("Enter")
+    expect(explorer.get_by_role("row", name="C: projection always")).to_contain_text("(+94.1%)")  # "nearly twice"
+    explorer.get_by_role("radio", name="identity").check()
+    expect(explorer).to_contain_text("The shapes are equal, so the input itself is added")
+    explorer.get_by_role("textbox", name="Stride").fill("2")
+    expect(explorer.locator(".rx-error")).to_contain_text("RuntimeError: The size of tensor a")
+    shares = explorer.locator("figcaption strong").all_inner_texts()
+    assert [share == "0.0%" for share in shares] == [False, True, False]  # behind the ReLU nothing is negative
+
+
 def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, str]):
     context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
     page = context.new_page()
