@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 6f7d96b70a6187004862bb6e3a7b4f16bff6db86d505875dcdf373d5efe01f74 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 3e7e9f55c0c7be45638ac1371ee3e32d0b5b204d26aad323fa77986f60110433 */
 var Y=e=>e.dilation*(e.kernel-1)+1,fe=(e,t)=>Math.floor((e+2*t.padding-Y(t))/t.stride)+1;function ne(e,t){let{padding:r,kernel:n}=t;if(t.op==="pool"){if(r>Math.floor(n/2))return`pad should be at most half of effective kernel size, but got pad=${r}, kernel_size=${n} and dilation=1`;let a=fe(e,t);return a<1?`Given input size: (1x${e}x${e}). Calculated output size: (1x${a}x${a}). Output size is too small`:null}let[o,i]=[e+2*r,Y(t)];return o<i?`Calculated padded input size per channel: (${o} x ${o}). Kernel size: (${i} x ${i}). Kernel size can't be greater than actual input size`:null}var me=(e,t)=>ne(e,t)?null:fe(e,t),re=(e,t)=>Array.from({length:t.kernel},(r,n)=>e*t.stride-t.padding+n*t.dilation);function he(e,t){let r=new Set;for(let n=(me(e,t)??0)-1;n>=0;n--)for(let o of re(n,t))r.add(o);return Array.from({length:e},(n,o)=>o).filter(n=>!r.has(n))}function ye(e,t){let r=[{size:e,error:null,field:1,jump:1,start:0}];for(let n of t){let o=r.at(-1),i=ne(o.size,n),a=Y(n)-1;if(r.push({size:i?null:fe(o.size,n),error:i,field:o.field+a*o.jump,jump:o.jump*n.stride,start:o.start+(a/2-n.padding)*o.jump}),i)break}return r}function oe(e){let t=[];for(let r of e)t.length&&r===t.at(-1)[1]+1?t.at(-1)[1]=r:t.push([r,r]);return t}function ze(e,t,r){let n=[[e]];for(let o=t.length-1;o>=0;o--){let i=new Set(n[0].flatMap(a=>re(a,t[o])));n.unshift([...i].filter(a=>a>=0&&a<r[o]).sort((a,u)=>a-u))}return n}var Se=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -93,6 +93,7 @@ background:var(--rx-bad-soft);color:var(--rx-ink)}
 .rx-cv-stack{margin-top:1.2rem;padding-top:.9rem;border-top:1px solid var(--rx-line)}
 .rx-cv-stack .rx-controls>:first-child{grid-column:span 2}
 .rx-cv-stack .rx-scroll{position:relative}
+.rx .rx-cv-stack td>.rx-field>label{margin:0;line-height:0}
 .rx .rx-cv-stack td>.rx-field .rx-number{width:3rem}
 .rx .rx-cv-stack td>.rx-field .rx-select{width:4.9rem;padding:0 .2rem}
 .rx .rx-cv-stack :is(th,td){vertical-align:middle}
