@@ -1,4 +1,4 @@
-"""Small drawings for chapters: named lines, and a sheet of images.
+"""Small drawings for chapters: named lines, bars in groups, and a sheet of images.
 
 Scope: numbers that are at hand in a cell, drawn in the book's one style with a text alternative. Curves of whole
 studies are in `plots.py`.
@@ -18,6 +18,7 @@ import numpy as np
 from .figure import COLORS, DASHES, OTHER_COLORS, Picture, label_ends, new_figure, style
 
 _DASHES = (DASHES["resnet"], DASHES["plain"], (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
+_HATCHES = ("", "////", "....", "xxxx")  # so that bars are told apart without colour as well
 _PALETTE = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)
 
 
@@ -61,6 +62,46 @@ def lines(
                 ax.annotate(name, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
     ends = "; ".join(f"{name} from {_short(y[0])} to {_short(y[-1])}" for name, (_, y) in data.items())
     return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {ends}.", caption)
+
+
+def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, caption: str | None = None) -> Picture:
+    """Return horizontal bars: a group for each category, in it a bar for each of `series`, name -> {category: value}.
+
+    Categories come in the order in which they are met, from the top. Where a series lacks one, or has 0 there, no bar
+    is drawn. Each bar has its value written at its end. The text alternative tells all values.
+
+    Raises `ValueError` for no series, an empty one, or values that are negative or not finite; each names the series.
+    """
+    if not series or not all(series.values()):
+        raise ValueError(f"`series` must have one value at least for each name, but it is {dict(series)!r}")
+    for name, values in series.items():
+        bad = next((v for v in values.values() if not (math.isfinite(v) and v >= 0)), None)
+        if bad is not None:
+            raise ValueError(f"{name!r} must have finite values of 0 or more, but there is a {bad}")
+    categories = list(dict.fromkeys(category for values in series.values() for category in values))
+    thick = 0.8 / len(series)
+    with style():
+        fig, (ax,) = new_figure(5.8, 0.9 + len(categories) * max(0.36, 0.2 * len(series)))
+        for i, (name, values) in enumerate(series.items()):
+            drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
+            drawn = [(y, value) for y, value in drawn if value]
+            ys, widths = zip(*drawn, strict=True) if drawn else ((), ())
+            color, hatch = _PALETTE[i % len(_PALETTE)], _HATCHES[i % len(_HATCHES)]
+            made = ax.barh(
+                ys, widths, thick * 0.9, label=name, fc=(color, 0.25 if hatch else 0.8), ec=color, hatch=hatch, lw=0.8
+            )
+            ax.bar_label(made, [_short(value) for value in widths], padding=3, fontsize=10)
+        ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)
+        ax.tick_params(axis="y", length=0)
+        ax.grid(visible=False, axis="y")
+        ax.margins(x=0.12, y=0.02)
+        ax.invert_yaxis()
+        fig.legend(loc="outside lower center", ncols=len(series), frameon=False, fontsize=11)
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{category} {_short(value)}" for category, value in values.items())
+        for name, values in series.items()
+    )
+    return Picture(fig, f"Bar chart: {title}. {xlabel}. {told}.", caption)
 
 
 def images(

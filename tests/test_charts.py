@@ -38,6 +38,18 @@ def test_a_line_that_ends_early_is_labelled_where_it_ends():
     assert label.xy == (2, 4)
 
 
+def test_bars_are_as_long_as_their_values_and_told_in_words():
+    picture = charts.bars({"a": {"x": 3, "y": 0}, "b": {"y": 1.25}}, xlabel="units", title="Lengths")
+    assert picture.alt == "Bar chart: Lengths. units. a: x 3, y 0; b: y 1.25."
+    ax = picture.fig.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y"]
+    drawn = {c.get_label(): [(round(p.get_y() + p.get_height() / 2), p.get_width()) for p in c] for c in ax.containers}
+    assert drawn == {"a": [(0, 3)], "b": [(1, 1.25)]}
+    assert ax.yaxis_inverted()  # the first category is on top
+    assert [t.get_text() for t in ax.texts] == ["3", "1.25"]
+    assert len({p[0].get_hatch() for p in ax.containers}) == 2
+
+
 def test_images_take_tensors_and_arrays_grey_and_colour():
     grey = charts.images(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([7, 8, 9]))
     assert "3 images of 8 by 8 pixels, labelled 7, 8, 9" in grey.alt
@@ -63,6 +75,9 @@ def test_pixels_are_shown_as_they_are():
         (lambda: _lines({"a": ([1], [float("nan")])}), "there is a nan"),
         (lambda: _lines({"a": ([1], [0])}, yscale="log"), "no place for 0.0 of 'a'"),
         (lambda: _lines({"a": ([1], [1])}, yscale="cubic"), "'cubic'"),
+        (lambda: charts.bars({}, xlabel="x", title="t"), "one value at least"),
+        (lambda: charts.bars({"a": {}}, xlabel="x", title="t"), "one value at least"),
+        (lambda: charts.bars({"a": {"x": -1}}, xlabel="x", title="t"), "'a' must have finite values"),
         (lambda: charts.images(np.zeros((2, 8, 8))), r"but it is \(2, 8, 8\)"),
         (lambda: charts.images(np.zeros((0, 1, 8, 8))), "N >= 1"),
         (lambda: charts.images(np.zeros((2, 1, 8, 8)), [1]), "there are 1 for 2"),

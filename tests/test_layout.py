@@ -110,7 +110,7 @@ MAY_IMPORT = {
     "show": [],
     # what shows results, and the command line
     "charts": ["figure"],
-    "diagrams": ["trace"],
+    "diagrams*": ["trace", "trace_sizes", "figure"],
     "plots": ["records", "figure"],
     "widgets*": [
         *("models", "blocks", "branches", "shapes", "trace", "trace_rows", "table*", "figure"),
@@ -120,7 +120,7 @@ MAY_IMPORT = {
     "cli*": ["*"],
 }
 # Imported by the command line and notebooks, by nothing else:
-ENDS = ["check", "show", "plots", "probe_plots", "charts", "diagrams", "widgets*", "cli*"]
+ENDS = ["check", "show", "plots", "probe_plots", "charts", "diagrams*", "widgets*", "cli*"]
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.
