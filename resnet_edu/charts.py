@@ -88,7 +88,7 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
             ys, widths = zip(*drawn, strict=True) if drawn else ((), ())
             color, hatch = _PALETTE[i % len(_PALETTE)], _HATCHES[i % len(_HATCHES)]
             made = ax.barh(
-                ys, widths, thick * 0.9, label=name, fc=(color, 0.25 if hatch else 0.8), ec=color, hatch=hatch, lw=0.8
+                ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
             )
             ax.bar_label(made, [_short(value) for value in widths], padding=3, fontsize=10)
         ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)

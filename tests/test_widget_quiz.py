@@ -6,11 +6,12 @@ import re
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from traitlets import TraitError
 
 from resnet_edu.blocks import BasicBlock, PlainBlock
-from resnet_edu.models import plain56, resnet34, resnet50
+from resnet_edu.models import plain34, plain56, resnet34, resnet50
 from resnet_edu.shapes import conv_output_size
 from resnet_edu.trace import trace
 from resnet_edu.widgets import Quiz
@@ -143,6 +144,24 @@ def test_far_sight():
     fields = [trace(net, (1, 3, 224, 224)).rows[-4].receptive_field for net in nets]
     assert fields[0] > fields[1]
     assert right("far-sight") == "ResNet-34's."
+
+
+def test_vgg_or_34():
+    with torch.device("meta"):
+        vgg, plain = (trace(build(), (1, 3, 224, 224)).total_macs for build in (torchvision.models.vgg19, plain34))
+    assert 5 < vgg / plain < 6
+    assert right("vgg-or-34") == "VGG-19, more than five times as many."
+
+
+def test_swap_the_head():
+    with torch.device("meta"):
+        whole = torchvision.models.vgg19()
+        mean = nn.Sequential(whole.features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 1000))
+    before, after = (trace(net, (1, 3, 224, 224)) for net in (whole, mean))
+    assert after.total_params < 0.2 * before.total_params
+    assert after.total_macs > 0.99 * before.total_macs
+    assert whole.classifier[0].in_features == 25088
+    assert right("swap-the-head") == "Most of its parameters, hardly any multiply-adds."
 
 
 # ---------------------------------------------------------------- a reader

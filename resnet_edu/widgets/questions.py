@@ -134,6 +134,56 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             ),
         ],
     ),
+    "vgg-or-34": (
+        "**Predict.** VGG-19 has 19 layers with weights, plain-34 has 34. Both take an image of 224×224 pixels. Which "
+        "one needs more multiply-adds?",
+        [
+            (
+                "Plain-34, about twice as many: it has nearly twice the layers.",
+                False,
+                "It would be so if layers cost the same in both. A layer's cost goes with its channels, in and out, "
+                "and with the pixels of its map.",
+            ),
+            (
+                "Both about the same.",
+                False,
+                "The design rules keep the cost of a layer the same *within* plain-34. They do not tie it to VGG's.",
+            ),
+            (
+                "VGG-19, more than five times as many.",
+                True,
+                "It works on large maps for longer, and where both have 3×3 layers it has two or four times the "
+                "channels.",
+            ),
+        ],
+    ),
+    "swap-the-head": (
+        "**Predict.** We take the three linear layers out of VGG-19 and put the head of a ResNet there: the mean of "
+        "each map, and one linear layer. What does the network lose?",
+        [
+            (
+                "Most of its parameters and most of its multiply-adds.",
+                False,
+                "The parameters, yes. But each weight of a linear layer is used once an image, so few multiply-adds go "
+                "with them.",
+            ),
+            (
+                "Most of its parameters, hardly any multiply-adds.",
+                True,
+                "A linear layer has very many weights and uses each only once; a convolution uses each at every pixel.",
+            ),
+            (
+                "Hardly any parameters, most of its multiply-adds.",
+                False,
+                "The other way round. The convolutions do the work, with few weights, each used at every pixel.",
+            ),
+            (
+                "Little of either: 16 of its 19 layers stay.",
+                False,
+                "Counting layers says little about cost. The first linear layer alone joins 25,088 numbers to 4,096.",
+            ),
+        ],
+    ),
 }
 
 
