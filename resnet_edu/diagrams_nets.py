@@ -21,7 +21,7 @@ from .figure import COLORS, OTHER_COLORS
 from .trace import Row, Trace, trace
 from .trace_sizes import rows_by_size
 
-_MARGIN, _COLUMN, _BOX, _HEIGHT, _STEP = 44, 100, 62, 11, 15  # in units of the drawing; its letters have 9
+_MARGIN, _COLUMN, _BOX, _HEIGHT, _STEP = 54, 104, 68, 11, 15  # in units of the drawing; its letters have 9
 _TOP, _BAND, _SCALE = 22, 9, 1.45  # head line; space between bands; CSS pixels a unit, where there is room
 _PALETTE = (*COLORS.values(), *OTHER_COLORS)
 
@@ -86,11 +86,11 @@ def _label(row: Row) -> str:
     if row.kind == "Linear":
         return f"fc, {row.output_shape[-1]}"
     if "Adaptive" in row.kind:
-        return "average pool"
+        return "mean pool"
     stride = f", /{row.stride[0]}" if max(row.stride) > 1 else ""
     if row.kind == "Conv2d":
         return f"{'×'.join(map(str, row.kernel))}, {row.output_shape[1]}{stride}"
-    return f"{'max' if 'Max' in row.kind else 'average'} pool{stride}"
+    return f"{'max' if 'Max' in row.kind else 'mean'} pool{stride}"
 
 
 def _column(

@@ -44,7 +44,7 @@ def test_figure_3_in_words(figure3):
     )
     layers = (
         "112×112: 7×7, 64, /2; 56×56: max pool, /2, 6 times 3×3, 64; 28×28: 3×3, 128, /2, 7 times 3×3, 128; "
-        "14×14: 3×3, 256, /2, 11 times 3×3, 256; 7×7: 3×3, 512, /2, 5 times 3×3, 512; 1×1: average pool, fc, 1000; "
+        "14×14: 3×3, 256, /2, 11 times 3×3, 256; 7×7: 3×3, 512, /2, 5 times 3×3, 512; 1×1: mean pool, fc, 1000; "
     )
     assert plain == f"plain-34: {layers}no shortcut."
     assert resnet == f"ResNet-34: {layers}16 shortcuts, 3 of them dashed."

@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 from traitlets import TraitError
 
-from resnet_edu.blocks import BasicBlock, PlainBlock
+from resnet_edu.blocks import BasicBlock, Bottleneck, PlainBlock
 from resnet_edu.models import plain34, plain56, resnet34, resnet50
 from resnet_edu.shapes import conv_output_size
 from resnet_edu.trace import trace
@@ -162,6 +162,24 @@ def test_swap_the_head():
     assert after.total_macs > 0.99 * before.total_macs
     assert whole.classifier[0].in_features == 25088
     assert right("swap-the-head") == "Most of its parameters, hardly any multiply-adds."
+
+
+def test_fifty_or_34():
+    with torch.device("meta"):
+        nets = resnet34(), resnet50(stride_on="1x1")
+    shallow, deep = (trace(net, (1, 3, 224, 224)) for net in nets)
+    assert 1.04 < deep.total_macs / shallow.total_macs < 1.06
+    fifty = sum(r.macs for r in deep.rows if r.on_shortcut)  # without projections it would be no more at all
+    assert deep.total_macs - fifty < shallow.total_macs
+    assert right("fifty-or-34") == "About five percent more."
+
+
+def test_read_by_1x1():
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 6, 6, requires_grad=True)
+    Bottleneck(8, 4, stride=2, stride_on="1x1")(x).square().sum().backward()
+    assert (x.grad != 0).any(0).any(0).float().mean() == 0.25
+    assert right("read-by-1x1") == "A quarter."
 
 
 # ---------------------------------------------------------------- a reader

@@ -184,6 +184,45 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             ),
         ],
     ),
+    "fifty-or-34": (
+        "**Predict.** How many more multiply-adds does ResNet-50 need than ResNet-34, in the version of the paper?",
+        [
+            (
+                "About four times as many: the maps between its blocks have four times the channels.",
+                False,
+                "They have. But inside the block the 3×3 works on a quarter of them, and the layers that see all are "
+                "1×1.",
+            ),
+            (
+                "About half as many again: 50 layers instead of 34.",
+                False,
+                "That would be so if the new layers cost what the old ones do. Two of the three are 1×1.",
+            ),
+            (
+                "About five percent more.",
+                True,
+                "The block of three layers is made to cost no more than the block of two; the few percent come from "
+                "the projections.",
+            ),
+        ],
+    ),
+    "read-by-1x1": (
+        "**Predict.** In version 1 the stride of 2 is on the first 1×1 convolution of the block, and on that of its "
+        "shortcut. How much of the map that comes in can have any influence on what goes out?",
+        [
+            (
+                "All of it: the 3×3 that follows looks at the neighbours.",
+                False,
+                "At the neighbours among those that the first layer has let through. The others are gone by then.",
+            ),
+            ("Half of it.", False, "In each direction. The stride skips every second row and every second column."),
+            (
+                "A quarter.",
+                True,
+                "A 1×1 kernel with stride 2 sees one pixel in each square of four, and the shortcut sees the same one.",
+            ),
+        ],
+    ),
 }
 
 
