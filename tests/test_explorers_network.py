@@ -1,10 +1,12 @@
 """The network explorer in a real browser: it shows what the tracer says, whatever is clicked, typed or dragged."""
 
 import pytest
+import torch
 import torchvision
 from browser import Visit
 from playwright.sync_api import Page, expect
 
+from resnet_edu.blocks import ShapeMismatchError
 from resnet_edu.trace import TraceError
 from resnet_edu.widgets import NetworkExplorer
 
@@ -159,6 +161,10 @@ def test_an_error_is_the_tracers_and_stands_where_it_happens(explorer_page, sett
         assert str(error) in told
     elif "layer" in error.path:  # the linear layer's words differ between devices: see test_explorer_engine.py
         assert str(error.__cause__) in told
+    if type(error.__cause__) is ShapeMismatchError:  # beside the package's advice, PyTorch's own words
+        with pytest.raises(RuntimeError) as plain:
+            torch.zeros(error.rows[-1].outputs[0]) + torch.zeros(error.shapes[0])
+        assert f"PyTorch's own +: RuntimeError: {plain.value}" in told
     cells = page.locator(".rx-fail tr > *").all_text_contents()
     assert cells[1] == error.path
     assert len(page.locator(".rx").evaluate(ROWS)) == len(error.rows)

@@ -3,6 +3,7 @@
 // One direction: settings -> runNet (engine.js) -> draw. A model of the reader's own comes as rows (`traced`) and is
 // drawn in the same way, without settings.
 
+import { add } from "./lib/block_math.js";
 import { blockView, style as blockStyle } from "./lib/blockview.js";
 import { DEFAULTS, DEPTHS, expand, hasBottlenecks, runNet, written } from "./lib/engine.js";
 import { explain } from "./lib/formula.js";
@@ -264,9 +265,12 @@ function render({ model, el }) {
     say(heading, name);
     error.hidden = !view.error;
     if (view.error) {
-      const { type, path, text, message } = view.error; // the tracer adds something where it knows the way out
+      const { type, path, text, message, shapes } = view.error; // the tracer adds something where it knows the way out
+      // Only a shortcut that leaves x as it is can fail to fit: what `+` would say of the two without add_shortcut.
+      const plus = type === "ShapeMismatchError" && add(view.rows.at(-1).outputs[0], shapes[0]).error;
       error.replaceChildren(h("strong", {}, `${type} in ${path}: `), text,
-        message.endsWith(text) ? "" : h("span", { class: "rx-small" }, message));
+        message.endsWith(text) ? "" : h("span", { class: "rx-small" }, message),
+        plus ? h("span", { class: "rx-small" }, `PyTorch's own +: RuntimeError: ${plus}`) : "");
     }
     const open = openName();
     picture.set(slabs(view, open), `${name}: ${view.parts.length} parts, drawn to scale`);
