@@ -2,7 +2,7 @@
 
 Scope: connecting to Ray or starting it, giving each job its share of processors and GPUs, hearing from the jobs,
 starting them again when a process or a machine is lost, and leaving nothing behind. What a job is, is not known here.
-Ray is an optional dependency, imported when it is needed: `pip install "resnet-edu[cluster]"`.
+Ray is an optional dependency, imported when it is needed: `pip install "ray>=2.40"`.
 
 Each job is a Ray task ([1]). The data goes into Ray's object store once and from there to each machine ([2]). A task
 whose process or machine is lost is started again by Ray; an error raised by the work itself is not ([3]).
@@ -170,8 +170,8 @@ def import_ray() -> ModuleType:
         import ray
     except ImportError as error:
         raise ImportError(
-            f'the engine "ray" needs Ray, which cannot be imported ({error}): pip install "resnet-edu[cluster]", or '
-            '"ray>=2.40" alone; the engine "local" needs nothing'
+            f'the engine "ray" needs Ray, which cannot be imported ({error}): pip install "ray>=2.40"; '
+            'the engine "local" needs nothing'
         ) from None
     return ray
 

@@ -21,7 +21,7 @@ from PIL import Image
 from .progress import make_bar
 
 MAGIC = b"PAR1"  # [1]
-INSTALL = "pip install 'resnet-edu[parquet]'"
+INSTALL = "pip install pyarrow"
 
 
 def is_readable() -> bool:
