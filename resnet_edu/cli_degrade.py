@@ -48,6 +48,7 @@ examples:
   resnet-edu degrade --data cifar10 --recipe paper         the paper's study: hours on a graphics card, days without
   resnet-edu degrade --data cifar10 --recipe paper --seeds 5 --engine ray --address auto --gpus-per-run 0.25
                                                            the same on a Ray cluster, four runs on each GPU
+  resnet-edu degrade --data cifar10 --recipe paper --hold-out 5000    to choose: 45,000 + 5,000 training images
 
   resnet-edu degrade --resume                              go on with the study that was stopped last
   resnet-edu degrade --resume runs/digits-20260101-120000  or with this one
@@ -68,6 +69,12 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     )
     what = parser.add_argument_group("what is trained")
     cli_recipe.add_data_options(what)
+    what.add_argument(
+        "--hold-out",
+        type=int,
+        metavar="N",
+        help="to choose a recipe: test on N of the training images, and never on the test images (the paper: 5000)",
+    )
     what.add_argument("--nets", metavar="A,B,...", help=f"names of nets (default: {','.join(degradation.NETS)})")
     what.add_argument("--seeds", type=int, metavar="N", help="runs of each net, with seeds 0..N-1 (default: 1)")
     what.add_argument(
@@ -139,7 +146,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
         raise ValueError(f"--seeds must be at least 1, but it is {seeds}")
     cli_recipe.check(args)
     degradation.make_grid(nets, seeds, Recipe.digits())  # unknown names, before anything is made or read
-    source = Source(args.data or "digits", args.resize, (512, 256) if args.quick else None)
+    source = Source(args.data or "digits", args.resize, (512, 256) if args.quick else None, args.hold_out)
     out = (
         Path(args.out)
         if args.out

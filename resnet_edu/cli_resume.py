@@ -41,6 +41,7 @@ def find(args: argparse.Namespace) -> tuple[Path, Study]:
             "--seeds": (args.seeds, len(study.seeds)),
             "--data": (args.data and Source(args.data).absolute().data, source and source.data),
             "--resize": (args.resize, source and source.resize),
+            "--hold-out": (args.hold_out, source and source.held),
             "--quick": (args.quick or None, bool(source and source.head)),
             "--recipe": (args.recipe, "paper" if recipe.augment else "digits"),
             "--steps": (args.steps, recipe.steps),

@@ -44,11 +44,13 @@ class Source:
     data:   as for `data.load`.
     resize: as for `data.load`.
     head:   how many training and test images are used; None for all.
+    held:   how many training images are held out and tested on, see `data.Dataset.hold_out`; None for none.
     """
 
     data: str
     resize: int | None = None
     head: tuple[int, int] | None = None
+    held: int | None = None
 
     def __post_init__(self) -> None:
         if self.head is not None:
@@ -62,7 +64,8 @@ class Source:
     def load(self, progress: bool = True, urls: Sequence[str] | None = None) -> Dataset:
         """Return the data set; `urls` as for `data.load`. Raises what that raises."""
         found = data.load(self.data, resize=self.resize, progress=progress, urls=urls)
-        return found if self.head is None else found.head(*self.head)
+        found = found if self.head is None else found.head(*self.head)
+        return found if self.held is None else found.hold_out(self.held)
 
 
 @dataclass(frozen=True)

@@ -176,3 +176,21 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
     assert "with learning rate 1e+30" in err
     assert "Traceback" not in err
     assert not (tmp_path / "out").exists()
+
+
+def test_held_out_images_are_tested_on(tmp_path):
+    from resnet_edu import cli, study
+
+    out = tmp_path / "out"
+    options = ["--quick", "--nets", "plain8", "--steps", "4", "--hold-out", "112", "--workers", "0", "--out", str(out)]
+    assert cli.main(["degrade", *options]) == 0
+    (record,) = records.load_dir(out)
+    assert (record.dataset["train"], record.dataset["test"]) == (400, 112)  # --quick takes 512 training images
+    assert study.load(out).source.load().fingerprint == record.dataset["fingerprint"]
+
+
+def test_too_many_held_out(tmp_path, capsys):
+    from resnet_edu import cli
+
+    assert cli.main(["degrade", "--quick", "--hold-out", "512", "--out", str(tmp_path / "out")]) == 1
+    assert "`count` must be a whole number from 10 to 502" in capsys.readouterr().err

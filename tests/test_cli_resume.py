@@ -159,6 +159,7 @@ def test_what_agrees_with_the_study_may_be_said_again(half):
         (["--seeds", "3"], "--seeds is 3 but the study has 1"),
         (["--data", "cifar10"], "--data is cifar10 but the study has digits"),
         (["--resize", "16"], "--resize is 16 but the study has none"),
+        (["--hold-out", "50"], "--hold-out is 50 but the study has none"),
         (["--recipe", "paper"], "--recipe is paper but the study has digits"),
         (["--steps", "9", "--lr", "0.2"], "--steps is 9 but the study has 4; --lr is 0.2 but the study has 0.1"),
         (["--epochs", "2"], "--epochs is 32 but the study has 4"),  # in steps: 512 // 32 of them an epoch
