@@ -225,7 +225,10 @@ def _no_usage_report() -> Iterator[None]:
 
 
 def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
-    """Cancel what is queued or running: as by Ctrl-C at first, so that a run can save its state, and then by force."""
+    """Cancel what is queued or running: as by Ctrl-C at first, so that a run can save its state, and then by force.
+
+    Ray does the first at its best effort; a run that does not hear of it goes on later from its last scheduled state.
+    """
     with contextlib.suppress(ray.exceptions.RayError):  # the cluster itself may be gone
         for force in (False, True):
             for reference in references:

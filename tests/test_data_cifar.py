@@ -370,7 +370,7 @@ class TestPickle:
 
     @pytest.mark.parametrize(
         "value",
-        [print, os.system, Path("a"), np.float64(1), np.zeros(2, object), np.zeros(2), {1, 2}.union, type, 1j],
+        [len, os.system, Path("a"), np.float64(1), np.zeros(2, object), np.zeros(2), {1, 2}.union, type, 1j],
     )
     def test_anything_else_is_refused(self, value):
         with pytest.raises(ValueError, match=r"\(UnpicklingError: (it asks for|an array has)"):

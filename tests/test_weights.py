@@ -104,7 +104,8 @@ class TestStudy:
         (record,) = run(
             ["resnet8"], digits, TINY, seeds=[2], workers=workers, progress=False, out=tmp_path, save_weights=True
         )
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["resnet8-seed2.json", "resnet8-seed2.safetensors"]
+        left = ["resnet8-seed2.json", "resnet8-seed2.safetensors", "study.json"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == left
         path = tmp_path / weights.filename("resnet8", 2)
         about, _ = by_hand(path)
         assert about == {
@@ -123,4 +124,4 @@ class TestStudy:
 
     def test_none_unless_asked_for(self, tmp_path):
         run(["resnet8"], data.load("digits").head(64, 32), TINY, workers=0, progress=False, out=tmp_path)
-        assert [p.name for p in tmp_path.iterdir()] == ["resnet8-seed0.json"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["resnet8-seed0.json", "study.json"]
