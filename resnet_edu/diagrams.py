@@ -95,7 +95,7 @@ def _draw(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[str, s
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" role="img" '
         f'aria-label="{escape(alt)}" style="width:100%;max-width:{width}px;height:auto;overflow:visible;'
-        f'flex:0 1 {width}px;font-family:inherit"><title>{escape(alt)}</title>{"".join(out)}</svg>'
+        f'flex:0 1 {width}px;font-family:inherit"><title class="nohighlight">{escape(alt)}</title>{"".join(out)}</svg>'
     )
     return svg, alt
 

@@ -55,8 +55,8 @@ def nets(models: Mapping[str, nn.Module], shape: Sequence[int], caption: str | N
     width, words = _MARGIN + _COLUMN * len(columns), escape(" ".join(alts))
     svg = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {y:.0f}" role="img" aria-label="{words}" '
-        f'style="width:100%;max-width:{width * _SCALE:.0f}px;height:auto;font-family:inherit"><title>{words}</title>'
-        f"{''.join(out)}</svg>"
+        f'style="width:100%;max-width:{width * _SCALE:.0f}px;height:auto;font-family:inherit">'
+        f'<title class="nohighlight">{words}</title>{"".join(out)}</svg>'
     )
     return Drawing([svg], alts, caption)
 

@@ -179,7 +179,9 @@ class Picture:
             f'aria-label="{html.escape(self.alt)}" style="width:100%;height:auto;max-width:{width:.0f}px;'
             'stroke-linejoin:round;stroke-linecap:butt">'
         )
-        svg = re.sub(r"<svg\b[^>]*>", lambda _: f"{root}<title>{html.escape(self.alt)}</title>", svg, count=1)
+        # The class keeps the search of a built book from marking words in a title, which it cannot.
+        root += f'<title class="nohighlight">{html.escape(self.alt)}</title>'
+        svg = re.sub(r"<svg\b[^>]*>", lambda _: root, svg, count=1)
         return svg.replace(INK, "currentColor")
 
     def _repr_html_(self) -> str:

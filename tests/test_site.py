@@ -169,6 +169,15 @@ def test_search_finds_the_chapters(context: BrowserContext, bases: dict[str, str
         assert not search.complaints
 
 
+@pytest.mark.parametrize("word", ["residual", "plain", "layers"])
+def test_a_page_that_is_reached_by_a_search_marks_the_word(context: BrowserContext, bases: dict[str, str], word: str):
+    for chapter in CHAPTERS:
+        visit = Visit(context.new_page(), bases["http"]).open(f"{chapter}.html?highlight={word}")
+        visit.page.wait_for_selector("article .highlighted", state="attached")
+        assert not visit.complaints, chapter
+        visit.page.close()
+
+
 def test_the_buttons_of_a_page_work(context: BrowserContext, bases: dict[str, str]):
     visit = Visit(context.new_page(), bases["http"]).open(f"{CHAPTERS[0]}.html")
     page = visit.page
