@@ -23,6 +23,17 @@ def root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """One computing thread: tiny nets gain nothing from more, and lose much where other processes want the cores."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the tests marked `gpu` where there is none; torch is imported only if there are such tests."""
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]

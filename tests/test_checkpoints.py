@@ -25,12 +25,7 @@ RECIPE = Recipe(12, batch_size=20, lr=0.05, milestones=(7,), augment=True, eval_
 CELL = Cell("resnet8", 3, RECIPE)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

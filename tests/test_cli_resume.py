@@ -23,12 +23,7 @@ HEAD = Source("digits", head=(512, 256))  # what --quick uses
 QUICK = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:

@@ -17,13 +17,7 @@ from resnet_edu.probe_lesions import kendall_tau
 from resnet_edu.recipe import Recipe
 from resnet_edu.train import evaluate, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

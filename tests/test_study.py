@@ -21,12 +21,7 @@ TINY = Recipe(4, batch_size=16, lr=0.05, augment=True, eval_every=2)
 HEAD = Source("digits", head=(64, 32))
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -15,14 +15,7 @@ from resnet_edu.devices import resolve_device
 from resnet_edu.models import cifar_net
 from resnet_edu.train import Evaluation, Event, Recipe, StopTraining, TrainingDiverged, evaluate, train
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tiny nets gain nothing from more, and lose much where other processes want the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
