@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -256,6 +257,8 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
     """Do one job in a Ray worker: ("result", what it returned) or ("error", the exception)."""
     import ray
 
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited from a study in the background, and then Ray's
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # way to cancel, an interrupt, would not be heard
     function, *arguments = setup
     function(*arguments)
     last = -EVENT_PACE
