@@ -123,7 +123,11 @@ def run(
     there = studies.load(folder) if resume and (folder / STUDY_FILE).exists() else None
     if folder is not None and there is None:
         claim_folder(folder)
-    dataset, source = (data, source) if isinstance(data, Dataset) else _load(Source(os.fspath(data)), progress)
+    if isinstance(data, Dataset):
+        dataset = data
+    else:
+        source = Source(os.fspath(data))
+        dataset = source.load(progress)
     cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
     check_fit(cells[0].recipe, dataset)
     study = Study(
@@ -192,10 +196,6 @@ def _check_number(name: str, value: int, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"`{name}` must be a whole number of at least {least}, but it is {value!r}")
     return value
-
-
-def _load(source: Source, progress: bool) -> tuple[Dataset, Source]:
-    return source.load(progress), source
 
 
 def _settle(

@@ -46,28 +46,37 @@ class Summary(list):
         return rows
 
     def __str__(self) -> str:
-        rows = self.cells()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
-        return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+        return cells_as_text(self.cells())
 
     __repr__ = __str__  # the prompt of Python shows the table, as a notebook does
 
     def _repr_html_(self) -> str:
-        heading, *rows = self.cells()
-        head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(r[0])}</th>'
-            + "".join(f'<td style="text-align:right">{html.escape(c)}</td>' for c in r[1:])
-            + "</tr>"
-            for r in rows
-        )
         caption = "Training first: loss and error in eval mode, after the last step"
-        return (
-            '<div style="overflow-x:auto">'  # on a phone the table is pushed sideways, not the page
-            f'<table class="resnet-table resnet-summary"><caption>{caption}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        )
+        return cells_as_html(self.cells(), "resnet-summary", caption)
+
+
+def cells_as_text(rows: list[list[str]]) -> str:
+    """Return rows of cells, the heading first, as plain text: the first column to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
+    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
+
+
+def cells_as_html(rows: list[list[str]], css_class: str, caption: str) -> str:
+    """Return rows of cells, the heading first, as an HTML table with a caption."""
+    heading, *rows = rows
+    head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
+    body = "".join(
+        f'<tr><th scope="row">{html.escape(r[0])}</th>'
+        + "".join(f'<td style="text-align:right">{html.escape(c)}</td>' for c in r[1:])
+        + "</tr>"
+        for r in rows
+    )
+    return (
+        '<div style="overflow-x:auto">'  # on a phone the table is pushed sideways, not the page
+        f'<table class="resnet-table {css_class}"><caption>{caption}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 
 
 def _cell(row: dict[str, Any], key: str, decimals: int | None) -> str:

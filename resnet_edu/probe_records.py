@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from . import __version__
-from .records import RecordError, write_atomic
+from .records import RecordError, read_json, write_atomic
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent / "results" / "probes"
@@ -260,14 +260,7 @@ def load(path: str | os.PathLike[str]) -> ProbeRecord:
 
     Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
     """
-    path = Path(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no record at {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is damaged: it is no JSON text ({error}); restore it or remove it") from None
-    return from_dict(values, str(path))
+    return from_dict(read_json(path), str(Path(path)))
 
 
 def load_shipped(name: str) -> ProbeRecord:

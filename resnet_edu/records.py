@@ -219,14 +219,21 @@ def load(path: str | os.PathLike[str]) -> RunRecord:
 
     Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
     """
+    return RunRecord.from_dict(read_json(path), str(Path(path)))
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Return the values in the JSON file of a record.
+
+    Raises `FileNotFoundError` if there is none and `RecordError` if it is no JSON text.
+    """
     path = Path(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no record at {path}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise RecordError(f"{path} is damaged: it is no JSON text ({error}); restore it or remove it") from None
-    return RunRecord.from_dict(values, str(path))
 
 
 def load_dir(path: str | os.PathLike[str]) -> list[RunRecord]:

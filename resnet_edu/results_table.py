@@ -15,6 +15,7 @@ import textwrap
 from collections.abc import Iterable
 from typing import Any
 
+from .findings import cells_as_html, cells_as_text
 from .records import RecordError, RunRecord, check_comparable
 from .reference_results import (
     FAR,
@@ -85,11 +86,8 @@ class Results(list):
 
     def to_text(self) -> str:
         """Return the table and its notes as plain text."""
-        rows = self.cells()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
         notes = [textwrap.fill(note, WIDTH) for note in self.notes()]
-        return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:], "", *notes]).rstrip()
+        return "\n".join([cells_as_text(self.cells()), "", *notes]).rstrip()
 
     __str__ = to_text
     __repr__ = to_text  # the prompt of Python shows the table, as a notebook does
@@ -102,20 +100,8 @@ class Results(list):
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]).rstrip()
 
     def _repr_html_(self) -> str:
-        heading, *rows = self.cells()
-        head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
-        body = "".join(
-            f'<tr><th scope="row">{html.escape(r[0])}</th>'
-            + "".join(f'<td style="text-align:right">{html.escape(c)}</td>' for c in r[1:])
-            + "</tr>"
-            for r in rows
-        )
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
-        return (
-            '<div style="overflow-x:auto">'  # on a phone the table is pushed sideways, not the page
-            '<table class="resnet-table resnet-results"><caption>Final errors, in eval mode</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>{notes}"
-        )
+        return cells_as_html(self.cells(), "resnet-results", "Final errors, in eval mode") + notes
 
 
 def results(records: Iterable[RunRecord], study: str | None = None) -> Results:

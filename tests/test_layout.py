@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "branches": ["blocks", "data*", "degradation", "recipe", "records", "train"],
     # results: those of others, those that come with the package, and how they get there
     "reference_results": ["records", "recipe"],
-    "results_table": ["records", "reference_results"],
+    "results_table": ["records", "findings", "reference_results"],
     "shipped": ["records", "weights", "models"],
     "ship": ["data*", "train", "records", "weights", "reference_results", "shipped"],
     # probes: what a net can be asked; `probes` is their one face
