@@ -373,6 +373,7 @@ def test_a_stack_grows_shrinks_and_fails_by_keyboard(explorer_page):
 def test_two_on_a_page_do_not_disturb_each_other(explorer_page):
     visit = explorer_page(ConvolutionExplorer(), ConvolutionExplorer(size=5))
     first, second = Shown(visit, 0), Shown(visit, 1)
+    second.says("After layer 3, output 7 sees")  # what is read out comes last, a moment after the drawing
     before = second.root.inner_text()
     first.type("Kernel k", "5")
     first.root.get_by_role("button", name="Add a layer").click()
