@@ -43,12 +43,12 @@ widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)
 	npm ci --no-audit --no-fund --loglevel=error
 	$(PYTHON) book/make_widgets.py
 
-test: lint ## check style and spelling, run all tests that need no browser
-	$(BIN)/python -m pytest -m "not browser"
+test: lint ## check style and spelling, run all tests that need neither the built site nor a browser
+	$(BIN)/python -m pytest -m "not browser and not site"
 
 # The tests of the site read the pages that are there: after a change, build first.
-test-site: $(INSTALLED) | _build/html/index.html ## open every page of the built site in Chromium and test it
-	$(BIN)/python -m pytest -m browser
+test-site: $(INSTALLED) | _build/html/index.html ## test the built site: its pages in Chromium, its downloads in a bare environment
+	$(BIN)/python -m pytest -m "browser or site"
 
 _build/html/index.html:
 	$(MAKE) book
@@ -66,8 +66,9 @@ bench: $(INSTALLED) ## measure ourselves beside other tools
 	  else $(BIN)/python -m pip install --quiet -e '.[bench]'; fi
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-strip: $(INSTALLED) ## remove outputs and widget state from the notebooks, as they are stored
+strip: $(INSTALLED) ## store the notebooks: no outputs, no widget state, the same set-up cell in each
 	$(BIN)/python book/strip_notebooks.py
+	$(BIN)/python book/setup_cell.py
 
 clean: ## remove the built site, its cache and the virtual environment; runs/ stays
 	rm -rf _build .venv .pytest_cache .ruff_cache dist

@@ -15,7 +15,11 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import nbformat
+import setup_cell
 import yaml
+from repository import Repository, merged
+from strip_notebooks import strip
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "_build"
@@ -84,6 +88,24 @@ def strip_state(page: str) -> str:
     return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
 
 
+def finish_downloads(folder: Path, source: str) -> None:
+    """Make the notebooks that readers download run anywhere: no outputs, and a set-up that installs from `source`."""
+    for path in sorted(folder.rglob("*.ipynb")):
+        notebook = setup_cell.put(strip(nbformat.read(path, as_version=4)), source)
+        nbformat.validate(notebook)
+        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def write_config(repository: Repository) -> Path:
+    """Write Jupyter Book's configuration, the buttons for `repository` included, and return where it is."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config.pop("repository", None)  # an empty address would stop Jupyter Book
+    BUILD.mkdir(exist_ok=True)
+    path = BUILD / "config.yml"
+    path.write_text(yaml.safe_dump(merged(config, repository.settings()), allow_unicode=True), encoding="utf-8")
+    return path
+
+
 def run(*command: str | Path) -> None:
     """Run a command from the root of the repository; stop the build when it fails."""
     line = shlex.join(map(str, command))
@@ -99,6 +121,7 @@ def main() -> None:
     parser.add_argument("--skip-experiment", action="store_true", help="only the pages (for work on the text)")
     arguments = parser.parse_args()
     tools = Path(sys.executable).parent
+    repository = Repository.from_config(ROOT / "_config.yml")
 
     state = package_state()
     if not is_current("cache", state):
@@ -111,7 +134,9 @@ def main() -> None:
     # A fresh site: pages of removed chapters would stay otherwise. Executed cells come from the cache.
     for folder in (SITE, BUILD / ".doctrees"):
         shutil.rmtree(folder, ignore_errors=True)
-    run(tools / "jupyter-book", "build", ".", "-W", "-n", "--keep-going")
+    config = write_config(repository)
+    run(tools / "jupyter-book", "build", ".", "--config", config, "-W", "-n", "--keep-going")
+    finish_downloads(SITE / "_sources", repository.source)
 
     for page in SITE.rglob("*.html"):
         text = page.read_text(encoding="utf-8")

@@ -108,6 +108,7 @@ MAY_IMPORT = {
     "check_*": ["shapes", "blocks", "models"],
     "check": ["check_*"],
     "show": [],
+    "notebook": ["__init__", "devices", "figure"],
     # what shows results, and the command line
     "charts": ["figure"],
     "diagrams*": ["trace", "trace_sizes", "figure"],
@@ -120,7 +121,7 @@ MAY_IMPORT = {
     "cli*": ["*"],
 }
 # Imported by the command line and notebooks, by nothing else:
-ENDS = ["check", "show", "plots", "probe_plots", "charts", "diagrams*", "widgets*", "cli*"]
+ENDS = ["check", "show", "notebook", "plots", "probe_plots", "charts", "diagrams*", "widgets*", "cli*"]
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.

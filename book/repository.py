@@ -1,0 +1,71 @@
+"""The address of the public repository: one setting, from which buttons and set-up cells get theirs.
+
+It is `repository.url` in _config.yml, or RESNET_EDU_REPOSITORY_URL in the environment, which wins. As long as it is
+not set, no page has a button that leads somewhere else: Jupyter Book would fill the gap with its own repository.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+VARIABLE = "RESNET_EDU_REPOSITORY_URL"
+SOURCE_VARIABLE = "RESNET_EDU_SOURCE"  # install from here instead, e.g. from a wheel on a server of one's own
+
+
+@dataclass(frozen=True)
+class Repository:
+    """Where the project is kept; all empty while that is not known.
+
+    url:    https://github.com/OWNER/NAME or the like, without a slash at the end.
+    branch: the branch that readers get.
+    source: what pip installs the package from: the branch's archive on GitHub (which needs no git), else git+URL.
+    """
+
+    url: str = ""
+    branch: str = "main"
+    source: str = ""
+
+    @classmethod
+    def from_config(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Repository:
+        """Read _config.yml and the environment. Raises `ValueError` for an address that is none."""
+        settings = yaml.safe_load(path.read_text(encoding="utf-8")).get("repository") or {}
+        branch = settings.get("branch") or "main"
+        url = (environment.get(VARIABLE) or settings.get("url") or "").strip().rstrip("/").removesuffix(".git")
+        if url and not re.fullmatch(r"https://[^/\s]+/[^\s]+", url):
+            raise ValueError(
+                f"the address of the repository is {url!r}, and it must look like https://github.com/OWNER/NAME: "
+                f"mend `repository.url` in _config.yml, or {VARIABLE}"
+            )
+        source = f"git+{url}@{branch}" if url else ""
+        if url.startswith("https://github.com/"):
+            source = f"{url}/archive/refs/heads/{branch}.zip"
+        return cls(url, branch, environment.get(SOURCE_VARIABLE) or source)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what Jupyter Book's configuration needs in addition, for the buttons at the head of a page."""
+        if not self.url:
+            return {}
+        on_github = self.url.startswith("https://github.com/")  # the only host that Colab opens notebooks from
+        return {
+            "repository": {"url": self.url, "branch": self.branch, "path_to_book": ""},
+            "launch_buttons": {
+                "thebe": False,
+                **({"colab_url": "https://colab.research.google.com"} if on_github else {}),
+            },
+            "html": {"use_repository_button": True, "use_issues_button": True},
+        }
+
+
+def merged(config: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return `config` with the settings `more` put in, section by section; neither is changed."""
+    both = dict(config)
+    for key, value in more.items():
+        both[key] = {**(config.get(key) or {}), **value} if isinstance(value, dict) else value
+    return both
