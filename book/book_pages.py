@@ -1,0 +1,111 @@
+"""What pages of the book say about its chapters, drawn and counted while the book is built, so that it is never stale.
+
+Scope: a Sphinx extension with four directives: `{chapter-map}`, `{course-plan}`, `{exercise-index}` and `{line-key}`.
+What they show comes from the notebooks (`chapters.py`) and from the package's figures (`resnet_edu.figure`).
+
+Source
+  [1] Sphinx's documentation, "Developing extensions": directives that return nodes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chapter_map import chapter_map
+from chapters import Chapter, anchors, chapters
+from docutils import nodes
+from docutils.statemachine import StringList
+from line_key import line_key
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class _Pages(SphinxDirective):
+    """What the directives share: Markdown and HTML to nodes."""
+
+    def markdown(self, text: str) -> list[nodes.Node]:
+        """Return the nodes of some Markdown; its links are resolved, and complained about, like the page's own."""
+        holder = nodes.container()
+        self.state.nested_parse(StringList(text.splitlines(), source=self.env.docname), self.content_offset, holder)
+        return holder.children
+
+    def html(self, text: str) -> list[nodes.Node]:
+        """Return the node of some HTML."""
+        return [nodes.raw("", text, format="html")]
+
+
+class ChapterMap(_Pages):
+    """The map of the chapters: which one needs which."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the map as HTML."""
+        return self.html(chapter_map(chapters()))
+
+
+class LineKey(_Pages):
+    """The colours and dashes of the figures."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the key as HTML."""
+        return self.html(line_key())
+
+
+class CoursePlan(_Pages):
+    """A chapter a day: minutes of reading and of exercises."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the plan as a table."""
+        return self.markdown(course_plan(chapters()))
+
+
+class ExerciseIndex(_Pages):
+    """A section for each chapter: its exercises, and what they add up to."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return the sections."""
+        return [self.section(chapter) for chapter in chapters()]
+
+    def section(self, chapter: Chapter) -> nodes.section:
+        """Return the section of a chapter, with an address of its own."""
+        title = f"{chapter.number}. {chapter.title}"
+        section = nodes.section("", nodes.title(title, title), names=[nodes.fully_normalize_name(title)])
+        self.state.document.note_implicit_target(section, section)
+        section += self.markdown(exercise_table(chapter))
+        return section
+
+
+def link(chapter: Chapter, heading: str | None = None) -> str:
+    """Return a Markdown link from a page in `book/` to a chapter, or to one of its headings."""
+    anchor = f"#{anchors(chapter.text)[heading]}" if heading else ""
+    return f"[{heading or chapter.title}](../{chapter.document}.ipynb{anchor})"
+
+
+def course_plan(all_chapters: list[Chapter]) -> str:
+    """Return the plan as a Markdown table, with the minutes that the chapters name."""
+    lines = ["| day | chapter | read | exercises | in all |", "|---:|---|---:|---:|---:|"]
+    for day, chapter in enumerate(all_chapters, 1):
+        read, work = chapter.minutes, chapter.exercise_minutes
+        lines.append(f"| {day} | {link(chapter)} | {read} | {work} | {read + work} |")
+    read, work = (sum(getattr(c, name) for c in all_chapters) for name in ("minutes", "exercise_minutes"))
+    lines.append(f"| | **minutes** | **{read}** | **{work}** | **{read + work}** |")
+    return "\n".join(lines)
+
+
+def exercise_table(chapter: Chapter) -> str:
+    """Return the exercises of a chapter as a Markdown table, and their minutes together."""
+    lines = ["| exercise | level | minutes |", "|---|---|---:|"]
+    for exercise in chapter.exercises:
+        checkers = "".join(f" `check.{name}`" for name in exercise.checkers)
+        extra = f" (and {exercise.extra})" if exercise.extra else ""
+        lines.append(f"| {link(chapter, exercise.heading)}{extra}{checkers} | {exercise.level} | {exercise.minutes} |")
+    lines.append(f"| **together** | | **{chapter.exercise_minutes}** |")
+    return "\n".join(lines)
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Tell Sphinx of the directives."""
+    app.add_directive("chapter-map", ChapterMap)
+    app.add_directive("course-plan", CoursePlan)
+    app.add_directive("exercise-index", ExerciseIndex)
+    app.add_directive("line-key", LineKey)
+    return {"parallel_read_safe": True, "version": "1"}
