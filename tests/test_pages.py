@@ -5,8 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
+from book_pages import course_plan, exercise_table
 from chapters import Chapter, ChapterError, anchors, chapters
 from make_site import ROOT, toc_documents
+
+from resnet_edu import check
 
 PAGES = [ROOT / f"{name}.md" for name in toc_documents() if name.startswith("book/")]
 CHAPTERS = chapters()
@@ -57,7 +60,7 @@ def test_examples_give_what_the_page_shows(path: Path):
     blocks = re.findall(r"^```pycon\n(.*?)^```$", markdown_of(path), re.M | re.S)
     session = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, path.name, str(path), 0)
     said: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(session, out=said.append)
+    doctest.DocTestRunner().run(session, out=said.append)
     assert not said, "".join(said)
 
 
@@ -176,3 +179,38 @@ def test_the_frame_of_every_chapter_can_be_read(chapter: Chapter):
     assert len(chapter.exercises) >= 3
     assert all(need < chapter.document for need in chapter.needs)
     assert chapter.terms
+
+
+# ---------------------------------------------------------------- what is made of the chapters
+
+
+def cells(table: str) -> list[list[str]]:
+    """The cells of a Markdown table's body."""
+    return [[cell.strip() for cell in row[1:-1].split("|")] for row in table.splitlines()[2:]]
+
+
+@each_chapter
+def test_index_has_every_exercise_with_a_link_that_leads_there(chapter: Chapter):
+    *rows, total = cells(exercise_table(chapter))
+    text = (ROOT / f"{chapter.document}.ipynb").read_text(encoding="utf-8")
+    assert len(rows) == text.count('"### ') - text.count('"### ', 0, text.index("## Exercises"))
+    assert broken_links(ROOT / "book" / "exercises.md", "\n".join(row[0] for row in rows)) == []
+    assert int(total[-1].strip("*")) == sum(int(row[-1]) for row in rows)
+    for name in re.findall(r"`check\.(\w+)`", str(rows)):
+        assert name in check.__all__, f"{chapter.document} names a checker that does not exist: {name}"
+
+
+def test_index_names_level_minutes_and_checker():
+    first, second, _ = cells(exercise_table(Chapter("notebooks/03-three", FRAME)))
+    link = "[1. A `b`](../notebooks/03-three.ipynb#1-a-b) (and two minutes to run) `check.plain_block`"
+    assert first == [link, "easy", "5"]
+    assert second == ["[2. C](../notebooks/03-three.ipynb#2-c)", "harder", "10"]
+
+
+def test_plan_has_a_chapter_a_day_and_its_minutes():
+    one, two = (Chapter(f"notebooks/0{n}-three", FRAME) for n in (3, 4))
+    assert cells(course_plan([one, two])) == [
+        ["1", "[A title](../notebooks/03-three.ipynb)", "20", "15", "35"],
+        ["2", "[A title](../notebooks/04-three.ipynb)", "20", "15", "35"],
+        ["", "**minutes**", "**40**", "**30**", "**70**"],
+    ]
