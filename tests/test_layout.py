@@ -66,6 +66,7 @@ MAY_IMPORT = {
         "weights",
     ],
     "findings": ["records"],
+    "uncertainty": [],
     "degradation": [
         "cells",
         "study",
