@@ -26,7 +26,7 @@ from .models import get_model
 from .recipe import Recipe
 from .records import RunRecord, code_version, library_versions, now
 from .stepper import resolve_precision
-from .train import Event, train
+from .train import Event, StopTraining, train
 
 NETS = ("plain20", "resnet20", "plain56", "resnet56")
 DEFAULT_STEPS = 1000  # of the paper's shortened recipe, for images that are not digits
@@ -79,7 +79,8 @@ def run_cell(
     `group` is the processes that train the net together, see `train.train`; the first one alone writes weights, and
     the record says how many there are (`device["processes"]`).
 
-    Raises what `train.train` raises, and `OSError` if the weights cannot be written.
+    Raises what `train.train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has
+    ended the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
     """
     code = code or code_version()
     device = resolve_device(device)
@@ -99,6 +100,8 @@ def run_cell(
         checkpoint=checkpoint,
         group=group,
     )
+    if history.stopped:
+        raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
         about["fingerprint"] = dataset.fingerprint

@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .figure import COLORS, DASHES, OTHER_COLORS, Picture, label_ends, new_figure, style
+from .figure import PALETTE, Picture, label_ends, line_look, new_figure, style
 
-_DASHES = (DASHES["resnet"], DASHES["plain"], (0, (1, 1.5)), (0, (6, 1.5, 1, 1.5)))
 _HATCHES = ("", "////", "....", "xxxx")  # so that bars are told apart without colour as well
-_PALETTE = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)
 
 
 def lines(
@@ -46,7 +44,7 @@ def lines(
     data = {name: _checked(name, x, y, yscale) for name, (x, y) in series.items()}
     with style():
         fig, (ax,) = new_figure()
-        drawn = [(name, *_look(name, i)) for i, name in enumerate(data)]
+        drawn = [(name, *line_look(name, i)) for i, name in enumerate(data)]
         for name, color, dash, width in drawn:
             x, y = data[name]
             ax.plot(x, y, color=color, ls=dash, lw=width, marker="o" if len(x) <= 4 else None)
@@ -86,7 +84,7 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
             drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
             drawn = [(y, value) for y, value in drawn if value]
             ys, widths = zip(*drawn, strict=True) if drawn else ((), ())
-            color, hatch = _PALETTE[i % len(_PALETTE)], _HATCHES[i % len(_HATCHES)]
+            color, hatch = PALETTE[i % len(PALETTE)], _HATCHES[i % len(_HATCHES)]
             made = ax.barh(
                 ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
             )
@@ -153,15 +151,6 @@ def _checked(name: str, x: Sequence[float], y: Sequence[float], yscale: str) -> 
     if yscale == "log" and min(y) <= 0:
         raise ValueError(f"a logarithmic scale has no place for {min(y)} of {name!r}: use yscale='linear'")
     return x, y
-
-
-def _look(name: str, place: int) -> tuple[str, Any, float]:
-    """Return colour, dash and width of a line."""
-    for kind, dash in DASHES.items():
-        depth = name.removeprefix(kind)
-        if depth != name and depth.isdigit():
-            return COLORS[kind], dash, 1.2 if int(depth) < 40 else 2.6
-    return _PALETTE[place % len(_PALETTE)], _DASHES[place % len(_DASHES)], 2.0
 
 
 def _short(value: float) -> str:

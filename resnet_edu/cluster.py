@@ -95,7 +95,8 @@ class RayEngine:
 
         work:   a function of a module that the machines have too; what it returns goes to `on_result(job, result)`,
                 what it passes to `send` to `on_event(job, event)`, both in this process. Of a job's events at most
-                about one a second arrives, the latest. `job.name` is used in messages.
+                about one a second arrives, the latest, and all that are sent by `send(event, True)`, before its result.
+                `job.name` is used in messages.
         shared: arguments that are put into the object store once.
         setup:  (function, *arguments), called in the task before anything else, even before `shared` is there.
 
@@ -138,8 +139,9 @@ class RayEngine:
         while running:
             done, _ = ray.wait(list(running), timeout=EVENT_PACE)
             with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
-                for number, event in ray.get(mailbox.take.remote()).items():
-                    on_event(jobs[number], event)
+                for number, events in ray.get(mailbox.take.remote()).items():
+                    for event in events:
+                        on_event(jobs[number], event)
             for reference in done:
                 job = jobs[running.pop(reference)]
                 try:
@@ -240,17 +242,24 @@ def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
 
 
 class _Mailbox:
-    """The latest event of each job, in a process of its own, until the driver fetches them."""
+    """Each job's latest event, and those to be kept, in a process of its own until the driver fetches them."""
 
     def __init__(self) -> None:
+        self.kept: dict[int, list[Any]] = {}
         self.latest: dict[int, Any] = {}
 
-    def put(self, number: int, event: Any) -> None:
-        self.latest[number] = event
+    def put(self, number: int, event: Any, keep: bool) -> None:
+        if keep:
+            self.kept.setdefault(number, []).append(event)
+            self.latest.pop(number, None)  # it is older
+        else:
+            self.latest[number] = event
 
-    def take(self) -> dict[int, Any]:
-        latest, self.latest = self.latest, {}
-        return latest
+    def take(self) -> dict[int, list[Any]]:
+        events, latest, self.kept, self.latest = self.kept, self.latest, {}, {}
+        for number, event in latest.items():
+            events.setdefault(number, []).append(event)
+        return events
 
 
 def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: list, mailbox: Any) -> tuple[str, Any]:
@@ -263,11 +272,14 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
     function(*arguments)
     last = -EVENT_PACE
 
-    def send(event: Any) -> None:
+    def send(event: Any, keep: bool = False) -> None:
         nonlocal last
-        if time.monotonic() - last >= EVENT_PACE:
+        if keep:
+            with contextlib.suppress(ray.exceptions.RayError):  # no event is worth a run
+                ray.get(mailbox.put.remote(number, event, True))  # it is there before the result is
+        elif time.monotonic() - last >= EVENT_PACE:
             last = time.monotonic()
-            mailbox.put.remote(number, event)
+            mailbox.put.remote(number, event, False)
 
     try:
         return "result", work(job, *ray.get(box[0]), send)

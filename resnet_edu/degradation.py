@@ -37,7 +37,7 @@ from .recipe import Recipe
 from .records import STUDY_FILE, RunRecord, code_version
 from .stepper import resolve_precision
 from .study import Source, Study, StudyError, claim_folder
-from .train import Event, TrainingDiverged, check_fit, train
+from .train import Evaluation, Event, TrainingDiverged, check_fit, train
 from .workers import run_in_workers
 
 __all__ = [
@@ -80,6 +80,7 @@ def run(
     checkpoint_seconds: float = 60.0,
     checkpoint_steps: int | None = None,
     on_record: Callable[[RunRecord], object] | None = None,
+    on_event: Callable[[Cell, Event], object] | None = None,
 ) -> list[RunRecord]:
     """Train every net with every seed and return the records, in the order of `nets` and seeds.
 
@@ -106,6 +107,10 @@ def run(
     checkpoint_seconds, checkpoint_steps: how often the state of each net in flight is saved in `out`, besides after
               evaluations and on Ctrl-C: see `checkpoints.Checkpoint`.
     on_record: called with each record when its net is done.
+    on_event: called with a `Cell` and a `train.Event` while that net trains, such as `live.LiveCurves`. From other
+              processes come all evaluations, and of the steps a few a second. A run that was done before, or goes on
+              from a checkpoint, begins with "resumed", which has the evaluations of before. What it raises ends the
+              study.
 
     Works in notebooks and in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
 
@@ -150,7 +155,7 @@ def run(
         study = there
     elif folder is not None:
         study.save(folder)
-    return _carry_out(study, dataset, folder, engine, workers, progress, on_record)
+    return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
 
 
 def resume(
@@ -163,6 +168,7 @@ def resume(
     checkpoint_seconds: float | None = None,
     checkpoint_steps: int | None = None,
     on_record: Callable[[RunRecord], object] | None = None,
+    on_event: Callable[[Cell, Event], object] | None = None,
 ) -> list[RunRecord]:
     """Go on with the study in `folder`, however it was stopped, and return all of its records.
 
@@ -173,6 +179,7 @@ def resume(
     engine:  as for `run`; it need not be the one that the study began with.
     workers: another number of processes than the study began with.
     checkpoint_seconds, checkpoint_steps: another schedule, see `run`.
+    on_record, on_event: as for `run`.
 
     Raises `study.StudyError` if there is no study in the folder, or another process is at work on it, and what `run`
     raises.
@@ -189,7 +196,7 @@ def resume(
     engine, _, _ = _settle(engine, study.device, study.precision)
     dataset = study.source.load(progress) if data is None else data
     study.refuse(folder, dataset=studies.facts(dataset))
-    return _carry_out(study, dataset, folder, engine, workers, progress, on_record)
+    return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
 
 
 def _check_number(name: str, value: int, least: int) -> int:
@@ -230,6 +237,7 @@ def _carry_out(
     workers: int,
     progress: bool,
     on_record: Callable[[RunRecord], object] | None,
+    on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
     """Do the runs of a study that have no record in `folder` yet."""
     code = code_version()
@@ -248,16 +256,25 @@ def _carry_out(
         # Long runs first: no worker is left alone with one at the end.
         queue = sorted((c for c in cells if (c.net, c.seed) not in done), key=_cost, reverse=True)
         with _Progress(cells, done=set(cells) - set(queue), show=progress) as bar:
+
+            def hear(cell: Cell, event: Event) -> None:
+                bar.update(cell, event)
+                if on_event is not None:
+                    on_event(cell, event)
+
+            for cell in cells if on_event is not None else ():
+                if (record := done.get((cell.net, cell.seed))) is not None:
+                    on_event(cell, _done_before(record))
             setup = (prepare_process, study.threads)
             if engine is not None:
                 shared = dataset, code, study, folder and folder.resolve()
-                engine.run(_work, queue, shared, setup, bar.update, finish)
+                engine.run(_work, queue, shared, setup, hear, finish)
             elif study.device == "cpu" and workers:
                 count = min(workers, len(queue))
-                run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, bar.update, finish)
+                run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, hear, finish)
             else:
                 for cell in queue:
-                    callback = functools.partial(bar.update, cell)
+                    callback = functools.partial(hear, cell)
                     finish(cell, _run_one(cell, dataset, code, study, folder, callback))
         if folder is not None:
             studies.clear(folder, study)
@@ -294,18 +311,26 @@ def _work(
     code: dict[str, str | None],
     study: Study,
     folder: Path | None,
-    send: Callable[[Event], object],
+    send: Callable[[Event, bool], object],
 ) -> RunRecord:
-    """Run a cell in a worker process; progress is sent at most ten times a second."""
+    """Run a cell in a worker process; steps are sent at most ten times a second, evaluations all."""
     last = 0.0
 
     def callback(event: Event) -> None:
         nonlocal last
-        if event.kind in ("evaluation", "resumed") or time.monotonic() - last > 0.1:
+        keep = event.kind in ("evaluation", "resumed")
+        if keep or time.monotonic() - last > 0.1:
             last = time.monotonic()
-            send(event)
+            send(event, keep)
 
     return _run_one(cell, dataset, code, study, folder, callback)
+
+
+def _done_before(record: RunRecord) -> Event:
+    """Return the event that tells of a run which is done already."""
+    earlier = tuple(Evaluation(**point) for point in record.curves)
+    last = earlier[-1]
+    return Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier)
 
 
 def _cost(cell: Cell) -> float:

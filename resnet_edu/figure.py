@@ -34,6 +34,15 @@ DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apa
 OTHER_DASH = (0, (1, 1.5))
 WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
 OTHER_COLORS = ("#8A6FD1", "#0E8A63", "#B5651D", "#A3568B")  # for further kinds of nets; as strong on both grounds
+PALETTE = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)  # for what is no net, in turn
+LINE_DASHES = (DASHES["resnet"], DASHES["plain"], OTHER_DASH, (0, (6, 1.5, 1, 1.5)))
+METRIC_TITLES = {
+    "train_loss": "Training loss, on all training images",
+    "train_error": "Training error, on all training images",
+    "test_loss": "Test loss, on all test images",
+    "test_error": "Test error, on all test images",
+}
+METRIC_AXES = {metric: "loss (nats)" if metric.endswith("loss") else "error (%)" for metric in METRIC_TITLES}
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 12.0,  # on a phone a figure is drawn at two thirds of its size
@@ -94,6 +103,18 @@ def net_width(depth: int, depths: Sequence[int]) -> float:
     return WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * share
 
 
+def line_look(name: str, place: int) -> tuple[str, Any, float]:
+    """Return colour, dash and width (points) of the line of `name`, the one at `place` of several, from 0.
+
+    Nets such as plain20 and resnet56 have the look that they have in the whole book, others get one in turn.
+    """
+    for kind, dash in DASHES.items():
+        depth = name.removeprefix(kind)
+        if depth != name and depth.isdigit():
+            return COLORS[kind], dash, 1.2 if int(depth) < 40 else 2.6
+    return PALETTE[place % len(PALETTE)], LINE_DASHES[place % len(LINE_DASHES)], 2.0
+
+
 def spread_labels(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return label positions as near as can be to the wished ones, at least `gap` apart, within `low`..`high`.
 
@@ -132,7 +153,8 @@ def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
     colour leads to each. Call it last, when limits and scales are set.
     """
     fig = ax.figure
-    fig.draw_without_rendering()  # the layout decides on the axes' height
+    if fig.get_layout_engine() is not None:
+        fig.draw_without_rendering()  # the layout decides on the axes' height
     box = ax.get_window_extent()
     line_height = matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
     wishes = [ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[1] for x, y, _, _ in ends]
@@ -157,10 +179,11 @@ class Picture:
         if not alt.strip():
             raise ValueError("`alt` must say in words what the picture shows, but it is empty")
         self.fig, self.alt, self.caption = fig, alt, caption
-        with style():
-            fig.draw_without_rendering()
-            fig.draw_without_rendering()  # labels at the lines' ends have moved the axes
-        fig.set_layout_engine("none")  # each drawing would move them by a hair, and no two files would be equal
+        if fig.get_layout_engine() is not None:
+            with style():
+                fig.draw_without_rendering()
+                fig.draw_without_rendering()  # labels at the lines' ends have moved the axes
+            fig.set_layout_engine("none")  # each drawing would move them by a hair, and no two files would be equal
 
     def svg(self) -> str:
         """Return the picture as SVG for inlining in a page: no ids that clash, letters in the page's colour.

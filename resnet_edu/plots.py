@@ -21,6 +21,8 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from .figure import (
     COLORS,
     DASHES,
+    METRIC_AXES,
+    METRIC_TITLES,
     OTHER_COLORS,
     OTHER_DASH,
     Picture,
@@ -33,13 +35,6 @@ from .figure import (
 from .records import METRICS, RunRecord, check_comparable
 
 BOTH = ("train_error", "test_error")
-_TITLES = {
-    "train_loss": "Training loss, on all training images",
-    "train_error": "Training error, on all training images",
-    "test_loss": "Test loss, on all test images",
-    "test_error": "Test error, on all test images",
-}
-_AXES = {"train_loss": "loss (nats)", "train_error": "error (%)", "test_loss": "loss (nats)", "test_error": "error (%)"}
 _DEPTH_COLORS = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])
 _KINDS = {"plain": "Plain nets", "resnet": "Residual nets"}
 _PARTS = {  # in figure6: what is drawn, and how
@@ -189,8 +184,8 @@ def _draw(ax: Axes, records: list[RunRecord], metric: str) -> None:
         color = kind_color(kind, kinds)
         values = tuple([max(v, floor) for v in column] for column in (mean, low, high))
         _line(ax, steps, values, len(group) > 1, color=color, lw=width, ls=dash, label=net)
-    ax.set_title(_TITLES[metric])
-    ax.set_ylabel(_AXES[metric])
+    ax.set_title(METRIC_TITLES[metric])
+    ax.set_ylabel(METRIC_AXES[metric])
     _over_steps(ax, records)
     if metric.endswith("loss"):
         ax.set_yscale("log")

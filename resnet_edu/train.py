@@ -93,6 +93,7 @@ class Event:
     loss:  mean loss of the last batch, before its update (nats).
     work:  share of the run's computation that is done, 0..1: evaluations included, for a clock that tells the truth.
     evaluation: for kind "evaluation".
+    earlier: for kind "resumed": the evaluations of before.
     """
 
     kind: str
@@ -102,6 +103,7 @@ class Event:
     loss: float
     work: float
     evaluation: Evaluation | None = None
+    earlier: tuple[Evaluation, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -267,7 +269,8 @@ def _train(
     def tell(kind: str, more: int = 0, evaluation: Evaluation | None = None) -> None:
         if callback is not None:
             share = work.done(run.step, len(run.evaluations), more)
-            callback(Event(kind, run.step, recipe.steps, run.lr, run.loss, share, evaluation))
+            earlier = tuple(run.evaluations) if kind == "resumed" else ()
+            callback(Event(kind, run.step, recipe.steps, run.lr, run.loss, share, evaluation, earlier))
 
     def evaluating(images: int) -> None:
         tell("evaluating", images)

@@ -48,7 +48,8 @@ def run_in_workers(
     """Run `work(job, *shared, send)` for every job, in `count` processes; jobs are started in their order.
 
     work:      a module-level function; what it returns goes to `on_result(job, result)`, what it passes to `send` goes
-               to `on_event(job, event)`, both in this process. `job.name` is used in messages.
+               to `on_event(job, event)`, both in this process. `send(event, True)` asks for an event not to be left
+               out where engines thin them; here all arrive. `job.name` is used in messages.
     shared:    arguments that are sent once to each process.
     setup:     (function, *arguments), called first in each process.
 
@@ -170,7 +171,7 @@ def _worker(connection: Connection, work: Callable[..., Any], setup: tuple) -> N
         shared = connection.recv()
         while (job := connection.recv()) is not None:
             try:
-                result = work(job, *shared, lambda event: connection.send(("event", event)))
+                result = work(job, *shared, lambda event, keep=False: connection.send(("event", event)))
             except Exception as error:
                 connection.send(("error", portable(error, job)))
                 return

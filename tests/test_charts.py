@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from resnet_edu import charts
+from resnet_edu import charts, figure
 
 
 def _lines(series, **options):
@@ -27,8 +27,8 @@ def test_nets_have_their_colours_and_dashes_and_others_differ():
         {name: ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) for name in ("plain20", "resnet20", "other", "one more")}
     )
     drawn = [(line.get_color(), str(line.get_linestyle())) for line in picture.fig.axes[0].lines[:4]]
-    assert drawn[0][0] == charts.COLORS["plain"]
-    assert drawn[1][0] == charts.COLORS["resnet"]
+    assert drawn[0][0] == figure.COLORS["plain"]
+    assert drawn[1][0] == figure.COLORS["resnet"]
     assert len(set(drawn)) == 4
 
 

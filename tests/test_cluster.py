@@ -151,8 +151,25 @@ def train_for_ever(cell, dataset, folder, send):
     return degradation.run_cell(cell, dataset, "cpu", send, checkpoint=checkpoint)
 
 
+def chat(job, send):
+    """Send a lot, of which every hundredth is to be kept."""
+    for i in range(1, 501):
+        send(i, i % 100 == 0)
+    return "done"
+
+
 @pytest.mark.slow
 class TestSpread:
+    def test_what_is_to_be_kept_arrives_before_the_result(self, cluster):
+        told = []
+        engine = RayEngine().settle("cpu", cuda_here=False)[0]
+        setup, heard = (nothing,), lambda job, what: told.append(what)
+        engine.run(chat, [Job(1)], (), setup, heard, heard)
+        assert told[-1] == "done"
+        assert [event for event in told[:-1] if event % 100 == 0] == [100, 200, 300, 400, 500]
+        assert len(told) < 20  # the others are thinned
+        assert told[:-1] == sorted(told[:-1])
+
     def test_every_job_once(self, cluster):
         assert spread(RayEngine(), double, [Job(i) for i in range(5)], (10,)) == {i: 10 * i for i in range(5)}
 

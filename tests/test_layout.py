@@ -114,6 +114,7 @@ MAY_IMPORT = {
     "charts": ["figure"],
     "diagrams*": ["trace", "trace_sizes", "figure"],
     "plots": ["records", "figure"],
+    "live": ["figure"],
     "widgets*": [
         *("models", "blocks", "branches", "shapes", "trace", "trace_rows", "table*", "figure"),
         *("records", "findings", "reference_results", "shipped", "probe_records"),
@@ -122,7 +123,7 @@ MAY_IMPORT = {
     "cli*": ["*"],
 }
 # Imported by the command line and notebooks, by nothing else:
-ENDS = ["check", "show", "notebook", "plots", "probe_plots", "charts", "diagrams*", "widgets*", "cli*"]
+ENDS = ["check", "show", "notebook", "live", "plots", "probe_plots", "charts", "diagrams*", "widgets*", "cli*"]
 LONGEST_MODULE = 450
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.
