@@ -23,7 +23,8 @@ QUESTIONS = {
     6: "What is each part of the training recipe good for?",
     7: "Is it true, by how much, and how sure can we be?",
 }
-WIDTH, LANE, LINE, LETTERS = 340, 14, 17, 43  # units; letters of a line of a question
+WIDTH, LANE = 340, 14  # units
+TITLE, QUESTION = (15, 19, 31), (13.5, 17.5, 38)  # size of letters, height of a line, letters that fit
 
 
 def needed(chapters: list[Chapter]) -> list[tuple[int, int]]:
@@ -47,16 +48,15 @@ def chapter_map(chapters: list[Chapter]) -> str:
     left = LANE * (1 + max(lanes.values(), default=-1)) + 8
     places, out, y = [], [], 1.0
     for chapter in chapters:
-        lines = textwrap.wrap(QUESTIONS.get(chapter.number, ""), LETTERS - left // 7)
-        height = 2 * LINE - 4 + LINE * len(lines)
+        box, height = _box(left, y, f"{chapter.number}. {chapter.title}", QUESTIONS.get(chapter.number, ""))
         places.append((y, y + height))
-        out.append(_box(left, y, height, f"{chapter.number}. {chapter.title}", lines))
+        out.append(box)
         y += height + 22
     for a, b in arrows:
         out.append(_arrow(a, b, places, left, lanes))
     alt = _alt(chapters, arrows)
     return (
-        '<figure class="resnet-figure" style="margin:1em 0">'
+        '<figure class="resnet-figure" style="margin:1em 0;padding:0">'
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y - 20:.0f}" role="img" '
         f'aria-label="{escape(alt)}" style="width:100%;max-width:{WIDTH * 1.25:.0f}px;height:auto;font-family:inherit">'
         f'<title class="nohighlight">{escape(alt)}</title>{"".join(out)}</svg>'
@@ -73,17 +73,22 @@ def _lanes(arrows: list[tuple[int, int]]) -> dict[tuple[int, int], int]:
     return lanes
 
 
-def _box(left: float, y: float, height: float, title: str, lines: list[str]) -> str:
-    rows = "".join(
-        f'<text x="{left + 10}" y="{y + 20 + LINE * i}" font-size="12.5" fill="currentColor">{escape(line)}</text>'
-        for i, line in enumerate(lines, 1)
-    )
-    return (
+def _box(left: float, y: float, title: str, question: str) -> tuple[str, float]:
+    """Return a box whose upper edge is at `y`, and its height."""
+    rows, below = [], y + 3
+    for text, (size, line, letters), weight in ((title, TITLE, 650), (question, QUESTION, 400)):
+        for part in textwrap.wrap(text, letters):
+            below += line
+            rows.append(
+                f'<text x="{left + 10}" y="{below}" font-size="{size}" font-weight="{weight}" fill="currentColor">'
+                f"{escape(part)}</text>"
+            )
+    height = below + 9 - y
+    frame = (
         f'<rect x="{left}" y="{y}" width="{WIDTH - left - 1}" height="{height}" rx="5" fill="none" '
         'stroke="var(--book-accent, #2a78b8)" stroke-width="1.5"/>'
-        f'<text x="{left + 10}" y="{y + 19}" font-size="14" font-weight="650" fill="currentColor">{escape(title)}'
-        f"</text>{rows}"
     )
+    return frame + "".join(rows), height
 
 
 def _arrow(a: int, b: int, places: list[tuple[float, float]], left: float, lanes: dict[tuple[int, int], int]) -> str:

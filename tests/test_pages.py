@@ -1,15 +1,23 @@
 """The pages in `book/` beside the chapters: their terms, links, examples and counts agree with chapters and package."""
 
 import doctest
+import itertools
 import re
+import sys
 from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
 from book_pages import course_plan, exercise_table
+from chapter_map import chapter_map, needed
 from chapters import Chapter, ChapterError, anchors, chapters
+from line_key import line_key
 from make_site import ROOT, toc_documents
 
 from resnet_edu import check
+from resnet_edu.blocks import BasicBlock, PlainBlock
+from resnet_edu.figure import COLORS, DASHES
 
 PAGES = [ROOT / f"{name}.md" for name in toc_documents() if name.startswith("book/")]
 CHAPTERS = chapters()
@@ -214,3 +222,81 @@ def test_plan_has_a_chapter_a_day_and_its_minutes():
         ["2", "[A title](../notebooks/04-three.ipynb)", "20", "15", "35"],
         ["", "**minutes**", "**40**", "**30**", "**70**"],
     ]
+
+
+def chapters_that_need(*needs: str) -> list[Chapter]:
+    """Made-up chapters 1, 2, ... and what each needs: "12" is chapters 1 and 2."""
+    names = [f"{n:02}-made-up" for n in range(1, len(needs) + 1)]
+    texts = [
+        f"# Title {n}\n\n**You need:** " + ", ".join(f"[chapter {c}]({names[int(c) - 1]}.ipynb)" for c in need)
+        for n, need in enumerate(needs, 1)
+    ]
+    return [Chapter(f"notebooks/{name}", text) for name, text in zip(names, texts, strict=True)]
+
+
+def test_map_leaves_out_arrows_that_a_longer_way_says_as_well():
+    assert needed(chapters_that_need("", "1", "12", "3", "23")) == [(0, 1), (1, 2), (2, 3), (2, 4)]
+    assert needed(chapters_that_need("", "", "12")) == [(0, 2), (1, 2)]
+    with pytest.raises(ValueError, match="02-made-up says that it needs itself or a later chapter"):
+        needed(chapters_that_need("", "3", ""))
+
+
+def test_map_is_a_drawing_that_is_told_in_words():
+    drawn = chapter_map(chapters_that_need("", "1", "1", "23"))
+    svg = ElementTree.fromstring(drawn[drawn.index("<svg") : drawn.index("</svg>") + 6])
+    name = "{http://www.w3.org/2000/svg}"
+    boxes = [{k: float(box.get(k)) for k in ("x", "y", "width", "height")} for box in svg.iter(f"{name}rect")]
+    assert len(boxes) == 4
+    for above, below in itertools.pairwise(boxes):
+        assert above["y"] + above["height"] + 10 < below["y"]
+    _, _, width, height = map(float, svg.get("viewBox").split())
+    assert all(box["x"] > 0 and box["x"] + box["width"] <= width for box in boxes)
+    assert all(float(text.get("y")) < height for text in svg.iter(f"{name}text"))
+    assert len(list(svg.iter(f"{name}path"))) == 2 * 4  # an arrow is a line and a tip: 1 to 2, 1 to 3, 2 and 3 to 4
+    assert svg.get("role") == "img"
+    for said in ("Chapter 1, Title 1, needs none before it.", "Chapter 4, Title 4, needs chapter 2 and 3."):
+        assert said in svg.get("aria-label")
+
+
+def test_arrows_that_overlap_have_lanes_of_their_own():
+    drawn = chapter_map(chapters_that_need("", "1", "1", "1", "1"))
+    lanes = re.findall(r'd="M[\d.]+ [\d.]+H([\d.]+)V', drawn)
+    assert len(lanes) == len(set(lanes)) == 3
+
+
+def test_key_has_the_colours_and_dashes_of_the_figures():
+    plain, residual, *widths = re.findall(r"<path[^>]*>", line_key())
+    assert COLORS["plain"] in plain
+    assert COLORS["resnet"] in residual
+    assert [("dasharray" in line, "currentColor" in line) for line in (plain, residual, *widths)] == [
+        (DASHES["plain"] != "-", False),
+        (DASHES["resnet"] != "-", False),
+        (False, True),
+        (False, True),
+    ]
+
+
+# ---------------------------------------------------------------- the way in
+
+INTRO = ROOT / "book" / "intro.md"
+
+
+def test_the_hour_is_an_hour():
+    section = re.search(r"^### In an hour$(.*?)^### ", markdown_of(INTRO), re.M | re.S)[1]
+    to_read = re.findall(r"\((?:\.\./)(notebooks/[^#)]+)\.ipynb\)", section)
+    assert 30 <= sum(c.minutes for c in CHAPTERS if c.document in to_read) <= 50, "something is to be left of the hour"
+
+
+def test_homework_is_marked_as_the_page_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(INTRO), re.M | re.S)
+
+    def mark(block: type) -> None:
+        monkeypatch.setitem(sys.modules, "answer", SimpleNamespace(MyBlock=block))
+        session: dict = {}
+        exec(compile(code, "test_homework.py", "exec"), session)
+        session["test_my_block"]()
+
+    mark(BasicBlock)
+    assert "✓" in capsys.readouterr().out
+    with pytest.raises(check.NotYet, match="PlainBlock"):
+        mark(PlainBlock)
