@@ -104,12 +104,18 @@ def _parts(path: Path) -> list[Path]:
     return [path]
 
 
-def _class_files(path: Path) -> dict[str, list[Path]]:
-    """Return the files of each class folder in `path`, in the order of their names; hidden files do not count."""
+def _class_files(path: Path) -> dict[str, list[str]]:
+    """Return the files of each class folder in `path`, in the order of their names; hidden files do not count.
+
+    As text: making a `Path` of each of 60,000 files takes longer than looking them up.
+    """
     found = {}
     for folder in _folders(path):
-        entries = sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.name != "Thumbs.db")
-        nested = next((p for p in entries if p.is_dir()), None)
+        with os.scandir(folder) as listing:
+            listed = [e for e in listing if not e.name.startswith(".") and e.name != "Thumbs.db"]
+        listed.sort(key=lambda entry: entry.name)
+        entries = [entry.path for entry in listed]
+        nested = next((entry for entry in listed if entry.is_dir()), None)
         if nested:
             raise ValueError(
                 f"the class folder {folder} holds a folder ({nested.name}), but it may hold only images: move them up, "
@@ -123,7 +129,7 @@ def _class_files(path: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _open(file: Path) -> Image.Image:
+def _open(file: str) -> Image.Image:
     """Return the image with its header read, but not yet decoded."""
     try:
         return Image.open(file)
@@ -133,7 +139,7 @@ def _open(file: Path) -> Image.Image:
         ) from None
 
 
-def _header(file: Path) -> tuple[bool, tuple[int, int]]:
+def _header(file: str) -> tuple[bool, tuple[int, int]]:
     """Return whether an image is grey, and its (width, height)."""
     with _open(file) as image:
         if image.mode not in _GREY + _COLOUR:
@@ -144,7 +150,7 @@ def _header(file: Path) -> tuple[bool, tuple[int, int]]:
         return image.mode in _GREY, image.size
 
 
-def _decode(files: list[Path], resize: int | None, progress: bool) -> np.ndarray:
+def _decode(files: list[str], resize: int | None, progress: bool) -> np.ndarray:
     """Return all images as uint8 (N, C, H, W), after a check of all headers."""
     with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
 
@@ -173,7 +179,7 @@ def _decode(files: list[Path], resize: int | None, progress: bool) -> np.ndarray
         images = np.empty((len(files), 1 if grey else 3, height, width), np.uint8)
         places = {file: i for i, file in enumerate(files)}
 
-        def decode(file: Path) -> None:
+        def decode(file: str) -> None:
             try:
                 with _open(file) as image:
                     image = image.convert("L" if grey else "RGB")
@@ -195,14 +201,15 @@ def cache_folder() -> Path:
     return Path(named) if named else Path(base) / "resnet_edu"
 
 
-def _cached(files: list[Path], root: Path, resize: int | None, decode: Callable[[], np.ndarray]) -> np.ndarray:
+def _cached(files: list[str], root: Path, resize: int | None, decode: Callable[[], np.ndarray]) -> np.ndarray:
     """Return `decode()`, or what it returned before for the very same files. A cache that fails is no error."""
     if len(files) < CACHE_FROM:
         return decode()
     key = hashlib.sha256(f"1 {root} {resize}".encode())
+    within = len(os.path.join(root, ""))
     for file in files:
-        state = file.stat()
-        key.update(f"\n{file.relative_to(root)} {state.st_size} {state.st_mtime_ns}".encode())
+        state = os.stat(file)
+        key.update(f"\n{file[within:]} {state.st_size} {state.st_mtime_ns}".encode())
     cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npy"
     try:
         images = np.load(cache, allow_pickle=False)
