@@ -3,6 +3,7 @@
 import doctest
 import itertools
 import re
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,10 +18,13 @@ from make_site import ROOT, toc_documents
 
 from resnet_edu import check
 from resnet_edu.blocks import BasicBlock, PlainBlock
+from resnet_edu.cli import build_parser
 from resnet_edu.figure import COLORS, DASHES
 
 PAGES = [ROOT / f"{name}.md" for name in toc_documents() if name.startswith("book/")]
 CHAPTERS = chapters()
+
+TEXTS = [*PAGES, *sorted(ROOT.glob("*.md")), *(ROOT / f"{chapter.document}.ipynb" for chapter in CHAPTERS)]
 
 each_page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: f"{chapter.number}")
@@ -39,6 +43,7 @@ def markdown_of(path: Path) -> str:
 def broken_links(path: Path, text: str) -> list[str]:
     """Links to files of the book, and to headings in them, that lead nowhere. Needs no built site."""
     prose = re.sub(r"^```(?!\{).*?^```$", "", text, flags=re.M | re.S)
+    prose = re.sub(r"`[^`\n]+`", "", prose)
     broken = []
     for target in re.findall(r"\]\(([^)\s]+)\)", prose):
         if re.match(r"[a-z]+:", target):
@@ -50,7 +55,7 @@ def broken_links(path: Path, text: str) -> list[str]:
     return broken
 
 
-@each_page
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
 def test_links_lead_somewhere(path: Path):
     assert broken_links(path, markdown_of(path)) == []
 
@@ -70,6 +75,24 @@ def test_examples_give_what_the_page_shows(path: Path):
     said: list[str] = []
     doctest.DocTestRunner().run(session, out=said.append)
     assert not said, "".join(said)
+
+
+README = ROOT / "README.md"
+
+
+def test_what_the_readme_shows_in_python_runs(capsys: pytest.CaptureFixture[str]):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(README), re.M | re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    assert "✓" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: path.stem)
+def test_commands_on_a_page_are_commands(path: Path):
+    """Parsed, not run."""
+    text = re.sub(r"\\\n\s*", "", markdown_of(path))
+    for line in re.findall(r"^(?:resnet-edu |.*-m resnet_edu\.cli )(.*?)(?:#.*)?$", text, re.M):
+        if "$" not in line:  # variables of a shell script
+            build_parser().parse_args(shlex.split(line))  # exits with the reason if it is wrong
 
 
 # ---------------------------------------------------------------- the glossary
