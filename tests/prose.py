@@ -58,14 +58,12 @@ UNITS = (
     "s", "ms", "µs", "second", "seconds", "minute", "minutes", "min", "hour", "hours", "h", "day", "days",
 )  # fmt: skip
 _UNIT = "|".join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True))
-WORDS = {
-    word: value
-    for value, word in enumerate(
-        "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen twenty".split(),
-        start=1,
-    )
-} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+_ONES = (
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty"
+)
+_TENS = {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+WORDS = {word: value for value, word in enumerate(_ONES.split(" "), start=1)} | _TENS
 NUMBER = re.compile(
     r"(?<![\w.,/#])(?<![A-Za-z]-)(?P<pm>±\s?)?"
     r"(?P<digits>\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+\.\d+|\d+)(?P<power>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
@@ -144,7 +142,9 @@ def claims(text: str, cell: int = 0, section: int = 0) -> list[Claim]:
 
 # ---------------------------------------------------------------- sources
 
-OUTPUT_NUMBER = re.compile(r"(?<![\w.])(?<![A-Za-z]-)-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]-?\d)", re.I)
+OUTPUT_NUMBER = re.compile(
+    r"(?<![\w.])(?<![A-Za-z]-)-?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]*[A-Za-z_]-?\d)", re.I
+)
 
 
 def output_text(output: dict) -> str:
@@ -206,7 +206,9 @@ def read_chapter(name: str, cells: list[dict]) -> Chapter:
             chapter.texts[number] = text
             section += bool(re.search(r"^## ", text, re.M))
             chapter.claims += claims(text, number, section)
-            given = [n for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S) for n in numbers_in_code(code)]
+            given = [
+                n for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S) for n in numbers_in_code(code)
+            ]
         else:
             given = numbers_in_code(text) + [n for o in cell.get("outputs", []) for n in numbers_in(_joined(o))]
         chapter.sources.setdefault(section, []).extend(given)

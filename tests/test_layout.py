@@ -89,6 +89,7 @@ MAY_IMPORT = {
     "results_table": ["records", "findings", "reference_results"],
     "shipped": ["records", "weights", "models"],
     "ship": ["data*", "train", "records", "weights", "reference_results", "shipped"],
+    "pretrained": ["download"],
     # probes: what a net can be asked; `probes` is their one face
     "probe_records": ["records"],
     "probe_[!p]*": [
