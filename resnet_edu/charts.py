@@ -1,4 +1,4 @@
-"""Small drawings for chapters: named lines, bars in groups, and a sheet of images.
+"""Small drawings for chapters: named lines, bars in groups, differences with intervals, and a sheet of images.
 
 Scope: numbers that are at hand in a cell, drawn in the book's one style with a text alternative. Curves of whole
 studies are in `plots.py`.
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .figure import PALETTE, Picture, label_ends, line_look, new_figure, style
+from .figure import INK, PALETTE, Picture, label_ends, line_look, new_figure, style
 
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
 
@@ -100,6 +100,43 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
         for name, values in series.items()
     )
     return Picture(fig, f"Bar chart: {title}. {xlabel}. {told}.", caption)
+
+
+def differences(
+    rows: Mapping[str, tuple[Sequence[float], tuple[float, float, float]]],
+    *,
+    xlabel: str,
+    title: str,
+    caption: str | None = None,
+) -> Picture:
+    """Return a row for each name -> (single values, (mean, low, high)): a circle a value, the mean, and its interval.
+
+    A line marks 0, where there is no difference. Filled diamonds are means whose interval lies beside it, hollow ones
+    are those whose interval contains it. The text alternative tells means and intervals.
+
+    Raises `ValueError` for no row, a row without values, or numbers that are not finite; each names the row.
+    """
+    if not rows:
+        raise ValueError("`rows` must have one entry at least, but it is empty")
+    for name, (values, ends) in rows.items():
+        bad = next((v for v in (*values, *ends) if not math.isfinite(v)), None)
+        if not values or bad is not None:
+            raise ValueError(f"{name!r} must have one finite value at least, but it has {list(values)} and {ends}")
+    with style():
+        fig, (ax,) = new_figure(6.2, 1.1 + 0.46 * len(rows))
+        ax.axvline(0, color=INK, lw=1)
+        for y, (values, (mean, low, high)) in enumerate(rows.values()):
+            clear = low > 0 or high < 0
+            color = PALETTE[1 if clear else 0]
+            ax.plot([low, high], [y, y], color=color, lw=3, alpha=0.55)
+            ax.plot(values, [y + 0.22] * len(values), "o", mfc="none", mec=INK, ms=4, mew=0.8)
+            ax.plot([mean], [y], "D", color=color, mfc=color if clear else "none", ms=7, mew=1.6)
+        ax.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=list(rows))
+        ax.tick_params(axis="y", length=0)
+        ax.grid(visible=False, axis="y")
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+    told = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (_, (m, low, high)) in rows.items())
+    return Picture(fig, f"Chart of differences: {title}. {xlabel}, mean and interval: {told}.", caption)
 
 
 def images(

@@ -8,8 +8,10 @@ leave random numbers, gradient mode, default type and the learner's models as th
 from __future__ import annotations
 
 from .check_blocks import bottleneck, plain_block, residual_block
+from .check_init import initialise
 from .check_nets import network, same_function
 from .check_printer import shape_printer
+from .check_schedule import schedule
 from .check_shapes import output_size, receptive_field, stage_table
 from .check_shortcut import shortcut
 from .check_steps import train_step
@@ -18,12 +20,14 @@ from .check_tools import NotYet
 __all__ = [
     "NotYet",
     "bottleneck",
+    "initialise",
     "network",
     "output_size",
     "plain_block",
     "receptive_field",
     "residual_block",
     "same_function",
+    "schedule",
     "shape_printer",
     "shortcut",
     "stage_table",

@@ -130,6 +130,32 @@ class Dataset:
         return _rebuild, (self.name, *(p.cpu().numpy() for p in parts), self.classes)
 
 
+def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
+    """Return the data set with its training images moved by up to `pixels` up, down, left and right, and not at all.
+
+    There are (2 * pixels + 1)^2 times as many then; what a move uncovers is zero. The test images stay.
+
+    Raises `ValueError` for a number of pixels that is not whole, negative, or as large as the images.
+    """
+    if isinstance(pixels, bool) or not isinstance(pixels, int) or not 0 <= pixels < min(dataset.shape[1:]):
+        raise ValueError(
+            f"`pixels` must be a whole number from 0 to {min(dataset.shape[1:]) - 1}, less than the images' size, "
+            f"but it is {pixels!r}"
+        )
+    _, height, width = dataset.shape
+    padded = F.pad(dataset.train_images, (pixels,) * 4)
+    places = range(2 * pixels + 1)
+    images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
+    return Dataset(
+        f"{dataset.name}, moved by up to {pixels}",
+        torch.cat(images),
+        dataset.train_labels.repeat(len(images)),
+        dataset.test_images,
+        dataset.test_labels,
+        dataset.classes,
+    )
+
+
 def _rebuild(name: str, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, classes: tuple) -> Dataset:
     return Dataset(name, *(torch.from_numpy(np.require(p, requirements="W")) for p in (a, b, c, d)), classes)
 

@@ -50,6 +50,20 @@ def test_bars_are_as_long_as_their_values_and_told_in_words():
     assert len({p[0].get_hatch() for p in ax.containers}) == 2
 
 
+def test_differences_show_each_value_mean_and_interval():
+    rows = {"more": ([1.0, 2.0], (1.5, 0.5, 2.5)), "none": ([-1.0, 1.5, 0.1], (0.2, -1.0, 1.4))}
+    picture = charts.differences(rows, xlabel="points", title="Effects")
+    assert "points, mean and interval: more +1.5, from +0.5 to +2.5; none +0.2, from -1 to +1.4." in picture.alt
+    ax = picture.fig.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["more", "none"]
+    drawn = {line.get_marker(): line for line in ax.lines}
+    assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [[1.0, 2.0], [-1.0, 1.5, 0.1]]
+    assert [list(line.get_xdata()) for line in ax.lines[1::3]] == [[0.5, 2.5], [-1.0, 1.4]]
+    filled = [line.get_mfc() != "none" for line in ax.lines if line.get_marker() == "D"]
+    assert filled == [True, False]  # an interval beside 0, and one that contains it
+    assert set(drawn) == {"None", "o", "D"}
+
+
 def test_images_take_tensors_and_arrays_grey_and_colour():
     grey = charts.images(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([7, 8, 9]))
     assert "3 images of 8 by 8 pixels, labelled 7, 8, 9" in grey.alt
@@ -78,6 +92,9 @@ def test_pixels_are_shown_as_they_are():
         (lambda: charts.bars({}, xlabel="x", title="t"), "one value at least"),
         (lambda: charts.bars({"a": {}}, xlabel="x", title="t"), "one value at least"),
         (lambda: charts.bars({"a": {"x": -1}}, xlabel="x", title="t"), "'a' must have finite values"),
+        (lambda: charts.differences({}, xlabel="x", title="t"), "it is empty"),
+        (lambda: charts.differences({"a": ([], (0, 0, 0))}, xlabel="x", title="t"), "'a' must have one finite"),
+        (lambda: charts.differences({"a": ([1], (0, 0, float("inf")))}, xlabel="x", title="t"), "'a' must have one"),
         (lambda: charts.images(np.zeros((2, 8, 8))), r"but it is \(2, 8, 8\)"),
         (lambda: charts.images(np.zeros((0, 1, 8, 8))), "N >= 1"),
         (lambda: charts.images(np.zeros((2, 1, 8, 8)), [1]), "there are 1 for 2"),

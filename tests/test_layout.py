@@ -27,6 +27,7 @@ MAY_IMPORT = {
     # nets
     "blocks": ["shapes"],
     "models": ["blocks", "shapes"],
+    "initialise": ["blocks"],
     # the tracer: its parts know rows, the views are made of rows, and trace puts both together
     "trace_*": ["shapes", "blocks", "models"],
     "table*": ["shapes", "trace_rows"],
@@ -82,6 +83,17 @@ MAY_IMPORT = {
         "workers",
         "cluster",
         "findings",
+    ],
+    "ablations": [
+        "cells",
+        "initialise",
+        "data*",
+        "train",
+        "recipe",
+        "devices",
+        "findings",
+        "progress",
+        "workers",
     ],
     "branches": ["blocks", "data*", "degradation", "recipe", "records", "train"],
     # results: those of others, those that come with the package, and how they get there
