@@ -270,6 +270,11 @@ class Effects(list):
         ]
 
     @property
+    def rows(self) -> dict[str, tuple[tuple[float, ...], tuple[float, float, float]]]:
+        """What `charts.differences` draws: of every variant that did not diverge."""
+        return {e.variant: (e.differences, (e.mean, e.low, e.high)) for e in self if not e.diverged}
+
+    @property
     def caption(self) -> str:
         """What the numbers are compared with."""
         what, unit = METRICS[self.metric]

@@ -169,6 +169,8 @@ class TestEffects:
         assert (found["same"].mean, found["same"].low, found["same"].high) == (0, 0, 0)
         assert found["gone"].mean == 1.0
         assert (found.level, found.baseline) == (6, "a")
+        assert list(found.rows) == ["up", "down", "same", "unsure"]
+        assert found.rows["same"] == ((0, 0, 0), (0, 0, 0))
 
     def test_seeds_are_paired_whatever_their_order(self):
         mixed = outcomes(a=(1, 50, 90), b=(2, 51.1, 90.9))
