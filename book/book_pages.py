@@ -1,7 +1,8 @@
 """What pages of the book say about its chapters, drawn and counted while the book is built, so that it is never stale.
 
 Scope: a Sphinx extension with four directives: `{chapter-map}`, `{course-plan}`, `{exercise-index}` and `{line-key}`.
-What they show comes from the notebooks (`chapters.py`) and from the package's figures (`resnet_edu.figure`).
+What they show comes from the notebooks (`chapters.py`) and from the package's figures (`resnet_edu.figure`). And a
+transform, for anchors of the glossary that the theme cannot read.
 
 Source
   [1] Sphinx's documentation, "Developing extensions": directives that return nodes.
@@ -16,7 +17,9 @@ from chapters import Chapter, anchors, chapters
 from docutils import nodes
 from docutils.statemachine import StringList
 from line_key import line_key
+from sphinx import addnodes
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 
@@ -102,10 +105,29 @@ def exercise_table(chapter: Chapter) -> str:
     return "\n".join(lines)
 
 
+class PlainAnchors(SphinxTransform):
+    """Take the dots out of the anchors of terms: a script of the theme reads an anchor as a CSS selector, and fails."""
+
+    default_priority = 500  # before Sphinx collects what its index links to
+
+    def apply(self, **_: Any) -> None:
+        """Rename them in the page, in its index entries, and where Sphinx looks up a term."""
+        known = self.env.get_domain("std").data
+        for term in self.document.findall(nodes.term):
+            new = {name: name.replace(".", "-") for name in term["ids"]}
+            term["ids"] = list(new.values())
+            for index in term.findall(addnodes.index):
+                index["entries"] = [(kind, text, new[name], *rest) for kind, text, name, *rest in index["entries"]]
+            for table in (known["objects"], known["terms"]):
+                found = {key: name for key, (page, name) in table.items() if page == self.env.docname and name in new}
+                table.update({key: (self.env.docname, new[name]) for key, name in found.items()})
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of the directives."""
     app.add_directive("chapter-map", ChapterMap)
     app.add_directive("course-plan", CoursePlan)
     app.add_directive("exercise-index", ExerciseIndex)
     app.add_directive("line-key", LineKey)
+    app.add_transform(PlainAnchors)
     return {"parallel_read_safe": True, "version": "1"}
