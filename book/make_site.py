@@ -100,6 +100,8 @@ def write_config(repository: Repository) -> Path:
     """Write Jupyter Book's configuration, the buttons for `repository` included, and return where it is."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config.pop("repository", None)  # an empty address would stop Jupyter Book
+    local = config["sphinx"]["local_extensions"]  # looked for from the folder of the file that is written here
+    config["sphinx"]["local_extensions"] = {name: str(ROOT / folder) for name, folder in local.items()}
     BUILD.mkdir(exist_ok=True)
     path = BUILD / "config.yml"
     path.write_text(yaml.safe_dump(merged(config, repository.settings()), allow_unicode=True), encoding="utf-8")

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 from book_pages import course_plan, exercise_table
 from chapter_map import chapter_map, needed
 from chapters import Chapter, ChapterError, anchors, chapters
 from line_key import line_key
-from make_site import ROOT, toc_documents
+from make_site import ROOT, toc_documents, write_config
+from repository import Repository
 
 from resnet_edu import check
 from resnet_edu.blocks import BasicBlock, PlainBlock
@@ -323,3 +325,11 @@ def test_homework_is_marked_as_the_page_says(monkeypatch: pytest.MonkeyPatch, ca
     assert "✓" in capsys.readouterr().out
     with pytest.raises(check.NotYet, match="PlainBlock"):
         mark(PlainBlock)
+
+
+def test_the_build_finds_the_extension_that_makes_the_pages():
+    config = yaml.safe_load(write_config(Repository()).read_text(encoding="utf-8"))["sphinx"]
+    for name, folder in config["local_extensions"].items():
+        assert Path(folder).is_absolute()
+        assert (Path(folder) / f"{name}.py").is_file()
+        assert name in config["config"]["extensions"]
