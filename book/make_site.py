@@ -15,6 +15,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import citations
 import nbformat
 import setup_cell
 import yaml
@@ -89,9 +90,12 @@ def strip_state(page: str) -> str:
 
 
 def finish_downloads(folder: Path, source: str) -> None:
-    """Make the notebooks that readers download run anywhere: no outputs, and a set-up that installs from `source`."""
+    """Make the notebooks that readers download fit for any place: no outputs, plain citations, set up from `source`."""
     for path in sorted(folder.rglob("*.ipynb")):
         notebook = setup_cell.put(strip(nbformat.read(path, as_version=4)), source)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                cell.source = citations.as_markdown(cell.source, ROOT / "book" / "references.bib")
         nbformat.validate(notebook)
         path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
 

@@ -13,6 +13,7 @@ import setup_cell
 import yaml
 from bare import HOSTED, BareEnvironment
 from browser import served
+from citations import as_markdown
 from make_site import ROOT, finish_downloads, toc_documents, write_config
 from nbclient import NotebookClient
 from repository import Repository
@@ -34,7 +35,21 @@ def test_a_download_is_a_clean_notebook(site: Path, chapter: str):
     for cell in notebook.cells:
         if cell.cell_type == "code":
             assert (cell.outputs, cell.execution_count) == ([], None)
+        else:
+            assert "{cite:" not in cell.source, "a role of the site's, which notebooks show as code"
     assert sum(map(setup_cell.is_setup, notebook.cells)) == 1
+
+
+def test_a_citation_becomes_words_and_a_link():
+    bibliography = ROOT / "book" / "references.bib"
+    resnet = "https://doi.org/10.1109/CVPR.2016.90"
+    assert as_markdown("See {cite:t}`he2016deep`.", bibliography) == f"See [He et al. (2016)]({resnet})."
+    assert as_markdown("It is so {cite:p}`he2016deep`.", bibliography) == f"It is so ([He et al., 2016]({resnet}))."
+    two = as_markdown("{cite:p}`simonyan2015very, he2016deep`", bibliography)
+    assert two.startswith("([Simonyan and Zisserman, 2015](")
+    assert two.endswith(f"; [He et al., 2016]({resnet}))")
+    with pytest.raises(KeyError, match="nobody1900"):
+        as_markdown("{cite:t}`nobody1900`", bibliography)
 
 
 @pytest.fixture(scope="module")
