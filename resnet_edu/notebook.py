@@ -31,5 +31,5 @@ def start(device: str | torch.device = "auto") -> torch.device:
     if found.type == "cpu":
         threads = torch.get_num_threads()
         where = f"the processor ({device_name(found)}, {threads} thread{'s' * (threads != 1)})"
-    print(f"resnet_edu {__version__}, torch {torch.__version__}; computing on {where}")
+    print(f"resnet_edu {__version__}, torch {torch.__version__}\ncomputing on {where}")
     return found
