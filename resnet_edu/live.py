@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from .train import Evaluation, Event
 
 PACE = 0.5  # seconds between two drawings at least
-SHARE = 0.05  # of the time, at most, goes into drawing
+SHARE = 0.1  # of the time, at most, goes into drawing ...
+LONGEST = 5.0  # seconds: ... but nobody waits longer than this; the first drawing, which loads fonts, may take a few
 RESOLUTION = 300  # parts of the width: less progress than this cannot be seen
 WINDOW = 1 / 30  # of all steps: about so many are averaged in the smoothed loss of batches
 FLOOR = 1e-6  # the least loss on a logarithmic scale, which has no zero
@@ -80,7 +81,8 @@ class LiveCurves:
     For nets that are trained one by one: `train(net, ..., callback=live.named("plain20"))`, or `callback=live` for a
     single one. What has a net's name has its look in this book. Several seeds of a net are several lines.
 
-    The figure is redrawn at most twice a second and in a twentieth of the time, and only if something has changed.
+    The figure is redrawn at most twice a second, less often where that would take a tenth of the time, and only if
+    something has changed.
     Training that ends in an exception, or by Ctrl-C, leaves the figure of what there is.
 
     picture: the `figure.Picture` of what has been heard so far; None before anything has.
@@ -143,7 +145,7 @@ class LiveCurves:
             if self._show():
                 self.drawn += 1
             end = self.clock()
-            self._next = end + max(PACE, (end - begin) / SHARE)
+            self._next = end + min(max(PACE, (end - begin) / SHARE), LONGEST)
 
     def _show(self) -> bool:
         """Show the figure, in place of the one before; return False outside of a notebook."""

@@ -1,12 +1,13 @@
 """Live curves: what they hear, when they draw, and what a real kernel is left with. Time is a number in these tests."""
 
+import itertools
 import math
 
 import pytest
 
 from resnet_edu import data, degradation
 from resnet_edu.cells import Cell
-from resnet_edu.live import PACE, LiveCurves
+from resnet_edu.live import LONGEST, PACE, LiveCurves
 from resnet_edu.recipe import Recipe
 from resnet_edu.train import Evaluation, Event, StopTraining, train
 
@@ -133,6 +134,41 @@ class TestDrawing:
         with LiveCurves(caption="Mine.") as live:
             live(cell(), evaluated(1000, 40.0))
         assert live.picture.caption == "Mine."
+
+    @pytest.mark.parametrize(
+        ("cost", "wait"),
+        [(0, PACE), (1 / 64, PACE), (0.25, 2.5), (100, LONGEST)],  # the wait is ten times the cost, within limits
+    )
+    def test_the_pace_follows_what_a_drawing_costs(self, monkeypatch, cost, wait):
+        now, drawn = [0.0], []
+        live = LiveCurves(clock=lambda: now[0])
+
+        def draw():
+            drawn.append(now[0])
+            now[0] += cost
+            return True
+
+        with live:
+            with monkeypatch.context() as patch:
+                patch.setattr(live, "_show", draw)
+                for step in range(1, 900, 10):  # every one of them is to be seen
+                    live(cell(), stepped(step))
+                    now[0] += 0.25
+            assert live.drawn == len(drawn) > 2
+        gaps = {b - a - cost for a, b in itertools.pairwise(drawn)}
+        assert min(gaps) == wait
+        assert max(gaps) <= wait + 0.25
+
+    def test_what_cannot_be_seen_is_not_drawn(self):
+        now = itertools.count(step=1000)
+        with LiveCurves(clock=lambda: next(now)) as live:
+            before = live._next
+            live(cell(), stepped(1))
+            assert live._next > before
+            before = live._next
+            live(cell(), stepped(2))  # of 1,000: less than a pixel
+            live(cell(), Event("evaluating", 2, 1000, 0.1, 1.0, 0.1))
+            assert live._next == before
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
     def test_an_exception_leaves_what_there_is(self, error):
