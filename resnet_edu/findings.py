@@ -73,7 +73,8 @@ def cells_as_html(rows: list[list[str]], css_class: str, caption: str) -> str:
         for r in rows
     )
     return (
-        '<div style="overflow-x:auto">'  # on a phone the table is pushed sideways, not the page
+        # On a phone the table is pushed sideways, not the page; the arrow keys do so as well.
+        f'<div style="overflow-x:auto" tabindex="0" role="group" aria-label="{html.escape(caption)}">'
         f'<table class="resnet-table {css_class}"><caption>{caption}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
