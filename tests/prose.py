@@ -5,7 +5,8 @@ ten, a ± or a unit (percent, times, million, G, MB, seconds ...), or is a whole
 count before percent, points, million and billion, and from ten on before times. No claims are:
 
 - code, formulas, headings, addresses and HTML tags;
-- names of nets and other words with a number in them (ResNet-34, conv3_x, 45k is one: it has a unit);
+- names of nets and other words with a number in them (ResNet-34, conv3_x; but 45k is one: it has a unit), and the
+  depths 101, 110 and 152, which stand for such a name;
 - numbers of sections, figures, tables, chapters, versions, issues; list markers; years from 1950 to 2039;
 - the Time line of a chapter and the line of an exercise with its minutes, which say what a reader takes.
 
@@ -31,7 +32,7 @@ from dataclasses import dataclass, field
 PLACES = "sections?|chapters?|figures?|fig\\.|tables?|equations?|exercises?|hints?|options?|versions?|issues?|appendix"
 # What is no prose. Each match is blotted out, so that places in the text stay what they are.
 NO_PROSE = [
-    r"^(?P<fence>`{3,}|~{3,}).*?^(?P=fence)`*\s*$",  # fenced code
+    r"^ *(?P<fence>`{3,}|~{3,}).*?^ *(?P=fence)`*\s*$",  # fenced code
     r"\{cite:[tp]\}`[^`]*`",
     r"(?P<ticks>`+).*?(?P=ticks)",
     r"\$\$.*?\$\$",
@@ -45,8 +46,9 @@ NO_PROSE = [
     r"^[ \t]*\d+\. ",  # a list's marker
     r"\bgithub\.com/\S+|\b[\w.-]+/[\w.-]+ #\d+|#\d+",
     rf"\b(?:{PLACES})\s+\d+(?:\.\d+)*(?:(?:,\s*|\s+and\s+|\s+or\s+|\s+to\s+|,\s+and\s+)\d+(?:\.\d+)*)*",
-    r"\b(?:Python|PyTorch|torch|v)\s?\d+(?:\.\d+)+",
+    r"\b(?:Python|PyTorch|torch|v|CC BY)\s?\d+(?:\.\d+)+",
 ]
+DEPTHS = ("101", "110", "152")
 SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 SCALES = {
     "k": 1e3, "thousand": 1e3, "kB": 1e3, "million": 1e6, "millions": 1e6, "M": 1e6, "MB": 1e6, "MiB": 2**20,
@@ -109,7 +111,7 @@ class Claim:
 def blot(text: str) -> str:
     """Return the text of a Markdown cell with what is no prose as blanks, each character at its place."""
     for pattern in NO_PROSE:
-        flags = re.M | re.S if pattern.startswith((r"^(?P<fence>", r"\$\$", r"^\*\*Time")) else re.M
+        flags = re.M | re.S if pattern.startswith((r"^ *(?P<fence>", r"\$\$", r"^\*\*Time")) else re.M
         flags |= re.I if PLACES in pattern else 0
         text = re.sub(pattern, lambda m: re.sub(r"[^\n]", " ", m[0]), text, flags=flags)
     return text
@@ -124,7 +126,12 @@ def claims(text: str, cell: int = 0, section: int = 0) -> list[Claim]:
             continue
         value = float(digits)
         year = not unit and "," not in match["digits"] and re.fullmatch(r"19[5-9]\d|20[0-3]\d", digits)
-        if year or not (match["pm"] or unit or power or "," in match["digits"] or "." in digits or value >= 100):
+        depth = not unit and digits in DEPTHS
+        if (
+            year
+            or depth
+            or not (match["pm"] or unit or power or "," in match["digits"] or "." in digits or value >= 100)
+        ):
             continue
         decimals = len(digits.partition(".")[2])
         if power:
@@ -206,13 +213,22 @@ def read_chapter(name: str, cells: list[dict]) -> Chapter:
             chapter.texts[number] = text
             section += bool(re.search(r"^## ", text, re.M))
             chapter.claims += claims(text, number, section)
-            given = [
-                n for code in re.findall(r"^```python\n(.*?)^```", text, re.M | re.S) for n in numbers_in_code(code)
-            ]
+            given = [n for code in fences("python", text) for n in numbers_in_code(code)]
+            given += [n for session in fences("pycon", text) for n in numbers_in(session)]
         else:
             given = numbers_in_code(text) + [n for o in cell.get("outputs", []) for n in numbers_in(_joined(o))]
         chapter.sources.setdefault(section, []).extend(given)
     return chapter
+
+
+def read_page(name: str, text: str) -> Chapter:
+    """Return the claims and sources of a page of prose, whose code is run by a test."""
+    return read_chapter(name, [{"cell_type": "markdown", "source": part} for part in re.split(r"(?m)^(?=## )", text)])
+
+
+def fences(language: str, text: str) -> list[str]:
+    """Return the blocks of fenced code of a language in Markdown text."""
+    return re.findall(rf"^ *```{language}\n(.*?)^ *```", text, re.M | re.S)
 
 
 def _joined(output: dict) -> str:

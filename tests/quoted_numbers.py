@@ -1,5 +1,7 @@
 """The register of numbers in the prose that no cell of their chapter puts out, each with where it comes from.
 
+Chapters go by their two digits, pages of book/ by their name.
+
 Scope: the list, and what a source may be. The rule is in prose.py, the tests are in test_prose_numbers.py. To add a
 number, copy its phrase from the chapter, long enough to stand there once in this sense, and say where it is from:
 
@@ -22,6 +24,8 @@ import torch
 import torchvision
 
 from resnet_edu.models import get_model
+from resnet_edu.recipe import Recipe
+from resnet_edu.reference_results import IMAGES
 from resnet_edu.shipped import load_records
 from resnet_edu.trace import trace
 
@@ -141,6 +145,17 @@ def convolutions(name: str) -> int:
     return sum(row.macs for row in traced(name).rows if row.kind == "Conv2d")
 
 
+def resnet110_gradient() -> tuple[int, float]:
+    """Return how many numbers the gradient of ResNet-110 has, and how many MB in float32."""
+    count = sum(p.numel() for p in get_model("resnet110").parameters())
+    return count, 4 * count / 1e6
+
+
+def megabytes(images: int) -> float:
+    """Return how many MB so many images of CIFAR-10 take."""
+    return images * 3 * 32 * 32 / 1e6
+
+
 QUOTES: list[Quote] = [
     # 2
     Quote(
@@ -172,4 +187,23 @@ QUOTES: list[Quote] = [
         "| 28.07% | 24.19% | 22.85% | 21.75% | 21.43% |",
         published(PAPER, "table 3", *(TABLE_3[key] for key in ("VGG-16", "C", 50, 101, 152))),
     ),
+    # pages
+    Quote("notation", "224×224", lambda: (224, 224)),
+    Quote("notation", "about 164 epochs of CIFAR-10's 50,000", lambda: (64_000 * 128 / IMAGES[0], IMAGES[0])),
+    Quote("more-machines", "184 MB for CIFAR-10 (60,000 images", lambda: (megabytes(sum(IMAGES)), sum(IMAGES))),
+    Quote("more-machines", "with 0.25, four runs", lambda: 1 / 4),
+    Quote("more-machines", "10 x 20 x 5 = 1,000 runs", lambda: 10 * 20 * 5),
+    Quote("more-machines", "A learning rate of 0.4", setting("the largest of the example above")),
+    Quote("more-machines", "64,000 with `--recipe paper`", lambda: Recipe.paper().steps),
+    Quote("more-machines", "on all 60,000 images", lambda: sum(IMAGES)),
+    Quote(
+        "more-machines",
+        "64,000 x 0.01 + 64 x 5 = 960 seconds, and a thousand are 267 hours",
+        lambda: (Recipe.paper().steps, 0.01, 64_000 * 0.01 + 64 * 5, 1000 * 960 / 3600),
+    ),
+    Quote("more-machines", "makes that 133 hours", lambda: 1000 * 960 / 3600 / 2),
+    Quote("more-machines", "the same batch of 128", lambda: Recipe.paper().batch_size),
+    Quote("more-machines", "not the 128 of the batch", lambda: Recipe.paper().batch_size),
+    Quote("more-machines", '"with a mini-batch size of 128 on two GPUs"', published(PAPER, "CIFAR-10 nets", 128)),
+    Quote("more-machines", "1,727,962 numbers for ResNet-110, 7 MB", resnet110_gradient),
 ]

@@ -1,4 +1,4 @@
-"""Numbers quoted in the chapters come from the run, from a record, or from a publication that is cited.
+"""Numbers quoted in the book come from the run, from a record, or from a publication that is cited.
 
 What counts as a number, and what as its source, is in prose.py; what no cell puts out is in quoted_numbers.py. The
 tests that read the executed chapters need `make pages`, and belong to those of the site.
@@ -12,12 +12,25 @@ from pathlib import Path
 
 import pytest
 from browser import unavailable
-from make_site import BUILD
-from prose import SCALES, Chapter, Claim, around, claims, numbers_in, numbers_in_code, output_text, read_chapter, spans
+from make_site import BUILD, toc_documents
+from prose import (
+    SCALES,
+    Chapter,
+    Claim,
+    around,
+    claims,
+    numbers_in,
+    numbers_in_code,
+    output_text,
+    read_chapter,
+    read_page,
+    spans,
+)
 from quoted_numbers import QUOTES, Compared, Published, Quote, Setting, over, published, setting, under
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAGES = [ROOT / f"{name}.md" for name in toc_documents() if name.startswith("book/")]
 EXECUTED = BUILD / "jupyter_execute" / "notebooks"
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -28,8 +41,11 @@ def cells(path: Path) -> list[dict]:
 
 
 def stored(quote: Quote) -> Chapter:
-    paths = [path for path in NOTEBOOKS if path.stem.startswith(f"{quote.chapter}-")]
-    assert paths, f"quoted_numbers.py quotes chapter {quote.chapter}, and there is none"
+    """The chapter or page of an entry of the register, as it is stored."""
+    paths = [p for p in [*NOTEBOOKS, *PAGES] if p.stem == quote.chapter or p.stem.startswith(f"{quote.chapter}-")]
+    assert paths, f"quoted_numbers.py quotes {quote.chapter!r}, and there is no such chapter or page"
+    if paths[0].suffix == ".md":
+        return read_page(paths[0].stem, paths[0].read_text(encoding="utf-8"))
     return read_chapter(paths[0].stem, cells(paths[0]))
 
 
@@ -62,7 +78,7 @@ def quoted(chapter: Chapter, quote: Quote) -> list[list[Claim]]:
         ("## About 3.5 percent\n\n```python\nx = 0.123\n```\n\n1. three\n2. 250 images", ["250"]),
         ("**Time:** 25 minutes to read, 1.5 minutes to run. **You need:** 3.5 GB.", ["3.5 GB"]),
         ("*medium, 10 minutes*\n\nTake 300 steps.", ["300"]),
-        ("3 blocks, 34 layers, 16 additions", []),
+        ("3 blocks, 34 layers, 16 additions, depths 20, 56, 110; CC BY 4.0", []),
         ("2048 channels, 0.001", ["2048", "0.001"]),
     ],
 )
@@ -237,11 +253,30 @@ def executed(path: Path) -> Chapter:
     return read_chapter(path.stem, done)
 
 
-def unregistered(chapter: Chapter) -> list[Claim]:
-    """The claims of a chapter that neither its run nor the register accounts for."""
-    entries = [quote for quote in QUOTES if chapter.name.startswith(f"{quote.chapter}-")]
+def unregistered(chapter: Chapter, name: str) -> list[Claim]:
+    """The claims of a chapter or page that neither its run nor the register accounts for."""
+    entries = [quote for quote in QUOTES if quote.chapter == name]
     known = {claim for quote in entries for place in quoted(chapter, quote) for claim in place}
     return [claim for claim in chapter.claims if claim not in known and not chapter.met(claim)]
+
+
+def fail_for_unregistered(chapter: Chapter, name: str) -> None:
+    """Fail with the numbers that lack a source, and say how to give them one."""
+    found = unregistered(chapter, name)
+    if not found:
+        return
+    lines = [f"  {c.text!r:16} in cell {c.cell}: ... {around(chapter.texts[c.cell], c)} ..." for c in found]
+    pytest.fail(
+        f"{len(lines)} numbers in the text of {chapter.name} are in no output of its cells (of the same section, if "
+        "they have only two digits):\n"
+        + "\n".join(lines)
+        + "\nIf a number is wrong, mend the text. If not, let a cell "
+        "print it, or add a line to tests/quoted_numbers.py for each, with its source:\n"
+        f'    Quote("{name}", "some words around the number", lambda: ...),  # or over(...), under(...), about(...)\n'
+        f'    Quote("{name}", "some words around the number", published("he2016deep", "table 2", 28.54)),\n'
+        f'    Quote("{name}", "some words around the number", setting("an example that the exercise makes up")),',
+        pytrace=False,
+    )
 
 
 @pytest.mark.browser
@@ -250,23 +285,12 @@ def test_every_number_has_a_source(path: Path):
     chapter = executed(path)
     if path.stem.startswith("01-"):
         pytest.xfail("the chapter is being rewritten")
-    lines = [
-        f"  {c.text!r:16} in cell {c.cell}: ... {around(chapter.texts[c.cell], c)} ..." for c in unregistered(chapter)
-    ]
-    number = path.name[:2]
-    if not lines:
-        return
-    pytest.fail(
-        f"{len(lines)} numbers in the text of chapter {number} are in no output of its cells (of the same section, if "
-        "they have only two digits):\n"
-        + "\n".join(lines)
-        + "\nIf a number is wrong, mend the text. If not, let a cell "
-        "print it, or add a line to tests/quoted_numbers.py for each, with its source:\n"
-        f'    Quote("{number}", "some words around the number", lambda: ...),  # or over(...), under(...), about(...)\n'
-        f'    Quote("{number}", "some words around the number", published("he2016deep", "table 2", 28.54)),\n'
-        f'    Quote("{number}", "some words around the number", setting("an example that the exercise makes up")),',
-        pytrace=False,
-    )
+    fail_for_unregistered(chapter, path.name[:2])
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_number_of_a_page_has_a_source(path: Path):
+    fail_for_unregistered(read_page(path.stem, path.read_text(encoding="utf-8")), path.stem)
 
 
 @pytest.mark.browser
