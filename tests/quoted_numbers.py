@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import median
 
 import torch
 import torchvision
 
 from resnet_edu.models import get_model
+from resnet_edu.probe_records import load_shipped
 from resnet_edu.recipe import Recipe
 from resnet_edu.reference_results import IMAGES
-from resnet_edu.shipped import load_records
 from resnet_edu.trace import trace
 
 Numbers = float | Sequence[float]
@@ -119,11 +120,6 @@ def params(name: str, **options: str) -> int:
     return traced(name, **options).total_params
 
 
-def final(study: str, net: str, key: str = "train_error") -> list[float]:
-    """Return what the shipped records of a study say of a net at the end, in percent, seed after seed."""
-    return [record.final[key] for record in load_records(study) if record.net == net]
-
-
 PAPER = "he2016deep"
 V1 = {"stride_on": "1x1"}
 
@@ -156,7 +152,43 @@ def megabytes(images: int) -> float:
     return images * 3 * 32 * 32 / 1e6
 
 
+def longer_kernel() -> tuple[float, float]:
+    """Return a factor of a kernel's length, and by how much its gradient is shorter then, behind it a batch norm."""
+    torch.manual_seed(0)
+    x, wanted = torch.randn(8, 3, 8, 8, dtype=torch.float64), torch.randn(8, 4, 8, 8, dtype=torch.float64)
+    norm, kernel = torch.nn.BatchNorm2d(4, eps=1e-12).double(), torch.randn(4, 3, 3, 3, dtype=torch.float64)
+
+    def gradient(factor: float) -> float:
+        weight = (factor * kernel).requires_grad_()
+        (norm(torch.conv2d(x, weight, padding=1)) * wanted).sum().backward()
+        return weight.grad.norm().item()
+
+    return 100.0, gradient(1.0) / gradient(100.0)
+
+
+def before_training(net: str, batch_norm: bool) -> dict[str, list[float]]:
+    """Return what the explorer of gradients shows: the lengths at the first and the last convolution, seed by seed."""
+    nets = load_shipped("gradient-study-digits").nets
+    (entry,) = (e for e in nets if (e["net"], e["batch_norm"]) == (net, batch_norm))
+    return entry["moments"][0]
+
+
+def longest_first_gradient() -> float:
+    """Return how many times the first gradient of plain-110 is as long as the last, in the seed where it is most."""
+    found = before_training("plain110", True)
+    return max(first / last for first, last in zip(found["first"], found["last"], strict=True))
+
+
 QUOTES: list[Quote] = [
+    # 1
+    Quote("01", "100 times longer gets a gradient that is 100 times shorter", longer_kernel),
+    Quote("01", "more than ten times the last one's", setting("a threshold that the question names")),
+    Quote("01", "about 10⁻⁷ for 56 layers", about(lambda: median(before_training("plain56", False)["first"]), 0.6)),
+    Quote("01", "one to four million times the last", longest_first_gradient),
+    Quote("01", "*(i)* 0.1% and 24%; *(ii)* 19% and 21%", setting("made-up results to be named")),
+    Quote("01", "had 6% and 9%; *(iii)* 19% and 21%", setting("made-up results to be named")),
+    Quote("01", "A training error of 19%", setting("the made-up result (iii)")),
+    Quote("01", "with these 200 steps", lambda: Recipe.digits().steps),
     # 2
     Quote(
         "02", "Option B adds less than one percent", under(lambda: 100 * (params("resnet34") / params("plain34") - 1))
