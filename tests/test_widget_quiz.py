@@ -2,7 +2,9 @@
 
 import copy
 import json
+import math
 import re
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -180,6 +182,16 @@ def test_read_by_1x1():
     Bottleneck(8, 4, stride=2, stride_on="1x1")(x).square().sum().backward()
     assert (x.grad != 0).any(0).any(0).float().mean() == 0.25
     assert right("read-by-1x1") == "A quarter."
+
+
+def test_one_run_each():
+    gap, scatter = 8.7 - 8.5, math.hypot(0.2, 0.2)  # of the difference of two independent runs
+    assert NormalDist(gap, scatter).cdf(0) == pytest.approx(1 / 4, abs=0.02)
+    question, options = QUESTIONS["one-run-each"]
+    assert "8.7% and 8.5%" in question
+    assert "0.2 points" in question
+    assert f"deviation of {scatter:.2f} points" in next(why for _, is_right, why in options if is_right)
+    assert right("one-run-each") == "In about one case of four."
 
 
 # ---------------------------------------------------------------- a reader

@@ -223,6 +223,30 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             ),
         ],
     ),
+    "one-run-each": (
+        "**Predict.** Two networks have true mean test errors of 8.7% and 8.5%. Single runs of either scatter around "
+        "their mean with a standard deviation of 0.2 points. You train each *once*. How often does the worse one have "
+        "the lower error?",
+        [
+            (
+                "In about one case of forty.",
+                False,
+                "It is 0.2 points behind, and one needs more luck than usual to catch up. But both results scatter, so "
+                "that their difference scatters more than either, and bad luck of the better one will do as well.",
+            ),
+            (
+                "In about one case of four.",
+                True,
+                "The difference of two runs has a standard deviation of 0.28 points, which is more than the 0.2 points "
+                "between the means.",
+            ),
+            (
+                "In half of all cases.",
+                False,
+                "That is so if the two are equally good. Single runs say little, but not nothing.",
+            ),
+        ],
+    ),
 }
 
 
