@@ -219,6 +219,22 @@ QUOTES: list[Quote] = [
         "| 28.07% | 24.19% | 22.85% | 21.75% | 21.43% |",
         published(PAPER, "table 3", *(TABLE_3[key] for key in ("VGG-16", "C", 50, 101, 152))),
     ),
+    # 7
+    Quote(
+        "07",
+        "45,000 of the training images to train on, 5,000 to decide on",
+        published(PAPER, "section 4.2", 45_000, 5_000),
+    ),
+    Quote("07", "once more on all 50,000", lambda: IMAGES[0]),
+    Quote("07", "truly worse by 0.2 points", setting("the made-up case of the question, computed below it")),
+    Quote("07", "The middle 95% of these means", setting("what a bootstrap interval is said to be")),
+    Quote(
+        "07",
+        "promises 95% and is right in less than 75%",
+        lambda: (95, 100 * (1 - 2 * 0.5**3)),  # all three values on one side of the true mean: above, or below
+    ),
+    Quote("07", "65 minutes alone, 130 while it shares", lambda: (65, 2 * 65)),
+    Quote("07", "8 networks with 25 seeds are 200 runs", lambda: 8 * 25),
     # pages
     Quote("notation", "224×224", lambda: (224, 224)),
     Quote("notation", "about 164 epochs of CIFAR-10's 50,000", lambda: (64_000 * 128 / IMAGES[0], IMAGES[0])),
