@@ -100,7 +100,8 @@ class Results(list):
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]).rstrip()
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes())
+        # Addresses in the notes are broken anywhere: on a phone a line has no room for a whole one.
+        notes = "".join(f'<p style="overflow-wrap:anywhere">{html.escape(note)}</p>' for note in self.notes())
         return cells_as_html(self.cells(), "resnet-results", "Final errors, in eval mode") + notes
 
 
