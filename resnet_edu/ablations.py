@@ -262,8 +262,8 @@ class Effects(list):
         return [heading] + [
             [
                 e.variant,
-                f"{e.mean:+.{decimals}f}",
-                f"{e.low:+.{decimals}f} to {e.high:+.{decimals}f}",
+                "–" if math.isnan(e.mean) else f"{e.mean:+.{decimals}f}",
+                "–" if math.isnan(e.low) else f"{e.low:+.{decimals}f} to {e.high:+.{decimals}f}",
                 e.verdict,
             ]
             for e in self

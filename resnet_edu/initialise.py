@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from .blocks import _one_of
 
 LAWS = {
-    "he": "normal, variance 2 / fan_out: the way back keeps its size behind ReLU [1]; the paper's, and the package's",
-    "xavier": "normal, variance 2 / (fan_in + fan_out): as if there were no ReLU [2]",
-    "pytorch": "uniform, variance 1 / (3 fan_in): what nn.Conv2d draws by itself [4]",
-    "gaussian": "normal, standard deviation 0.01, whatever the layer's size [3]",
+    "he": "normal, variance 2 / fan_out: keeps the way back behind ReLU",  # [1]; the paper's, and the package's
+    "xavier": "normal, variance 2 / (fan_in + fan_out): as if without ReLU",  # [2]
+    "pytorch": "uniform, variance 1 / (3 fan_in): of nn.Conv2d by itself",  # [4]
+    "gaussian": "normal, standard deviation 0.01 for layers of any size",  # [3]
 }
 
 

@@ -124,6 +124,7 @@ PAPER = "he2016deep"
 V1 = {"stride_on": "1x1"}
 
 VGG, VGG16 = "torchvision:vgg19", "torchvision:vgg16"
+RERUN = "https://github.com/akamaster/pytorch_resnet_cifar10"
 REPORT = "https://github.com/facebookresearch/maskrcnn-benchmark/issues/643"
 TABLE_1 = {18: 1.8, 34: 3.6, 50: 3.8, 101: 7.6, 152: 11.3}  # of the paper, in 10^9 multiply-adds
 TABLE_2 = (27.94, 28.54, 27.88, 25.03)  # top-1 error: plain-18, plain-34, ResNet-18, ResNet-34
@@ -219,6 +220,9 @@ QUOTES: list[Quote] = [
         "| 28.07% | 24.19% | 22.85% | 21.75% | 21.43% |",
         published(PAPER, "table 3", *(TABLE_3[key] for key in ("VGG-16", "C", 50, 101, 152))),
     ),
+    # 6
+    Quote("06", "lists 6.61% for ResNet-56", published(RERUN, "much-used repository", 6.61)),
+    Quote("06", "got 7.36 ± 0.16%", published(f"{RERUN}/issues/18", "issue 18", 7.36, 0.16)),
     # 7
     Quote(
         "07",

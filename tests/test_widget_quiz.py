@@ -13,7 +13,7 @@ from torch import nn
 from traitlets import TraitError
 
 from resnet_edu.blocks import BasicBlock, Bottleneck, PlainBlock
-from resnet_edu.models import plain34, plain56, resnet34, resnet50
+from resnet_edu.models import plain34, plain56, resnet20, resnet34, resnet50
 from resnet_edu.shapes import conv_output_size
 from resnet_edu.trace import trace
 from resnet_edu.widgets import Quiz
@@ -182,6 +182,37 @@ def test_read_by_1x1():
     Bottleneck(8, 4, stride=2, stride_on="1x1")(x).square().sum().backward()
     assert (x.grad != 0).any(0).any(0).float().mean() == 0.25
     assert right("read-by-1x1") == "A quarter."
+
+
+@pytest.mark.slow
+def test_leave_one_out(one_thread):
+    from resnet_edu import ablations, data
+    from resnet_edu.recipe import Recipe
+
+    recipe = Recipe(40, batch_size=32, milestones=(20, 30), eval_every=40)
+    digits = data.load("digits").head(300, 300)
+    torch.set_flush_denormal(True)
+    try:
+        found = ablations.run(
+            ablations.switches("resnet8", recipe), digits, seeds=2, device="cpu", workers=0, progress=False
+        )
+    finally:
+        torch.set_flush_denormal(False)
+    change = {effect.variant: effect.mean for effect in ablations.effects(found)}
+    assert max(change, key=change.get) == "without batch norm"
+    assert right("leave-one-out") == "Batch normalisation."
+
+
+@torch.no_grad()
+def test_ten_times():
+    torch.manual_seed(0)
+    net, x = resnet20(in_channels=1), torch.randn(16, 1, 16, 16)
+    before = net(x)
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            module.weight.mul_(10)
+    torch.testing.assert_close(net(x), before, rtol=0.01, atol=0.01 * before.std().item())
+    assert right("ten-times") == "as before."
 
 
 def test_one_run_each():

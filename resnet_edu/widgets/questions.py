@@ -223,6 +223,60 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             ),
         ],
     ),
+    "leave-one-out": (
+        "**Predict.** A small ResNet is trained by the paper's recipe, and then again with one part of it left out. "
+        "Which part costs most if it is missing?",
+        [
+            (
+                "The falling learning rate.",
+                False,
+                "It decides how well a run settles at its end. By then most has been learnt.",
+            ),
+            (
+                "He's law for the first kernels.",
+                False,
+                "Without batch normalisation a great deal hangs on it. With it, each layer's signal is made "
+                "equally large again whatever the kernels were.",
+            ),
+            (
+                "Batch normalisation.",
+                True,
+                "At the rate that the recipe begins with, nothing else keeps signals and steps in bounds.",
+            ),
+            (
+                "Weight decay.",
+                False,
+                "It acts slowly: in a short run it takes less than one percent off a weight.",
+            ),
+        ],
+    ),
+    "ten-times": (
+        "**Predict.** All kernels of a trained network with batch normalisation are made ten times longer; scales, "
+        "shifts and the last layer stay. In training mode, its outputs for a batch are ...",
+        [
+            (
+                "ten times as large.",
+                False,
+                "So they would be if one layer was made longer and nothing came behind it.",
+            ),
+            (
+                "enormous: every layer multiplies by ten.",
+                False,
+                "Without batch normalisation, that is what happens: the factors of all layers multiply up.",
+            ),
+            (
+                "as before.",
+                True,
+                "Each layer's output is divided by its standard deviation over the batch, which is ten times as large, "
+                "too.",
+            ),
+            (
+                "wrong: the network has forgotten what it had learnt.",
+                False,
+                "What it has learnt is in the directions of the kernels, and they are as they were.",
+            ),
+        ],
+    ),
     "one-run-each": (
         "**Predict.** Two networks have true mean test errors of 8.7% and 8.5%. Single runs of either scatter around "
         "their mean with a standard deviation of 0.2 points. You train each *once*. How often does the worse one have "
