@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 from book_pages import course_plan, exercise_table
-from chapter_map import chapter_map, needed
+from chapter_map import QUESTIONS, chapter_map, needed
 from chapters import Chapter, ChapterError, anchors, chapters
 from line_key import line_key
 from make_site import ROOT, toc_documents, write_config
@@ -333,3 +333,9 @@ def test_the_build_finds_the_extension_that_makes_the_pages():
         assert Path(folder).is_absolute()
         assert (Path(folder) / f"{name}.py").is_file()
         assert name in config["config"]["extensions"]
+
+
+def test_introduction_has_a_line_and_the_map_a_question_for_every_chapter():
+    listed = re.findall(r"^\[(.+)\]\(\.\./(.+)\.ipynb\)\n: \S", markdown_of(INTRO), re.M)
+    assert listed == [(chapter.title, chapter.document) for chapter in CHAPTERS]
+    assert [chapter.number for chapter in CHAPTERS] == list(QUESTIONS)
