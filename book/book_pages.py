@@ -96,7 +96,7 @@ def course_plan(all_chapters: list[Chapter]) -> str:
 
 def exercise_table(chapter: Chapter) -> str:
     """Return the exercises of a chapter as a Markdown table, and their minutes together."""
-    lines = ["| exercise | level | minutes |", "|---|---|---:|"]
+    lines = ["| exercise | level | min |", "|---|---|---:|"]
     for exercise in chapter.exercises:
         checkers = "".join(f" `check.{name}`" for name in exercise.checkers)
         extra = f" (and {exercise.extra})" if exercise.extra else ""
