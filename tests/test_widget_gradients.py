@@ -143,7 +143,9 @@ def test_what_chapter_1_reads_there(root):
     )
     assert max(ratio for depth, ratio in plain.items() if depth <= 20) < 10
     assert min(ratio for depth, ratio in plain.items() if depth >= 32) > 10
-    assert 5e5 < plain[110] < 5e6
+    (deepest,) = (n["moments"][0] for n in study.nets if n["kind"] == "plain" and n["depth"] == 110 and n["batch_norm"])
+    factors = [first / last for first, last in zip(deepest["first"], deepest["last"], strict=True)]
+    assert (round(min(factors) / 1e6), round(max(factors) / 1e6)) == (1, 4)
     assert max(residual.values()) < 30
     for length in ends["plain", 56, False]:
         assert 10**-7.5 < length < 10**-6.5
@@ -151,7 +153,7 @@ def test_what_chapter_1_reads_there(root):
     assert deep
     assert all(step is not None and step <= 2 for n in deep for step in n["diverged"])
     text = (root / "notebooks" / "01-deeper-is-not-better.ipynb").read_text(encoding="utf-8")
-    assert "between 20 and 32 layers; with 110 layers the first gradient is about a million times the last" in text
+    assert "between 20 and 32 layers; with 110 layers the first gradient is one to four million times the last" in text
     assert "below 30 at every depth" in text
     assert "about 10⁻⁷ for 56 layers. And residual networks of 56 layers or more have diverged after two steps" in text
 
