@@ -373,7 +373,8 @@ def test_a_stack_grows_shrinks_and_fails_by_keyboard(explorer_page):
 def test_two_on_a_page_do_not_disturb_each_other(explorer_page):
     visit = explorer_page(ConvolutionExplorer(), ConvolutionExplorer(size=5))
     first, second = Shown(visit, 0), Shown(visit, 1)
-    second.says("After layer 3, output 7 sees")  # what is read out comes last, a moment after the drawing
+    read_out = second.root.get_by_role("status").filter(has_text="After layer 3, output 7 sees")
+    expect(read_out).to_have_count(1)  # it comes last, a moment after the drawing that says the same
     before = second.root.inner_text()
     first.type("Kernel k", "5")
     first.root.get_by_role("button", name="Add a layer").click()
