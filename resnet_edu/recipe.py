@@ -80,7 +80,7 @@ class Recipe:
         return dataclasses.replace(self, **changes)
 
     def lr_at(self, step: int) -> float:
-        """Return the learning rate of the update from `step` to `step + 1` weights, warm-up aside."""
+        """Return the learning rate of the next update after `step` of them, warm-up aside."""
         return self.lr / 10 ** bisect.bisect_right(self.milestones, step)
 
     @classmethod

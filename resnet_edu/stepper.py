@@ -144,7 +144,7 @@ class Stepper:
         return loss.clone(), wrong.clone()
 
     def _compute(self, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Do one update: picks (4, B) or (1, B); return loss () and number of wrong answers ()."""
+        """Do one update, picks: (4 or 1, B); return loss and number of wrong answers."""
         images, labels = self.batches.training(picks)  # (B, C, H, W), (B,)
         with mixed(self.device, self.precision):
             logits = self.model(images).float()  # (B, classes)

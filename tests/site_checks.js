@@ -95,6 +95,15 @@
       return [`${scrollWidth} > ${clientWidth}`, ...wide.slice(0, 5).map((e) => e.outerHTML.slice(0, 120))];
     },
 
+    // Letters of a drawing that its edge cuts off.
+    cutLetters: () =>
+      all("article svg text").filter((e) => {
+        const frame = e.closest("svg");
+        if (!shown(e) || getComputedStyle(frame).overflow === "visible") return false;
+        const [inner, outer] = [e.getBoundingClientRect(), frame.getBoundingClientRect()];
+        return inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
+      }).map((e) => brief(e.textContent)),
+
     // Folds: <details> of sphinx-design and of hidden cells, and admonitions folded by sphinx-togglebutton.
     stuckFolds: () => {
       const stuck = [];

@@ -34,8 +34,10 @@ def test_has_no_barrier_and_fits_on_a_phone(explorer: type, scheme: str, explore
     visit.show(scheme)
     visit.page.set_viewport_size(PHONE)
     assert not visit.check("sideways")
+    assert not visit.check("cutLetters")
     visit.page.set_viewport_size(DESKTOP)
     assert not visit.check("sideways")
+    assert not visit.check("cutLetters")
     assert not visit.check("silentPictures")
     assert not visit.check("faintText")
     assert not [line for _, _, line in visit.barriers()]

@@ -99,6 +99,7 @@ def test_an_opened_block_fits_in_the_chapter(chapter, way: str):
     for size in (PHONE, DESKTOP):
         page.set_viewport_size(size)
         assert not visit.check("sideways")
+        assert not visit.check("cutLetters")
 
 
 @both_ways

@@ -99,6 +99,7 @@ def test_fits_on_a_phone(visit: Visit, scheme: str):
     visit.show(scheme)
     try:
         assert not visit.check("sideways")
+        assert not visit.check("cutLetters")
     finally:
         visit.page.set_viewport_size(DESKTOP)
 

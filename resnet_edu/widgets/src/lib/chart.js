@@ -36,7 +36,7 @@ export function axes(root, { width, height, x, y, right = 12 }) {
         svg("path", { class: "rx-grid", d: `M${edges.left} ${sy(v)}H${edges.right}` }),
         text(edges.left - 7, sy(v) + 4, yNames[i], "end"),
       ]),
-      xTicks.map((v) => text(sx(v), edges.bottom + 18, name(x, v), "middle")),
+      xTicks.map((v) => text(Math.min(sx(v), width - (name(x, v).length * LETTER) / 2), edges.bottom + 18, name(x, v), "middle")),
       svg("path", { class: "rx-axis", d: `M${edges.left} ${edges.top}V${edges.bottom}H${edges.right}` }),
       svg("text", { x: 0, y: 14, class: "rx-axis-title" }, y.title),
       // A title that is longer than the axis may use the room below the labels.
