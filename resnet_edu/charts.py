@@ -79,7 +79,7 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     categories = list(dict.fromkeys(category for values in series.values() for category in values))
     thick = 0.8 / len(series)
     with style():
-        fig, (ax,) = new_figure(5.8, 0.9 + len(categories) * max(0.36, 0.1 + 0.2 * len(series)))
+        fig, (ax,) = new_figure(5.0, 0.9 + len(categories) * max(0.36, 0.1 + 0.2 * len(series)))
         for i, (name, values) in enumerate(series.items()):
             drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
             drawn = [(y, value) for y, value in drawn if value]
