@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from make_site import ROOT, strip_state
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 if TYPE_CHECKING:
     from resnet_edu.widgets._base import Explorer
@@ -108,6 +108,11 @@ class Visit:
             if rule["impact"] in ("serious", "critical")
             for node in rule["nodes"]
         ]
+
+
+def settled(where: Page | Locator) -> None:
+    """Wait for the frame in which the last change is drawn: explorers draw once a frame, not at once."""
+    where.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 PAGE = """<!doctype html>

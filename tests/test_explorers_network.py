@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchvision
-from browser import Visit
+from browser import Visit, settled
 from playwright.sync_api import Page, expect
 
 from resnet_edu.blocks import ShapeMismatchError
@@ -24,11 +24,6 @@ def choose(page: Page, label: str, value: str) -> None:
     else:
         field.check()
     settled(page)
-
-
-def settled(page: Page) -> None:
-    """Wait for the frame in which a change is drawn."""
-    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
 def totals(page: Page, nth: int = 0) -> list[str]:

@@ -6,7 +6,7 @@ import re
 import javascript
 import pytest
 import torch
-from browser import DESKTOP, PHONE
+from browser import DESKTOP, PHONE, settled
 from playwright.sync_api import expect
 from traitlets import TraitError
 
@@ -144,6 +144,7 @@ class Shown:
         expect(self.root).to_contain_text(text)
 
     def row(self, name: str) -> list[str]:
+        settled(self.page)
         return self.rows.filter(has_text=name).locator("td").all_inner_texts()
 
 
@@ -214,6 +215,7 @@ def test_a_wrong_input_is_clamped_and_explained(explorer_page, typed: str, kept:
     shown.page.keyboard.insert_text(typed)  # as a paste does
     shown.page.keyboard.press("Tab")
     expect(shown.root.get_by_role("textbox", name="Channels in")).to_have_value(kept)
+    settled(shown.page)
     assert shown.root.locator(".rx-note:not(:empty)").count() == 1
     for wrong in ("NaN", "undefined", "null", "Infinity"):
         assert wrong not in shown.root.inner_text()

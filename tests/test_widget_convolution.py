@@ -7,7 +7,7 @@ from datetime import datetime
 import javascript
 import pytest
 import torch
-from browser import DESKTOP, PHONE, Visit, served, write_explorer_page
+from browser import DESKTOP, PHONE, Visit, served, settled, write_explorer_page
 from playwright.sync_api import expect
 from torch import nn
 from traitlets import TraitError
@@ -197,6 +197,7 @@ class Shown:
         expect(self.root).to_contain_text(text)
 
     def column(self, index: int) -> list[str]:
+        settled(self.page)
         return [row.locator("td").nth(index).inner_text() for row in self.rows.all()]
 
 
@@ -265,6 +266,7 @@ def test_a_wrong_input_is_clamped_and_explained(explorer_page, typed: str, kept:
     shown.page.keyboard.insert_text(typed)  # as a paste does
     shown.field("Kernel k").press("Enter")
     expect(shown.field("Kernel k")).to_have_value(kept)
+    settled(shown.page)
     note = shown.root.locator(".rx-note").nth(1)
     assert bool(note.inner_text()) == (typed.strip() != kept)
     for wrong in ("NaN", "undefined", "null", "Infinity"):

@@ -4,6 +4,7 @@ import dataclasses
 import statistics
 
 import pytest
+from browser import settled
 from traitlets import TraitError
 
 from resnet_edu import figure
@@ -163,11 +164,13 @@ def test_what_chapter_1_reads_there(root):
 
 def rows(page) -> dict[str, list[str]]:
     """The table that is to be seen: name -> its cells."""
+    settled(page)
     found = page.locator(".rx-table:visible tbody tr").all()
     return {row.locator("th").inner_text().strip(): row.locator("td").all_inner_texts() for row in found}
 
 
 def story(page) -> str:
+    settled(page)
     return page.locator(".rx-story:visible").inner_text()
 
 

@@ -6,6 +6,8 @@ import re
 import statistics
 
 import pytest
+from browser import Visit, served, settled, write_explorer_page
+from playwright.sync_api import expect
 from traitlets import TraitError
 
 from resnet_edu import figure
@@ -143,6 +145,7 @@ def test_an_unknown_study_names_those_there_are():
 
 def cells(page) -> dict[str, list[str]]:
     """The live table: net -> its cells."""
+    settled(page)
     rows = page.locator(".rx-table tbody tr").all()
     return {row.locator("th").inner_text().strip(): row.locator("td").all_inner_texts() for row in rows}
 
@@ -255,7 +258,7 @@ def test_the_papers_marks_and_diverged_runs(explorer_page):
     marked = [cifar("resnet20"), cifar("plain20")]
     diverged = [run("plain8", 0, [90.0, math.nan, math.nan]), run("resnet8", 0, [90.0, 10.0, 0.0])]
     page = (visit := explorer_page(StudyPlayer(marked, metric="test_error", predict=False), StudyPlayer(diverged))).page
-    assert page.locator(".rx-mark").count() == 2
+    expect(page.locator(".rx-mark")).to_have_count(2)
     assert cells(page.locator(".rx-mount").first)["resnet20"] == ["7.00%", "8.75"]
     second = page.locator(".rx-mount").nth(1)
     second.get_by_role("button", name="Commit and show the curves").click()
@@ -275,18 +278,18 @@ def test_a_sketch_is_drawn_kept_and_erased(explorer_page):
     page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 160, steps=8)
     page.mouse.up()
     page.get_by_role("button", name="Show me now").click()
+    settled(page)
     assert page.locator(".rx-sketch:visible").count() == 1
     assert page.get_by_text("Dotted: your sketch.").is_visible()
     page.get_by_role("button", name="Predict again").click()
     page.get_by_role("button", name="Erase").click()
     page.get_by_role("button", name="Show me now").click()
+    settled(page)
     assert page.locator(".rx-sketch:visible").count() == 0
 
 
 @pytest.mark.browser
 def test_playing_moves_on_by_itself_and_can_be_stopped(browser, tmp_path):
-    from browser import Visit, served, write_explorer_page
-
     context = browser.new_context()  # one in which motion is allowed
     with served(tmp_path) as ways:
         name = write_explorer_page(tmp_path, [StudyPlayer(TOY, step=0, predict=False)])
