@@ -178,6 +178,10 @@ def _worker(connection: Connection, work: Callable[..., Any], setup: tuple) -> N
             connection.send(("result", result))
     except (EOFError, ConnectionError):  # the parent has gone, or has no use for us
         return
+    # All is sent. To take torch down in good order would need another second, for which the parent waits.
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
+    os._exit(0)
 
 
 def _leave_with_parent() -> None:
