@@ -16,6 +16,9 @@ The bandwidth limit is what an update would take if the device did nothing but r
 output once in the forward and twice in the backward pass, at the speed at which it copies memory. Fused layers can
 beat it, and arithmetic can keep a device from it.
 
+On a processor it is arithmetic: the last lines have the share of each kind of operation in our update, by torch's
+profiler. What the convolutions take is left even if all else were free, so it bounds what any loop can win.
+
 --growth adds the time of our update for 20, 56 and 110 layers, and for batches of 32 to 512.
 """
 
@@ -34,6 +37,7 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
@@ -46,6 +50,7 @@ from resnet_edu.stepper import resolve_precision
 from resnet_edu.trace import trace
 from resnet_edu.train import Event, StopTraining, train
 
+KINDS = {"convolutions": ("conv",), "batch norm": ("batch_norm",), "ReLU": ("relu", "clamp_min", "threshold")}
 SKIPPED = 0.5  # share of the updates at the start that are not counted: caches warm up, denormal numbers come
 
 
@@ -135,6 +140,28 @@ def our_times(net: str, batch: int, steps: int, device: torch.device, precision:
     return times
 
 
+def our_shares(net: str, batch: int, steps: int) -> dict[str, float]:
+    """Return the share of each kind of operation in the time of our update on a processor, in float32."""
+    prepare_process(available_cores())
+    profiler = profile(activities=[ProfilerActivity.CPU])
+
+    def look(event: Event) -> None:
+        if event.step == int(SKIPPED * steps):
+            profiler.start()
+        if event.step >= steps:
+            profiler.stop()
+            raise StopTraining
+
+    torch.manual_seed(0)
+    recipe = Recipe(steps + 1, batch_size=batch, lr=0.1, augment=True, eval_every=steps + 1)
+    train(get_model(net), images(50_000), recipe, device="cpu", precision="float32", callback=look)
+    times = dict.fromkeys([*KINDS, "the rest"], 0.0)
+    for operation in profiler.key_averages():
+        kind = next((k for k, words in KINDS.items() if any(w in operation.key for w in words)), "the rest")
+        times[kind] += operation.self_cpu_time_total
+    return {kind: part / sum(times.values()) for kind, part in times.items()}
+
+
 def measure(kind: str, net: str, batch: int, steps: int, device: str) -> float:
     """Return the seconds of an update, measured in a process of its own."""
     command = [sys.executable, __file__, "--one", kind, "--nets", net, "--batch", str(batch), "--steps", str(steps)]
@@ -213,6 +240,9 @@ def main() -> None:
                 f"| {best['usual'] / best[kind]:.1f} | {limit * 1000:.1f} |",
                 flush=True,
             )
+    for net in nets if device.type == "cpu" else ():
+        shares = our_shares(net, args.batch, steps)
+        print(f"{net}, ours (float32): " + ", ".join(f"{kind} {share:.0%}" for kind, share in shares.items()))
     if args.growth:
         print("\n| net | batch | ms an update | images/s |\n|---|---:|---:|---:|")
         for net, batch in [("resnet20", b) for b in (32, 64, 128, 256, 512)] + [("resnet56", 128), ("resnet110", 128)]:
