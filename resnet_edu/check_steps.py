@@ -46,7 +46,8 @@ def train_step(step: Step) -> str:
     """Check one update of the weights: `train_step(model, optimizer, images, labels)`, which returns the mean loss.
 
     images: float32 (B, C, H, W); labels: int64 (B,), classes. The loss is the mean cross-entropy of the batch before
-    its update (nats), as a number or a tensor of one. The model may arrive in evaluation mode, and with old gradients.
+    its update (nats), as a number or a tensor of one that holds on to no graph. The model may arrive in evaluation
+    mode, and with old gradients.
 
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
@@ -60,6 +61,11 @@ def train_step(step: Step) -> str:
         _explain(name, got)
     if not _near(values, losses):
         _explain_loss(name, values, losses)
+    if any(isinstance(value, Tensor) and value.requires_grad for value in returned):
+        raise NotYet(
+            f"{name}: update and loss are right, but the loss still holds on to its graph: whoever adds such losses up "
+            "keeps the graph of every step. Return a number"
+        )
     return f"{name}: {STEPS} updates give the right weights, running statistics and losses"
 
 

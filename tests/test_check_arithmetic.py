@@ -208,7 +208,7 @@ def tensor_returned(model, optimizer, images, labels):
         p.grad = None
     loss.backward()
     optimizer.step()
-    return loss
+    return loss.detach()
 
 
 def by_log_softmax(model, optimizer, images, labels):
@@ -253,6 +253,7 @@ WRONG_STEP = {
     f"optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=0.01); {START}; {LOSS}; {END}": "momentum",
     f"optimizer = torch.optim.SGD(model.parameters(), 0.1); {START}; {LOSS}; {END}": "straight down the gradient",
     f"{START}; {LOSS}; {UPDATE}": "returns None",
+    f"{START}; {LOSS}; {UPDATE}; return loss": "holds on to its graph",
     f"{START}; {LOSS}; {UPDATE}; return model(images)": "returns a tensor of (8, 4)",
     f"{START}; {LOSS}; {UPDATE}; return loss.item() / len(images)": "batch size once more",
     f"{START}; {LOSS}; {UPDATE}; return loss.item() * len(images)": "sum of the losses",
