@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .arguments import whole_number
 from .cells import Cell, build_net
 from .data import Dataset, moved
 from .devices import available_cores, prepare_process, resolve_device
@@ -132,8 +133,7 @@ def run(
     if not variants or len(set(names)) < len(names):
         raise ValueError(f"`variants` must be one at least, each with a name of its own, but they are {names}")
     for name, value, least in (("seeds", seeds, 2), ("workers", workers, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"`{name}` must be a whole number of at least {least}, but it is {value!r}")
+        whole_number(name, value, least)
     for variant in variants:
         check_fit(variant.recipe, dataset)
     device = resolve_device(device)

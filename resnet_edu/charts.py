@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import whole_number
 from .figure import INK, PALETTE, Picture, label_ends, line_look, new_figure, style
 
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
@@ -153,9 +154,7 @@ def images(
         raise ValueError(f"`pixels` must be (N, C, H, W) with N >= 1 and C of 1 or 3, but it is {pixels.shape}")
     if labels is not None and len(labels) != len(pixels):
         raise ValueError(f"there must be a label for each image, but there are {len(labels)} for {len(pixels)}")
-    if isinstance(columns, bool) or not isinstance(columns, int) or columns < 1:
-        raise ValueError(f"`columns` must be a whole number of at least 1, but it is {columns!r}")
-    columns = min(columns, len(pixels))
+    columns = min(whole_number("columns", columns), len(pixels))
     rows = math.ceil(len(pixels) / columns)
     names = [str(getattr(label, "item", lambda label=label: label)()) for label in labels] if labels is not None else []
     with style():

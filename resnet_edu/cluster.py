@@ -27,6 +27,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .arguments import whole_number
 from .workers import WorkerDied, portable
 
 GRACE = 10.0  # seconds for a cancelled task to end by itself
@@ -53,9 +54,7 @@ class RayEngine:
 
     def __post_init__(self) -> None:
         for name, least in (("cpus_per_run", 1), ("retries", 0)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"`{name}` must be a whole number of at least {least}, but it is {value!r}")
+            whole_number(name, getattr(self, name), least)
         if self.gpus_per_run is not None and not 0 <= self.gpus_per_run <= 1:
             raise ValueError(
                 f"`gpus_per_run` must lie between 0 and 1, since one run uses one GPU at most, but it is "

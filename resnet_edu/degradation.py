@@ -26,6 +26,7 @@ import torch
 
 from . import checkpoints
 from . import study as studies
+from .arguments import whole_number
 from .cells import NETS, Cell, build_net, default_recipe, make_grid, run_cell, space_evaluations
 from .checkpoints import Checkpoint
 from .cluster import RayEngine, import_ray
@@ -119,8 +120,8 @@ def run(
     cannot be used; `train.TrainingDiverged` and `workers.WorkerDied` name the net.
     """
     engine, device, precision = _settle(engine, device, precision)
-    _check_number("workers", workers, 0)
-    _check_number("threads", 1 if threads is None else threads, 1)
+    whole_number("workers", workers, 0)
+    whole_number("threads", 1 if threads is None else threads, 1)
     Checkpoint("", "", checkpoint_seconds, checkpoint_steps)  # raises for a schedule that cannot be
     if out is None and (resume or save_weights):
         raise ValueError(f"`{'resume' if resume else 'save_weights'}` needs a folder: name it with `out`")
@@ -189,7 +190,7 @@ def resume(
     study = studies.load(folder)
     schedule = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
     study = dataclasses.replace(study, **{name: value for name, value in schedule.items() if value is not None})
-    workers = study.workers if workers is None else _check_number("workers", workers, 0)
+    workers = study.workers if workers is None else whole_number("workers", workers, 0)
     if bool(workers) != bool(study.workers):
         study.refuse(folder, workers=workers)  # processes of their own compute in another way: see `prepare_process`
     if data is None and study.source is None:
@@ -198,12 +199,6 @@ def resume(
     dataset = study.source.load(progress) if data is None else data
     study.refuse(folder, dataset=studies.facts(dataset))
     return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
-
-
-def _check_number(name: str, value: int, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"`{name}` must be a whole number of at least {least}, but it is {value!r}")
-    return value
 
 
 def _settle(

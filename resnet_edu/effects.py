@@ -86,9 +86,12 @@ class Effects(list):
         self.metric, self.baseline, self.level = metric, baseline, level
 
     def __getitem__(self, key: Any) -> Any:
-        """Return an effect by its place, or by its variant's name."""
+        """Return an effect by its place, or by its variant's name; `KeyError`, which lists them, for no variant's."""
         if isinstance(key, str):
-            return next(effect for effect in self if effect.variant == key)
+            found = {effect.variant: effect for effect in self}
+            if key not in found:
+                raise KeyError(f"{key!r} is none of the variants: {', '.join(map(repr, found))}")
+            return found[key]
         return super().__getitem__(key)
 
     def cells(self) -> list[list[str]]:

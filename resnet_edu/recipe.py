@@ -15,6 +15,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from .arguments import whole_number
+
 NORMALIZE = ("per_pixel_mean", "per_channel")
 
 
@@ -52,9 +54,7 @@ class Recipe:
     def __post_init__(self) -> None:
         object.__setattr__(self, "milestones", tuple(self.milestones))
         for name in ("steps", "batch_size", "eval_every"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"`{name}` must be a whole number of at least 1, but it is {value!r}")
+            whole_number(name, getattr(self, name))
         if not (math.isfinite(self.lr) and self.lr > 0):
             raise ValueError(f"`lr` must be a number above 0, but it is {self.lr!r}")
         if not 0 <= self.momentum < 1:
@@ -92,9 +92,7 @@ class Recipe:
     @classmethod
     def scaled(cls, steps: int, depth: int = 56) -> Recipe:
         """Return the paper's recipe in `steps` steps: the learning rate falls after 1/2 and 3/4 of them."""
-        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 4:
-            raise ValueError(f"`steps` must be a whole number of at least 4, but it is {steps!r}")
-        every = max(1, steps // 64)
+        every = max(1, whole_number("steps", steps, 4) // 64)
         return cls.paper(depth).replace(steps=steps, milestones=(steps // 2, steps * 3 // 4), eval_every=every)
 
     @classmethod

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arguments import whole_number
+
 TRIALS = 10_000  # simulated studies: a share of them is known to about half a percentage point
 
 
@@ -89,7 +91,7 @@ def coverage(seeds: int, factor: float = 2.0, trials: int = TRIALS) -> float:
 
     Raises `ValueError` for fewer than two seeds, or a factor that is not above 0.
     """
-    _check_seeds(seeds, 2)
+    whole_number("seeds", seeds, 2)
     if not factor > 0:
         raise ValueError(f"`factor` must be above 0, but it is {factor!r}")
     runs = np.random.default_rng(0).normal(0.0, 1.0, (trials, seeds))
@@ -148,15 +150,10 @@ def _studies(
         raise ValueError(f"`difference` must be 0 or more: worse minus better; but it is {difference!r}")
     if len(stds) != 2 or not all(math.isfinite(s) and s > 0 for s in stds):
         raise ValueError(f"`stds` must be two numbers above 0, of the worse and the better net, but it is {stds!r}")
-    _check_seeds(seeds, least)
+    whole_number("seeds", seeds, least)
     draw = np.random.default_rng(0)
     return draw.normal(difference, stds[0], (trials, seeds)), draw.normal(0.0, stds[1], (trials, seeds))
 
 
 def _standard_errors(runs: np.ndarray) -> np.ndarray:
     return runs.std(1, ddof=1) / math.sqrt(runs.shape[1])
-
-
-def _check_seeds(seeds: int, least: int) -> None:
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < least:
-        raise ValueError(f"`seeds` must be a whole number of at least {least}, but it is {seeds!r}")

@@ -195,3 +195,5 @@ class TestEffects:
             effects(outcomes(a=(1, None), b=(1, 2)))
         with pytest.raises(ValueError, match=r"no result for seeds \[2\]"):
             effects(outcomes(a=(1, 2), b=(1, 2, 3)))
+        with pytest.raises(KeyError, match="'c' is none of the variants: 'b'"):
+            effects(outcomes(a=(1, 2), b=(1, 2)))["c"]

@@ -18,6 +18,7 @@ MODULES = {
 MAY_IMPORT = {
     "__init__": [],
     # the ground: no module of ours, and (but for records) no torch
+    "arguments": [],
     "shapes": [],
     "records": [],
     "progress": [],
@@ -33,11 +34,11 @@ MAY_IMPORT = {
     "table*": ["shapes", "trace_rows"],
     "trace": ["trace_*", "table*", "shapes", "blocks", "models"],
     # the experiment
-    "recipe": [],
+    "recipe": ["arguments"],
     "devices": ["records"],
     "data*": ["records", "progress", "recipe", "download"],
     "weights": ["records"],
-    "cluster": ["workers"],
+    "cluster": ["workers", "arguments"],
     "distributed": [],
     "stepper": ["data*", "recipe", "distributed"],
     "checkpoints": ["records", "weights"],
@@ -67,8 +68,9 @@ MAY_IMPORT = {
         "weights",
     ],
     "findings": ["records"],
-    "uncertainty": [],
+    "uncertainty": ["arguments"],
     "degradation": [
+        "arguments",
         "cells",
         "study",
         "data*",
@@ -86,6 +88,7 @@ MAY_IMPORT = {
     ],
     "effects": ["findings"],
     "ablations": [
+        "arguments",
         "effects",
         "cells",
         "initialise",
@@ -125,7 +128,7 @@ MAY_IMPORT = {
     "show": [],
     "notebook": ["__init__", "devices", "figure"],
     # what shows results, and the command line
-    "charts": ["figure"],
+    "charts": ["figure", "arguments"],
     "diagrams*": ["trace", "trace_sizes", "figure"],
     "plots": ["records", "figure"],
     "live": ["figure"],
