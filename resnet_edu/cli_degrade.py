@@ -84,7 +84,12 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     cli_recipe.add_recipe_options(parser)
     where = parser.add_argument_group("where it runs and what it leaves")
     cli_recipe.add_device_options(where)
-    where.add_argument("--workers", type=int, metavar="N", help="processes on the processor (default: 2)")
+    where.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="processes that train side by side (default: 2 on the processor; on a GPU 0, one net after another)",
+    )
     where.add_argument("--out", metavar="FOLDER", help="for the files (default: runs/<data>-<date>-<time>)")
     where.add_argument(
         "--save-weights", action="store_true", help="leave each net's final weights (safetensors) beside its record"
@@ -157,8 +162,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     try:
         dataset = source.load(urls=cli_recipe.urls_of(args))
         recipe = cli_recipe.recipe_of(args, dataset, max(split_name(n)[1] for n in nets))
-        workers = 2 if args.workers is None else args.workers
-        _announce(args, dataset, nets, seeds, recipe, engine, device, workers, out)
+        _announce(args, dataset, nets, seeds, recipe, engine, device, out)
         records = degradation.run(
             nets,
             dataset,
@@ -167,7 +171,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
             device=device,
             precision=args.precision,
             engine=engine,
-            workers=workers,
+            workers=args.workers,
             out=out,
             save_weights=args.save_weights,
             source=source,
@@ -264,7 +268,6 @@ def _announce(
     recipe: Recipe,
     engine: str | RayEngine,
     device: str,
-    workers: int,
     out: Path,
 ) -> None:
     """Say what will be done and what it will cost, before it starts."""
@@ -276,7 +279,7 @@ def _announce(
             "machines, the folder below must be on a file system that they share"
         )
     elif device == "cpu" and not dataset.name.startswith("digits"):
-        seconds = degradation.estimate_seconds(nets, seeds, dataset, recipe, workers)
+        seconds = degradation.estimate_seconds(nets, seeds, dataset, recipe)
         lines.append(
             f"cost: about {_duration(seconds)} on the {available_cores()} cores of this machine (from two trial steps)"
         )

@@ -72,7 +72,7 @@ def run(
     device: str | torch.device = "auto",
     precision: str = "auto",
     engine: str | RayEngine = "local",
-    workers: int = 2,
+    workers: int | None = None,
     threads: int | None = None,
     progress: bool = True,
     out: str | os.PathLike[str] | None = None,
@@ -95,8 +95,9 @@ def run(
     engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
               a `RayEngine`, which says which cluster and what a run gets. The records are the same. A cluster of
               several machines must share `out`: a run that moves to another one goes on from what is there.
-    workers:  processes of "local" that train side by side on the processor; 0 trains in this one (slower: see
-              `devices.prepare_process`). On CUDA and MPS the nets run one after another in this process.
+    workers:  processes of "local" that train side by side, on the processor or on one card; 0 trains one net after
+              another in this process (slower on the processor: see `devices.prepare_process`). None takes 2 on the
+              processor, and 0 on CUDA and MPS.
     threads:  of each worker; None shares the processor's cores out, or is Ray's `cpus_per_run`. Another number may
               change the last digits.
     progress: show one line on stderr: what is running, steps done, time left.
@@ -120,7 +121,7 @@ def run(
     cannot be used; `train.TrainingDiverged` and `workers.WorkerDied` name the net.
     """
     engine, device, precision = _settle(engine, device, precision)
-    whole_number("workers", workers, 0)
+    whole_number("workers", 0 if workers is None else workers, 0)
     whole_number("threads", 1 if threads is None else threads, 1)
     Checkpoint("", "", checkpoint_seconds, checkpoint_steps)  # raises for a schedule that cannot be
     if out is None and (resume or save_weights):
@@ -137,6 +138,7 @@ def run(
         dataset = source.load(progress)
     cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
     check_fit(cells[0].recipe, dataset)
+    count = default_workers(device) if workers is None else workers
     study = Study(
         nets=tuple(dict.fromkeys(cell.net for cell in cells)),
         seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
@@ -145,8 +147,8 @@ def run(
         source=source and source.absolute(),
         device=str(device),
         precision=precision,
-        workers=workers,
-        threads=threads or _share_of_cores(engine, device, workers, len(cells)),
+        workers=count,
+        threads=threads or _share_of_cores(engine, count, len(cells)),
         save_weights=save_weights,
         checkpoint_seconds=checkpoint_seconds,
         checkpoint_steps=checkpoint_steps,
@@ -154,10 +156,10 @@ def run(
     if there is not None:
         fields = ("nets", "seeds", "recipe", "dataset", "device", "precision", "save_weights")
         there.refuse(folder, **{name: getattr(study, name) for name in fields}, threads=threads)
-        study = there
+        study, count = there, _workers_of(there, folder, workers)
     elif folder is not None:
         study.save(folder)
-    return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
+    return _carry_out(study, dataset, folder, engine, count, progress, on_record, on_event)
 
 
 def resume(
@@ -190,15 +192,28 @@ def resume(
     study = studies.load(folder)
     schedule = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
     study = dataclasses.replace(study, **{name: value for name, value in schedule.items() if value is not None})
-    workers = study.workers if workers is None else whole_number("workers", workers, 0)
-    if bool(workers) != bool(study.workers):
-        study.refuse(folder, workers=workers)  # processes of their own compute in another way: see `prepare_process`
+    workers = _workers_of(study, folder, workers)
     if data is None and study.source is None:
         raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
     engine, _, _ = _settle(engine, study.device, study.precision)
     dataset = study.source.load(progress) if data is None else data
     study.refuse(folder, dataset=studies.facts(dataset))
     return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
+
+
+def default_workers(device: torch.device) -> int:
+    """Return how many processes train side by side where nothing was said: 2 on a processor, on a card none."""
+    return 2 if device.type == "cpu" else 0
+
+
+def _workers_of(study: Study, folder: Path, given: int | None) -> int:
+    """Return how many processes go on with a study; raises `StudyError` for a number that would change its numbers."""
+    if given is None:
+        return study.workers
+    whole_number("workers", given, 0)
+    if study.device == "cpu" and bool(given) != bool(study.workers):
+        study.refuse(folder, workers=given)  # processes of their own compute in another way: see `prepare_process`
+    return given
 
 
 def _settle(
@@ -216,11 +231,11 @@ def _settle(
     return engine, torch.device(name), on_cpu if name == "cpu" else precision  # "auto": settled where the card is
 
 
-def _share_of_cores(engine: RayEngine | None, device: torch.device, workers: int, runs: int) -> int:
+def _share_of_cores(engine: RayEngine | None, workers: int, runs: int) -> int:
     """Return the number of computing threads of each worker, or of this process where there are none."""
     if engine is not None:
         return engine.cpus_per_run
-    if device.type != "cpu" or not workers:
+    if not workers:
         return torch.get_num_threads()
     return max(1, available_cores() // min(workers, runs))
 
@@ -265,7 +280,7 @@ def _carry_out(
             if engine is not None:
                 shared = dataset, code, study, folder and folder.resolve()
                 engine.run(_work, queue, shared, setup, hear, finish)
-            elif study.device == "cpu" and workers:
+            elif workers:
                 count = min(workers, len(queue))
                 run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, hear, finish)
             else:
@@ -334,7 +349,7 @@ def _cost(cell: Cell) -> float:
     return _depth(cell.net) * cell.recipe.steps
 
 
-def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe, workers: int = 2) -> float:
+def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe) -> float:
     """Return roughly how long a study will take on the processor, from a few steps of the shallowest net, timed now.
 
     The time of a step is taken as proportional to the depth, and of an image in an evaluation as a third of training.

@@ -169,7 +169,8 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)  # the gradients' memory must belong to the graph
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph):
+            # A stream of this very card: by default the recording would be of the card that is current, and be empty.
+            with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=torch.cuda.Stream(self.device)):
                 self._result = self._compute(self._picks)
         except RuntimeError as error:
             self.graph = False

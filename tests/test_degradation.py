@@ -140,6 +140,20 @@ class TestDivergence:
         assert children() == set()
 
 
+@pytest.mark.parametrize(("device", "count"), [("cpu", 2), ("cuda", 0), ("cuda:1", 0), ("mps", 0)])
+def test_processes_where_nothing_is_said(device, count):
+    assert degradation.default_workers(torch.device(device)) == count
+
+
+@pytest.mark.gpu
+def test_processes_share_a_graphics_card(digits):
+    """The same numbers, whether nets take turns in one process or share the card."""
+    options = {"device": "cuda", "precision": "float32", "progress": False}
+    alone, shared = (run(("plain8", "resnet8"), digits, TINY, workers=workers, **options) for workers in (0, 2))
+    assert [r.curves for r in shared] == [r.curves for r in alone]
+    assert children() == set()
+
+
 class TestBadArguments:
     @pytest.mark.parametrize(
         ("arguments", "message"),

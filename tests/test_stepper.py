@@ -248,12 +248,15 @@ class TestOnCuda:
         assert a == b
         assert torch.equal(x, y)
 
-    def test_cuda_agrees_with_the_processor(self, photos):
+    @pytest.mark.parametrize("card", ["cuda", "cuda:1"])
+    def test_cuda_agrees_with_the_processor(self, photos, card):
+        if card == "cuda:1" and torch.cuda.device_count() < 2:
+            pytest.skip("needs two CUDA devices")
         found = {}
-        for device in ("cpu", "cuda"):
+        for device in ("cpu", card):
             torch.manual_seed(0)
             net = cifar_net(8, num_classes=2)
             recipe = Recipe(20, batch_size=32, lr=0.005, milestones=(12,), augment=True, eval_every=20)
             train(net, photos, recipe, seed=5, device=device, precision="float32")
             found[device] = net.cpu()
-        assert distance(found["cuda"], found["cpu"]) < 5e-3
+        assert distance(found[card], found["cpu"]) < 5e-3

@@ -160,11 +160,16 @@ class TestRefused:
             degradation.resume(tmp_path / "m", progress=False)
         assert same(degradation.resume(tmp_path / "m", digits, progress=False), undisturbed)
 
-    def test_processes_where_there_were_none(self, half):
-        with pytest.raises(StudyError, match="workers is 2, but the study has 0"):
-            degradation.resume(half, workers=2)
+    def test_processes_where_there_were_none(self, digits, half):
+        for call in (lambda: degradation.resume(half, workers=2), lambda: run(digits, half, resume=True, workers=2)):
+            with pytest.raises(StudyError, match="workers is 2, but the study has 0"):
+                call()
         with pytest.raises(ValueError, match="`workers` must be a whole number of at least 0"):
             degradation.resume(half, workers=-1)
+
+    def test_where_nothing_is_said_it_goes_on_as_it_began(self, digits, half, undisturbed, monkeypatch):
+        monkeypatch.setattr(degradation, "run_in_workers", raise_stop)
+        assert same(run(digits, half, resume=True, workers=None), undisturbed)
 
     def test_another_process_is_at_work_on_it(self, half):
         pytest.importorskip("fcntl")
