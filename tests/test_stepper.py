@@ -10,6 +10,7 @@ import torch.nn.functional as F
 import torchvision.transforms.functional as tvf
 from PIL import Image
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
@@ -210,6 +211,30 @@ def test_normalization_of_the_textbook(photos):
     """The mean image of the loop above is computed in another way than ours."""
     mean, _ = normalization(photos.train_images, "per_pixel_mean")
     assert np.allclose(mean, (photos.train_images.numpy() / 255).mean(0), atol=1e-6)
+
+
+def test_an_update_on_a_card_waits_for_nothing(photos, monkeypatch):
+    """What a CUDA graph asks for, seen without a card: PyTorch's fake tensors have a device and no values, so they
+    raise where the processor would read one, or where devices are mixed. The backward pass and the optimizer's kernel
+    need a real card.
+    """
+    model, card = cifar_net(8, num_classes=2), torch.device("cuda:0")
+    batches = Batches(photos, "per_pixel_mean", torch.device("cpu"))
+    stepper = Stepper(model, batches, Recipe(8, batch_size=20, lr=0.02))
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: None)
+    monkeypatch.setattr(stepper.optimizer, "step", lambda: None)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for module in model.modules():
+            for own in (module._parameters, module._buffers):
+                own.update({k: torch.empty_like(t, device=card) for k, t in own.items() if t is not None})
+        for name in ("mean", "deviation"):
+            setattr(batches, name, torch.empty_like(getattr(batches, name), device=card))
+        batches.train = tuple(torch.empty_like(t, device=card) for t in batches.train)
+        stepper.device = batches.device = card
+        loss, wrong = stepper._compute(torch.empty(4, 20, dtype=torch.int64, device=card))
+        assert (loss.device, loss.dtype, wrong.device) == (card, torch.float32, card)
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
 
 
 @pytest.mark.gpu
