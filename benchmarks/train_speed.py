@@ -1,12 +1,13 @@
 """How long an update takes: resnet_edu's loop beside the usual one, on the same machine, net and batch.
 
-    python benchmarks/train_speed.py [--nets resnet20,resnet56] [--device auto] [--rounds 2] [--growth]
+    python benchmarks/train_speed.py [--nets resnet20,resnet56] [--device auto] [--rounds 2] [--compile] [--growth]
 
   usual      as in akamaster/pytorch_resnet_cifar10: a DataLoader whose worker processes turn PIL images by
              torchvision's transforms, float32, eager mode, loss and accuracy read after each update
   ours       resnet_edu.train.train: images on the device, augmented there, channels last, denormal numbers flushed to
              zero on a processor, a CUDA graph and mixed precision on a card
-  ours, ...  the same in the other precision
+  ours, ...  the same in the other precision; with --compile, that of the first line with the net compiled by
+             torch.compile, which takes a C++ compiler or Triton, and a minute or two at the start of each process
 
 Each measurement is a process of its own, taken in turns, so that a busy machine disturbs all alike; a time is the
 median update after the first ones, the best of the rounds. The images are random bytes of CIFAR-10's shape and number:
@@ -88,6 +89,7 @@ class Pictures(TorchDataset):
 def usual_times(net: str, batch: int, steps: int, device: torch.device) -> list[float]:
     """Return the time after each update of the usual loop."""
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # as there
     model = get_model(net).to(device).train()
     optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9, weight_decay=1e-4)
     loader = DataLoader(
@@ -134,7 +136,8 @@ def our_times(net: str, batch: int, steps: int, device: torch.device, precision:
             raise StopTraining
 
     torch.manual_seed(0)
-    model = get_model(net)
+    precision, _, compiled = precision.partition(" ")
+    model = torch.compile(get_model(net)) if compiled else get_model(net)
     recipe = Recipe(steps + 1, batch_size=batch, lr=0.1, augment=True, eval_every=steps + 1)
     train(model, images(50_000), recipe, device=device, precision=precision, callback=look)
     return times
@@ -198,21 +201,22 @@ def bytes_moved(net: str, batch: int, precision: str) -> int:
     """Return the bytes that an update moves if every operation reads and writes its whole input and output."""
     rows = trace(get_model(net), (batch, 3, 32, 32)).rows
     values = sum(math.prod(shape) for row in rows for shape in (*row.inputs, *row.outputs))
-    return 3 * values * (2 if precision == "bfloat16" else 4)
+    return 3 * values * (2 if precision.startswith("bfloat16") else 4)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", default="resnet20,resnet56")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, help="updates of a measurement (default: 16 on a processor, else 600)")
+    parser.add_argument("--steps", type=int, help="updates of a measurement (default: 16 on a processor, else 3000)")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--compile", action="store_true", help="measure compiled nets as well")
     parser.add_argument("--growth", action="store_true", help="measure other depths and batches as well")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = resolve_device(args.device)
-    steps = args.steps or (16 if device.type == "cpu" else 600)
+    steps = args.steps or (16 if device.type == "cpu" else 3000)
     nets = args.nets.split(",")
     if args.one:
         print(json.dumps(one(args.one, nets[0], args.batch, steps, device)))
@@ -227,6 +231,7 @@ def main() -> None:
     print("|---|---|---:|---:|---:|---:|")
     for net in nets:
         kinds = ["usual", standard] + ([other] if device.type != "mps" else [])
+        kinds += [f"{standard} compiled"] if args.compile else []
         found = {kind: [] for kind in kinds}
         for _ in range(args.rounds):
             for kind in kinds:
@@ -234,7 +239,7 @@ def main() -> None:
         best = {kind: min(times) for kind, times in found.items()}
         for kind in kinds:
             name = {"usual": "usual", standard: f"ours ({standard})"}.get(kind, f"ours, {kind}")
-            limit = bytes_moved(net, args.batch, "float32" if kind == "usual" else kind) / speed
+            limit = bytes_moved(net, args.batch, kind) / speed
             print(
                 f"| {net} | {name} | {best[kind] * 1000:.1f} | {args.batch / best[kind]:,.0f} "
                 f"| {best['usual'] / best[kind]:.1f} | {limit * 1000:.1f} |",

@@ -21,7 +21,7 @@ from torch import nn
 from .arguments import whole_number
 from .cells import Cell, build_net
 from .data import Dataset, moved
-from .devices import available_cores, prepare_process, resolve_device
+from .devices import available_cores, in_double, prepare_process, resolve_device
 from .effects import METRICS, Effect, Effects, Outcome, effects, interval
 from .initialise import LAWS, draw_kernels
 from .progress import make_bar
@@ -175,7 +175,7 @@ def _work(trial: _Trial, dataset: Dataset, device: str | torch.device, send: Cal
     except TrainingDiverged as error:
         return Outcome(variant.name, trial.seed, diverged_at=error.step)
     last = history.evaluations[-1]
-    kernels = [m.weight.detach().double() for m in net.modules() if isinstance(m, nn.Conv2d)]
+    kernels = [in_double(m.weight.detach()) for m in net.modules() if isinstance(m, nn.Conv2d)]
     length = sum(k.square().sum().item() for k in kernels) ** 0.5
     metrics = {name: getattr(last, name) for name in METRICS}
     return Outcome(variant.name, trial.seed, **metrics, kernel_length=length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 import torch
+from torch import Tensor
 
 from .records import processor_name
 
@@ -48,6 +49,11 @@ def device_name(device: torch.device) -> str:
 def available_cores() -> int:
     """Return how many processor cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_double(values: Tensor) -> Tensor:
+    """Return `values` in double precision; on the processor if they come from MPS, which has no such numbers."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
 
 
 def prepare_process(threads: int) -> None:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from .data import Dataset
 from .degradation import build_net
+from .devices import in_double
 from .models import split_name
 from .probe_records import GradientRecord, GradientStudy, finite
 from .probe_tools import Subject, count_images, weighted_layers
@@ -103,7 +104,8 @@ def _moments(
         if steps[0] == 0:
             measure(0)
         if steps[-1]:
-            train(net, subject.dataset, recipe, seed=subject.seed, device=subject.device, callback=callback)
+            how = {"seed": subject.seed, "device": subject.device, "precision": "float32"}
+            train(net, subject.dataset, recipe, callback=callback, stops=steps, **how)
     except StopTraining:
         pass
     except TrainingDiverged as error:
@@ -122,8 +124,8 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
         loss = F.cross_entropy(net(images), labels)  # a layer such as dropout draws
         found = torch.autograd.grad(loss, weights, allow_unused=True)
-    norms = [0.0 if g is None else g.double().norm().item() for g in found]
-    return loss.item(), norms, [w.detach().double().norm().item() for w in weights]
+    norms = [0.0 if g is None else in_double(g).norm().item() for g in found]
+    return loss.item(), norms, [in_double(w.detach()).norm().item() for w in weights]
 
 
 def gradient_study(

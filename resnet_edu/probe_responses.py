@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import PreActBlock
+from .devices import in_double
 from .probe_records import ResponseRecord, finite
 from .probe_tools import Subject, count_images
 
@@ -64,8 +65,8 @@ def response_places(net: nn.Module) -> dict[str, nn.Module]:
 
 def _add(total: Tensor, values: Tensor) -> None:
     """Add count, sum and sum of squares of `values` to `total`, in double precision."""
-    values = values.detach().double()
-    total += torch.stack([torch.tensor(values.numel()), values.sum(), values.square().sum()]).cpu()
+    values = in_double(values.detach())
+    total += torch.stack([values.new_tensor(values.numel()), values.sum(), values.square().sum()]).cpu()
 
 
 def _deviation(total: Tensor) -> float:

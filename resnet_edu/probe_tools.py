@@ -23,6 +23,7 @@ from .devices import device_name, resolve_device
 from .models import ResNet
 from .records import code_version, library_versions, now
 from .shapes import _whole
+from .stepper import exact
 from .train import EVALUATION_BATCH
 
 Batch = tuple[Tensor, Tensor]
@@ -61,7 +62,8 @@ class Subject:
     def examined(self) -> Iterator[nn.Module]:
         """Yield a copy of the net, in eval mode, on the device, with gradients switched on for all parameters."""
         device = resolve_device(self.device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), torch.enable_grad():
+        forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with forked, torch.enable_grad(), exact(device, "float32"):
             torch.default_generator.manual_seed(self.seed)
             net = copy.deepcopy(self.net).to(device).eval().requires_grad_(True)
             yield net

@@ -18,6 +18,7 @@ Sources
 from __future__ import annotations
 
 import contextlib
+import gc
 import warnings
 from collections.abc import Iterator
 
@@ -104,6 +105,7 @@ class Stepper:
             weight_decay=recipe.weight_decay,
             fused=on_cuda or None,
         )
+        self._stream = torch.cuda.Stream(self.device) if self.graph else None  # to warm up and record on, see [1]
         self._recorded: torch.cuda.CUDAGraph | None = None
         self._picks: Tensor | None = None  # where a replay reads its picks,
         self._result: tuple[Tensor, Tensor] | None = None  # and leaves loss and number of wrong answers
@@ -156,24 +158,26 @@ class Stepper:
 
     def _warm_up(self, picks: Tensor) -> tuple[Tensor, Tensor]:
         """Do an update on a stream of its own, as recording asks for ([1])."""
-        stream = torch.cuda.Stream(self.device)
-        stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(stream):
+        self._stream.wait_stream(torch.cuda.current_stream(self.device))
+        with torch.cuda.stream(self._stream):
             result = self._compute(picks)
-        torch.cuda.current_stream(self.device).wait_stream(stream)
+        torch.cuda.current_stream(self.device).wait_stream(self._stream)
         return result
 
     def _record(self, picks: Tensor) -> None:
         """Record an update as a graph; nothing is computed. Where that fails, say so and go on without."""
         self._picks = picks.clone()
         self.optimizer.zero_grad(set_to_none=True)  # the gradients' memory must belong to the graph
-        graph = torch.cuda.CUDAGraph()
+        gc.collect()  # an old graph that is let go while this one is recorded would spoil it
+        graph, before = torch.cuda.CUDAGraph(), torch.cuda.current_stream(self.device)
         try:
-            # A stream of this very card: by default the recording would be of the card that is current, and be empty.
-            with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=torch.cuda.Stream(self.device)):
+            # On a stream of this very card: by default, of the card that is current, and the recording would be empty.
+            with torch.cuda.device(self.device), torch.cuda.graph(graph, stream=self._stream):
                 self._result = self._compute(self._picks)
         except RuntimeError as error:
+            torch.cuda.set_stream(before)  # PyTorch before 2.12 stays on the other one
             self.graph = False
-            warnings.warn(f"training goes on without a CUDA graph, more slowly: {error}", RuntimeWarning, stacklevel=2)
+            why = error.__context__ or error  # ending a recording that has failed is an error too
+            warnings.warn(f"training goes on without a CUDA graph, more slowly: {why}", RuntimeWarning, stacklevel=2)
         else:
             self._recorded = graph

@@ -16,7 +16,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from . import checkpoints
+from .arguments import whole_number
 from .blocks import _one_of
 from .checkpoints import Checkpoint, Keeper
 from .data import Batches, Dataset
@@ -46,7 +47,8 @@ __all__ = [
     "train",
 ]
 
-EVALUATION_BATCH = 500  # images; small enough for the processor's caches and for any graphics card
+EVALUATION_BATCH = 500  # images; small enough for the processor's caches
+EVALUATION_PIXELS = 5_000_000  # of a batch on CUDA: large, since there the number of kernels is what costs time
 WARMUP_WINDOW = 100  # batches over which the training error is averaged while warming up
 CHUNK = 50  # updates on CUDA between two looks at the losses: each look waits for the card
 
@@ -194,6 +196,7 @@ def train(
     device: str | torch.device = "cpu",
     precision: str = "auto",
     callback: Callable[[Event], object] | None = None,
+    stops: Sequence[int] = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     group: Group = ALONE,
 ) -> History:
@@ -206,6 +209,7 @@ def train(
     precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`stepper.py`).
     callback: gets an `Event` after each update (on CUDA, of several at once: waiting for each would take longer than
               the update), and at evaluations; if it raises `StopTraining`, the history so far is returned.
+    stops:    numbers of updates after which the callback hears at once on CUDA too, and finds the weights of then.
     checkpoint: a file to save the state in, on a schedule (see `Checkpoint`), and to go on from if it is there. On a
               processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
               for the end of the step and saves first. The file is left in the end: `checkpoints.remove` removes it.
@@ -221,6 +225,8 @@ def train(
     if group.rank:
         checkpoint = None
     check_fit(recipe, dataset)
+    for stop in stops:
+        whole_number("stops", stop, 0)
     group.check_batch(recipe.batch_size)
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
@@ -230,9 +236,10 @@ def train(
     with torch.random.fork_rng(devices=cuda), torch.enable_grad(), exact(device, precision):
         torch.default_generator.manual_seed(seed)
         if cuda:
-            torch.cuda.manual_seed(seed)
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         try:
-            return _train(model, dataset, recipe, seed, device, precision, callback, checkpoint, group)
+            return _train(model, dataset, recipe, seed, device, precision, callback, stops, checkpoint, group)
         finally:
             model.train(was_training)
 
@@ -254,6 +261,7 @@ def _train(
     device: torch.device,
     precision: str,
     callback: Callable[[Event], object] | None,
+    stops: Sequence[int],
     checkpoint: Checkpoint | None,
     group: Group,
 ) -> History:
@@ -309,7 +317,7 @@ def _train(
                 if run.step == recipe.steps:
                     return History(run.evaluations, run.seconds)
                 run.lr = recipe.warmup_lr if run.warming else recipe.lr_at(run.step)
-                picks = run.draw(_updates_at_once(run, recipe, device), recipe, count)
+                picks = run.draw(_updates_at_once(run, recipe, device, stops), recipe, count)
                 model.train()
                 losses, wrong = stepper(picks, run.lr)
                 for run.loss, errors in zip(losses, wrong, strict=True):
@@ -326,11 +334,11 @@ def _train(
             return History(run.evaluations, run.seconds, stopped=True)
 
 
-def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device) -> int:
-    """Return how many updates to do before the next look: up to the next evaluation or change of the learning rate."""
+def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device, stops: Sequence[int] = ()) -> int:
+    """Return how many updates to do before the next look: up to an evaluation, another learning rate, or a stop."""
     if device.type != "cuda" or run.warming:
         return 1
-    ahead = (recipe.steps, (run.step // recipe.eval_every + 1) * recipe.eval_every, *recipe.milestones)
+    ahead = (recipe.steps, (run.step // recipe.eval_every + 1) * recipe.eval_every, *recipe.milestones, *stops)
     return min(CHUNK, *(step - run.step for step in ahead if step > run.step))
 
 
@@ -338,10 +346,6 @@ def _warm(run: _Run, recipe: Recipe) -> bool:
     """Return whether the warm-up is over."""
     errors = run.recent_errors
     return len(errors) == WARMUP_WINDOW and sum(errors) / len(errors) < recipe.warmup_error
-
-
-def _errors(logits: Tensor, labels: Tensor) -> int:
-    return int((logits.argmax(1) != labels).sum())
 
 
 @torch.no_grad()
@@ -359,17 +363,25 @@ def _evaluate(
     """
     model.eval()
     group.share_buffers(model)
-    total, wrong, seen = 0.0, 0, 0
+    losses, wrong, seen = [], [], 0
     offset = 0 if part == "train" else len(batches.train[1])
-    for images, labels in batches.evaluation(part, EVALUATION_BATCH, group.rank, group.size):
+    for images, labels in batches.evaluation(part, _evaluation_batch(batches), group.rank, group.size):
         with mixed(batches.device, precision):
             logits = model(images).float()
-        total += F.cross_entropy(logits, labels, reduction="sum").item()
-        wrong += _errors(logits, labels)
+        losses.append(F.cross_entropy(logits, labels, reduction="sum"))
+        wrong.append((logits.argmax(1) != labels).sum())
         seen += len(labels)
         tick(offset + seen * group.size)
-    total, wrong, seen = group.sums([total, wrong, seen], batches.device)
-    return total / seen, wrong / seen * 100
+    # Read at the end: before, each value would wait for the device. A process may have had no batch at all.
+    found = [sum(torch.stack(values).tolist()) if values else 0 for values in (losses, wrong)]
+    total, errors, seen = group.sums([*found, seen], batches.device)
+    return total / seen, errors / seen * 100
+
+
+def _evaluation_batch(batches: Batches) -> int:
+    """Return how many images to evaluate at once."""
+    height, width = batches.test[0].shape[2:]
+    return max(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width) if batches.device.type == "cuda" else 0)
 
 
 def evaluate(

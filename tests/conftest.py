@@ -48,6 +48,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
 
 
+@pytest.fixture
+def in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let training on the processor do as many updates at once as it does on CUDA."""
+    import torch
+
+    from resnet_edu import train
+
+    planned, cuda = train._updates_at_once, torch.device("cuda")
+    monkeypatch.setattr(train, "_updates_at_once", lambda run, recipe, device, stops: planned(run, recipe, cuda, stops))
+
+
 @pytest.fixture(scope="session")
 def wheel_file(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel built as a release would be, with the build tools that are installed (no download)."""

@@ -43,6 +43,7 @@ MAY_IMPORT = {
     "stepper": ["data*", "recipe", "distributed"],
     "checkpoints": ["records", "weights"],
     "train": [
+        "arguments",
         "data*",
         "checkpoints",
         "recipe",
@@ -112,6 +113,7 @@ MAY_IMPORT = {
         "probe_records",
         "data*",
         "train",
+        "stepper",
         "recipe",
         "devices",
         "degradation",

@@ -125,6 +125,28 @@ def test_the_same_question_gets_the_same_answer(digits, name):
     assert a["seed"] == 3
 
 
+def close(a: object, b: object) -> bool:
+    """Whether two records are the same but for rounding."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(close, a, b))
+    return a == pytest.approx(b, rel=0.02, abs=1e-3) if isinstance(a, float) else a == b
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
+def test_a_graphics_card_finds_the_same(digits, name):
+    net = lived_in(build_net("resnet14", digits, 0))
+    cpu, card = (
+        PROBES[name][0](probes.Subject("resnet14", net, digits, device=device)).to_dict() for device in ("cpu", "cuda")
+    )
+    assert (cpu["device"]["type"], card["device"]["type"]) == ("cpu", "cuda")
+    for key in ("seconds", "date", "device"):
+        cpu.pop(key), card.pop(key)
+    assert close(cpu, card)
+
+
 def test_wrong_subjects(digits):
     net = build_net("resnet8", digits, 0)
     with pytest.raises(TypeError, match=r"`net` must be a Module, but it is 'resnet8'"):
@@ -180,6 +202,11 @@ class TestGradients:
         assert record.layers[0] == "conv1"
         assert record.layers[-1] == "fc"
         assert record.batch_norm is batch_norm
+
+    def test_every_moment_where_updates_come_many_at_once(self, digits, in_chunks):
+        subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
+        record = probes.gradients(subject, (0, 1, 3, 7), recipe=Recipe(100, 16, lr=0.01))
+        assert [moment["step"] for moment in record.moments] == [0, 1, 3, 7]
 
     def test_a_net_that_blows_up_is_told(self, digits):
         net = build_net("resnet20", digits, 0, batch_norm=False)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset as TorchDataset
 from resnet_edu.data import Batches, Dataset, normalization
 from resnet_edu.models import cifar_net
 from resnet_edu.recipe import Recipe
-from resnet_edu.stepper import Stepper, resolve_precision
+from resnet_edu.stepper import Stepper, exact, resolve_precision
 from resnet_edu.train import evaluate, train
 
 CPU = torch.device("cpu")
@@ -240,19 +240,20 @@ def test_an_update_on_a_card_waits_for_nothing(photos, monkeypatch):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 class TestOnCuda:
-    def run(self, dataset: Dataset, graph: bool, updates: int = 12) -> tuple[nn.Module, list[float]]:
+    def run(self, dataset: Dataset, graph: bool, updates: int = 6) -> tuple[nn.Module, list[float]]:
         torch.manual_seed(1)
         device = torch.device("cuda")
-        model = cifar_net(20, num_classes=2).to(device, memory_format=torch.channels_last).train()
+        model = cifar_net(8, num_classes=2).to(device, memory_format=torch.channels_last).train()
         batches = Batches(dataset, "per_pixel_mean", device)
         stepper = Stepper(model, batches, Recipe(64, batch_size=20, lr=0.02), graph=graph)
         generator = torch.Generator().manual_seed(2)
         losses = []
-        for lr in (0.02, 0.002):  # the graph must obey a change of the learning rate
+        for lr in (0.002, 0.0002):  # small, so that rounding does not grow; the graph must obey a change of them
             draws = [
                 Batches.draw(torch.randperm(100, generator=generator)[:20], generator, True) for _ in range(updates)
             ]
-            losses += stepper(torch.stack(draws), lr)[0]
+            with exact(device, "float32"):
+                losses += stepper(torch.stack(draws), lr)[0]
         assert stepper.graph == graph
         return model, losses
 

@@ -173,6 +173,17 @@ class TestCallback:
         assert work == sorted(work)
         assert work[-1] == pytest.approx(1)
 
+    def test_where_updates_come_many_at_once(self, digits, in_chunks):
+        def heard(**options):
+            events: list[Event] = []
+            train(linear(digits), digits, Recipe(120, 16, eval_every=120), callback=events.append, **options)
+            return [e.step for e in events if e.kind == "step"]
+
+        assert heard() == [50, 100, 120]
+        assert heard(stops=(0, 1, 20, 60)) == [1, 20, 60, 110, 120]
+        with pytest.raises(ValueError, match="`stops` must be a whole number of at least 0"):
+            heard(stops=(1.5,))
+
     def test_stop(self, digits):
         def stop(event):
             if event.step == 3:
