@@ -125,3 +125,22 @@ def test_failures_have_the_words_that_torch_has_on_a_real_device(engine: javascr
     family = changes.pop("family", "imagenet")
     config = setting(family, **{"depth": 18 if family == "imagenet" else 20, "width": 4, "num_classes": 5, **changes})
     assert compare(engine, config, "cpu")
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "words"),
+    [
+        (5, 5, "no change"),
+        (1_234, 1_000, "+234 (+23.4%)"),
+        (999, 1_000, "−1 (−0.1%)"),
+        (9_999, 1_000, "+8,999 (+900%)"),
+        (32_000, 1_000, "+31,000 (× 32)"),
+        (1_024_000, 1, "+1,023,999 (× 1,020,000)"),
+        (1_000, 32_000, "−31,000 (÷ 32)"),
+        (10**15 + 1, 10**15, "+1 (less than 0.01%)"),
+        (8, 0, "+8"),
+        (0, 8, "−8"),
+    ],
+)
+def test_a_difference_can_be_read(engine: javascript.Module, now: int, before: int, words: str):
+    assert engine.call("difference", now, before) == words

@@ -76,6 +76,76 @@ def test_every_choice_shows_the_table_of_the_tracer(resnet18: Visit):
     same_rows(page, NetworkExplorer("plain20"))
 
 
+def versus(page: Page) -> tuple[str, list[str]]:
+    """The sentence on the previous choice, and the difference below each total."""
+    settled(page)
+    return page.locator(".rx-versus").inner_text(), page.locator(".rx-delta").all_inner_texts()
+
+
+def test_what_changes_nothing_is_no_choice(resnet18: Visit):
+    page = resnet18.page
+    choose(page, "Depth (layers)", "34")
+    before = versus(page)
+    assert before[0] == "Difference to your previous choice: ResNet-18, 1x3x224x224."
+    assert before[1][0] == "+10,108,160 (+86.5%)"
+    box = page.get_by_label("Image height (pixels)")
+    for typed in ("letters", "224"):
+        box.fill(typed)
+        box.press("Enter")
+        assert versus(page) == before
+    page.get_by_label("Image height, slider").focus()
+    page.keyboard.press("End")
+    settled(page)
+    page.keyboard.press("ArrowRight")  # it is at its end
+    assert versus(page)[0] == "Difference to your previous choice: ResNet-34, 1x3x224x224."
+
+
+def test_quick_keys_compare_with_the_choice_that_is_named(resnet18: Visit):
+    page = resnet18.page
+    box = page.get_by_label("Image height (pixels)")
+    box.evaluate("""box => { for (let i = 0; i < 5; i++)
+      box.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowUp", bubbles: true, cancelable: true })); }""")
+    told, deltas = versus(page)
+    assert told == "Difference to your previous choice: ResNet-18, 1x3x228x228."
+    now, before = (NetworkExplorer("resnet18", input=(3, n, n)).trace() for n in (229, 228))
+    assert deltas[1].startswith(f"+{now.total_macs - before.total_macs:,} (")
+    assert deltas[2].startswith(f"+{now.total_activation_bytes - before.total_activation_bytes:,} (")
+
+
+def test_a_choice_is_named_by_what_has_changed(resnet18: Visit):
+    page = resnet18.page
+    page.get_by_text("More settings").click()
+    was = "Difference to your previous choice: ResNet-18, 1x3x224x224"
+    choose(page, "Shortcut", "zero_pad")
+    assert versus(page)[0] == f"{was} (Shortcut “B: 1×1 where the shape changes”)."
+    choose(page, "3×3", "")
+    assert versus(page)[0] == f"{was} (Stem “7×7, stride 2, pool”)."
+    page.get_by_label("Channels of the first stage", exact=True).fill("32")
+    assert versus(page)[0] == f"{was} (Channels of the first stage “64”)."
+    choose(page, "train()", "")
+    assert versus(page)[0] == f"{was} (Batch norm in “eval()”)."
+    choose(page, "7×7 window, fixed", "")
+    assert "ResNet-18, 1x3x224x224 (Pooling at the end “global mean”)" in versus(page)[0]
+    choose(page, "CIFAR-10", "")
+    assert "(Family “ImageNet”, Pooling at the end “7×7 window, fixed”, " in versus(page)[0]
+    assert "Stride" not in versus(page)[0]
+
+
+def test_nothing_is_compared_with_a_count_that_ended_in_an_error(resnet18: Visit):
+    page = resnet18.page
+    choose(page, "Shortcut", "identity")
+    told, deltas = versus(page)
+    assert told.startswith("Counted up to the error. Your previous choice was ResNet-18, 1x3x224x224 (Shortcut “B:")
+    assert deltas == [""] * 4
+    choose(page, "Shortcut", "zero_pad")
+    told, deltas = versus(page)
+    assert told == (
+        "Your previous choice was ResNet-18, 1x3x224x224 (Shortcut “x as it is, always”), which ends in an error: "
+        "nothing to compare."
+    )
+    assert deltas == [""] * 4
+
+
 def test_sizes_follow_the_slider_and_the_keys(resnet18: Visit):
     page = resnet18.page
     slider, box = page.get_by_label("Image height, slider"), page.get_by_label("Image height (pixels)")

@@ -15,9 +15,19 @@ import style from "./network.css";
 
 export { runNet };
 
-const SETTINGS = [
-  "family", "depth", "residual", "shortcut", "stride_on", "stem", "width", "pool", "num_classes", "mode", "batch", "input",
-];
+/** Label of each setting, and the words of its values. */
+const WORDS = {
+  family: ["Family", [["imagenet", "ImageNet"], ["cifar", "CIFAR-10"]]],
+  shortcut: ["Shortcut", [["identity", "x as it is, always"], ["zero_pad", "A: zero padding"],
+    ["projection", "B: 1×1 where the shape changes"], ["projection_all", "C: 1×1 in every block"]]],
+  stride_on: ["Stride 2 on the", [["3x3", "3×3 (torchvision)"], ["1x1", "1×1 (the paper)"]]],
+  stem: ["Stem", [["imagenet", "7×7, stride 2, pool"], ["cifar", "3×3"]]],
+  pool: ["Pooling at the end"],
+  mode: ["Batch norm in", [["eval", "eval()"], ["train", "train()"]]],
+  width: ["Channels of the first stage"],
+  num_classes: ["Classes"],
+};
+const SETTINGS = [...Object.keys(WORDS), "depth", "residual", "batch", "input"];
 const NO_PLAIN = "plain nets have 18 or 34 layers";
 
 const title = (c) => `${c.residual ? "ResNet" : "Plain"}-${c.depth}`;
@@ -29,25 +39,37 @@ function rounded(n) {
   return unit === 1 ? thousands(n) : `${(n / unit).toPrecision(3)} ${word}`;
 }
 
-/** "+1,234 (+5.6%)", "" where nothing changed. */
-function difference(now, before) {
+/** "+1,234 (+5.6%)", "+9,000 (× 10)", "−9,000 (÷ 10)", "no change". */
+export function difference(now, before) {
   if (now === before) return "no change";
   const sign = now > before ? "+" : "−";
-  const share = before ? ` (${sign}${(Math.abs(now / before - 1) * 100).toPrecision(3)}%)` : "";
-  return `${sign}${thousands(Math.abs(now - before))}${share}`;
+  const [factor, share] = [Math.max(now / before, before / now), Math.abs(now / before - 1) * 100];
+  const short = (n) => thousands(Number(n.toPrecision(3)));
+  const words = factor < 10 ? `${share < 0.01 ? "less than 0.01" : sign + short(share)}%` : `${now > before ? "×" : "÷"} ${short(factor)}`;
+  return `${sign}${thousands(Math.abs(now - before))}${factor < Infinity ? ` (${words})` : ""}`;
+}
+
+const poolings = ({ pool, family }) => {
+  const window = pool || (family === "cifar" ? 8 : 7);
+  return [[0, "global mean"], [window, `${window}×${window} window, fixed`]];
+};
+
+/** The choice `c` in words: its summary, and whatever else is not as in `now`. */
+function named(c, now) {
+  const more = Object.entries(WORDS).filter(([key]) => c[key] !== now[key] && (key !== "shortcut" || c.residual)
+    && (key !== "stride_on" || hasBottlenecks(c))).map(([key, [label, words = poolings(c)]]) =>
+    `${label} “${words.find(([value]) => value === c[key])?.[1] ?? c[key]}”`);
+  return summary(c) + (more.length ? ` (${more.join(", ")})` : "");
 }
 
 /** The settings' controls. onchange(changes, done). Returns { node, set(config) }. */
 function controls(config, onchange) {
-  const one = (key, more) => ({ ...more, value: config[key], onchange: (value, done) => onchange({ [key]: value }, done) });
-  const depths = (c) => DEPTHS[c.family].map((d) => [d, String(d), !c.residual && hasBottlenecks({ ...c, depth: d }) && NO_PLAIN]);
-  const kinds = (c) => [[true, "residual"], [false, "plain", hasBottlenecks(c) && NO_PLAIN]];
-  const shortcuts = [["identity", "x as it is, always"], ["zero_pad", "A: zero padding"],
-    ["projection", "B: 1×1 where the shape changes"], ["projection_all", "C: 1×1 in every block"]];
-  const strides = [["3x3", "3×3 (torchvision)"], ["1x1", "1×1 (the paper)"]];
-  const heads = (c) => {
-    const window = c.pool || (c.family === "cifar" ? 8 : 7);
-    return [[0, "global mean"], [window, `${window}×${window} window, fixed`]];
+  const one = (key, options = WORDS[key][1], label = WORDS[key][0]) =>
+    ({ label, options, value: config[key], onchange: (value, done) => onchange({ [key]: value }, done) });
+  const choices = { // those whose options follow the other settings
+    depth: (c) => DEPTHS[c.family].map((d) => [d, String(d), !c.residual && hasBottlenecks({ ...c, depth: d }) && NO_PLAIN]),
+    residual: (c) => [[true, "residual"], [false, "plain", hasBottlenecks(c) && NO_PLAIN]],
+    pool: poolings,
   };
   const side = (label, i) => numberField({
     label, unit: "pixels", min: 8, max: 512, value: config.input[i],
@@ -61,44 +83,35 @@ function controls(config, onchange) {
   const square = h("input", { type: "checkbox", checked: config.input[1] === config.input[2] });
   const fields = { now: config };
   const all = {
-    family: radioField({ ...one("family", { label: "Family" }), options: [["imagenet", "ImageNet"], ["cifar", "CIFAR-10"]] }),
-    residual: radioField({ ...one("residual", { label: "Kind" }), options: kinds(config) }),
-    depth: selectField({ ...one("depth", { label: "Depth (layers)" }), options: depths(config) }),
-    shortcut: selectField({ ...one("shortcut", { label: "Shortcut" }), options: shortcuts }),
-    stride_on: radioField({ ...one("stride_on", { label: "Stride 2 on the" }), options: strides }),
-    stem: radioField({ ...one("stem", { label: "Stem" }), options: [["imagenet", "7×7, stride 2, pool"], ["cifar", "3×3"]] }),
-    pool: radioField({ ...one("pool", { label: "Pooling at the end" }), options: heads(config) }),
-    mode: radioField({ ...one("mode", { label: "Batch norm in" }), options: [["eval", "eval()"], ["train", "train()"]] }),
-    width: numberField({ ...one("width", { label: "Channels of the first stage" }), min: 1, max: 256 }),
-    batch: numberField({ ...one("batch", { label: "Batch", unit: "images" }), min: 1, max: 4096 }),
+    family: radioField(one("family")),
+    residual: radioField(one("residual", choices.residual(config), "Kind")),
+    depth: selectField(one("depth", choices.depth(config), "Depth (layers)")),
+    shortcut: selectField(one("shortcut")),
+    stride_on: radioField(one("stride_on")),
+    stem: radioField(one("stem")),
+    width: numberField({ ...one("width"), min: 1, max: 256 }),
+    batch: numberField({ ...one("batch", 0, "Batch"), unit: "images", min: 1, max: 4096 }),
+    pool: radioField(one("pool", poolings(config))),
+    mode: radioField(one("mode")),
   };
+  const nodes = Object.values(all).map((field) => field.node);
   const [height, width] = [side("Image height", 1), side("Image width", 2)];
   const equal = h("label", { class: "rx-equal" }, square, " square image");
   square.addEventListener("change", () => {
     if (square.checked) onchange({ input: [fields.now.input[0], fields.now.input[1], fields.now.input[1]] }, true);
   });
-  const rest = h("div", { class: "rx-controls" }, [all.stem, all.width, all.batch, all.pool, all.mode].map((f) => f.node));
   const told = h("span", { class: "rx-unit" });
   const node = h("div", {},
-    h("div", { class: "rx-controls" }, [all.family, all.residual, all.depth, all.shortcut, all.stride_on, height, width].map((f) => f.node),
+    h("div", { class: "rx-controls" }, nodes.slice(0, 5), height.node, width.node,
       h("div", { class: "rx-field" }, equal)),
-    h("details", { class: "rx-more" }, h("summary", {}, "More settings ", told), rest));
+    h("details", { class: "rx-more" }, h("summary", {}, "More settings ", told), h("div", { class: "rx-controls" }, nodes.slice(5))));
   return {
     node,
     set(c) {
       fields.now = c;
-      all.family.set(c.family);
-      all.residual.set(c.residual, kinds(c));
-      all.depth.set(c.depth, depths(c));
-      all.shortcut.set(c.shortcut);
+      for (const [key, field] of Object.entries(all)) field.set(c[key], choices[key]?.(c));
       all.shortcut.node.hidden = !c.residual; // what a net has not cannot be chosen
-      all.stride_on.set(c.stride_on);
       all.stride_on.node.hidden = !hasBottlenecks(c);
-      all.stem.set(c.stem);
-      all.pool.set(c.pool, heads(c));
-      all.mode.set(c.mode);
-      all.width.set(c.width);
-      all.batch.set(c.batch);
       height.set(c.input[1]);
       width.set(c.input[2]);
       if (c.input[1] !== c.input[2]) square.checked = false;
@@ -133,16 +146,19 @@ function totals() {
   const versus = h("p", { class: "rx-versus" });
   return {
     node: h("div", {}, h("div", { class: "rx-totals" }, items.map((item) => item.node)), versus),
-    set(view, before, name) {
+    /** before: the choice before, as runNet has it, with its `name`; null for none. */
+    set(view, before) {
+      const whole = !view.error && !before?.error; // up to an error there is nothing to compare
       for (const { value, number, more } of items) {
         const now = value(view);
         say(number, thousands(now));
-        const text = before ? difference(now, value(before)) : "";
+        const text = before && whole ? difference(now, value(before)) : "";
         say(more, text);
         more.className = `rx-delta ${text[0] === "+" ? "rx-up" : text[0] === "−" ? "rx-down" : ""}`;
       }
       say(versus, (view.error ? "Counted up to the error. " : "") +
-        (before ? `Difference to your previous choice: ${name}.` : ""));
+        (!before ? "" : whole ? `Difference to your previous choice: ${before.name}.`
+          : `Your previous choice was ${before.name}${before.error ? ", which ends in an error" : ""}: nothing to compare.`));
     },
   };
 }
@@ -189,7 +205,7 @@ function render({ model, el }) {
   const own = Boolean(traced?.rows);
   let config = Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
   let view = own ? expand(traced) : runNet(config);
-  let [before, beforeName] = [null, ""];
+  let before = null; // the choice before: { ...what runNet says of it, config }
   let [moving, hot, sent, telling] = [false, null, "", false];
 
   const voice = announcer();
@@ -241,10 +257,15 @@ function render({ model, el }) {
   }
 
   function change(changes, done) {
-    if (!moving) [before, beforeName] = [view, summary(config)];
-    moving = !done;
     const next = settle(config, changes);
-    if (JSON.stringify(next) === JSON.stringify(config)) return;
+    if (!same(next)) move(next, !done);
+    else if (done) moving = false;
+  }
+  const same = (next) => JSON.stringify(next) === JSON.stringify(config);
+  /** Go on to another choice; while something is dragged, the one before it is that of the drag's beginning. */
+  function move(next, dragging) {
+    if (!moving) before = { ...runNet(config), config };
+    moving = dragging;
     config = next;
     drawAgain();
   }
@@ -274,7 +295,7 @@ function render({ model, el }) {
     }
     const open = openName();
     picture.set(slabs(view, open), `${name}: ${view.parts.length} parts, drawn to scale`);
-    numbers.set(view, before, beforeName);
+    numbers.set(view, before && !same(before.config) ? { ...before, name: named(before.config, config) } : null);
     table.set(view, `${name}: ${view.rows.length} operations`);
     showBlock(open);
     const where = part(open) ?? view.parts.find((p) => p.first <= hot && hot <= p.last) ?? view.parts[0];
@@ -302,11 +323,9 @@ function render({ model, el }) {
   const drawAgain = onFrame(draw);
   function fromKernel() {
     const next = Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
-    if (telling || JSON.stringify(next) === JSON.stringify(config)) return;
-    [before, beforeName] = [view, summary(config)];
-    config = next;
+    if (telling || same(next)) return;
+    move(next, false);
     sent = JSON.stringify(config);
-    drawAgain();
   }
   const watched = own ? [] : SETTINGS;
   for (const key of watched) model.on(`change:${key}`, fromKernel);

@@ -83,11 +83,7 @@ export function drawing({ onhover, onselect }) {
   root.addEventListener("keydown", (event) => {
     const by = { ArrowRight: 1, ArrowLeft: -1, Home: -shown.length, End: shown.length }[event.key];
     if (by) {
-      const next = Math.min(shown.length - 1, Math.max(0, stop + by));
-      slabs[stop].node.setAttribute("tabindex", "-1");
-      stop = next;
-      slabs[stop].node.setAttribute("tabindex", "0");
-      slabs[stop].node.focus();
+      slabs[Math.min(shown.length - 1, Math.max(0, stop + by))].node.focus();
     } else if (event.key === "Enter" || event.key === " ") {
       onselect(shown[stop]);
     } else return;

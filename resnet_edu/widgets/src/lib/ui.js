@@ -173,13 +173,12 @@ export function numberField({ label, min, max, step = 1, value, onchange, slider
 
 /**
  * A choice from a list. options: [[value, text, why not (optional)], ...]; one with a reason cannot be chosen, and the
- * reason is its text. Returns { node, get value(), set(value, options) }.
+ * reason is its text. Returns { node, set(value, options) }.
  */
 export function selectField({ label, options, value, onchange }) {
   const id = uid("s");
-  const select = h("select", { id, class: "rx-select", onchange: () => onchange(parse(select.value), true) });
+  const select = h("select", { id, class: "rx-select", onchange: () => onchange(listed[select.selectedIndex][0], true) });
   let listed = [];
-  const parse = (text) => listed.find(([v]) => String(v) === text)?.[0];
   function fillIn(next) {
     listed = next;
     select.replaceChildren(...next.map(([v, text, problem]) =>
@@ -189,9 +188,6 @@ export function selectField({ label, options, value, onchange }) {
   select.value = String(value);
   return {
     node: h("div", { class: "rx-field" }, h("label", { for: id }, label), select),
-    get value() {
-      return parse(select.value);
-    },
     set(next, change) {
       if (change && JSON.stringify(change) !== JSON.stringify(listed)) fillIn(change);
       select.value = String(next);
