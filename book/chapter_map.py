@@ -15,10 +15,10 @@ from html import escape
 from chapters import Chapter
 
 QUESTIONS = {
-    1: "Why do 56 layers do worse than 20, even on the images that they were trained on?",
+    1: "Does a net of 56 layers learn at least what one of 20 can?",
     2: "What does one addition change, and what must fit for it?",
     3: "Where does every number of a layer table come from?",
-    4: "How can 34 layers need less than a fifth of the work of 19?",
+    4: "What do 15 more layers cost?",
     5: "Why are 152 layers affordable?",
     6: "What is each part of the training recipe good for?",
     7: "Is it true, by how much, and how sure can we be?",

@@ -142,6 +142,11 @@ def convolutions(name: str) -> int:
     return sum(row.macs for row in traced(name).rows if row.kind == "Conv2d")
 
 
+def linear_share(name: str) -> float:
+    """Return which share of a net's parameters its linear layers have."""
+    return sum(row.params for row in traced(name).rows if row.kind == "Linear") / params(name)
+
+
 def resnet110_gradient() -> tuple[int, float]:
     """Return how many numbers the gradient of ResNet-110 has, and how many MB in float32."""
     count = sum(p.numel() for p in get_model("resnet110").parameters())
@@ -204,6 +209,7 @@ QUOTES: list[Quote] = [
     Quote("03", "more than 100 million parameters in one layer", over(lambda: 512 * 7 * 7 * 4096 + 4096)),
     Quote("03", "512 · 1,000 weights", lambda: tuple(reversed(get_model("resnet34").fc.weight.shape))),
     # 4
+    Quote("04", "86% of the parameters in the last row", lambda: 100 * linear_share(VGG)),
     Quote("04", "less than one percent of its work", under(lambda: 100 * (1 - convolutions(VGG) / macs(VGG)))),
     Quote(
         "04", "the difference is about one percent", about(lambda: 100 * (macs(VGG16) / convolutions(VGG16) - 1), 0.5)

@@ -28,8 +28,8 @@ data.load = load
 """
 # What is made shorter in a chapter, and nothing else is: (its words, the words in their place).
 SHORTER = {
-    "01-deeper-is-not-better": [("Recipe.scaled(3000)", "Recipe.scaled(4)")],
-    "02-the-residual-block": [("Recipe.scaled(3000)", "Recipe.scaled(4)")],
+    "01-deeper-is-not-better": [("Recipe.scaled(3000).replace(eval_every=500)", "Recipe.scaled(4)")],
+    "02-the-residual-block": [("3000 if FULL", "4 if FULL")],
     "06-training-recipe": [("default_recipe(data, 8000, depth=20)", "default_recipe(data, 4, depth=20)")],
     "07-the-degradation-experiment": [
         (
