@@ -289,6 +289,37 @@ def test_a_sketch_is_drawn_kept_and_erased(explorer_page):
 
 
 @pytest.mark.browser
+def test_a_sketch_stays_within_the_axes_and_is_told_where_it_is(explorer_page):
+    """The pad goes up to 100%, whatever the errors are."""
+    page = explorer_page(StudyPlayer([run("plain8", 0, [20.0, 10.0, 5.0]), run("resnet8", 0, [20.0, 8.0, 2.0])])).page
+    box = page.locator(".rx-pad").bounding_box()
+    page.mouse.click(box["x"] + 90, box["y"] + 60)
+    page.get_by_role("button", name="Show me now").click()
+    settled(page)
+    note = page.get_by_text("Dotted: your sketch.")
+    assert note.count() == 0  # a single point is no line
+    page.get_by_role("button", name="Predict again").click()
+    page.mouse.move(box["x"] + 60, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 30, steps=8)
+    page.mouse.up()
+    page.get_by_role("button", name="Show me now").click()
+    settled(page)
+    top, highest = page.evaluate("""() => {
+      const chart = [...document.querySelectorAll(".rx-chart")].at(-1);
+      const tick = [...chart.querySelectorAll(".rx-axes text")].find((t) => t.textContent === "100");
+      const d = chart.querySelector(".rx-sketch").getAttribute("d");
+      const ys = d.match(/[\\d.]+ [\\d.]+/g).map((p) => +p.split(" ")[1]);
+      return [tick ? tick.getAttribute("y") - 4 : Infinity, Math.min(...ys)]; }""")
+    assert highest >= top - 0.1
+    assert note.is_visible()
+    page.get_by_label("test images").check()
+    settled(page)
+    assert page.locator(".rx-sketch:visible").count() == 0
+    assert note.count() == 0
+
+
+@pytest.mark.browser
 def test_playing_moves_on_by_itself_and_can_be_stopped(browser, tmp_path):
     context = browser.new_context()  # one in which motion is allowed
     with served(tmp_path) as ways:

@@ -40,6 +40,7 @@ function render({ model, el }) {
   const rank = ranking(nets, voice.say);
   const pad = sketchPad(nets, last, `${METRICS[asked]} (%)`);
   const result = h("div", { class: "rx-result", tabindex: "-1", role: "group", "aria-label": "Your prediction and the result" });
+  const sketched = () => asked === metric() && pad.any();
   const turn = (prediction, shown) => {
     play.stop();
     put(model, { prediction, shown });
@@ -107,6 +108,7 @@ function render({ model, el }) {
       // The least error above none is one image; zero is drawn at the decade below it.
       return { kind: "log", domain: [10 ** Math.floor(Math.log10(study.image[metric()] / 2)), 100], title, zero: true };
     }
+    if (sketched()) return { domain: [0, 100], title }; // as on the pad, so that all of the sketch is seen
     const values = [...nets.flatMap((net) => net[metric()].high), ...marks().map((m) => m.value)];
     return { domain: [0, Math.min(100, 1.06 * Math.max(1, ...values.filter(finite)))], title };
   }
@@ -138,7 +140,7 @@ function render({ model, el }) {
       svg("clipPath", { id: `${id}-c` }, plot.clip),
       svg("g", { class: "rx-later" }, strokes()), // what is still to come stands there faintly
       svg("g", { "clip-path": `url(#${id}-c)` }, bands, strokes()),
-      svg("g", {}, asked === metric() && pad.paths(plot), plot.cursor, diamonds, plot.dots, endLabels(plot, drawn, ends)));
+      svg("g", {}, sketched() && pad.paths(plot), plot.cursor, diamonds, plot.dots, endLabels(plot, drawn, ends)));
     drawCursor();
   });
 
@@ -211,7 +213,7 @@ function render({ model, el }) {
     scales.set(model.get("scale"));
     drawResult();
     drawValues();
-    say(note, study.note + (pad.any() ? " Dotted: your sketch." : ""));
+    say(note, study.note + (sketched() ? " Dotted: your sketch." : ""));
     const told = visible().map((net) => `${net.net} from ${percent(net[metric()].mean[0])} to ${percent(lastOf(net[metric()].mean))}`);
     chart.root.setAttribute("aria-label", `${METRICS[metric()]} over ${thousands(last)} training steps on ${study.dataset}: ${told.join("; ")}`);
     chart.draw();

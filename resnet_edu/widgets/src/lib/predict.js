@@ -82,7 +82,7 @@ export function sketchPad(nets, last, title) {
     sketches.clear();
     redraw();
   }, { class: "rx-button rx-quiet" });
-  return { node: h("div", {}, pen.node, view.node, erase), view, any: () => sketches.size > 0, paths };
+  return { node: h("div", {}, pen.node, view.node, erase), view, any: () => [...sketches.values()].some((errors) => errors.filter(finite).length > 1), paths };
 }
 
 /** The ranking `mine` beside the final values { name: { mean, low, high, runs } }, in words: an array of elements. */
