@@ -6,7 +6,7 @@ import re
 import javascript
 import pytest
 import torch
-from browser import DESKTOP, PHONE, settled
+from browser import DESKTOP, PHONE, served, settled, write_explorer_page
 from playwright.sync_api import expect
 from traitlets import TraitError
 
@@ -112,17 +112,53 @@ def test_wrong_values_are_named(values: dict, message: str):
         BlockExplorer(**values)
 
 
+def static_table(explorer: BlockExplorer) -> dict[str, list[str]]:
+    """The table of a reader without JavaScript: shortcut -> its other cells."""
+    text = explorer.static_html().replace("<wbr>", "")
+    rows = [re.findall("<td.*?>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", text)]
+    return {cells[0]: cells[1:] for cells in rows if cells}
+
+
 def test_without_javascript_there_is_a_table_of_the_traces():
-    text = BlockExplorer().static_html()
-    rows = [re.findall("<td>(.*?)</td>", row) for row in re.findall("<tr>(.*?)</tr>", text)]
-    table = {cells[0]: cells[1:] for cells in rows if cells}
+    table = static_table(BlockExplorer())
     real = real_trace({"kind": "basic", "cin": 64, "cout": 128, "size": 56, "stride": 2}, "projection")
     assert table["projection"] == ["128×28×28", f"{real.total_params:,}", f"{real.total_macs:,}"]
     assert table["identity"][0].startswith("error: cannot add the main path")
     assert table[VARIANTS["before"]][0] == "0.0%"
-    bottleneck = BlockExplorer(block="bottleneck", in_channels=8, out_channels=8, activations={}).static_html()
-    assert "the package has no plain bottleneck" in bottleneck
-    assert VARIANTS["before"] not in bottleneck
+    assert VARIANTS["before"] not in static_table(BlockExplorer(activations={}))
+
+
+def test_the_table_without_javascript_has_the_explorers_numbers(js):
+    rng, plain = random.Random(2), 0
+    specs = [draw(rng) for _ in range(12)]
+    specs.append({"kind": "bottleneck", "cin": 64, "cout": 256, "size": 56, "stride": 1})
+    for spec in specs:
+        values = {"block": spec["kind"], "in_channels": spec["cin"], "out_channels": spec["cout"]}
+        table = static_table(BlockExplorer(**values, size=spec["size"], stride=spec["stride"], activations={}))
+        for ours in js("compare", spec):
+            cells = table[ours["shortcut"]]
+            if ours["error"] or ours["broadcast"]:
+                assert cells[0].startswith(("error: cannot add", "error: shortcut=")), (spec, cells)
+                continue
+            output = "×".join(map(str, ours["shape"][1:]))
+            assert cells == [output, f"{ours['params']:,}", f"{ours['macs']:,}"], (spec, ours["shortcut"])
+            plain += ours["shortcut"] == "none" and spec["kind"] == "bottleneck"
+    assert table["none"][1] == "58,112"
+    assert plain > 3
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_without_javascript_the_tables_fit_the_page(browser, tmp_path, size: dict):
+    context = browser.new_context(java_script_enabled=False, viewport=size)
+    with served(tmp_path) as ways:
+        page = context.new_page()
+        odd = {"in_channels": 256, "out_channels": 128}
+        page.goto(ways["http"] + write_explorer_page(tmp_path, [BlockExplorer(), BlockExplorer(**odd)]))
+        room = page.locator(".cell").first.bounding_box()["width"]
+        for table in page.locator("table").all():
+            assert table.bounding_box()["width"] <= room
+    context.close()
 
 
 # ---------------------------------------------------------------- in the browser

@@ -18,6 +18,9 @@ from ..branches import VARIANTS, load_branches
 from ..trace import TraceError, trace
 from ._base import Explorer, OneOf, Whole, module
 
+_WRAPS = 'style="white-space:normal;text-align:left"'  # the book's tables of results do not
+_IN_A_ROW = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3", "relu")
+
 
 class BlockExplorer(Explorer):
     """One residual block: shapes on both branches, parameters and multiply-adds with each shortcut, side by side.
@@ -72,31 +75,33 @@ class BlockExplorer(Explorer):
     def static_html(self) -> str:
         """Return a table of all shortcuts of this block, and the measured shares below 0."""
         rows = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in self._cells(shortcut))}</tr>"
-            for shortcut in ("none", *SHORTCUTS)
+            f"<tr><td {_WRAPS}>{name.replace('_', '_<wbr>')}</td>{self._cells(name)}</tr>"
+            for name in ("none", *SHORTCUTS)
         )
         return (
             f'<table class="resnet-table"><caption>A {self.block} block from {self.in_channels} to {self.out_channels} '
             f"channels, {self.size} × {self.size} pixels, stride {self.stride}</caption><thead><tr><th>shortcut</th>"
-            f"<th>output</th><th>parameters</th><th>MACs</th></tr></thead><tbody>{rows}</tbody></table>"
+            f"<th>output</th><th>param&shy;eters</th><th>MACs</th></tr></thead><tbody>{rows}</tbody></table>"
             + _measured_html(self.activations)
         )
 
-    def _cells(self, shortcut: str) -> list[str]:
-        """Return the table's cells for one shortcut, from the trace of the real block."""
+    def _cells(self, shortcut: str) -> str:
+        """Return the table's cells for one shortcut, from the trace of the real block; an error takes all of them."""
         try:
             traced = trace(self._make(shortcut), (1, self.in_channels, self.size, self.size))
         except (TraceError, ValueError) as error:
-            return [shortcut, f"error: {error.__cause__ or error}", "–", "–"]
+            text = escape(f"error: {error.__cause__ or error}")
+            return f'<td colspan="3" {_WRAPS}>{text}</td>'
         output = "×".join(map(str, traced.rows[-1].output_shape[1:]))
-        return [shortcut, output, f"{traced.total_params:,}", f"{traced.total_macs:,}"]
+        return f"<td>{output}</td><td>{traced.total_params:,}</td><td>{traced.total_macs:,}</td>"
 
     def _make(self, shortcut: str) -> nn.Module:
         with torch.device("meta"):
             if self.block == "bottleneck":
-                if shortcut == "none":
-                    raise ValueError("the package has no plain bottleneck")
-                return Bottleneck(self.in_channels, self.out_channels // 4, self.stride, shortcut)
+                plain = shortcut == "none"  # the package has no plain one: the layers of a residual one in a row
+                kind = "projection" if plain else shortcut
+                made = Bottleneck(self.in_channels, self.out_channels // 4, self.stride, kind)
+                return nn.Sequential(*(made.get_submodule(name) for name in _IN_A_ROW)) if plain else made
             if shortcut == "none":
                 return PlainBlock(self.in_channels, self.out_channels, self.stride)
             return BasicBlock(self.in_channels, self.out_channels, self.stride, shortcut)
@@ -107,8 +112,8 @@ def _measured_html(record: dict[str, Any]) -> str:
     if not record:
         return ""
     rows = "".join(
-        f"<tr><td>{escape(VARIANTS[m['variant']])}</td><td>{m['negative']:.1%}</td><td>{m['correlation']:.2f}</td>"
-        f"<td>{m['test_error']:.1f}%</td></tr>"
+        f"<tr><td {_WRAPS}>{escape(VARIANTS[m['variant']])}</td><td>{m['negative']:.1%}</td>"
+        f"<td>{m['correlation']:.2f}</td><td>{m['test_error']:.1f}%</td></tr>"
         for m in record["measured"]
     )
     return (
