@@ -10,6 +10,7 @@ import torch
 from resnet_edu import models
 from resnet_edu.trace import TraceError, trace
 from resnet_edu.trace_rows import Row
+from resnet_edu.widgets import NetworkExplorer
 from resnet_edu.widgets.network import DEFAULTS, DEPTHS, SHORTCUTS, build_net
 
 FIELDS = [field.name for field in dataclasses.fields(Row)]
@@ -57,8 +58,13 @@ def compare(engine: javascript.Module, config: dict, device: str = "meta") -> st
     return error.path
 
 
+def most(name: str) -> int:
+    """The largest value that the explorer takes."""
+    return NetworkExplorer.class_traits()[name].most
+
+
 def draw(random: random.Random) -> dict:
-    """A random setting: all depths come up, deep nets less often, since each takes a tenth of a second to trace."""
+    """A random setting, up to the limits of what is allowed; deep nets, which take long to trace, are rarer."""
     family = random.choice(["imagenet", "cifar"])
     depths = DEPTHS[family]
     depth = random.choices(depths, [1 / d**1.2 for d in depths])[0]
@@ -71,12 +77,12 @@ def draw(random: random.Random) -> dict:
         "shortcut": random.choices(SHORTCUTS, [1, 3, 3, 2])[0],
         "stride_on": random.choice(["1x1", "3x3"]),
         "stem": random.choice(["imagenet", "cifar"]),
-        "width": random.choice([1, 3, 8, 16, 48, 64, 100]),
-        "pool": random.choices([0, 7, 8], [4, 1, 1])[0],
-        "num_classes": random.choice([1, 2, 10, 1000]),
+        "width": random.choice([1, 3, 8, 16, 48, 64, 100, most("width")]),
+        "pool": random.choices([0, 7, 8, most("pool")], [8, 2, 2, 1])[0],
+        "num_classes": random.choice([1, 2, 10, 1000, most("num_classes")]),
         "mode": random.choice(["eval", "train"]),
-        "batch": random.choice([1, 1, 2, 7, 128]),
-        "input": [random.choice([1, 3, 4]), side or random.randint(8, 512), side or random.randint(8, 512)],
+        "batch": random.choice([1, 1, 2, 7, 128, most("batch")]),
+        "input": [random.choice([1, 3, 4, 64]), side or random.randint(8, 512), side or random.randint(8, 512)],
     }
 
 
@@ -104,6 +110,17 @@ def test_rows_and_errors_are_those_of_the_tracer(engine: javascript.Module):
     assert {"avgpool", "fc"} < set(failed)
     assert any("add" not in path and path.endswith(("bn1", "bn2", "downsample.1")) for path in failed)
     assert any(path.count(".") == 1 and "layer" in path for path in failed)  # a block whose branches do not fit
+
+
+@pytest.mark.parametrize("depth", [DEPTHS["imagenet"][-1], DEPTHS["cifar"][-1]])
+def test_the_largest_net_of_all_is_counted_exactly(engine: javascript.Module, depth: int):
+    """A number of JavaScript is exact up to 2 ** 53; that is why a batch has no more images."""
+    family = "cifar" if depth in DEPTHS["cifar"] else "imagenet"
+    names = ("width", "num_classes", "batch")
+    large = {"stem": "cifar", "shortcut": "projection_all", "depth": depth, "input": [64, 512, 512]}
+    config = setting(family, **large, **{name: most(name) for name in names})
+    compare(engine, config)
+    assert engine.call("runNet", config)["macs"] < 2**53
 
 
 def narrowed(config: dict) -> dict:

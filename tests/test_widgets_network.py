@@ -60,7 +60,7 @@ def test_settings_reach_the_net_and_its_trace():
         ("resnet18", {"input": (3, 224)}, "`input` must be"),
         ("resnet18", {"input": "3x224x224"}, "`input` must be"),
         ("resnet18", {"shortcut": "skip"}, "`shortcut` must be one of 'identity', .*, but it is 'skip'"),
-        ("resnet18", {"batch": 0}, "`batch` must be a whole number from 1 to 4096, but it is 0"),
+        ("resnet18", {"batch": 0}, "`batch` must be a whole number from 1 to 256, but it is 0"),
         ("resnet18", {"width": 2.5}, "`width` must be a whole number from 1 to 256, but it is 2.5"),
         ("resnet18", {"residual": 1}, "`residual` must be one of True, False, but it is 1"),
     ],

@@ -80,7 +80,8 @@ class NetworkExplorer(Explorer):
     pool:        0 for global average pooling, or the side of a fixed window, up to 16 pixels.
     num_classes: outputs of the linear layer, 1 to 10,000.
     mode:        "eval" or "train"; in training mode batch norm refuses a single value for each channel.
-    batch:       images at a time, 1 to 4,096.
+    batch:       images at a time, 1 to 256, as in the paper: with more, the largest net would have more multiply-adds
+                 than the 2 ** 53 up to which JavaScript counts exactly.
     input:       channels, height and width of an image: 1 to 64 channels, 8 to 512 pixels.
     selected:    the block that is open, such as "layer2.0", or "".
     traced:      the rows of a model of your own; empty for a net of the paper.
@@ -101,7 +102,7 @@ class NetworkExplorer(Explorer):
     pool = Whole(0, 0, 16).tag(sync=True)
     num_classes = Whole(1000, 1, 10_000).tag(sync=True)
     mode = OneOf(("eval", "train")).tag(sync=True)
-    batch = Whole(1, 1, 4096).tag(sync=True)
+    batch = Whole(1, 1, 256).tag(sync=True)
     input = traitlets.Any([3, 224, 224]).tag(sync=True)
     selected = traitlets.Unicode("").tag(sync=True)
     traced = traitlets.Dict().tag(sync=True)

@@ -90,7 +90,7 @@ function controls(config, onchange) {
     stride_on: radioField(one("stride_on")),
     stem: radioField(one("stem")),
     width: numberField({ ...one("width"), min: 1, max: 256 }),
-    batch: numberField({ ...one("batch", 0, "Batch"), unit: "images", min: 1, max: 4096 }),
+    batch: numberField({ ...one("batch", 0, "Batch"), unit: "images", min: 1, max: 256 }),
     pool: radioField(one("pool", poolings(config))),
     mode: radioField(one("mode")),
   };
