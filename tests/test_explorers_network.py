@@ -240,6 +240,29 @@ def test_an_error_is_the_tracers_and_stands_where_it_happens(explorer_page, sett
         expect(page.locator(".rx-block svg")).to_be_visible()  # the part that failed is open
 
 
+CUT = """root => [...root.querySelectorAll(".rx-layers :is(th, td)")].filter(cell => {
+  const range = document.createRange(), box = cell.getBoundingClientRect();
+  range.selectNodeContents(cell);
+  const text = range.getBoundingClientRect();
+  return text.width && (text.left < box.left - .5 || text.right > box.right + .5);
+}).map(cell => cell.textContent)"""
+
+
+def test_no_number_of_the_table_is_cut(explorer_page):
+    large = {"width": 256, "batch": 256, "num_classes": 10_000, "input": (64, 512, 512), "stem": "cifar"}
+    page = explorer_page(
+        NetworkExplorer("resnet152", shortcut="projection_all", **large),
+        NetworkExplorer("resnet50", shortcut="identity", **large),
+        NetworkExplorer("resnet18", pool=16, **large),
+        NetworkExplorer(torchvision.models.googlenet(init_weights=False), (2**16, 3, 224, 224)),
+    ).page
+    page.add_style_tag(content=".rx .rx-layers tbody{content-visibility:visible!important}")
+    settled(page)
+    for explorer in page.locator(".rx").all():
+        assert explorer.locator(".rx-layers td").count() > 100
+        assert explorer.evaluate(CUT) == []
+
+
 def test_drawing_table_and_formula_point_at_each_other(resnet18: Visit):
     page = resnet18.page
     row = page.locator(".rx-layers tr", has_text="layer2.0.conv1")

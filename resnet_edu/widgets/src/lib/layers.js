@@ -36,21 +36,20 @@ function remark(row) {
     .filter(Boolean).join("; ");
 }
 
-const template = () => h("tr", { role: "row", tabindex: "-1" },
-  COLUMNS.map(([, number], i) => h(i === 1 ? "th" : "td", {
-    role: i === 1 ? "rowheader" : "gridcell", scope: i === 1 ? "row" : null, class: number ? "rx-num" : null,
-  }, document.createTextNode(""), i === 1 && h("small"))));
+const cell = (i, ...children) => h(i === 1 ? "th" : "td", {
+  role: i === 1 ? "rowheader" : "gridcell", scope: i === 1 && "row", class: COLUMNS[i][1] && "rx-num",
+}, children);
+const line = (cells, more) => h("tr", { role: "row", ...more }, cells);
 
 export function layerTable({ onhover, onselect }) {
-  const model = template();
+  const model = line(COLUMNS.map((_, i) => cell(i, document.createTextNode(""), i === 1 && h("small"))), { tabindex: "-1" });
   const pool = []; // [{ tr, texts, small, row }], one for each row that was ever shown
   const bodies = [];
-  const foot = h("tr", { role: "row" }, COLUMNS.map(([, number], i) =>
-    h(i === 1 ? "th" : "td", { role: i === 1 ? "rowheader" : "gridcell", class: number ? "rx-num" : null })));
+  const foot = line(COLUMNS.map((_, i) => cell(i)));
   const failed = h("tbody", { role: "rowgroup", class: "rx-fail" });
   const table = h("table", { class: "rx-table rx-layers", role: "grid" },
-    h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, COLUMNS.map(([title, number]) =>
-      h("th", { role: "columnheader", scope: "col", class: number ? "rx-num" : null }, title)))),
+    h("thead", { role: "rowgroup" }, line(COLUMNS.map(([title, number]) =>
+      h("th", { role: "columnheader", scope: "col", class: number && "rx-num" }, title)))),
     failed, h("tfoot", { role: "rowgroup" }, foot));
   const node = h("div", { class: "rx-scroll rx-long", tabindex: "0", role: "region" }, table);
   let parts = [];
@@ -115,25 +114,28 @@ export function layerTable({ onhover, onselect }) {
     count = view.rows.length;
     patch(node, { "aria-label": caption });
     patch(table, { "aria-label": caption });
+    const totals = { 1: "total", 8: thousands(view.params), 9: thousands(view.macs), 10: thousands(view.bytes) };
+    const longest = COLUMNS.map(([title], c) => Math.max(title.length, totals[c]?.length ?? 0)); // text of each column
     view.rows.forEach((row, i) => {
-      const line = get(i);
+      const shown = get(i);
       COLUMNS.forEach(([, , text], c) => {
         const value = text(row);
-        if (line.texts[c].data !== value) line.texts[c].data = value;
+        longest[c] = Math.max(longest[c], value.length);
+        if (shown.texts[c].data !== value) shown.texts[c].data = value;
       });
-      say(line.small, remark(row));
+      say(shown.small, remark(row));
       const css = row.kind === "add" ? "rx-add" : row.on_shortcut ? "rx-side" : "";
-      if (line.css !== css) line.tr.className = line.css = css;
+      if (shown.css !== css) shown.tr.className = shown.css = css;
     });
+    const columns = longest.map((n, c) => (c === 1 ? "12.2em" : `calc(${n * 1.1}ch + .9rem)`));
+    table.style.setProperty("--rx-columns", columns.join(" "));
     regroup();
     if (stop >= count) stop = 0;
     get(stop).tr.tabIndex = 0;
     const { error } = view;
-    failed.replaceChildren(...(error ? [h("tr", { role: "row" },
-      h("td", { role: "gridcell", class: "rx-num" }, "✕"), h("th", { role: "rowheader", scope: "row" }, error.path),
-      h("td", { role: "gridcell" }, error.kind), h("td", { role: "gridcell" }, several(error.shapes)),
-      h("td", { role: "gridcell", class: "rx-why" }, `${error.type}: ${error.text}`))] : []));
-    const totals = { 1: "total", 8: thousands(view.params), 9: thousands(view.macs), 10: thousands(view.bytes) };
+    failed.replaceChildren(...(error ? [line([
+      ...["✕", error.path, error.kind, several(error.shapes)].map((text, i) => cell(i, text)),
+      h("td", { role: "gridcell", class: "rx-why" }, `${error.type}: ${error.text}`)])] : []));
     [...foot.children].forEach((cell, i) => say(cell, totals[i] ?? ""));
   }
 
