@@ -1,11 +1,13 @@
 """The network explorer's arithmetic in JavaScript against the tracer on the real nets: every row and every error."""
 
 import dataclasses
+import math
 import random
 
 import javascript
 import pytest
 import torch
+from torch import nn
 
 from resnet_edu import models
 from resnet_edu.trace import TraceError, trace
@@ -180,3 +182,34 @@ def test_failures_have_the_words_that_torch_has_on_a_real_device(engine: javascr
 )
 def test_a_difference_can_be_read(engine: javascript.Module, now: int, before: int, words: str):
     assert engine.call("difference", now, before) == words
+
+
+def evaluated(formula: str) -> tuple[int, int]:
+    """What the two sides of a formula such as ⌊(8 + 2·1 − 3) / 2⌋ + 1 = 4 come to."""
+    for sign, plain in (("⌊", "floor("), ("⌈", "ceil("), ("⌋", ")"), ("⌉", ")"), ("·", "*"), ("−", "-")):
+        formula = formula.replace(sign, plain)
+    left, right = formula.split(" = ")
+    return eval(left, {"floor": math.floor, "ceil": math.ceil}), int(right)
+
+
+@pytest.mark.parametrize("pool", [nn.MaxPool2d, nn.AvgPool2d])
+def test_the_formula_of_a_size_is_true_with_ceil_mode_too(engine: javascript.Module, pool: type[nn.Module]):
+    chance, up = random.Random(7), 0
+    for _ in range(200):
+        kernel = [chance.randint(1, 5), chance.randint(1, 5)]
+        padding = [chance.randint(0, k // 2) for k in kernel]
+        layer = pool(kernel, chance.randint(1, 6), padding, ceil_mode=chance.random() < 0.8)
+        row = trace(layer, (1, 2, chance.randint(5, 20), chance.randint(5, 20))).rows[0].to_dict()
+        lines = dict(engine.call("explain", row, [row])["lines"])
+        lines = [lines[name] for name in ("each side", "height", "width") if name in lines]
+        assert lines
+        for line, out in zip(lines, row["outputs"][0][-len(lines) :], strict=True):
+            assert evaluated(line) == (out, out), (layer, line)
+        up += any("⌈" in line for line in lines)
+    assert up > 20
+
+
+def test_a_size_that_no_formula_gives_has_none(engine: javascript.Module):
+    row = trace(nn.MaxPool2d(2), (1, 2, 8, 8)).rows[0].to_dict()
+    row["outputs"] = [[1, 2, 6, 4]]
+    assert engine.call("explain", row, [row])["lines"][0][0] == "memory"

@@ -13,7 +13,7 @@ import { addStyle } from "./lib/style.js";
 import { announcer, button, frame, h, numberField, onFrame, radioField, say, selectField, thousands } from "./lib/ui.js";
 import style from "./network.css";
 
-export { runNet };
+export { explain, runNet };
 
 /** Label of each setting, and the words of its values. */
 const WORDS = {

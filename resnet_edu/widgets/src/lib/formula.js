@@ -19,8 +19,12 @@ function sides(row) {
   const lines = spatial.map((n, i) => {
     const [k, s, p, d] = [row.kernel[i], row.stride[i], row.padding[i], row.dilation?.[i] ?? 1];
     const reach = d === 1 ? k : `${d}·(${k} − 1) − 1`;
-    return `⌊(${n} + 2·${p} − ${reach}) / ${s}⌋ + 1 = ${out[i]}`;
+    const steps = (n + 2 * p - d * (k - 1) - 1) / s;
+    // With ceil_mode=True PyTorch rounds up, but drops a last window that would begin in the padding: that is rounding down.
+    const [left, right] = Math.floor(steps) + 1 === out[i] ? "⌊⌋" : Math.ceil(steps) + 1 === out[i] ? "⌈⌉" : "";
+    return left && `${left}(${n} + 2·${p} − ${reach}) / ${s}${right} + 1 = ${out[i]}`;
   });
+  if (!lines.every(Boolean)) return [];
   if (same(lines)) return [["each side", lines[0]]];
   const names = lines.length === 2 ? ["height", "width"] : lines.map((_, i) => `side ${i + 1}`);
   return lines.map((line, i) => [names[i], line]);
