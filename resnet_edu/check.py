@@ -7,6 +7,7 @@ leave random numbers, gradient mode, default type and the learner's models as th
 
 from __future__ import annotations
 
+from .check_answers import answer
 from .check_blocks import bottleneck, plain_block, residual_block
 from .check_init import initialise
 from .check_nets import network, same_function
@@ -19,6 +20,7 @@ from .check_tools import NotYet
 
 __all__ = [
     "NotYet",
+    "answer",
     "bottleneck",
     "initialise",
     "network",

@@ -125,6 +125,7 @@ MAY_IMPORT = {
     ],
     "probes": ["probe_[!p]*"],
     # what a learner's answer is compared with, and a function's source
+    "check_answer*": ["check_*", "blocks", "models", "trace", "effects", "records", "shipped"],
     "check_*": ["shapes", "blocks", "models"],
     "check": ["check_*"],
     "show": [],
