@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .blocks import BasicBlock, Bottleneck, PlainBlock, _one_of
 from .check_census import compare_kinds, made_in_forward
-from .check_match import Answers, answers, best, copy_values, pairings, randomize
+from .check_match import Answers, Pairs, answers, best, copy_values, pairings, randomize
 from .check_mistakes import Mistakes, mistakes_of
 from .check_tools import NotYet, and_, ask, checker, close, name_of, tensor_of, times
 
@@ -199,6 +199,15 @@ def numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistake
         found.append(answers(mine, x, pairs, what))
         if not found[-1].first_difference(right):
             return
+    strange = _strange_eps(mine, reference)
+    if strange:
+        found = _with_default_eps(mine, reference, x, what, ways, strange)
+        if not best(found, right).first_difference(right):
+            name, eps = next(iter(strange.items()))
+            raise NotYet(
+                f"{what}: the batch normalisation {name} has an eps of {eps:g}, and PyTorch's default is due. It is "
+                "added to the variance, and shows where the variance is small"
+            )
     nearest = best(found, right)
     where = nearest.first_difference(right)
     if where == "train":
@@ -211,6 +220,25 @@ def numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistake
             "stored running mean and variance, not those of the batch: does the mode reach every layer?"
         )
     _explain_gradients(nearest, right, what)
+
+
+def _strange_eps(mine: nn.Module, reference: nn.Module) -> dict[str, float]:
+    """Return the batch normalisations of `mine` whose eps no layer of the reference has."""
+    known = {m.eps for m in reference.modules() if isinstance(m, nn.BatchNorm2d)}
+    return {n: m.eps for n, m in mine.named_modules() if isinstance(m, nn.BatchNorm2d) and m.eps not in known}
+
+
+def _with_default_eps(
+    mine: nn.Module, reference: nn.Module, x: Tensor, what: str, ways: list[Pairs], strange: dict[str, float]
+) -> list[Answers]:
+    """Give these batch norms of `mine` the eps of the reference, and return what it answers then."""
+    for name in strange:
+        mine.get_submodule(name).eps = next(m.eps for m in reference.modules() if isinstance(m, nn.BatchNorm2d))
+    found = []
+    for pairs in ways:
+        copy_values(reference, mine, pairs)
+        found.append(answers(mine, x, pairs, what))
+    return found
 
 
 def _explain_output(

@@ -112,18 +112,19 @@ def _about_layers(missing: Counter[Kind], extra: Counter[Kind]) -> str:
         return "the learnt scale and shift of a batch normalisation are missing"
     text = []
     if missing:
-        text.append(f"there is no {and_([_words(kind, n) for kind, n in missing.items()])}")
+        text.append(f"missing: {and_([_words(kind, n) for kind, n in missing.items()])}")
     if extra:
-        text.append(f"there is {and_([_words(kind, n) for kind, n in extra.items()])} too much")
+        text.append(f"too much: {and_([_words(kind, n) for kind, n in extra.items()])}")
     return "; ".join(text)
 
 
 def _words(kind: Kind, count: int) -> str:
     role, shape = kind
+    s = "s" * (count > 1)
     if len(shape) == 4:
-        text = f"{shape[2]}×{shape[3]} convolution from {shape[1]} to {shape[0]} channels"
-    elif role == "statistic":
-        text = f"running statistic of {shape[0] if shape else 1} channels"
-    else:
-        text = f"{'×'.join(map(str, shape)) or 'single'} parameter (a scale, a shift or a bias)"
-    return text if count == 1 else f"{count} times a {text}"
+        return f"{count} convolution{s} of {shape[2]}×{shape[3]} from {shape[1]} to {shape[0]} channels"
+    if role == "statistic":
+        return f"{count} running statistic{s} (mean or variance) of {shape[0] if shape else 1} channels"
+    if len(shape) == 1:
+        return f"{count} scale{s}, shift{s} or bias{'es' * (count > 1)} of {shape[0]} channels"
+    return f"{count} parameter{s} of shape {'×'.join(map(str, shape)) or '1'}"

@@ -24,8 +24,9 @@ from .check_blocks import build, builds, numbers
 from .check_census import made_in_forward
 from .check_match import kinds, randomize, tensors
 from .check_mistakes import Mistakes, compute, normal
-from .check_tools import NotYet, ask, checker, close, name_of, tensor_of, times
+from .check_tools import NotYet, and_, ask, checker, close, name_of, tensor_of, times
 from .models import ResNet, cifar_net, get_model
+from .shapes import _whole
 
 LIKE = ("cifar", "resnet18", "resnet34", "resnet50")
 DEPTHS = (8, 20)  # two depths of the CIFAR family show whether the argument is used, and are soon computed
@@ -207,7 +208,10 @@ def _mistakes(net: ResNet) -> Mistakes:
     for late in range(1, stages):
         pattern = tuple(1 if i in (0, late) else 2 for i in range(stages))
         strides.setdefault(pattern, f"stage {late + 1} of {stages} keeps the map, which it should halve")
-    found: Mistakes = [(text, functools.partial(_strided, strides=s)) for s, text in strides.items()]
+    every = "the stride is in every block of a stage; only the first one is to halve the map"
+    usual = (1,) + (2,) * (stages - 1)
+    found: Mistakes = [(every, functools.partial(_strided, strides=usual, blocks=None))]
+    found += [(text, functools.partial(_strided, strides=s)) for s, text in strides.items()]
     found += [
         ("the last maps are pooled by their maximum, and their mean is due", functools.partial(_run, head="max")),
         ("a softmax is at the end; the loss has one, and a net hands on logits", functools.partial(_run, head="soft")),
@@ -229,11 +233,11 @@ def _mistakes(net: ResNet) -> Mistakes:
     return found
 
 
-def _strided(net: nn.Module, x: Tensor, strides: tuple[int, ...]) -> Tensor:
-    """Return the outputs of the net with other strides at the beginnings of its stages."""
+def _strided(net: nn.Module, x: Tensor, strides: tuple[int, ...], blocks: int | None = 1) -> Tensor:
+    """Return the outputs of the net with other strides in the first blocks of its stages, or in all (None)."""
     net = copy.deepcopy(net)
-    for name, stride in zip(net.stages, strides, strict=True):
-        block = getattr(net, name)[0]
+    changed = [(b, s) for name, s in zip(net.stages, strides, strict=True) for b in getattr(net, name)[:blocks]]
+    for block, stride in changed:
         conv = block.conv2 if isinstance(block, Bottleneck) else block.conv1
         conv.stride = (stride, stride)
         if block.downsample is None:
@@ -264,18 +268,21 @@ def _run(net: nn.Module, x: Tensor, stem: str = "", head: str = "", mistake: str
 
 
 @checker
-def same_function(shallow: nn.Module, deep: nn.Module) -> str:
+def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None) -> str:
     """Check that `deep` has more layers than `shallow` and computes the same in evaluation mode.
 
     Both are nets of images (B, C, H, W), C as the first convolution of `shallow` says; neither is changed.
+    blocks: how many more each stage (`layer1`, `layer2` and so on) has to have; any number where it is not given.
     Raises `NotYet` where it is not so, `TypeError` for what is no module.
     """
     for name, net in (("shallow", shallow), ("deep", deep)):
         if not isinstance(net, nn.Module):
             raise TypeError(f"`{name}` must be a net (a torch.nn.Module), but it is {net!r}")
-    counts = [sum(isinstance(m, nn.Conv2d) for m in net.modules()) for net in (shallow, deep)]
+    counts = [_convolutions_of(net) for net in (shallow, deep)]
     if counts[1] <= counts[0]:
         raise NotYet(f"the deep net has {counts[1]} convolutions, and the shallow one {counts[0]}: it is not deeper")
+    if blocks is not None:
+        _stages_grown(shallow, deep, blocks)
     channels = next(m.in_channels for m in shallow.modules() if isinstance(m, nn.Conv2d))
     images = torch.randn(8, channels, 16, 16, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
@@ -291,4 +298,31 @@ def same_function(shallow: nn.Module, deep: nn.Module) -> str:
             f"the outputs differ by {share:.0%}: the new layers do something. What does each of them hand on, in "
             "evaluation mode, and have the layers in common the same weights?"
         )
-    return f"{counts[1]} convolutions compute what {counts[0]} do, on {len(images)} images"
+    return f"{counts[1]} convolutions compute what {counts[0]} do, on {len(images)} images{_where(shallow, deep)}"
+
+
+def _convolutions_of(part: nn.Module | None) -> int:
+    return 0 if part is None else sum(isinstance(m, nn.Conv2d) for m in part.modules())
+
+
+def _stages_grown(shallow: nn.Module, deep: nn.Module, blocks: int) -> None:
+    """Raise `NotYet` unless each stage has as many convolutions more as so many blocks have."""
+    _whole("blocks", blocks, 1)
+    stages = {n: m for n, m in shallow.named_children() if n.startswith("layer") and isinstance(m, nn.Sequential)}
+    if not stages:
+        raise ValueError("the shallow net has no stages layer1, layer2 and so on whose blocks could be counted")
+    for name, stage in stages.items():
+        more = _convolutions_of(getattr(deep, name, None)) - _convolutions_of(stage)
+        due = blocks * _convolutions_of(stage[-1])
+        if more != due:
+            raise NotYet(
+                f"{name} of the deep net has {more} convolutions more than before; {blocks} more "
+                f"block{'s' * (blocks > 1)} {'have' if blocks > 1 else 'has'} {due}"
+            )
+
+
+def _where(shallow: nn.Module, deep: nn.Module) -> str:
+    """Return which parts of the deep net have more convolutions, as the end of a sentence."""
+    before, after = ({n: _convolutions_of(m) for n, m in net.named_children()} for net in (shallow, deep))
+    more = [f"{n} has {k - before.get(n, 0)} more" for n, k in after.items() if k > before.get(n, 0)]
+    return f": {and_(more)}" if more else ""

@@ -164,13 +164,25 @@ def _rows(name: str, text: str, net: nn.Module, expected: list[tuple[str, tuple[
             f"no line that {name} prints has both a layer's name, as `named_modules` gives it, and a shape. Its first "
             f"line is {text.strip().splitlines()[0]!r}"
         )
-    containers = sorted({n for n, _ in lines} - {n for n, _ in expected})
+    names = {n for n, _ in lines}
+    if len(names) == 1 < len(lines) and len({n for n, _ in expected}) > 1:
+        raise NotYet(
+            f"{name}: every line has the name {min(names)!r}. The hook looks the name up when it runs, and by then the "
+            "loop over the modules has ended: give each hook a name of its own"
+        )
+    containers = sorted(names - {n for n, _ in expected})
+    whole = [c for c in containers if not any(n.startswith(f"{c}.") for n in names)]
+    if whole:
+        raise NotYet(
+            f"{name} has a line for {and_(whole)}, which is no layer but has modules of its own, and none for those: "
+            "how far down does the search for layers go?"
+        )
     if containers:
         raise NotYet(
             f"{name} has lines for {and_(containers)}, which are no layers but have modules of their own: everything "
             "in them is printed twice"
         )
-    missing = [n for n, _ in expected if n not in {m for m, _ in lines}]
+    missing = [n for n, _ in expected if n not in names]
     if missing:
         raise NotYet(f"{name} leaves out {and_(missing)}: a layer may be inside a module that is inside another one")
     _order(name, [n for n, _ in lines], [n for n, _ in expected], net)

@@ -11,6 +11,7 @@ Sources
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 
 import torch
@@ -77,7 +78,7 @@ def receptive_field(function: Callable[[list[tuple[int, int]]], int]) -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     name = _function(function)
-    got = [_count(f"{name}({stack})", ask(f"{name}({stack})", function, list(stack))) for stack in STACKS]
+    got = [_count(f"{name}({stack})", _field(name, function, stack)) for stack in STACKS]
 
     def true(layers: list[tuple[int, int]], early: bool = False) -> int:
         field, jump = 1, 1
@@ -112,6 +113,16 @@ def receptive_field(function: Callable[[list[tuple[int, int]]], int]) -> str:
     return f"{name}: the right field for {len(STACKS)} stacks of layers"
 
 
+def _field(name: str, function: Callable[[list[tuple[int, int]]], int], stack: list[tuple[int, int]]) -> object:
+    try:
+        return ask(f"{name}({stack})", function, list(stack))
+    except NotYet as error:
+        if stack:
+            raise
+        hint = "There may be no layer at all. How many pixels does a value see then, and must there be a first layer?"
+        raise NotYet(f"{error}\n{hint}") from error.__cause__
+
+
 def _function(function: object) -> str:
     if not callable(function):
         raise TypeError(f"give the function itself, without parentheses behind it; got {function!r}")
@@ -121,9 +132,18 @@ def _function(function: object) -> str:
 def _count(what: str, value: object) -> int:
     if value is None:
         raise NotYet(f"{what} returns None. Does its last line say what to return?")
-    if isinstance(value, bool) or not isinstance(value, int):
+    number = _index(value)
+    if number is None:
         raise NotYet(f"{what} returns {value!r}, a {type(value).__name__}. Pixels are counted in whole numbers (int)")
-    return value
+    return number
+
+
+def _index(value: object) -> int | None:
+    """Return a whole number of Python, numpy or torch as an int, and None for anything else."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
 
 
 def _compare(
@@ -139,7 +159,7 @@ def _compare(
     first = next(i for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b)
     count = sum(a != b for a, b in zip(got, right, strict=True))
     way = "small" if got[first] < right[first] else "large"
-    given = cases[first] if not cases[first] or isinstance(cases[first][0], int) else list(cases[first])
+    given = cases[first] if cases[first] and isinstance(cases[first][0], int) else list(cases[first])
     raise NotYet(
         f"{name} is wrong for {count} of {len(cases)} cases. The first: for {given} it gives {got[first]}, which is "
         f"too {way}. Work that one out with a pencil"
@@ -168,7 +188,9 @@ def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -
     with torch.device("meta"):
         model = get_model(net)
     right = _stages(model, size)
-    table = [tuple(row) if isinstance(row, Sequence) else (row,) for row in rows]
+    rows = rows.tolist() if hasattr(rows, "tolist") else rows  # of numpy or torch
+    rows = [row.tolist() if hasattr(row, "tolist") else row for row in rows]
+    table = [tuple(row) if isinstance(row, Sequence) and not isinstance(row, str) else (row,) for row in rows]
     if len(table) != len(right):
         raise NotYet(
             f"the table has {len(table)} rows; {net} has {len(right)} stages, conv2_x to conv{len(right) + 1}_x. What "
@@ -193,13 +215,24 @@ def _stages(model: ResNet, size: int) -> list[tuple[int, int, int, int]]:
 
 
 def _compare_column(title: str, got: list[object], right: list[int], model: ResNet, size: int) -> None:
+    places = [f"conv{i + 2}_x" for i in range(len(right))]
+    for place, value in zip(places, got, strict=True):
+        if _index(value) is None:
+            square = "; maps are square, and their height is enough" if title == "size" else ""
+            raise NotYet(f"{title}: {place} has {value!r}, and one whole number is asked for{square}")
+    got = [_index(value) for value in got]
     if got == right:
         return
     for text, slip in _slips(title, right, model, size).items():
         if got == slip and slip != right:
             raise NotYet(f"{title}: {text}")
-    wrong = [f"conv{i + 2}_x" for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b]
-    raise NotYet(f"{title}: not right for {and_(wrong)}")
+    wrong = [i for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b]
+    first = wrong[0]
+    way = "small" if got[first] < right[first] else "large"
+    raise NotYet(
+        f"{title}: not right for {and_([places[i] for i in wrong])}. Begin with {places[first]}: {got[first]:,} is too "
+        f"{way}"
+    )
 
 
 def _slips(title: str, right: list[int], model: ResNet, size: int) -> dict[str, list[int]]:
@@ -221,6 +254,7 @@ def _slips(title: str, right: list[int], model: ResNet, size: int) -> dict[str, 
                 conv_output_size(size, 7, 2, 3),
                 *right[:-1],
             ],
+            "these are the sizes for an image of 224 pixels; how large is the image here?": [56, 28, 14, 7],
             "the map is never made smaller here: what does the first block of a stage do?": [right[0]] * len(right),
         }
     if title == "blocks":

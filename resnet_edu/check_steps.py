@@ -10,6 +10,7 @@ Source
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
@@ -25,10 +26,11 @@ Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], object]
 _MISTAKES = {
     "no zero": "old gradients are still there when new ones are computed, and both are summed up. Who clears them?",
     "no mode": "the net is not put into training mode: batch normalisation uses its running statistics",
-    "no step": (
-        "the weights never change. Either no update is made, or there are no gradients at that moment, because they "
-        "are computed later or have been cleared before they were used"
+    "late zero": (
+        "gradients are cleared at the end of a step, for the next one. Those that the model arrives with are not, and "
+        "the first step adds its own to them"
     ),
+    "zeroed": "the gradients are cleared between backward pass and update: the update finds zeros",
     "twice": "the update is made twice in a step",
     "sum": "the losses of the images are summed up; their mean is due, or the step grows with the batch",
     "softmax": "a softmax comes before the cross-entropy, which has one inside: the net's logits go into it",
@@ -39,6 +41,14 @@ _MISTAKES = {
     "plain": "the weights go straight down the gradient: use the optimizer that is given, with its own settings",
     "first image": "only a part of the batch is used",
 }
+
+
+@dataclass
+class Updates:
+    """What is seen of a learner's steps: whether gradients were there at each update, and whether some were left."""
+
+    with_gradients: list[bool] = field(default_factory=list)
+    left_behind: bool = False
 
 
 @checker
@@ -55,10 +65,11 @@ def train_step(step: Step) -> str:
         raise TypeError(f"give the function itself, without parentheses behind it; got {step!r}")
     name = name_of(step)
     right, losses = _run(_reference(""))
-    got, returned = _run(lambda *args: ask(f"{name}(model, optimizer, images, labels)", step, *args))
+    updates = Updates()
+    got, returned = _run(lambda *args: ask(f"{name}(model, optimizer, images, labels)", step, *args), updates)
     values = [_number(name, value) for value in returned]
     if not _equal(got, right):
-        _explain(name, got)
+        _explain(name, got, right, updates)
     if not _near(values, losses):
         _explain_loss(name, values, losses)
     if any(isinstance(value, Tensor) and value.requires_grad for value in returned):
@@ -90,11 +101,13 @@ def _optimizer(net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(net.parameters(), _RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
 
 
-def _run(step: Step) -> tuple[dict[str, Tensor], list[object]]:
+def _run(step: Step, updates: Updates | None = None) -> tuple[dict[str, Tensor], list[object]]:
     """Return a model after some steps, which find it in evaluation mode with old gradients, and what they return."""
     generator = torch.Generator().manual_seed(1)
     net = _model().eval()
     optimizer = _optimizer(net)
+    seen = updates or Updates()
+    optimizer.register_step_pre_hook(lambda *_: seen.with_gradients.append(_has_gradients(net)))
     for parameter in net.parameters():
         parameter.grad = torch.full_like(parameter, 0.05)
     returned = []
@@ -105,8 +118,13 @@ def _run(step: Step) -> tuple[dict[str, Tensor], list[object]]:
         returned.append(step(net, optimizer, *given))
         if not (torch.equal(given[0], images) and torch.equal(given[1], labels)):
             raise NotYet("images or labels are changed in place: they belong to whoever calls")
+        seen.left_behind = _has_gradients(net)
         net.eval()
     return {n: t.detach().clone() for n, t in tensors(net).items()}, returned
+
+
+def _has_gradients(net: nn.Module) -> bool:
+    return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters())
 
 
 def _reference(mistake: str) -> Step:
@@ -116,12 +134,14 @@ def _reference(mistake: str) -> Step:
         model.train(mistake != "no mode")
         if mistake == "new optimizer":
             optimizer = _optimizer(model)
-        if mistake != "no zero":
+        if mistake not in ("no zero", "late zero"):
             optimizer.zero_grad()
         if mistake == "first image":
             images, labels = images[:1].expand_as(images), labels[:1].expand_as(labels)
         loss = _loss(model(images), labels, mistake)
         loss.backward()
+        if mistake == "zeroed":
+            optimizer.zero_grad(set_to_none=False)
         if mistake == "plain":
             with torch.no_grad():
                 for parameter in model.parameters():
@@ -130,6 +150,8 @@ def _reference(mistake: str) -> Step:
             optimizer.step()
         if mistake == "twice":
             optimizer.step()
+        if mistake == "late zero":
+            optimizer.zero_grad()
         return loss.item()
 
     return step
@@ -160,7 +182,15 @@ def _near(values: list[float], right: list[object]) -> bool:
     return all(abs(a - b) <= 1e-4 * max(1.0, abs(b)) for a, b in zip(values, right, strict=True))
 
 
-def _explain(name: str, got: dict[str, Tensor]) -> None:
+def _explain(name: str, got: dict[str, Tensor], right: dict[str, Tensor], updates: Updates) -> None:
+    learnt = [n for n, _ in _model().named_parameters()]
+    if _equal({n: got[n] for n in learnt}, {n: right[n] for n in learnt}):
+        raise NotYet(
+            f"{name}: the weights are right, but the running statistics of batch normalisation are not. They take in "
+            "every forward pass in training mode: how many does a step make?"
+        )
+    if _equal(got, _run(_reference("no step"))[0]):
+        raise NotYet(f"{name}: the weights never change. {_why_no_update(updates)}")
     for mistake, text in _MISTAKES.items():
         if _equal(got, _run(_reference(mistake))[0]):
             raise NotYet(f"{name}: {text}")
@@ -175,6 +205,14 @@ def _explain(name: str, got: dict[str, Tensor]) -> None:
         "cross-entropy. Go through it: mode, old gradients, loss, backward pass, update",
         explained=False,
     )
+
+
+def _why_no_update(updates: Updates) -> str:
+    if not updates.with_gradients:
+        return "No update is made: nobody asks the optimizer for one"
+    if updates.left_behind:
+        return "The update comes before the gradients: when it is made, there are none, and they are computed behind it"
+    return "Gradients are computed, but cleared before the update, which finds none"
 
 
 def _explain_loss(name: str, values: list[float], losses: list[object]) -> None:

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -48,6 +49,10 @@ WRONG_SIZE = {
 def test_output_size(capsys):
     check.output_size(by_torch)
     assert capsys.readouterr().out.startswith("✓ by_torch")
+    check.output_size(lambda n, k, s, p: np.int64(by_torch(n, k, s, p)))
+    check.output_size(lambda n, k, s, p: torch.tensor(by_torch(n, k, s, p)))
+    with pytest.raises(check.NotYet, match=r"float64\. Pixels are counted in whole numbers"):
+        check.output_size(lambda n, k, s, p: np.floor((n + 2 * p - k) / s) + 1)
     assert len(SIZES) == 14
     with pytest.raises(TypeError, match="function itself"):
         check.output_size(16)
@@ -91,6 +96,9 @@ WRONG_FIELD = {
     (lambda v: math.prod(s for _, s in v)): "how far apart",
     (lambda v: float(field(v))): "whole numbers",
     (lambda v: v[0][0]): "raised IndexError",
+    (lambda v: 1 + v[0][0] - 1 + (field(v) - v[0][0])): "There may be no layer at all",
+    (lambda v: field(v) if v else 0): "for [] it gives 0",
+    (lambda v: v[1][0]): "[(3, 1)]) raised IndexError",
 }
 
 
@@ -137,7 +145,10 @@ def test_stage_tables(right, capsys):
     check.stage_table(right["resnet34"])
     check.stage_table([row[:3] for row in right["resnet34"]])
     check.stage_table([list(row) for row in right["resnet50"]], net="resnet50")
-    assert capsys.readouterr().out.count("✓") == 3
+    check.stage_table(np.array(right["resnet34"]))
+    check.stage_table([np.array(row) for row in right["resnet34"]])
+    check.stage_table(torch.tensor([row[:3] for row in right["resnet34"]]))
+    assert capsys.readouterr().out.count("✓") == 6
 
 
 def column(rows, index, values):
@@ -153,13 +164,19 @@ def test_wrong_stage_tables_are_named(right):
         tuple(column(rows, 0, (64, 64, 128, 256))): "channels that reach a stage",
         tuple(column(rows, 2, (6, 8, 12, 6))): "these are convolutions",
         tuple(column(rows, 2, (2, 3, 5, 2))): "all blocks but the first",
-        tuple(column(rows, 2, (3, 4, 7, 3))): "blocks: not right for conv4_x",
+        tuple(column(rows, 2, (3, 4, 7, 3))): "blocks: not right for conv4_x. Begin with conv4_x: 7 is too large",
+        tuple(column(rows, 1, (56, 27, 13, 7))): "conv3_x and conv4_x. Begin with conv3_x: 27 is too small",
+        tuple(column(rows, 1, ((56, 56), (28, 28), (14, 14), (7, 7)))): "conv2_x has (56, 56), and one whole number",
+        tuple(column(rows, 1, ("56x56", "28x28", "14x14", "7x7"))): "conv2_x has '56x56', and one whole number",
+        tuple(column(rows, 1, (56, 28.0, 14, 7))): "conv3_x has 28.0, and one whole number",
         tuple(rows[:3]): "3 rows",
         tuple((*row, 1) for row in rows): "each row has",
         (1, 2, 3, 4): "each row has",
     }.items():
         assert words in rejected(check.stage_table, list(table)), table
     assert "3x3 convolutions" in rejected(check.stage_table, column(deep, 0, (64, 128, 256, 512)), net="resnet50")
+    assert "for an image of 224 pixels" in rejected(check.stage_table, rows, size=160)
+    assert "array" not in rejected(check.stage_table, np.array(rows)[:, :2])
     with pytest.raises(ValueError, match="net"):
         check.stage_table(rows, net="resnet19")
 
@@ -221,7 +238,17 @@ def by_log_softmax(model, optimizer, images, labels):
     return float(optimizer.step(closure))
 
 
-@pytest.mark.parametrize("step", [usual, tensor_returned, by_log_softmax])
+def cleared_late(model, optimizer, images, labels):
+    """Clears the gradients right before the backward pass, and once more at the end."""
+    loss = F.cross_entropy(model.train()(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+@pytest.mark.parametrize("step", [usual, tensor_returned, by_log_softmax, cleared_late])
 def test_right_steps(step, capsys):
     check.train_step(step)
     assert capsys.readouterr().out.startswith(f"✓ {step.__name__}")
@@ -242,9 +269,13 @@ WRONG_STEP = {
     f"model.train(); {LOSS}; {END}": "Who clears them?",
     f"optimizer.zero_grad(); {LOSS}; {END}": "training mode",
     f"model.eval(); optimizer.zero_grad(); {LOSS}; {END}": "training mode",
-    f"model.train(); {LOSS}; loss.backward(); optimizer.zero_grad(); optimizer.step(); {VALUE}": "have been cleared",
-    f"{START}; {LOSS}; loss.backward(); {VALUE}": "Either no update is made",
-    f"{START}; {LOSS}; optimizer.step(); loss.backward(); {VALUE}": "computed later",
+    f"model.train(); {LOSS}; loss.backward(); optimizer.zero_grad(); optimizer.step(); {VALUE}": "cleared before",
+    f"{START}; {LOSS}; loss.backward(); optimizer.zero_grad(False); optimizer.step(); {VALUE}": "finds zeros",
+    f"model.train(); {LOSS}; {UPDATE}; optimizer.zero_grad(); {VALUE}": "Those that the model arrives with are not",
+    f"{START}; {LOSS}; loss.backward(); {VALUE}": "never change. No update is made",
+    f"{START}; {LOSS}; optimizer.step(); loss.backward(); {VALUE}": "comes before the gradients",
+    f"{START}; {LOSS}; {UPDATE}; {LOSS}; {VALUE}": "the running statistics of batch normalisation are not",
+    f"{START}; model(images); {LOSS}; {END}": "how many does a step make?",
     f"{START}; {LOSS}; {UPDATE}; optimizer.step(); {VALUE}": "update is made twice",
     f"model.train(); {LOSS}; optimizer.step(); loss.backward(); {VALUE}": "raised RuntimeError",
     f"{START}; loss = F.cross_entropy(model(images), labels, reduction='sum'); {END}": "summed up",

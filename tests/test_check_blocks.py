@@ -416,11 +416,21 @@ class NoAffine(Mine):
         self.b2 = nn.BatchNorm2d(o, affine=False)
 
 
-@wrong("with the same weights its output differs by")
+@wrong("batch normalisation b1 has an eps of 0.01")
 class OtherEpsilon(Mine):
     def __init__(self, i, o, s):
         super().__init__(i, o, s)
         self.b1.eps = self.b2.eps = 1e-2
+
+
+@wrong("too much: 2 scales, shifts or biases of 8 channels and 2 running statistics (mean or variance) of 8 channels")
+class OneNormTooMany(Mine):
+    def __init__(self, i, o, s):
+        super().__init__(i, o, s)
+        self.b3 = nn.BatchNorm2d(o)
+
+    def forward(self, x):
+        return self.b3(super().forward(x))
 
 
 @wrong("projection (1x1) on the shortcut although the shape does not change")
@@ -453,7 +463,7 @@ class ReluOnProjection(Mine):
         return nn.Sequential(*super().shortcut(i, o, s), nn.ReLU()) if s != 1 or i != o else nn.Identity()
 
 
-@wrong("5×5 convolution")
+@wrong("missing: 1 convolution of 3×3 from 8 to 8 channels; too much: 1 convolution of 5×5")
 class LargeKernel(Mine):
     def __init__(self, i, o, s):
         super().__init__(i, o, s)
@@ -471,7 +481,7 @@ class NoPadding(Mine):
         return torch.relu(y + self.short(x)[:, :, : y.shape[2], : y.shape[3]])
 
 
-@wrong("times a 3×3 convolution")
+@wrong("missing: 2 convolutions of 3×3 from 8 to 8 channels; too much: ")
 class RightCountWrongShape(Mine):
     """As many parameters as the right block has, in other shapes."""
 
@@ -557,7 +567,23 @@ def test_each_mistake_has_a_message_of_its_own():
         messages.setdefault(re.sub("[0-9,]+", "0", text), []).append(block.__name__)
     shared = {tuple(names) for names in messages.values() if len(names) > 1}
     # The first have numbers that are off in no way that is known, the others a layer made too late.
-    assert shared <= {("OtherEpsilon", "PreActivated")}
+    assert not shared
+
+
+class SmallEpsilon(Mine):  # so small a change is seen where the values are small
+    def __init__(self, i, o, s):
+        super().__init__(i, o, s)
+        self.b2.eps = 1e-3
+
+
+class OtherEpsilonToo(OtherEpsilon):  # beside another mistake, which matters more
+    def forward(self, x):
+        return torch.relu(self.branch(x))
+
+
+def test_an_eps_is_told_from_other_mistakes():
+    assert "batch normalisation b2 has an eps of 0.001" in message_of(SmallEpsilon)
+    assert "the addition is forgotten" in message_of(OtherEpsilonToo)
 
 
 def test_a_block_that_learns_nothing():

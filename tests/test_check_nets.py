@@ -1,5 +1,7 @@
 """The checker of whole nets: known mistakes of stages, stem and head are named; torchvision's nets are right."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -30,14 +32,25 @@ class Block(nn.Module):
 class MyNet(nn.Module):
     """A right net for CIFAR; keywords make it wrong."""
 
-    def __init__(self, depth, strides=(1, 2, 2), less=0, shared=False, classes=10, bias=False, head="mean", **block):
+    def __init__(
+        self,
+        depth,
+        strides=(1, 2, 2),
+        everywhere=False,
+        less=0,
+        shared=False,
+        classes=10,
+        bias=False,
+        head="mean",
+        **block,
+    ):
         super().__init__()
         n = (depth - 2) // 6 - less
         self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=bias), nn.BatchNorm2d(16), nn.ReLU())
         channels, blocks = 16, []
         for width, stride in zip((16, 32, 64), strides, strict=True):
             blocks.append(Block(channels, width, stride, **block))
-            more = [Block(width, width, 1, **block) for _ in range(n - 1)]
+            more = [Block(width, width, stride if everywhere else 1, **block) for _ in range(n - 1)]
             blocks += [more[0]] * len(more) if shared and more else more
             channels = width
         self.body, self.fc, self.head = nn.Sequential(*blocks), nn.Linear(channels, classes), head
@@ -70,6 +83,7 @@ WRONG = {
     "all stages": (lambda d: MyNet(d, strides=(2, 2, 2)), "every stage halves the map, the first one too"),
     "no stage": (lambda d: MyNet(d, strides=(1, 1, 1)), "no stage halves"),
     "last stage not": (lambda d: MyNet(d, strides=(1, 2, 1)), "stage 3 of 3 keeps"),
+    "stride in every block": (lambda d: MyNet(d, everywhere=True), "the stride is in every block of a stage"),
     "too few": (lambda d: MyNet(d, less=1) if d > 8 else MyNet(d), "too few blocks"),
     "missing block": (without_padding, "too few blocks"),
     "depth unused": (lambda d: MyNet(8), "the depth is not used"),
@@ -184,7 +198,29 @@ def test_a_deeper_net_that_is_as_good(capsys):
         getattr(deep, name).load_state_dict(getattr(shallow, name).state_dict())
     modes = deep.training, shallow.training
     check.same_function(shallow, deep)
-    assert "25 convolutions compute what 19 do" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "25 convolutions compute what 19 do" in said
+    assert "layer1 has 2 more, layer2 has 2 more and layer3 has 2 more" in said
+    check.same_function(shallow, deep, blocks=1)
+    with pytest.raises(
+        check.NotYet, match=r"layer1 of the deep net has 2 convolutions more than .* 2 more blocks have 4"
+    ):
+        check.same_function(shallow, deep, blocks=2)
+    with pytest.raises(ValueError, match="no stages"):
+        check.same_function(nn.Conv2d(3, 3, 1), deep, blocks=2)
+    with pytest.raises(ValueError, match="blocks"):
+        check.same_function(shallow, deep, blocks=0)
+    nested = copy.deepcopy(shallow)
+    for name in ("layer1", "layer2", "layer3"):
+        setattr(nested, name, nn.Sequential(getattr(nested, name), getattr(deep, name)[-1]))
+    check.same_function(shallow, nested, blocks=1)
+    capsys.readouterr()
+    one_stage = copy.deepcopy(shallow)
+    one_stage.layer2.append(deep.layer2[-1])
+    check.same_function(shallow, one_stage)
+    assert "images: layer2 has 2 more\n" in capsys.readouterr().out
+    with pytest.raises(check.NotYet, match="has 0 convolutions more than before; 1 more block has 2"):
+        check.same_function(shallow, one_stage, blocks=1)
     assert (deep.training, shallow.training) == modes
     assert int(deep.bn1.num_batches_tracked) == 0
 

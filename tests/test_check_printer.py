@@ -105,6 +105,18 @@ def containers_too(net, *shape):
     run(net, shape, line, modules=lambda n: [(k, m) for k, m in n.named_modules() if k])
 
 
+def outermost_only(net, *shape):
+    run(net, shape, line, modules=lambda n: n.named_children())
+
+
+def late_binding(net, *shape):
+    net = copy.deepcopy(net).eval()
+    for name, module in leaves(net):
+        module.register_forward_hook(lambda m, i, o: print(name, tuple(o.shape)))  # noqa: B023
+    with torch.no_grad():
+        net(torch.zeros(shape))
+
+
 def children_only(net, *shape):
     run(net, shape, line, modules=lambda n: [(k, m) for k, m in n.named_children() if not list(m.children())])
 
@@ -175,7 +187,9 @@ WRONG = {
     training_mode: "changes the net: .*In which mode",
     stays_in_eval: "another mode",
     unfreezes: "another mode.*frozen",
-    containers_too: "have modules of their own",
+    containers_too: "have modules of their own: everything in them is printed twice",
+    outermost_only: "a line for 1, which is no layer but has modules of its own, and none for those",
+    late_binding: "every line has the name '4'. The hook looks the name up when it runs",
     children_only: "leaves out",
     in_order_of_definition: "order in which they are defined",
     input_shapes: "shape of its output",

@@ -31,6 +31,32 @@ class PadBothSides(Pad):  # as in a well-known implementation for CIFAR-10
         return F.pad(x, (0, 0, 0, 0, self.new // 2, self.new - self.new // 2))
 
 
+class ByConvolution(nn.Module):
+    """Picks pixels and channels by a fixed kernel, which is a buffer: nothing in it is learnt."""
+
+    def __init__(self, i, o, s, size=1):
+        super().__init__()
+        self.s, self.p = s, size // 2
+        kernel = torch.zeros(o, i, size, size)
+        kernel[range(i), range(i), self.p, self.p] = 1
+        self.register_buffer("k", kernel)
+
+    def forward(self, x):
+        return F.conv2d(x, self.k, stride=self.s, padding=self.p)
+
+
+def by_larger_convolution(i, o, s):
+    return ByConvolution(i, o, s, size=3)
+
+
+class LearntConvolution(ByConvolution):
+    def __init__(self, i, o, s):
+        super().__init__(i, o, s)
+        kernel = self.k
+        del self.k
+        self.k = nn.Parameter(kernel)
+
+
 class Averages(Pad):
     def keep(self, x):
         return F.avg_pool2d(x, self.s, ceil_mode=True)
@@ -88,6 +114,7 @@ class Noise(Pad):
 
 
 WRONG_A = {
+    LearntConvolution: "has parameters",
     Averages: "averaged",
     Largest: "largest",
     Repeats: "repeat old ones",
@@ -145,7 +172,7 @@ def ours(i, o, s):
     return make_shortcut("zero_pad", i, o, s) or nn.Identity()
 
 
-@pytest.mark.parametrize("right", [Pad, PadBothSides, ours])
+@pytest.mark.parametrize("right", [Pad, PadBothSides, ours, ByConvolution, by_larger_convolution])
 def test_option_a(right, capsys):
     check.shortcut(right, option="A")
     assert "option A" in capsys.readouterr().out
