@@ -282,6 +282,22 @@ def test_the_browser_remembers_page_and_question(explorer_page, way):
 
 
 @pytest.mark.browser
+def test_the_same_question_twice_is_remembered_twice(explorer_page):
+    again = Quiz("What is 2 + 2?", OPTIONS)
+    page = (visit := explorer_page(Quiz("What is 2 + 2?", OPTIONS), again, again)).page  # the last two are one quiz
+    statuses = page.get_by_role("status")
+    for nth, answer in ((0, "22"), (1, "4")):
+        page.locator(".rx").nth(nth).get_by_label(answer).check()
+        page.locator(".rx").nth(nth).get_by_role("button", name="Commit").click()
+    page.reload()
+    assert [text.split(".")[0][-1:] for text in statuses.all_inner_texts()] == ["B", "A", "A"]
+    page.get_by_role("button", name="Start over").last.click()
+    page.reload()
+    assert [bool(text) for text in statuses.all_inner_texts()] == [True, False, False]
+    assert not visit.complaints
+
+
+@pytest.mark.browser
 @pytest.mark.parametrize("kept", ["{", "7", '{"chosen": 9, "shown": true}', '{"chosen": "1"}', "null"])
 def test_what_else_is_kept_under_its_name_does_no_harm(explorer_page, kept):
     page = (visit := explorer_page(Quiz("What is 2 + 2?", OPTIONS, key="k"))).page

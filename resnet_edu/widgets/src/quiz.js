@@ -1,7 +1,8 @@
 // A question with a commitment: choose, commit, read on, and then see the answer and why each wrong one tempts.
 //
 // Traits: question, options ([{text, right, why}]), key, chosen (-1: nothing yet), shown (the answer).
-// The commitment is kept in the browser, under the page's path and `key`; where that is forbidden, on the page alone.
+// The commitment is kept in the browser, under the page's path and `key` (and a number where the page has the same quiz
+// more than once); where that is forbidden, on the page alone.
 import { inline } from "./lib/inline.js";
 import { memory } from "./lib/memory.js";
 import { addStyle } from "./lib/style.js";
@@ -20,7 +21,12 @@ function verdict(chosen, shown, right) {
 function render({ model, el }) {
   addStyle(el, "quiz", STYLE);
   const options = model.get("options");
-  const store = memory(`resnet-edu quiz ${location.pathname} ${model.get("key")}`);
+  const taken = [...document.querySelectorAll("[data-rx-quiz]")].map((other) => other.dataset.rxQuiz);
+  const first = `resnet-edu quiz ${location.pathname} ${model.get("key")}`;
+  let place = model.get("_place") ?? first; // two views of one quiz share it
+  for (let n = 2; !model.get("_place") && taken.includes(place); n++) place = `${first} #${n}`;
+  model.set("_place", (el.dataset.rxQuiz = place));
+  const store = memory(place);
   const name = uid();
   const right = options.findIndex((o) => o.right);
 
