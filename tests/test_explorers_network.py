@@ -318,6 +318,26 @@ def test_a_block_opens_into_its_branches_by_the_keyboard_alone(resnet18: Visit):
     assert page.locator(".rx-opened .rx-title").inner_text() == "head"
 
 
+def test_closing_a_block_leaves_the_focus_on_its_slab(resnet18: Visit):
+    page = resnet18.page
+    page.locator(".rx-slab[aria-label^='layer2.0'] .rx-hit").click()
+    page.get_by_role("button", name="Close the block").focus()
+    page.keyboard.press("Enter")
+    settled(page)
+    expect(page.locator(".rx-block svg")).to_have_count(0)
+    assert page.evaluate("() => document.activeElement.getAttribute('aria-label')").startswith("layer2.0, block")
+
+
+def test_the_addition_of_an_open_block_is_linked_like_its_layers(resnet18: Visit):
+    page = resnet18.page
+    page.locator(".rx-slab[aria-label^='layer2.0'] .rx-hit").click()
+    settled(page)
+    for place, path in ((".rx-box", "layer2.0.conv1"), (".rx-plus", "layer2.0.add()"), (".rx-side", "downsample.0")):
+        page.locator(f".rx-block {place}").first.hover()
+        assert path in page.locator(".rx-explain .rx-title").inner_text()
+        assert path in page.locator(".rx-layers tr.rx-hot").text_content()
+
+
 def test_two_of_them_are_independent(explorer_page):
     visit = explorer_page(NetworkExplorer("resnet18"), NetworkExplorer("resnet34"))
     page = visit.page

@@ -192,7 +192,8 @@ function stackPart(model, voice, change, ask) {
   }, true);
   const [holder, names, view, last] = ["div", "section", "p", "p"].map((tag) => h(tag));
   const error = errorBox();
-  const more = button("Add a layer", () => change({ layers: [...layers(), same] }));
+  const full = () => layers().length >= MOST_LAYERS;
+  const more = button("Add a layer", () => full() || change({ layers: [...layers(), same] }));
   const drawing = svg("svg", { role: "img", preserveAspectRatio: "none" });
   let lines = [];
 
@@ -224,7 +225,7 @@ function stackPart(model, voice, change, ask) {
     if (image.value !== n) image.set(n);
     if (lines.length !== stack.length) rebuild(stack.length);
     preset.set(STACKS.findIndex((known) => JSON.stringify(known.slice(1)) === JSON.stringify([n, stack])));
-    more.disabled = stack.length >= MOST_LAYERS;
+    patch(more, { "aria-disabled": full() && "true" }); // not `disabled`, which would take the focus away
     const rows = walk(n, stack);
     lines.forEach((l, i) => {
       const [one, below, row] = [stack[i], rows[i], rows[i + 1]];

@@ -218,7 +218,11 @@ function render({ model, el }) {
   const numbers = totals();
   const formula = formulas();
   const opened = h("div", { class: "rx-opened" });
-  const closer = button("Close the block", () => toggle(openName()));
+  const closer = button("Close the block", () => {
+    const name = openName();
+    toggle(name);
+    picture.focus(name); // the button goes
+  });
   const table = layerTable({ onhover: (i, part) => point(part, i, false), onselect: (part) => part && toggle(part.name, true) });
   const heading = h("p", { class: "rx-title" });
   const hint = h("p", { class: "rx-hint" }, "Height and depth of a slab follow the height and width of its map, thickness the ",

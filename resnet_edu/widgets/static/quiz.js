@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 5b70c277e4922f90b589108fa1cadf6065f81c5b18c7850b4935d371a4b109ce */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources c7d3f1acefe44f9ad1a9c588fbfd9e66e493866b334fc0471e491e816f277bf5 */
 var D=0,j=(e="x")=>`rx-${e}-${++D}-${Math.random().toString(36).slice(2,7)}`;function J(e,r,t){for(let[a,s]of Object.entries(r??{}))s==null||s===!1||(a.startsWith("on")?e.addEventListener(a.slice(2),s):a==="value"||a==="checked"||a==="disabled"||a==="hidden"?e[a]=s:e.setAttribute(a,s===!0?"":s));return e.append(...t.flat(9).filter(a=>a!=null&&a!==!1)),e}var i=(e,r,...t)=>J(document.createElement(e),r,t);function g(e,r){return e.textContent!==r&&(e.textContent=r),e}var b=(e,r,t={})=>i("button",{type:"button",class:"rx-button",onclick:r,...t},e);var L=(e,...r)=>i("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:t=>t.ctrlKey||t.metaKey||t.stopPropagation()},r);var R=[[/^`(.+)`$/,"code"],[/^\*\*(.+)\*\*$/,"strong"],[/^\*(.+)\*$/,"em"]];function y(e){return e.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map(r=>{let t=R.find(([a])=>a.test(r));return t?i(t[1],{},r.match(t[0])[1]):r})}function B(e){return{read(){try{let r=JSON.parse(localStorage.getItem(e));return r&&typeof r=="object"?r:null}catch{return null}},write(r){try{r===null?localStorage.removeItem(e):localStorage.setItem(e,JSON.stringify(r))}catch{}}}}var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -57,7 +57,7 @@ border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;
 .rx .rx-button{min-height:2rem;margin:0;padding:.1rem .75rem;border:1px solid var(--rx-strong-line);border-radius:.3rem;
 background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font-weight:550;cursor:pointer}
 .rx .rx-button:hover{border-color:var(--rx-accent)}
-.rx .rx-button:disabled{color:var(--rx-muted);cursor:default}
+.rx .rx-button:is(:disabled,[aria-disabled]){color:var(--rx-muted);cursor:default}
 .rx .rx-button[aria-pressed=true]{background:var(--rx-accent);border-color:var(--rx-accent);color:var(--rx-on-accent)}
 .rx .rx-quiet{padding:.1rem .3rem;border-color:transparent;background:none;color:var(--rx-accent);text-decoration:underline}
 .rx-row{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .9rem;margin:.5rem 0}

@@ -31,15 +31,14 @@ const line = (d, css = "") => svg("path", { d, class: `rx-wire ${css}` });
 
 function box(x, y, row, css, onhover) {
   const words = row.failed ? `${NAMES[row.kind] ?? row.kind} ✕` : layerName(row);
-  const node = svg("g", { class: `rx-box ${css}` },
+  return svg("g", { class: `rx-box ${css}`, onpointerenter: !row.failed && (() => onhover(row.index)) },
     svg("rect", { x: x - BOX / 2, y: y - TALL / 2, width: BOX, height: TALL, rx: 5 }), text(x, y + 4.5, words));
-  if (!row.failed) node.addEventListener("pointerenter", () => onhover(row.index));
-  return node;
 }
 
-function plus(x, y, bad) {
+function plus(x, y, row, onhover) {
+  const bad = row.failed;
   const d = bad ? `M${x - 5} ${y - 5}l10 10m0 -10l-10 10` : `M${x - 6} ${y}h12M${x} ${y - 6}v12`;
-  return svg("g", { class: `rx-plus${bad ? " rx-bad" : ""}` }, svg("circle", { cx: x, cy: y, r: 13 }), svg("path", { d }));
+  return svg("g", { class: `rx-plus${bad ? " rx-bad" : ""}`, onpointerenter: !bad && (() => onhover(row.index)) }, svg("circle", { cx: x, cy: y, r: 13 }), svg("path", { d }));
 }
 
 /** The rows to draw, with the one that failed as a last one. */
@@ -69,7 +68,7 @@ export function blockView(rows, { title, error = null, onhover = () => {} }) {
     if (i) out.push(text(MAIN + 9, y + 19, size(way[i - 1].outputs[0]), "rx-small", "start"));
     const half = row.kind === "add" && branches ? 13 : TALL / 2;
     if (row.kind === "add" && branches) {
-      out.push(plus(MAIN, top + half, row.failed));
+      out.push(plus(MAIN, top + half, row, onhover));
       end = top + half;
     } else out.push(box(MAIN, top + half, row, bad, onhover));
     y = top + 2 * half;

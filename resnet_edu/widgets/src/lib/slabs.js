@@ -158,6 +158,7 @@ export function drawing({ onhover, onselect }) {
   return {
     node: h("div", { class: "rx-scroll rx-stage", tabindex: "0", role: "region", "aria-label": "Drawing, can be scrolled" }, root),
     set,
+    focus: (name) => slabs.find((slab) => slab.item.name === name).node.focus(),
     /** Light up the slab of one item; null for none. */
     light(name) {
       for (const slab of slabs) slab.node.classList.toggle("rx-lit", slab.item?.name === name && slab.node.isConnected);
