@@ -173,7 +173,18 @@ def test_sizes_follow_the_slider_and_the_keys(resnet18: Visit):
     ("typed", "taken", "told"),
     [
         ("96", "96", ""),
-        (" 1 28 ", "128", ""),
+        (" 128 ", "128", ""),
+        ("+128", "128", ""),
+        ("1,024", "512", "1,024 is too large: the most is 512."),
+        ("1,5", "224", "A whole number"),
+        ("12,34", "224", "A whole number"),
+        ("1 28", "224", "A whole number"),
+        ("1_28", "224", "A whole number"),
+        ("0x40", "224", "A whole number"),
+        ("0b11", "224", "A whole number"),
+        ("Infinity", "224", "A whole number"),
+        ("7" * 300, "512", "777777777777… is too large: the most is 512."),
+        ("7" * 400, "224", "A whole number"),
         ("abc", "224", "A whole number from 8 to 512 is needed; 224 is kept."),
         ("", "224", "A whole number"),
         ("0", "8", "0 is too small: the least is 8."),
@@ -192,6 +203,7 @@ def test_what_is_no_size_is_explained(resnet18: Visit, typed: str, taken: str, t
     settled(page)
     assert box.input_value() == taken
     assert told in page.locator(".rx-note").first.inner_text()
+    assert not resnet18.check("sideways")
     assert "NaN" not in page.locator(".rx").inner_text()
     assert totals(page)[1] == f"{NetworkExplorer('resnet18', input=(3, int(taken), int(taken))).trace().total_macs:,}"
 

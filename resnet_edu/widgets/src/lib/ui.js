@@ -84,18 +84,20 @@ export function announcer() {
 
 /** What a typed text means as a whole number from min to max in steps: { value, problem }; value is always usable. */
 export function wholeNumber(text, { min, max, step = 1, fallback }) {
-  const trimmed = String(text).trim().replace(/[\s,_]/g, "");
-  const n = Number(trimmed);
-  if (!trimmed || !Number.isFinite(n)) {
+  const trimmed = text.trim();
+  // Digits, with commas between thousands if any; a decimal point and an exponent are read in order to be explained.
+  const n = /^[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?(e[+-]?\d+)?$/i.test(trimmed) ? Number(trimmed.replace(/,/g, "")) : NaN;
+  if (!Number.isFinite(n)) {
     return { value: fallback, problem: `A whole number from ${min} to ${max} is needed; ${fallback} is kept.` };
   }
   const rounded = min + Math.round((Math.min(max, Math.max(min, n)) - min) / step) * step;
   const value = rounded > max ? rounded - step : rounded;
-  if (n < min) return { value, problem: `${trimmed} is too small: the least is ${min}.` };
-  if (n > max) return { value, problem: `${trimmed} is too large: the most is ${max}.` };
+  const quote = trimmed.length > 16 ? `${trimmed.slice(0, 12)}…` : trimmed;
+  if (n < min) return { value, problem: `${quote} is too small: the least is ${min}.` };
+  if (n > max) return { value, problem: `${quote} is too large: the most is ${max}.` };
   if (n !== value) {
     const rule = step === 1 ? "a whole number" : `one of ${min}, ${min + step}, ${min + 2 * step}, ...`;
-    return { value, problem: `${trimmed} is not ${rule}: ${value} is taken.` };
+    return { value, problem: `${quote} is not ${rule}: ${value} is taken.` };
   }
   return { value, problem: "" };
 }
