@@ -373,6 +373,15 @@ def test_a_stack_grows_shrinks_and_fails_by_keyboard(explorer_page):
 
 
 @pytest.mark.browser
+def test_the_output_is_named_under_its_middle(explorer_page):
+    page = explorer_page(ConvolutionExplorer()).page
+    name, plane = page.locator(".rx-cv-names > :last-child"), page.locator(".rx-cv-plane [role=slider]")
+    middle = """e => { const r = document.createRange(); r.selectNodeContents(e);
+      const b = (e.ownerSVGElement ? e : r).getBoundingClientRect(); return b.x + b.width / 2; }"""
+    assert name.evaluate(middle) == pytest.approx(plane.evaluate(middle), abs=6)
+
+
+@pytest.mark.browser
 def test_two_on_a_page_do_not_disturb_each_other(explorer_page):
     visit = explorer_page(ConvolutionExplorer(), ConvolutionExplorer(size=5))
     first, second = Shown(visit, 0), Shown(visit, 1)

@@ -334,6 +334,26 @@ def test_playing_moves_on_by_itself_and_can_be_stopped(browser, tmp_path):
 
 
 @pytest.mark.browser
+def test_playing_stops_when_motion_is_no_longer_wanted(browser, tmp_path):
+    context = browser.new_context()
+    with served(tmp_path) as ways:
+        slow = [run("plain8", 0, [50.0] * 400), run("resnet8", 0, [50.0] * 400)]
+        name = write_explorer_page(tmp_path, [StudyPlayer(slow, step=0, predict=False)])
+        page = Visit(context.new_page(), ways["http"]).open(name).page
+        page.get_by_role("button", name="Play").click()
+        page.wait_for_function("() => !document.querySelector('.rx-table caption').textContent.includes('after 0 of')")
+        page.emulate_media(reduced_motion="reduce")
+        expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+        expect(page.get_by_role("button", name="Play")).to_have_count(0)
+        caption = page.locator(".rx-table caption").inner_text()
+        page.wait_for_timeout(200)
+        assert page.locator(".rx-table caption").inner_text() == caption
+        page.emulate_media(reduced_motion="no-preference")
+        expect(page.get_by_role("button", name="Play")).to_be_visible()
+    context.close()
+
+
+@pytest.mark.browser
 def test_two_players_do_not_disturb_each_other(explorer_page):
     page = explorer_page(StudyPlayer(TOY, predict=False), StudyPlayer(TOY, predict=False)).page
     first, second = page.locator(".rx-mount").first, page.locator(".rx-mount").nth(1)

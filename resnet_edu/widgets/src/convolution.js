@@ -134,6 +134,7 @@ function windowPart(model, voice, change) {
     patch(plane, { viewBox: `-.2 -.2 ${width + 0.4} ${height + 0.4}`, "aria-label": `A window on ${size} by ${size} pixels` });
     patch(figure, { style: `max-width:${Math.round(width * Math.min(30, 416 / height))}px` });
     say(left, `input ${size} × ${size}${padding ? `, with padding ${side} × ${side}` : ""}`);
+    patch(right, { style: `min-width:${(100 * out) / width}%` }); // the width of the map, under which it stands
     say(right, out ? `output ${out} × ${out}` : "no output");
     const [row, column] = cell();
     const [rows, columns] = [taps(row, one), taps(column, one)];

@@ -34,7 +34,7 @@ function compare(net, at, step, seeds) {
   const gone = net.diverged.filter((d) => d !== null && d <= step).length;
   if (gone === seeds) return `${net.net} has diverged: its loss is no longer a number.`;
   const ratio = net.first[at] / net.last[at];
-  const long = !net.first[at] ? "0, beside" : ratio > 10 ? `${number(ratio, 2)} times as long as` : ratio < 0.1 ? `${number(1 / ratio, 2)} times shorter than` : "of the same order as";
+  const long = !net.first[at] ? "0, beside" : ratio > 2 ? `${number(ratio)} times as long as` : ratio < 0.5 ? `${number(1 / ratio)} times shorter than` : "about as long as";
   return `${net.net}: the first convolution's gradient is ${long} the last one's${gone ? ` (${gone} of ${seeds} runs have diverged)` : ""}.`;
 }
 

@@ -37,7 +37,7 @@ function remark(row) {
 }
 
 const cell = (i, ...children) => h(i === 1 ? "th" : "td", {
-  role: i === 1 ? "rowheader" : "gridcell", scope: i === 1 && "row", class: COLUMNS[i][1] && "rx-num",
+  role: i === 1 ? "rowheader" : "gridcell", scope: i === 1 && "row", class: COLUMNS[i][1] > 0 && "rx-num",
 }, children);
 const line = (cells, more) => h("tr", { role: "row", ...more }, cells);
 
@@ -47,11 +47,6 @@ export function layerTable({ onhover, onselect }) {
   const bodies = [];
   const foot = line(COLUMNS.map((_, i) => cell(i)));
   const failed = h("tbody", { role: "rowgroup", class: "rx-fail" });
-  const table = h("table", { class: "rx-table rx-layers", role: "grid" },
-    h("thead", { role: "rowgroup" }, line(COLUMNS.map(([title, number]) =>
-      h("th", { role: "columnheader", scope: "col", class: number && "rx-num" }, title)))),
-    failed, h("tfoot", { role: "rowgroup" }, foot));
-  const node = h("div", { class: "rx-scroll rx-long", tabindex: "0", role: "region" }, table);
   let parts = [];
   let count = 0;
   let stop = 0;
@@ -67,29 +62,35 @@ export function layerTable({ onhover, onselect }) {
   }
   const partOf = (i) => parts.find((part) => part.first <= i && i <= part.last);
   const at = (event) => event.target.closest("tr")?.rxIndex;
-  const hover = (event) => {
+  const onpointerover = (event) => {
     const i = at(event);
     if (i !== undefined && i < count) onhover(i, partOf(i));
   };
-  table.addEventListener("pointerover", hover);
-  table.addEventListener("focusin", (event) => {
-    const i = at(event);
-    if (i === undefined) return;
-    get(stop).tr.tabIndex = -1;
-    stop = i;
-    get(stop).tr.tabIndex = 0;
-    hover(event);
-  });
-  table.addEventListener("click", (event) => at(event) !== undefined && onselect(partOf(at(event))));
-  table.addEventListener("keydown", (event) => {
-    const i = at(event);
-    if (i === undefined) return;
-    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -count, End: count }[event.key];
-    if (by) get(Math.min(count - 1, Math.max(0, i + by))).tr.focus();
-    else if (event.key === "Enter" || event.key === " ") onselect(partOf(i));
-    else return;
-    event.preventDefault();
-  });
+  const table = h("table", {
+    class: "rx-table rx-layers", role: "grid", onpointerover,
+    onfocusin(event) {
+      const i = at(event);
+      if (i === undefined) return;
+      get(stop).tr.tabIndex = -1;
+      stop = i;
+      get(stop).tr.tabIndex = 0;
+      onpointerover(event);
+    },
+    onclick: (event) => at(event) !== undefined && onselect(partOf(at(event))),
+    onkeydown(event) {
+      const i = at(event);
+      if (i === undefined) return;
+      const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -count, End: count }[event.key];
+      if (by) get(Math.min(count - 1, Math.max(0, i + by))).tr.focus();
+      else if (event.key === "Enter" || event.key === " ") onselect(partOf(i));
+      else return;
+      event.preventDefault();
+    },
+  },
+    h("thead", { role: "rowgroup" }, line(COLUMNS.map(([title, number]) =>
+      h("th", { role: "columnheader", scope: "col", class: number > 0 && "rx-num" }, title)))),
+    failed, h("tfoot", { role: "rowgroup" }, foot));
+  const node = h("div", { class: "rx-scroll rx-long", tabindex: "0", role: "region" }, table);
 
   function regroup() {
     const next = parts.map((part) => `${part.first}-${part.last}`).join();

@@ -63,11 +63,10 @@ const path = (...points) => `M${points.map(([x, y]) => `${round(x)} ${round(y)}`
 function makeSlab(handlers) {
   const shapes = ["top", "side", "front"].map((name) => svg("path", { class: `rx-${name}` }));
   const hit = svg("rect", { class: "rx-hit", y: TOP - 6, height: FLOOR - TOP + 12, rx: 3 });
-  const node = svg("g", { class: "rx-slab", role: "button" }, shapes, hit);
+  const onhover = () => handlers.onhover(slab.item);
+  const onclick = () => handlers.onselect(slab.item);
+  const node = svg("g", { class: "rx-slab", role: "button", onpointerenter: onhover, onfocus: onhover, onclick }, shapes, hit);
   const slab = { node, shapes, hit, item: null };
-  node.addEventListener("pointerenter", () => handlers.onhover(slab.item));
-  node.addEventListener("focus", () => handlers.onhover(slab.item));
-  node.addEventListener("click", () => handlers.onselect(slab.item));
   return slab;
 }
 
@@ -76,26 +75,25 @@ export function drawing({ onhover, onselect }) {
   const body = svg("g");
   const arcs = svg("g", { class: "rx-arcs" });
   const names = svg("g", { class: "rx-names", "aria-hidden": "true" });
-  const root = svg("svg", { viewBox: `0 0 ${WIDTH} 262`, role: "group", class: "rx-drawing" }, arcs, body, names);
+  const root = svg("svg", {
+    viewBox: `0 0 ${WIDTH} 262`, role: "group", class: "rx-drawing",
+    onkeydown(event) {
+      const by = { ArrowRight: 1, ArrowLeft: -1, Home: -shown.length, End: shown.length }[event.key];
+      if (by) slabs[Math.min(shown.length - 1, Math.max(0, stop + by))].node.focus();
+      else if (event.key === "Enter" || event.key === " ") onselect(shown[stop]);
+      else return;
+      event.preventDefault();
+    },
+    onfocusin(event) {
+      const at = slabs.findIndex((slab) => slab.node === event.target);
+      if (at < 0) return;
+      patch(slabs[stop].node, { tabindex: -1 });
+      stop = at;
+      patch(slabs[stop].node, { tabindex: 0 });
+    },
+  }, arcs, body, names);
   let stop = 0; // the slab that the tab key reaches
   let shown = [];
-
-  root.addEventListener("keydown", (event) => {
-    const by = { ArrowRight: 1, ArrowLeft: -1, Home: -shown.length, End: shown.length }[event.key];
-    if (by) {
-      slabs[Math.min(shown.length - 1, Math.max(0, stop + by))].node.focus();
-    } else if (event.key === "Enter" || event.key === " ") {
-      onselect(shown[stop]);
-    } else return;
-    event.preventDefault();
-  });
-  root.addEventListener("focusin", (event) => {
-    const at = slabs.findIndex((slab) => slab.node === event.target);
-    if (at < 0) return;
-    slabs[stop].node.setAttribute("tabindex", "-1");
-    stop = at;
-    slabs[stop].node.setAttribute("tabindex", "0");
-  });
 
   /** items: [{ name, group, shape, words, arc: "" | "same" | "changed", bad }], from left to right. */
   function set(items, title) {

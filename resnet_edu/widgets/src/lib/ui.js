@@ -47,9 +47,6 @@ export function say(node, text) {
 /** 1234567 -> "1,234,567", as the tables of the package write it. */
 export const thousands = (n) => String(n).replace(/\B(?=(\d{3})+(?!\d))/g, ",");
 
-/** Whether the reader has asked for no motion. */
-export const reducedMotion = () => Boolean(globalThis.matchMedia?.("(prefers-reduced-motion: reduce)").matches);
-
 /** Call `draw` once in the next frame, however often it is asked for; .cancel() drops what is waiting. */
 export function onFrame(draw) {
   let waiting = 0;
@@ -115,10 +112,17 @@ export function numberField({ label, min, max, step = 1, value, onchange, slider
   const note = h("div", { class: "rx-note", id: `${id}-note`, "aria-live": "polite" });
   const box = h("input", {
     id, class: "rx-number", type: "text", inputmode: "numeric", autocomplete: "off", "aria-describedby": `${id}-note`,
-    value: String(value),
+    value: String(value), onchange: () => read(true), oninput: () => read(false),
+    onkeydown(event) {
+      const by = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
+      if (!by) return;
+      event.preventDefault();
+      take(Math.min(limits.max, Math.max(limits.min, current + by * limits.step)), true);
+    },
   }); // type=text: a number field drops what it cannot read, and then there is nothing to explain
   const range = !slider ? null : h("input", {
     class: "rx-range", type: "range", min, max, step, value: String(value), "aria-label": `${label}, slider`,
+    oninput: () => take(Number(range.value), false), onchange: () => take(Number(range.value), true),
   });
   let current = value;
 
@@ -133,23 +137,8 @@ export function numberField({ label, min, max, step = 1, value, onchange, slider
   }
   const read = (done) => {
     const { value: next, problem } = wholeNumber(box.value, { ...limits, fallback: current });
-    take(next, done, problem);
+    if (done || !problem) take(next, done, problem); // while somebody is typing, "2" on the way to "224" is no mistake
   };
-  box.addEventListener("input", () => {
-    const { value: next, problem } = wholeNumber(box.value, { ...limits, fallback: current });
-    if (!problem) take(next, false); // while somebody is typing, "2" on the way to "224" is no mistake
-  });
-  box.addEventListener("change", () => read(true));
-  box.addEventListener("keydown", (event) => {
-    const by = { ArrowUp: 1, ArrowDown: -1, PageUp: 10, PageDown: -10 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const next = Math.min(limits.max, Math.max(limits.min, current + by * limits.step));
-    take(next, true);
-    box.value = String(next);
-  });
-  range?.addEventListener("input", () => take(Number(range.value), false));
-  range?.addEventListener("change", () => take(Number(range.value), true));
 
   const node = h("div", { class: "rx-field" },
     h("label", { for: id }, label, unit && h("span", { class: "rx-unit" }, ` (${unit})`)),
@@ -260,7 +249,7 @@ export const button = (text, onclick, attributes = {}) =>
  */
 export function player({ onstep, delay = 500, what = "step" }) {
   let timer = 0;
-  const still = reducedMotion();
+  const still = matchMedia("(prefers-reduced-motion: reduce)");
   const play = button("Play", () => (timer ? stop() : start()), { "aria-pressed": "false" });
   function stop() {
     clearInterval(timer);
@@ -279,8 +268,10 @@ export function player({ onstep, delay = 500, what = "step" }) {
     stop();
     onstep(by);
   };
+  still.onchange = () => (play.hidden = still.matches) && stop(); // the setting can change while it plays
+  still.onchange();
   const node = h("div", { class: "rx-player", role: "group", "aria-label": "Playback" },
-    button("◂", once(-1), { "aria-label": `Previous ${what}` }), !still && play,
+    button("◂", once(-1), { "aria-label": `Previous ${what}` }), play,
     button("▸", once(1), { "aria-label": `Next ${what}` }));
   return { node, stop };
 }
