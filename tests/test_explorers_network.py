@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchvision
-from browser import Visit, settled
+from browser import DESKTOP, PHONE, Visit, settled
 from playwright.sync_api import Page, expect
 
 from resnet_edu.blocks import ShapeMismatchError
@@ -273,6 +273,22 @@ def test_no_number_of_the_table_is_cut(explorer_page):
     for explorer in page.locator(".rx").all():
         assert explorer.locator(".rx-layers td").count() > 100
         assert explorer.evaluate(CUT) == []
+
+
+def test_the_table_shows_that_there_is_more_to_the_right(resnet18: Visit):
+    page, box = resnet18.page, resnet18.page.locator(".rx-long")
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        assert box.evaluate("e => e.scrollWidth > e.clientWidth")
+        for place, mask in (("0", "linear-gradient"), ("e.scrollWidth", "none")):
+            box.evaluate(f"e => e.scrollLeft = {place}")
+            settled(page)
+            assert box.evaluate("e => getComputedStyle(e).maskImage").startswith(mask)
+    page.set_viewport_size({"width": 1800, "height": 900})
+    page.add_style_tag(content="article{max-width:none!important}")
+    settled(page)
+    assert box.evaluate("e => getComputedStyle(e).maskImage") == "none"  # all of it is to be seen
+    page.set_viewport_size(DESKTOP)
 
 
 def test_drawing_table_and_formula_point_at_each_other(resnet18: Visit):

@@ -128,7 +128,7 @@ export function layerTable({ onhover, onselect }) {
       const css = row.kind === "add" ? "rx-add" : row.on_shortcut ? "rx-side" : "";
       if (shown.css !== css) shown.tr.className = shown.css = css;
     });
-    const columns = longest.map((n, c) => (c === 1 ? "12.2em" : `calc(${n * 1.1}ch + .9rem)`));
+    const columns = longest.map((n, c) => (c === 1 ? "12.2em" : `calc(${n * (COLUMNS[c][1] ? 1.1 : 1)}ch + .9rem)`));
     table.style.setProperty("--rx-columns", columns.join(" "));
     regroup();
     if (stop >= count) stop = 0;
