@@ -194,6 +194,7 @@ QUOTES: list[Quote] = [
     Quote("01", "*(i)* 0.1% and 24%; *(ii)* 19% and 21%", setting("made-up results to be named")),
     Quote("01", "had 6% and 9%; *(iii)* 19% and 21%", setting("made-up results to be named")),
     Quote("01", "A training error of 19%", setting("the made-up result (iii)")),
+    Quote("01", "more than one percentage point above that of plain-8", setting("the exercise's definition of worse")),
     Quote("01", "with these 200 steps", lambda: Recipe.digits().steps),
     # 2
     Quote(
@@ -244,6 +245,7 @@ QUOTES: list[Quote] = [
         lambda: (95, 100 * (1 - 2 * 0.5**3)),  # all three values on one side of the true mean: above, or below
     ),
     Quote("07", "65 minutes alone, 130 while it shares", lambda: (65, 2 * 65)),
+    Quote("07", "40 runs instead of 1,000", lambda: 2 * 4 * 5 * 25),
     Quote("07", "8 networks with 25 seeds are 200 runs", lambda: 8 * 25),
     # pages
     Quote("notation", "224×224", lambda: (224, 224)),
