@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .check_answer_tools import choice, number, percentages, several
+from .check_answer_tools import choice, number, percentages, real, several
 from .check_tools import NotYet
 from .effects import interval
 from .records import RunRecord
@@ -132,7 +132,7 @@ def where_decay_acts(none: object, kernels: object, others: object, verdicts: ob
     for name, given in (("none", none), ("kernels", kernels), ("others", others)):
         runs = [several(name, run, 2, "numbers, test error and length,") for run in several(name, given, 5, "runs")]
         errors[name] = percentages(name, [run[0] for run in runs], 5)
-        lengths[name] = statistics.fmean(float(run[1]) for run in runs)
+        lengths[name] = statistics.fmean(real(f"{name}, a length", run[1]) for run in runs)
     if lengths["kernels"] > 0.8 * lengths["none"]:
         raise NotYet(
             f"with decay of the kernels they are {lengths['kernels'] / lengths['none']:.2f} times as long as without. "
@@ -191,6 +191,8 @@ def fair_twins(runs: object) -> str:
             raise NotYet(f"a run is of kind {kind!r}, and it must be 'plain' or 'resnet'")
         if kind in found.setdefault(seed, {}):
             raise NotYet(f"seed {seed} has two runs of kind {kind!r}")
+        for name, value in (("steps", steps), ("start", start), ("training error", error)):
+            real(f"{name} of {kind}, seed {seed}", value)
         if not 0 <= error <= 100:
             raise NotYet(f"the training error of {kind}, seed {seed}, is {error!r}; it is a percentage")
         found[seed][kind] = steps, start

@@ -21,11 +21,7 @@ def number(
     slips:  what a known slip gives -> the sentence about it.
     within: how far off it may be: that share of `right`, or as much where `right` is smaller than 1.
     """
-    if hasattr(given, "item"):
-        given = given.item()
-    if isinstance(given, bool) or not isinstance(given, Real):
-        raise NotYet(f"`{name}` is {given!r}, and a number is expected")
-
+    given = real(name, given)
     if math.isclose(given, right, rel_tol=within, abs_tol=within if abs(right) < 1 else 0):
         return
     near = 3 * within  # a slip is made with numbers that are a little off, too
@@ -33,6 +29,15 @@ def number(
     if told is None:
         told = "too large" if given > right else "too small" if given < right else "not a number"
     raise NotYet(f"`{name}` is {given:,.6g}: {told}")
+
+
+def real(name: str, given: object) -> float:
+    """Return `given` if it is a number, also one in a tensor or an array; otherwise raise `NotYet`."""
+    if getattr(given, "ndim", None) == 0:
+        given = given.item()
+    if isinstance(given, bool) or not isinstance(given, Real):
+        raise NotYet(f"`{name}` is {given!r}, and a number is expected")
+    return given
 
 
 def shape(name: str, given: object, right: Sequence[int], slips: Mapping[tuple, str] | None = None) -> None:
@@ -86,7 +91,7 @@ def percentages(name: str, given: object, count: int) -> list[float]:
     """Return `count` errors in percent as floats; raise `NotYet` for anything else, shares of 1 among it."""
     values = several(name, given, count, "errors in percent")
     for value in values:
-        if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 100:
+        if not 0 <= real(f"{name}, one of its errors,", value) <= 100:
             raise NotYet(f"`{name}` holds {value!r}, and errors in percent lie between 0 and 100")
     if 0 < max(values) <= 1:
         raise NotYet(f"`{name}` holds nothing above 1: errors in percent are expected, not shares")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from . import check_answer_runs as runs
 from . import check_answer_shapes as shapes
-from .check_tools import checker
+from .check_tools import NotYet, checker
 
 EXERCISES: dict[str, Callable[..., str]] = {
     "1.1": runs.three_results,
@@ -51,4 +51,7 @@ def answer(exercise: str, **given: object) -> str:
     if set(given) != set(names):
         takes = ", ".join(f"{name}=..." for name in names)
         raise TypeError(f'exercise {exercise} takes all of `check.answer("{exercise}", {takes})` and no other names')
+    for name, value in given.items():
+        if value is ...:
+            raise NotYet(f"`{name}` is still `...`: your answer goes there")
     return f"exercise {exercise}: {EXERCISES[exercise](**given)}"

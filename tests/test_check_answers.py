@@ -263,6 +263,21 @@ def test_the_learners_networks_stay_as_they_were():
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
+def dotted(value: object) -> object:
+    """What the exercise prints: a dot for everything inside."""
+    if isinstance(value, dict):
+        return {name: dotted(entry) for name, entry in value.items()}
+    return [dotted(entry) for entry in value] if isinstance(value, (list, tuple)) else ...
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+def test_dots_that_were_left_standing(exercise):
+    for name, value in RIGHT[exercise].items():
+        for left in (..., dotted(value)):
+            with pytest.raises(check.NotYet, match=r"\.\.\.|Ellipsis"):
+                check.answer(exercise, **{**RIGHT[exercise], name: left})
+
+
 def test_what_cannot_be_handed_in():
     with pytest.raises(ValueError, match=r"no exercise '3\.1' to hand in; there are 1\.1, 1\.2"):
         check.answer("3.1", value=1)
