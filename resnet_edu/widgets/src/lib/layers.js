@@ -19,13 +19,13 @@ const COLUMNS = [
   ["kind", 0, (r) => r.kind],
   ["input", 0, (r) => several(r.inputs)],
   ["output", 0, (r) => several(r.outputs)],
-  ["kernel", 1, (r) => (r.kernel ? written(r.kernel) : "")],
-  ["stride", 1, (r) => short(r.stride)],
-  ["pad", 1, (r) => short(r.padding)],
   ["parameters", 1, (r) => thousands(r.params)],
   ["MACs", 1, (r) => thousands(r.macs)],
   ["bytes", 1, (r) => thousands(r.activation_bytes)],
   ["field", 1, (r) => (r.receptive_field === null ? "" : short([r.receptive_field].flat()))],
+  ["kernel", 1, (r) => (r.kernel ? written(r.kernel) : "")], // last: a page is narrower than the table
+  ["stride", 1, (r) => short(r.stride)],
+  ["pad", 1, (r) => short(r.padding)],
 ];
 
 function remark(row) {
@@ -115,7 +115,7 @@ export function layerTable({ onhover, onselect }) {
     count = view.rows.length;
     patch(node, { "aria-label": caption });
     patch(table, { "aria-label": caption });
-    const totals = { 1: "total", 8: thousands(view.params), 9: thousands(view.macs), 10: thousands(view.bytes) };
+    const totals = { 1: "total", 5: thousands(view.params), 6: thousands(view.macs), 7: thousands(view.bytes) };
     const longest = COLUMNS.map(([title], c) => Math.max(title.length, totals[c]?.length ?? 0)); // text of each column
     view.rows.forEach((row, i) => {
       const shown = get(i);
