@@ -266,7 +266,6 @@ def thousand_runs(runs: object, alone: object, shared: object, eight: object, le
     longest = 2 * minutes[56] / 60
     slips = {
         longest / 2: "a run that shares its GPU takes longer",
-        120 * longest / 2: "hours, please, not minutes",
         60 * longest: "hours, please, not minutes",
     }
     number("least", least, longest, slips, 0.02)

@@ -20,6 +20,7 @@ from .models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resn
 from .trace import trace
 
 IMAGE = (1, 3, 224, 224)
+COSTS = {"parameters": "total_params", "multiply-adds": "total_macs"}  # what a learner calls them, and a trace
 
 
 def shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
@@ -139,7 +140,8 @@ def one_width(net: object, falls_more: object) -> str:
     if not isinstance(net, nn.Module):
         raise NotYet(f"`net` is {net!r}, and a network is expected: not its class, not its trace")
     with torch.device("meta"):
-        thin, usual = ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4), plain34()
+        nets = ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4), plain34()
+    thin, usual = (trace(n, IMAGE) for n in nets)
     mine = ask("tracing `net`", trace, net, IMAGE)
 
     def layers(t: object) -> list[tuple]:
@@ -147,8 +149,8 @@ def one_width(net: object, falls_more: object) -> str:
 
     if mine.additions:
         raise NotYet(f"`net` has {len(mine.additions)} additions, and a plain network has none")
-    if layers(mine) != layers(trace(thin, IMAGE)):
-        if layers(mine) == layers(trace(usual, IMAGE)):
+    if layers(mine) != layers(thin):
+        if layers(mine) == layers(usual):
             raise NotYet("`net` is plain-34 as it was: its stages have 64, 128, 256 and 512 channels")
         count = len(layers(mine))
         raise NotYet(
@@ -156,15 +158,11 @@ def one_width(net: object, falls_more: object) -> str:
             if count != 34
             else "`net` has 34 layers, but not all have the channels and map sizes that they should"
         )
-    thinner = trace(thin, IMAGE), trace(usual, IMAGE)
-    factors = {name: getattr(thinner[1], key) / getattr(thinner[0], key) for name, key in COSTS.items()}
+    factors = {name: getattr(usual, key) / getattr(thin, key) for name, key in COSTS.items()}
     right = max(factors, key=factors.get)
     text = "divide what plain-34 has by what this one has, for both costs"
     choice("falls_more", falls_more, right, {name: text for name in factors if name != right})
     return "the network, and what falls more, are right"
-
-
-COSTS = {"parameters": "total_params", "multiply-adds": "total_macs"}
 
 
 def without_padding(plain_sizes: object, tells: object) -> str:

@@ -10,7 +10,7 @@ Source
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -194,10 +194,9 @@ def numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistake
     right = answers(reference, x, names, what)
     reference.load_state_dict(start)
     found: list[Answers] = []
-    for pairs in ways:
-        copy_values(reference, mine, pairs)
-        found.append(answers(mine, x, pairs, what))
-        if not found[-1].first_difference(right):
+    for tried in _tried(mine, reference, x, what, ways):
+        found.append(tried)
+        if not tried.first_difference(right):
             return
     strange = _strange_eps(mine, reference)
     if strange:
@@ -222,6 +221,13 @@ def numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistake
     _explain_gradients(nearest, right, what)
 
 
+def _tried(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, ways: list[Pairs]) -> Iterator[Answers]:
+    """Yield what `mine` answers with the values of the reference, for each way in which their tensors correspond."""
+    for pairs in ways:
+        copy_values(reference, mine, pairs)
+        yield answers(mine, x, pairs, what)
+
+
 def _strange_eps(mine: nn.Module, reference: nn.Module) -> dict[str, float]:
     """Return the batch normalisations of `mine` whose eps no layer of the reference has."""
     known = {m.eps for m in reference.modules() if isinstance(m, nn.BatchNorm2d)}
@@ -234,11 +240,7 @@ def _with_default_eps(
     """Give these batch norms of `mine` the eps of the reference, and return what it answers then."""
     for name in strange:
         mine.get_submodule(name).eps = next(m.eps for m in reference.modules() if isinstance(m, nn.BatchNorm2d))
-    found = []
-    for pairs in ways:
-        copy_values(reference, mine, pairs)
-        found.append(answers(mine, x, pairs, what))
-    return found
+    return list(_tried(mine, reference, x, what, ways))
 
 
 def _explain_output(

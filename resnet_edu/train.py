@@ -334,7 +334,7 @@ def _train(
             return History(run.evaluations, run.seconds, stopped=True)
 
 
-def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device, stops: Sequence[int] = ()) -> int:
+def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device, stops: Sequence[int]) -> int:
     """Return how many updates to do before the next look: up to an evaluation, another learning rate, or a stop."""
     if device.type != "cuda" or run.warming:
         return 1
@@ -381,7 +381,8 @@ def _evaluate(
 def _evaluation_batch(batches: Batches) -> int:
     """Return how many images to evaluate at once."""
     height, width = batches.test[0].shape[2:]
-    return max(EVALUATION_BATCH, EVALUATION_PIXELS // (height * width) if batches.device.type == "cuda" else 0)
+    large = EVALUATION_PIXELS // (height * width) if batches.device.type == "cuda" else 0
+    return max(EVALUATION_BATCH, large)
 
 
 def evaluate(

@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 from browser import Visit, served, settled, write_explorer_page
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from traitlets import TraitError
 
 from resnet_edu import figure
@@ -269,16 +269,21 @@ def test_the_papers_marks_and_diverged_runs(explorer_page):
     assert not visit.complaints
 
 
-@pytest.mark.browser
-def test_a_sketch_is_drawn_kept_and_erased(explorer_page):
-    page = explorer_page(StudyPlayer(TOY)).page
+def sketch(page: Page, begin: int, end: int) -> None:
+    """Draw a line on the pad, from one height to another in pixels below its top, and have the curves shown."""
     box = page.locator(".rx-pad").bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.move(box["x"] + 60, box["y"] + begin)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 160, steps=8)
+    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + end, steps=8)
     page.mouse.up()
     page.get_by_role("button", name="Show me now").click()
     settled(page)
+
+
+@pytest.mark.browser
+def test_a_sketch_is_drawn_kept_and_erased(explorer_page):
+    page = explorer_page(StudyPlayer(TOY)).page
+    sketch(page, 60, 160)
     assert page.locator(".rx-sketch:visible").count() == 1
     assert page.get_by_text("Dotted: your sketch.").is_visible()
     page.get_by_role("button", name="Predict again").click()
@@ -299,12 +304,7 @@ def test_a_sketch_stays_within_the_axes_and_is_told_where_it_is(explorer_page):
     note = page.get_by_text("Dotted: your sketch.")
     assert note.count() == 0  # a single point is no line
     page.get_by_role("button", name="Predict again").click()
-    page.mouse.move(box["x"] + 60, box["y"] + 20)
-    page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] - 30, box["y"] + 30, steps=8)
-    page.mouse.up()
-    page.get_by_role("button", name="Show me now").click()
-    settled(page)
+    sketch(page, 20, 30)
     top, highest = page.evaluate("""() => {
       const chart = [...document.querySelectorAll(".rx-chart")].at(-1);
       const tick = [...chart.querySelectorAll(".rx-axes text")].find((t) => t.textContent === "100");
