@@ -30,7 +30,8 @@ def three_results(cases: object) -> str:
         low = train < 1 < test - train
         worse = shallower is not None and train > shallower
         slips = {
-            "overfitting": f"who overfits has learnt the training images, and this one gets {train:g}% of them wrong",
+            "overfitting": "a network that overfits has learnt its training images, and this one gets "
+            f"{train:g}% of them wrong",
             "degradation": f"{train:g}% on the training images, against which shallower network?"
             if not low
             else "its training error is as low as can be",
@@ -90,7 +91,7 @@ def where_it_begins(runs: object, begins: object) -> str:
         errors.setdefault(record.depth, []).append(record.final["train_error"])
     if 8 not in errors:
         raise NotYet(
-            f"`runs` has the depths {', '.join(map(str, errors))}: plain-8, which all are compared with, lacks"
+            f"`runs` has the depths {', '.join(map(str, errors))}: plain-8 is missing, and all are compared with it"
         )
     if any(r.recipe != records[0].recipe for r in records):
         raise NotYet("the recipes of `runs` differ: the depth alone may")

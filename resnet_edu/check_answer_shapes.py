@@ -20,6 +20,7 @@ from .models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resn
 from .trace import trace
 
 IMAGE = (1, 3, 224, 224)
+BUILT = "how the network is built"
 COSTS = {"parameters": "total_params", "multiply-adds": "total_macs"}  # what a learner calls them, and a trace
 
 
@@ -68,7 +69,7 @@ def zeros_at_the_end(plain: object, residual: object) -> str:
         with torch.no_grad():
             a, b = net.eval()(torch.randn(2, 3, 32, 32))
         found.append(int((a != b).sum()))
-    every = "what does a plain block hand on if its last scale, and its last shift, is zero?"
+    every = "what does a plain block pass on if its last scale, and its last shift, is zero?"
     number("plain", plain, found[0], {10: every})
     number("residual", residual, found[1], {0: "is there no other way around the blocks?"})
     return "right for both networks"
@@ -214,19 +215,23 @@ def same_keys_other_outputs(changes: object) -> str:
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         wanted = theirs(images)
-    kinds = []
+    kinds, outputs = [], []
     for place, change in enumerate(several("changes", changes, 3, "pairs (network, preparation)"), start=1):
         net, prepare = several(f"change {place}", change, 2, "things, a network and what is done to its images,")
-        kinds.append(_kind_of_change(f"change {place}", net, prepare, theirs, images, wanted))
-    for kind in kinds:
-        if kinds.count(kind) > 1:
-            raise NotYet(f"two changes are of one kind, {kind}. What else has no weights?")
-    return "three changes of three kinds: all keys match, and every output is another"
+        kind, output = _kind_of_change(f"change {place}", net, prepare, theirs, images, wanted)
+        for other, before in enumerate(outputs, start=1):
+            if torch.allclose(output, before, atol=1e-2 * wanted.std().item()):
+                raise NotYet(f"changes {other} and {place} give the same output: they are one change")
+            if kinds[other - 1] == kind != BUILT:  # a network can be built in several wrong ways
+                raise NotYet(f"changes {other} and {place} are both of {kind}. What else has no weights?")
+        kinds.append(kind)
+        outputs.append(output)
+    return "three changes: all keys match, and every output is another"
 
 
 def _kind_of_change(
     place: str, net: object, prepare: Callable[[Tensor], Tensor], theirs: nn.Module, images: Tensor, wanted: Tensor
-) -> str:
+) -> tuple[str, Tensor]:
     if not isinstance(net, nn.Module) or not callable(prepare):
         raise NotYet(f"{place} is {(net, prepare)!r}: a network, and a function of the images, are expected")
     net = copy.deepcopy(net)
@@ -242,8 +247,8 @@ def _kind_of_change(
     changed = not torch.equal(given, images)
     with torch.no_grad():
         built = not torch.allclose(net.eval()(images), wanted, atol=1e-2 * wanted.std().item())
-    found = {"the images": changed, "the mode": mode, "how the network is built": built}
-    return " and ".join(name for name, is_so in found.items() if is_so)
+    found = {"the images": changed, "the mode": mode, BUILT: built}
+    return " and ".join(name for name, is_so in found.items() if is_so), output
 
 
 def option_c(block: object, parameters: object, macs: object) -> str:

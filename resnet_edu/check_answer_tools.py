@@ -26,9 +26,20 @@ def number(
         return
     near = 3 * within  # a slip is made with numbers that are a little off, too
     told = next((text for value, text in (slips or {}).items() if math.isclose(given, value, rel_tol=near)), None)
+    if told is None and _is_rounded(given, right):
+        told = "that may be right, rounded too far to tell: give more digits"
     if told is None:
         told = "too large" if given > right else "too small" if given < right else "not a number"
     raise NotYet(f"`{name}` is {given:,.6g}: {told}")
+
+
+def _is_rounded(given: float, right: float) -> bool:
+    """Return whether `given` has a decimal point, and is `right` rounded or cut off to as many places."""
+    _, point, places = repr(float(given)).partition(".")
+    if not point or not places.isdigit() or float(given).is_integer():
+        return False
+    unit = 10.0 ** -len(places)
+    return given in (round(right, len(places)), round(math.trunc(right / unit) * unit, len(places)))
 
 
 def real(name: str, given: object) -> float:

@@ -67,7 +67,7 @@ def plain_block(block: Builder) -> str:
 
 @checker
 def bottleneck(block: Builder, stride_on: str = "3x3") -> str:
-    """Check a bottleneck with option B: `MyBottleneck(in_channels, width, stride)`, which hands on 4 * width channels.
+    """Check a bottleneck with option B: `MyBottleneck(in_channels, width, stride)`, which passes on 4 * width channels.
 
     (B, in_channels, H, W) -> (B, 4 * width, ceil(H / stride), ceil(W / stride))
 
@@ -91,7 +91,7 @@ def builds(block: object) -> None:
     """Raise `TypeError` for what is no class or function that builds a module."""
     if isinstance(block, nn.Module) or not callable(block):
         raise TypeError(
-            f"give the class itself, without parentheses behind it: it is built several times. Got {block!r}"
+            f"give the class itself, without parentheses after it: it is built several times. Got {block!r}"
         )
 
 
@@ -287,4 +287,6 @@ def _explain_gradients(nearest: Answers, right: Answers, what: str) -> None:
             f"{what}: outputs are right, but the gradient of the input is not: on one branch something cuts the way "
             "back (detach, .data or no_grad)"
         )
-    raise NotYet(f"{what}: outputs are right, but the gradients of {and_(wrong[:4])} are not. What cuts the way back?")
+    raise NotYet(
+        f"{what}: outputs are right, but the gradients of {and_(wrong[:4])} are not. What cuts the backward pass?"
+    )

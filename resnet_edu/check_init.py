@@ -4,7 +4,7 @@ Scope: a learner's function draws the weights of a net; means, spreads and shape
 those of He's law, layer by layer, on a net whose layers tell every fan from every other.
 
 Sources
-  [1] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2: variance 2 / n, and n of the way back.
+  [1] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2: variance 2 / n, and n of the backward pass.
   [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.4.
 """
 
@@ -30,7 +30,7 @@ def initialise(function: Callable[[nn.Module], object]) -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     if not callable(function):
-        raise TypeError(f"give the function itself, without parentheses behind it; got {function!r}")
+        raise TypeError(f"give the function itself, without parentheses after it; got {function!r}")
     name = name_of(function)
     net, again = _net(), _net()
     torch.default_generator.manual_seed(1)
@@ -141,7 +141,7 @@ def _laws() -> dict[str, tuple[str, Callable[[nn.Conv2d], float]]]:
         "right": ("", std(lambda i, o: 2 / o)),
         "fan_in": (
             "the variance is right for the way forward, which counts what comes into a layer. The recipe of this book "
-            "keeps the way back, and counts the other side",
+            "keeps the backward pass, and counts the other side",
             std(lambda i, o: 2 / i),
         ),
         "variance": (

@@ -20,13 +20,13 @@ Mistakes = list[tuple[str, Callable[[nn.Module, Tensor], Tensor]]]
 
 _ANY = {  # of every block of ours
     "no relu 1": "the ReLU between the first two convolutions is missing: both together are one linear map",
-    "no last relu": "the last ReLU is missing: the block hands on negative values",
+    "no last relu": "the last ReLU is missing: the block passes on negative values",
     "last bn": "the last batch normalisation is not used on the way: is it defined and never called?",
     "first bn": "the first batch normalisation is not used on the way: is it defined and never called?",
     "same bn": "the first batch normalisation is used in two places, and another one never: each has its statistics",
     "relu, bn": "ReLU comes before batch normalisation; the paper normalises first, then cuts off what is negative",
     "bn, relu, conv": "batch normalisation and ReLU come before each convolution; here they are to come after it",
-    "leaky": "the activation hands on a share of the negative values: it is not ReLU",
+    "leaky": "the activation passes on a share of the negative values: it is not ReLU",
     "gelu": "the activation is smooth around zero: it is not ReLU",
     "sigmoid": "the last activation squeezes its values between 0 and 1: it is not ReLU",
     "late stride": "another convolution has the stride; the first 3x3 of the main path is to have it",
@@ -34,17 +34,17 @@ _ANY = {  # of every block of ours
 _RESIDUAL = {
     "early relu": "there is a ReLU on the branch before the addition: the branch can only add, never take away",
     "early relu only": (
-        "the last ReLU comes before the addition. It belongs behind it: before it, the branch can only add, never "
-        "take away, and what the block hands on is not cut off"
+        "the last ReLU comes before the addition. It belongs after it: before it, the branch can only add, never "
+        "take away, and what the block passes on is not cut off"
     ),
     "no addition": "the addition is forgotten: the shortcut does not reach the output",
     "no addition, no relu": "the addition is forgotten, and so is the last ReLU",
     "branch twice": "the branch is added to itself: x was overwritten on the way, the input is gone at the addition",
     "from the middle": (
-        "the shortcut begins behind the first layers and not at the block's input: x was overwritten on the way"
+        "the shortcut begins after the first layers and not at the block's input: x was overwritten on the way"
     ),
     "from the first conv": (
-        "the shortcut begins behind the first convolution and not at the block's input: x was overwritten on the way"
+        "the shortcut begins after the first convolution and not at the block's input: x was overwritten on the way"
     ),
     "minus": "the shortcut is subtracted from the branch, and it is to be added",
     "branch from shortcut": "the branch is subtracted from the shortcut, and it is to be added",

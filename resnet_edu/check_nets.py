@@ -139,7 +139,7 @@ def _reason(mine: nn.Module, reference: ResNet, x: Tensor) -> str:
     biased = [m for m in mine.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
     if biased:
         count = f"{len(biased)} convolutions have" if len(biased) > 1 else "one convolution has"
-        return f"{count} a bias, which the batch normalisation behind takes away again"
+        return f"{count} a bias, which the batch normalisation after it takes away again"
     repeated = _repeated(mine, x)
     if repeated:
         return (
@@ -166,7 +166,7 @@ def _reason(mine: nn.Module, reference: ResNet, x: Tensor) -> str:
     norms = sum(n for (role, _), n in missing.items() if role == "statistic")
     if norms and not extra:
         count = f"{norms // 2} batch normalisations are" if norms > 2 else "a batch normalisation is"
-        return f"{count} missing: on the projections, or behind the stem?"
+        return f"{count} missing: on the projections, or after the stem?"
     return "The number of layers is right, their sizes are not: how many channels has each stage?"
 
 
@@ -214,11 +214,11 @@ def _mistakes(net: ResNet) -> Mistakes:
     found += [(text, functools.partial(_strided, strides=s)) for s, text in strides.items()]
     found += [
         ("the last maps are pooled by their maximum, and their mean is due", functools.partial(_run, head="max")),
-        ("a softmax is at the end; the loss has one, and a net hands on logits", functools.partial(_run, head="soft")),
-        ("a log-softmax is at the end; a net hands on logits", functools.partial(_run, head="log")),
-        ("a ReLU is at the end, behind the linear layer; logits may be negative", functools.partial(_run, head="relu")),
-        ("the ReLU behind the first convolution is missing", functools.partial(_run, stem="no relu")),
-        ("the max pooling behind the first convolution is missing", functools.partial(_run, stem="no pool")),
+        ("a softmax is at the end; the loss has one, and a net passes on logits", functools.partial(_run, head="soft")),
+        ("a log-softmax is at the end; a net passes on logits", functools.partial(_run, head="log")),
+        ("a ReLU is at the end, after the linear layer; logits may be negative", functools.partial(_run, head="relu")),
+        ("the ReLU after the first convolution is missing", functools.partial(_run, stem="no relu")),
+        ("the max pooling after the first convolution is missing", functools.partial(_run, stem="no pool")),
         ("the first batch normalisation is not used", functools.partial(_run, stem="no bn")),
     ]
     for key, text in {
@@ -295,7 +295,7 @@ def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None
     if not close(got, right):
         share = (got - right).norm() / right.norm()
         raise NotYet(
-            f"the outputs differ by {share:.0%}: the new layers do something. What does each of them hand on, in "
+            f"the outputs differ by {share:.0%}: the new layers do something. What does each of them pass on, in "
             "evaluation mode, and have the layers in common the same weights?"
         )
     return f"{counts[1]} convolutions compute what {counts[0]} do, on {len(images)} images{_where(shallow, deep)}"

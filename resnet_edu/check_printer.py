@@ -32,7 +32,7 @@ def shape_printer(function: Callable[..., object]) -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     if not callable(function):
-        raise TypeError(f"give the function itself, without parentheses behind it; got {function!r}")
+        raise TypeError(f"give the function itself, without parentheses after it; got {function!r}")
     name = name_of(function)
     for net in (_net(), nn.Sequential(*_twice())):
         shape = _SHAPE if isinstance(net[0], nn.Conv2d) else (4, 6)

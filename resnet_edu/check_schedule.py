@@ -71,7 +71,7 @@ def schedule(lr_at: Callable[[int], object]) -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     if not callable(lr_at):
-        raise TypeError(f"give the function itself, without parentheses behind it; got {lr_at!r}")
+        raise TypeError(f"give the function itself, without parentheses after it; got {lr_at!r}")
     name = name_of(lr_at)
     # Not in their order: a function that remembers the last call would be found out.
     order = [*STEPS[::2], *STEPS[1::2][::-1]]

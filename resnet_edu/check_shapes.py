@@ -50,7 +50,7 @@ def output_size(function: Callable[[int, int, int, int], int]) -> str:
         "the padding makes the map smaller": lambda n, k, s, p: (n - 2 * p - k) // s + 1,
         "the stride is not used": lambda n, k, s, p: n + 2 * p - k + 1,
         "the kernel is not used": lambda n, k, s, p: (n + 2 * p) // s,
-        "the 1 is inside the division, and it belongs behind it": lambda n, k, s, p: (n + 2 * p - k + 1) // s,
+        "the 1 is inside the division, and it belongs after it": lambda n, k, s, p: (n + 2 * p - k + 1) // s,
         "it is right only where the padding keeps the size": lambda n, k, s, p: -(-n // s),
     }
     _compare(name, SIZES, got, right, slips)
@@ -73,7 +73,7 @@ STACKS: list[list[tuple[int, int]]] = [  # (kernel, stride) of each layer, from 
 def receptive_field(function: Callable[[list[tuple[int, int]]], int]) -> str:
     """Check the receptive field of a stack: `my_field(layers)`, layers a list of (kernel, stride), the image's first.
 
-    Due is how many pixels there are, along one side, from the first to the last one that can change a value behind the
+    Due is how many pixels there are, along one side, from the first to the last one that can change a value after the
     last layer ([2]); 1 for no layers.
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
@@ -95,10 +95,10 @@ def receptive_field(function: Callable[[list[tuple[int, int]]], int]) -> str:
         return field.size
 
     slips = {
-        "strides are not used: behind a stride, one step on the map is several pixels of the image": lambda v: (
+        "strides are not used: after a stride, one step on the map is several pixels of the image": lambda v: (
             1 + sum(k - 1 for k, _ in v)
         ),
-        "a layer's own stride is used for its own kernel; it counts for the layers behind it": lambda v: true(v, True),
+        "a layer's own stride is used for its own kernel; it counts for the layers after it": lambda v: true(v, True),
         "the kernels are summed up, though neighbouring windows overlap": lambda v: sum(k for k, _ in v),
         "the kernels are multiplied, though neighbouring windows overlap": lambda v: math.prod(k for k, _ in v),
         "it is too small by one: a value without any layer sees itself": lambda v: true(v) - 1,
@@ -125,7 +125,7 @@ def _field(name: str, function: Callable[[list[tuple[int, int]]], int], stack: l
 
 def _function(function: object) -> str:
     if not callable(function):
-        raise TypeError(f"give the function itself, without parentheses behind it; got {function!r}")
+        raise TypeError(f"give the function itself, without parentheses after it; got {function!r}")
     return name_of(function)
 
 
@@ -176,8 +176,8 @@ _COLUMNS = ("channels", "size", "blocks", "parameters")
 def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -> str:
     """Check a table of the stages conv2_x to conv5_x: for each (channels, size, blocks) or one number more, parameters.
 
-    channels:   that the stage hands on.
-    size:       height (and width) of the map that it hands on, in pixels.
+    channels:   that the stage passes on.
+    size:       height (and width) of the map that it passes on, in pixels.
     blocks:     in the stage.
     parameters: of the stage, shortcuts with option B and batch norm included.
 
@@ -239,10 +239,10 @@ def _slips(title: str, right: list[int], model: ResNet, size: int) -> dict[str, 
     stages = [getattr(model, name) for name in model.stages]
     if title == "channels":
         return {
-            "these are the channels of the 3x3 convolutions; a bottleneck hands on more": [
+            "these are the channels of the 3x3 convolutions; a bottleneck passes on more": [
                 stage[0].conv2.out_channels for stage in stages
             ],
-            "these are the channels that reach a stage, and due are those that it hands on": [
+            "these are the channels that reach a stage, and due are those that it passes on": [
                 stage[0].conv1.in_channels for stage in stages
             ],
         }
@@ -250,7 +250,7 @@ def _slips(title: str, right: list[int], model: ResNet, size: int) -> dict[str, 
         halved = [*right[1:], conv_output_size(right[-1], 3, 2, 1)]
         return {
             "every stage halves the map here, the first one too; the max pooling has done that for it": halved,
-            "these are the sizes of the maps that reach a stage, and due are those that it hands on": [
+            "these are the sizes of the maps that reach a stage, and due are those that it passes on": [
                 conv_output_size(size, 7, 2, 3),
                 *right[:-1],
             ],

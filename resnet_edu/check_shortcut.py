@@ -131,7 +131,7 @@ def _expect_projection(mine: nn.Module, reference: nn.Module, what: str) -> None
         raise NotYet(f"{what} has no parameters, but the shape changes: option B projects there, with weights to learn")
     biased = [m for m in mine.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
     if biased:
-        raise NotYet(f"{what}: the convolution has a bias, which the batch normalisation behind it takes away again")
+        raise NotYet(f"{what}: the convolution has a bias, which the batch normalisation after it takes away again")
     kernels = {shape[2:] for _, shape in own if len(shape) == 4}
     if kernels != {(1, 1)}:
         sizes = ", ".join(map(times, sorted(kernels))) or "none"

@@ -62,7 +62,7 @@ def train_step(step: Step) -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     if not callable(step):
-        raise TypeError(f"give the function itself, without parentheses behind it; got {step!r}")
+        raise TypeError(f"give the function itself, without parentheses after it; got {step!r}")
     name = name_of(step)
     right, losses = _run(_reference(""))
     updates = Updates()
@@ -211,7 +211,7 @@ def _why_no_update(updates: Updates) -> str:
     if not updates.with_gradients:
         return "No update is made: nobody asks the optimizer for one"
     if updates.left_behind:
-        return "The update comes before the gradients: when it is made, there are none, and they are computed behind it"
+        return "The update comes before the gradients: when it is made, there are none, and they are computed after it"
     return "Gradients are computed, but cleared before the update, which finds none"
 
 

@@ -214,14 +214,14 @@ class Overwritten(Mine):
         return torch.relu(x + x)
 
 
-@wrong("behind the first layers", "overwritten")
+@wrong("after the first layers", "overwritten")
 class OverwrittenAtFirst(Mine):
     def forward(self, x):
         x = torch.relu(self.b1(self.c1(x)))
         return torch.relu(self.b2(self.c2(x)) + x)
 
 
-@wrong("behind the first convolution", "overwritten")
+@wrong("after the first convolution", "overwritten")
 class OverwrittenAtOnce(Mine):
     def forward(self, x):
         x = self.c1(x)

@@ -93,7 +93,7 @@ WRONG = {
     "maximum": (lambda d: MyNet(d, head="max"), "by their maximum"),
     "softmax": (lambda d: MyNet(d, head="softmax"), "a softmax is at the end"),
     "log-softmax": (lambda d: MyNet(d, head="log"), "log-softmax"),
-    "stem": (NoStemRelu, "ReLU behind the first convolution"),
+    "stem": (NoStemRelu, "ReLU after the first convolution"),
     "relu": (lambda d: MyNet(d, relu="before"), "a ReLU comes before the addition"),
     "plain": (lambda d: cifar_net(d, residual=False), "this is a plain net"),
     "option B": (option_b, "2 more 1x1 convolutions"),
@@ -104,7 +104,7 @@ WRONG = {
 
 def test_right_nets_for_cifar(capsys):
     check.network(MyNet)  # zeros on both sides
-    check.network(cifar_net)  # zeros behind
+    check.network(cifar_net)  # zeros after
     check.network(option_b, shortcut="projection")
     assert capsys.readouterr().out.count("✓") == 3
 
@@ -167,7 +167,7 @@ def without_norms(net):
         (renamed, "other names"),
         (shorter, "too few blocks"),
         (first_stage_only, "no stage halves"),
-        (without_pooling, "max pooling behind the first convolution is missing"),
+        (without_pooling, "max pooling after the first convolution is missing"),
         (without_norms, "a batch normalisation is missing"),
     ],
     ids=lambda v: getattr(v, "__name__", "words"),

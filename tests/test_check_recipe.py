@@ -87,7 +87,7 @@ def twice_the_same(net):
 
 
 WRONG_WEIGHTS = {
-    normal(lambda w, i, o: (2 / i) ** 0.5): "keeps the way back",
+    normal(lambda w, i, o: (2 / i) ** 0.5): "keeps the backward pass",
     normal(lambda w, i, o: 2 / o): "differ by a square root",
     normal(lambda w, i, o: (1 / o) ** 0.5): "half of what is needed",
     normal(lambda w, i, o: (1 / i) ** 0.5): "layers without ReLU, and counts what comes in",

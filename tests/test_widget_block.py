@@ -262,6 +262,9 @@ def test_a_wrong_input_is_clamped_and_explained(explorer_page, typed: str, kept:
 def test_the_histograms_say_what_the_record_has(explorer_page):
     record = load_branches()
     shown = Shown(explorer_page(BlockExplorer(), BlockExplorer(activations={})))
+    expect(shown.root.locator("figure").first).to_be_hidden()
+    shown.root.get_by_text("hands to the addition, measured").click()
+    expect(shown.root.locator("figure").first).to_be_visible()
     for figure, one in zip(shown.root.locator("figure").all(), record["measured"], strict=True):
         assert f"{one['negative']:.1%} of the branch" in figure.inner_text()
         assert f"correlate by {one['correlation']:.2f}" in figure.inner_text()

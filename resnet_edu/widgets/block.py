@@ -116,9 +116,10 @@ def _measured_html(record: dict[str, Any]) -> str:
         f"<td>{m['correlation']:.2f}</td><td>{m['test_error']:.1f}%</td></tr>"
         for m in record["measured"]
     )
-    return (
+    return (  # folded away, as in the explorer: it answers a question that comes later
+        "<details><summary>What the branch hands to the addition, measured</summary>"
         f'<table class="resnet-table"><caption>The branch of {escape(record["block"])} in three nets of '
         f"{record['depth']} layers after {record['steps']} steps on the {escape(record['dataset'])}</caption><thead>"
         "<tr><th>block</th><th>branch below 0</th><th>correlation with the input</th><th>test error</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table>"
+        f"<tbody>{rows}</tbody></table></details>"
     )

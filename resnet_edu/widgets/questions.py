@@ -51,17 +51,17 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             (
                 "Much longer.",
                 True,
-                "At the start of training it grows on the way back, by a little at each layer: it explodes rather than "
-                "vanishes.",
+                "At the start of training it grows in the backward pass, by a little at each layer: it explodes rather "
+                "than vanishes.",
             ),
         ],
     ),
     "zeroed-block": (
         "**Predict.** Take a plain block and a residual block, and set the scale of the last batch normalisation to "
-        "zero: whatever the layers compute, they hand on 0. What does each *block* hand on?",
+        "zero: whatever the layers compute, they pass on 0. What does each *block* pass on?",
         [
             (
-                "Both hand on zeros.",
+                "Both pass on zeros.",
                 False,
                 "That is right for the layers. The residual block has a way around them.",
             ),
@@ -71,9 +71,9 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
                 "The shortcut brings the input to the addition, and adding 0 changes nothing.",
             ),
             (
-                "Both hand on their input.",
+                "Both pass on their input.",
                 False,
-                "To hand on its input, a plain block needs weights that compute it. Zero is not the weight of doing "
+                "To pass on its input, a plain block needs weights that compute it. Zero is not the weight of doing "
                 "nothing.",
             ),
         ],
@@ -85,7 +85,7 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             (
                 "It keeps growing, because the branch can only add.",
                 True,
-                "Behind a ReLU, *F(x)* is never negative: each block pushes the values up, and none can take away.",
+                "After a ReLU, *F(x)* is never negative: each block pushes the values up, and none can take away.",
             ),
             (
                 "Nothing, since a ReLU follows the addition anyway.",
@@ -257,7 +257,7 @@ QUESTIONS: dict[str, tuple[str, list[tuple[str, bool, str]]]] = {
             (
                 "ten times as large.",
                 False,
-                "So they would be if one layer was made longer and nothing came behind it.",
+                "So they would be if one layer was made longer and nothing came after it.",
             ),
             (
                 "enormous: every layer multiplies by ten.",

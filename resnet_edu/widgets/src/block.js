@@ -50,7 +50,7 @@ function histogram({ edges }, one, most) {
 function measured(record) {
   const most = Math.max(...record.measured.flatMap((one) => one.counts));
   const title = "What the branch hands to the addition, measured";
-  return h("div", { class: "rx-bk-measured", role: "group", "aria-label": title }, h("div", { class: "rx-title" }, title),
+  return h("details", { class: "rx-bk-measured" }, h("summary", { class: "rx-title" }, title),
     h("p", {}, `Three nets of ${record.depth} layers from the same initial weights, ${record.steps} steps on the ${record.dataset}; the values of ${record.block}'s branch for ${record.images} test images.`),
     h("div", { class: "rx-bk-bars" }, record.measured.map((one) => histogram(record, one, most))),
     h("p", {}, "With a ReLU before the addition the branch can only add. Without a shortcut the output has little to do with the input. The test errors of so small a task hardly tell the three apart; their activations do."));

@@ -143,7 +143,7 @@ function identityView(model, radio, set) {
         : "";
       say(story, p.added
         ? `${p.depth} layers, and ${same(p, r)}.${told}`
-        : "Move the slider: each stage gets blocks that hand on exactly what they are given.");
+        : "Move the slider: each stage gets blocks that pass on exactly what they are given.");
       strip.root.setAttribute("aria-label", `${r.blocks} trained blocks in three stages, and ${p.added} at the end of each that do nothing`);
     },
   };

@@ -32,7 +32,7 @@ export const outputSize = (size, layer) => (refusal(size, layer) ? null : places
 export const taps = (index, layer) =>
   Array.from({ length: layer.kernel }, (_, i) => index * layer.stride - layer.padding + i * layer.dilation);
 
-/** The input positions that no window reads: between the windows of a large stride, or behind a step that did not fit. */
+/** The input positions that no window reads: between the windows of a large stride, or after a step that did not fit. */
 export function unread(size, layer) {
   const read = new Set();
   for (let o = (outputSize(size, layer) ?? 0) - 1; o >= 0; o--) for (const p of taps(o, layer)) read.add(p);
