@@ -250,6 +250,11 @@ QUOTES: list[Quote] = [
         "| 28.07% | 24.19% | 22.85% | 21.75% | 21.43% |",
         published(PAPER, "table 3", *(TABLE_3[key] for key in ("VGG-16", "C", 50, 101, 152))),
     ),
+    Quote(
+        "05",
+        "more than 40 times the parameters",
+        over(lambda: params("resnet18", stem="cifar", num_classes=10) / params("resnet20")),
+    ),
     # 6
     Quote("06", "lists 6.61% for ResNet-56", published(RERUN, "much-used repository", 6.61)),
     Quote("06", "got 7.36%", published(f"{RERUN}/issues/18", "issue 18", 7.36)),
