@@ -12,7 +12,6 @@ Sources
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from .degradation import build_net
 from .devices import in_double
 from .models import split_name
 from .probe_records import GradientRecord, GradientStudy, finite
-from .probe_tools import Subject, count_images, weighted_layers
+from .probe_tools import Subject, copied, count_images, weighted_layers
 from .progress import make_bar
 from .recipe import Recipe
 from .shapes import _whole
@@ -49,9 +48,11 @@ def gradients(
 
     A net whose loss is no longer finite has no further moments; the record's `diverged` says when it happened.
 
-    Raises `ValueError` for steps that do not ascend from 0 or more, or a recipe that is shorter or does not fit.
+    Raises `ValueError` for steps that do not ascend from 0 or more, a recipe that is shorter or does not fit, or a net
+    as `gradient_norms`.
     """
     steps = _ascending(steps)
+    _weights(subject.net)
     recipe = recipe or Recipe(max(1, steps[-1]), eval_every=max(1, steps[-1]))
     if recipe.steps < steps[-1]:
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
@@ -118,14 +119,34 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
     gradient with respect to its weight, and the weight's own length.
 
     images (B, C, H, W), normalised; labels (B,). `net` and the global random state are left as they are.
+
+    Raises `ValueError` for a net without such layers, or with a weight that is computed from others.
     """
-    net = copy.deepcopy(net).train().requires_grad_(True)
-    weights = [layer.weight for layer in weighted_layers(net).values()]
+    net = copied(net).train().requires_grad_(True)
+    weights = _weights(net)
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
         loss = F.cross_entropy(net(images), labels)  # a layer such as dropout draws
         found = torch.autograd.grad(loss, weights, allow_unused=True)
     norms = [0.0 if g is None else in_double(g).norm().item() for g in found]
     return loss.item(), norms, [in_double(w.detach()).norm().item() for w in weights]
+
+
+def _weights(net: nn.Module) -> list[nn.Parameter]:
+    """Return the weights whose gradients are measured; errors as `gradient_norms`."""
+    layers = weighted_layers(net)
+    if not layers:
+        raise ValueError("gradients are measured at convolutions and linear layers, but the net has none of them")
+    found = []
+    for name, layer in layers.items():
+        own = dict(layer.named_parameters(recurse=False))
+        if "weight" not in own:  # but a tensor made anew for each pass: it would get no gradient
+            raise ValueError(
+                f"the weight of layer {name!r} is no parameter but computed from others, by weight_norm or the like, "
+                "so its gradient cannot be measured: make it one, by torch.nn.utils.parametrize."
+                "remove_parametrizations(layer, 'weight'), or remove_weight_norm(layer) for torch.nn.utils.weight_norm"
+            )
+        found.append(own["weight"])
+    return found
 
 
 def gradient_study(

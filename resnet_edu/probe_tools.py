@@ -65,8 +65,7 @@ class Subject:
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with forked, torch.enable_grad(), exact(device, "float32"):
             torch.default_generator.manual_seed(self.seed)
-            net = copy.deepcopy(self.net).to(device).eval().requires_grad_(True)
-            yield net
+            yield copied(self.net).to(device).eval().requires_grad_(True)
 
     def generator(self) -> torch.Generator:
         """Return a fresh source of random numbers, on the processor so that it gives the same on every device."""
@@ -121,6 +120,21 @@ class Subject:
             "versions": library_versions(),
             "code": dict(_code()),
         }
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """Return a deep copy of `net`.
+
+    Raises `ValueError` for a net that PyTorch cannot copy.
+    """
+    try:
+        return copy.deepcopy(net)
+    except Exception as error:
+        raise ValueError(
+            f"a probe works on a copy of the net, but this {type(net).__name__} cannot be copied: {error}. If it is "
+            "torch.nn.utils.weight_norm, or the like, take it off (remove_weight_norm) or use the one of "
+            "torch.nn.utils.parametrizations"
+        ) from error
 
 
 @functools.cache

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from scipy.stats import kendalltau
 from test_trace_state import state, surroundings
 from torch import nn
+from torch.nn.utils import parametrizations, weight_norm
 
 from resnet_edu import data, models, probes
 from resnet_edu.data import Dataset
@@ -163,6 +164,16 @@ def test_wrong_subjects(digits):
             probe(probes.Subject("other", other, digits))
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
+def test_a_net_that_cannot_be_copied(digits):
+    net = nn.Sequential(weight_norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(4 * 36, 10))
+    for probe in (probes.responses, probes.loss_slice):
+        with pytest.raises(ValueError, match=r"Sequential cannot be copied: .*take it off \(remove_weight_norm\)"):
+            probe(probes.Subject("normed", net, digits))
+    with pytest.raises(ValueError, match=r"weight of layer '0' is no parameter .* remove_weight_norm\(layer\)"):
+        probes.gradients(probes.Subject("normed", net, digits))
+
+
 class TestGradients:
     def test_two_layers_by_hand(self):
         # x = -0.5 and 0.5 (the mean is taken off); logits (a, b) * w * x, so both images have the margin (b - a) w / 2
@@ -202,6 +213,24 @@ class TestGradients:
         assert record.layers[0] == "conv1"
         assert record.layers[-1] == "fc"
         assert record.batch_norm is batch_norm
+
+    def test_a_weight_that_is_computed_from_others_is_refused_and_not_called_0(self, digits):
+        net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 10))
+        images, labels = torch.randn(4, 1, 8, 8, generator=_generator()), LABELS
+        plain = probes.gradient_norms(net, images, labels)
+        parametrizations.weight_norm(net[0])
+        message = "weight of layer '0' is no parameter but computed .*remove_parametrizations"
+        with pytest.raises(ValueError, match=message):
+            probes.gradient_norms(net, images, labels)
+        with pytest.raises(ValueError, match=message):
+            probes.gradients(probes.Subject("normed", net, digits), (5,), recipe=Recipe(5, 32))
+        nn.utils.parametrize.remove_parametrizations(net[0], "weight")  # as the message says
+        assert probes.gradient_norms(net, images, labels)[1] == pytest.approx(plain[1], rel=1e-5)
+
+    def test_a_net_without_layers(self, digits):
+        net = nn.Sequential(nn.Flatten(), nn.AdaptiveAvgPool1d(10))
+        with pytest.raises(ValueError, match="but the net has none of them"):
+            probes.gradients(probes.Subject("empty", net, digits))
 
     def test_every_moment_where_updates_come_many_at_once(self, digits, in_chunks):
         subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
