@@ -22,8 +22,9 @@ from .probe_tools import Subject, count_images
 def responses(subject: Subject, *, part: str = "test", images: int | None = 2000) -> ResponseRecord:
     """Return the standard deviation of each 3x3 convolution's response, over images, channels and pixels ([1]).
 
-    A response is what comes out of the batch norm after the convolution, in eval mode; of a net without batch norm and
-    of a pre-activation block, where none follows, it is the convolution's own output.
+    A response is what comes out of the batch norm after the convolution, in eval mode; where no batch norm takes the
+    convolution's output as it is, and in a net of `PreActBlock`s, whose batch norms belong to the convolutions after
+    them, it is the convolution's own output. A convolution that the net does not call has none.
 
     images: of `part` ("train" or "test"), drawn by the subject's seed; None for all.
 
@@ -31,10 +32,10 @@ def responses(subject: Subject, *, part: str = "test", images: int | None = 2000
     """
     start = time.perf_counter()
     with subject.examined() as net:
-        places = response_places(net)
+        batches = subject.batches(part, images)
+        places = response_places(net, batches[0][0][:2])
         if not places:
             raise ValueError(f"{subject.name} has no 3x3 convolution whose response could be measured")
-        batches = subject.batches(part, images)
         totals = {name: torch.zeros(3, dtype=torch.float64) for name in places}
         with contextlib.ExitStack() as hooks, torch.no_grad():
             for name, module in places.items():
@@ -48,19 +49,34 @@ def responses(subject: Subject, *, part: str = "test", images: int | None = 2000
     )
 
 
-def response_places(net: nn.Module) -> dict[str, nn.Module]:
-    """Return the name of each 3x3 convolution -> the module whose output is its response.
+@torch.no_grad()
+def response_places(net: nn.Module, images: Tensor) -> dict[str, nn.Module]:
+    """Return the name of each 3x3 convolution -> the module whose output is its response: itself or a batch norm.
 
-    The batch norm after `conv1` is its neighbour `bn1`, as everywhere in `blocks.py` and in torchvision.
+    Found in one pass of `images` (B, C, H, W): a batch norm comes after a convolution if the very tensor that left the
+    one enters the other, and nothing has written into it in between.
     """
-    places = {}
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-            parent = net.get_submodule(name.rpartition(".")[0])
-            after = getattr(parent, name.rpartition(".")[2].replace("conv", "bn"), None)
-            norm_comes_first = isinstance(parent, PreActBlock) or not isinstance(after, nn.BatchNorm2d)
-            places[name] = module if norm_comes_first else after
-    return places
+    before = {m for block in net.modules() if isinstance(block, PreActBlock) for m in block.children()}
+    left: list[tuple[nn.Module, Tensor, int]] = []
+    found: dict[nn.Module, nn.Module] = {}
+
+    def leave(conv: nn.Module, _inputs: object, out: Tensor) -> None:
+        left.append((conv, out, out._version))
+        found.setdefault(conv, conv)
+
+    def enter(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        for conv, out, version in left:
+            if inputs[0] is out and out._version == version:
+                found[conv] = norm
+
+    with contextlib.ExitStack() as hooks:
+        for module in net.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+                hooks.callback(module.register_forward_hook(leave).remove)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in before:
+                hooks.callback(module.register_forward_pre_hook(enter).remove)
+        net(images)
+    return {name: found[module] for name, module in net.named_modules() if module in found}
 
 
 def _add(total: Tensor, values: Tensor) -> None:

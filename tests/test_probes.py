@@ -2,10 +2,12 @@
 
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from scipy.stats import kendalltau
 from test_trace_state import state, surroundings
 from torch import nn
@@ -15,6 +17,7 @@ from resnet_edu import data, models, probes
 from resnet_edu.data import Dataset
 from resnet_edu.degradation import build_net
 from resnet_edu.probe_lesions import kendall_tau
+from resnet_edu.probe_responses import response_places
 from resnet_edu.recipe import Recipe
 from resnet_edu.train import evaluate, train
 
@@ -335,6 +338,40 @@ class TestResponses:
             inner = block.conv1(norm(block.bn1, first).relu())
             outer = block.conv2(norm(block.bn2, inner).relu())
             assert record.deviations[1:3] == pytest.approx([inner.std().item(), outer.std().item()], rel=1e-3)
+
+    @torch.no_grad()
+    def test_the_batch_norm_is_the_one_that_takes_the_output(self, digits):
+        torch.manual_seed(0)
+        convs = [nn.Conv2d(1, 4, 3, padding=1), *(nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))]
+        norms = [nn.BatchNorm2d(4) for _ in range(2)]
+        net = nn.Sequential(
+            convs[0], norms[0], nn.ReLU(inplace=True),  # the usual order, whatever the names
+            convs[1], nn.ReLU(inplace=True), norms[1],  # the tensor is the same, but its values are not
+            convs[2], nn.Flatten(), nn.Linear(256, 10),
+        )  # fmt: skip
+        lived_in(net)[8].never_called = nn.Conv2d(4, 4, 3)
+        record = probes.responses(probes.Subject("own names", net, digits))
+        x = digits.test_images.float() / 255 - (digits.train_images.float() / 255).mean(0)
+        first = norm(norms[0], convs[0](x))
+        second = convs[1](first.relu())
+        third = convs[2](norm(norms[1], second.relu()))
+        assert record.layers == ["0", "3", "6"]
+        expected = [y.double().std(correction=0).item() for y in (first, second, third)]
+        assert record.deviations == pytest.approx(expected, rel=1e-4)
+
+    @pytest.mark.parametrize(("name", "count"), [("vgg11_bn", 8), ("mobilenet_v2", 18), ("resnet18", 16)])
+    def test_torchvisions_nets(self, name, count):
+        with torch.device("meta"):
+            net = torchvision.models.get_model(name, weights=None).eval()
+        places = response_places(net, torch.empty(2, 3, 32, 32, device="meta"))
+        order = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.BatchNorm2d)]
+        expected = {
+            n: after
+            for (n, conv), (_, after) in pairwise(order)
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3)
+        }
+        assert places == expected
+        assert len(places) == sum(isinstance(m, nn.BatchNorm2d) for m in places.values()) == count
 
     def test_no_such_layer(self, digits):
         with pytest.raises(ValueError, match="flat has no 3x3 convolution"):
