@@ -42,7 +42,9 @@ def gradients(
     """Return the length of the loss's gradient at each layer, after so many steps of training.
 
     steps:  0 is the net as it is; for later ones a copy of it is trained, with batches drawn by the subject's seed.
-    recipe: how to train; None for 128 images a step, learning rate 0.1, momentum 0.9 and weight decay 1e-4.
+            Parameters that the net has frozen stay as they are, but their gradients are measured like all others.
+    recipe: how to train; None for 128 images a step, learning rate 0.1, momentum 0.9 and weight decay 1e-4. Its
+            evaluations are left out.
     images: of the training set, drawn by the seed; all moments are measured on the same ones, in training mode, as one
             batch, which is what an update would see.
 
@@ -58,6 +60,8 @@ def gradients(
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
     if steps[-1]:
         check_fit(recipe, subject.dataset)
+        if not any(p.requires_grad for p in subject.net.parameters()):
+            raise ValueError(f"all parameters of {subject.name} are frozen, so it cannot be trained: give steps=(0,)")
     start = time.perf_counter()
     batches = subject.batches("train", images, size=images)
     with subject.examined() as net:
@@ -106,11 +110,12 @@ def _moments(
             measure(0)
         if steps[-1]:
             how = {"seed": subject.seed, "device": subject.device, "precision": "float32"}
-            train(net, subject.dataset, recipe, callback=callback, stops=steps, **how)
+            alone = recipe.replace(eval_every=recipe.steps)  # nobody asks for evaluations, and they too could diverge
+            train(net, subject.dataset, alone, callback=callback, stops=steps, **how)
     except StopTraining:
         pass
     except TrainingDiverged as error:
-        diverged.append(error.step - 1)  # the loss of a step is that of the weights before it
+        diverged.append(error.step - 1)  # the loss of a batch is that of the weights before its update
     return moments, diverged[0] if diverged else None
 
 

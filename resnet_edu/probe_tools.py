@@ -60,12 +60,12 @@ class Subject:
 
     @contextlib.contextmanager
     def examined(self) -> Iterator[nn.Module]:
-        """Yield a copy of the net, in eval mode, on the device, with gradients switched on for all parameters."""
+        """Yield a copy of the net, in eval mode, on the device; frozen parameters stay frozen."""
         device = resolve_device(self.device)
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with forked, torch.enable_grad(), exact(device, "float32"):
             torch.default_generator.manual_seed(self.seed)
-            yield copied(self.net).to(device).eval().requires_grad_(True)
+            yield copied(self.net).to(device).eval()
 
     def generator(self) -> torch.Generator:
         """Return a fresh source of random numbers, on the processor so that it gives the same on every device."""

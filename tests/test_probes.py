@@ -247,6 +247,38 @@ class TestGradients:
         assert [m["step"] for m in record.moments] == [0]
         assert 1 <= record.diverged <= 20
 
+    @pytest.mark.parametrize("eval_every", [1, 4])
+    def test_when_it_blows_up_is_that_of_a_hand_loop(self, digits, eval_every):
+        net = build_net("resnet8", digits, 0, batch_norm=False)
+        recipe = Recipe(4, batch_size=32, lr=100.0, weight_decay=0, momentum=0, eval_every=eval_every)
+        record = probes.gradients(probes.Subject("resnet8", net, digits), (0, 4), recipe=recipe, images=32)
+        x, order = digits.train_images.float() / 255, torch.randperm(300, generator=_generator())
+        losses = []  # of each batch, with the weights after 0, 1, 2, ... updates
+        for batch in order.split(32)[:4]:
+            net.zero_grad()
+            loss = F.cross_entropy(net((x - x.mean(0))[batch]), digits.train_labels[batch])
+            loss.backward()
+            losses.append(loss.item())
+            with torch.no_grad():
+                for p in net.parameters():
+                    p -= 100 * p.grad
+        assert record.diverged == [math.isfinite(v) for v in losses].index(False) >= 1
+
+    def test_frozen_layers_stay_frozen_and_are_measured_all_the_same(self, digits):
+        net = build_net("resnet8", digits, 0)
+        recipe = Recipe(2, batch_size=32)
+        free = probes.gradients(probes.Subject("resnet8", net, digits), (0, 2), recipe=recipe)
+        net.layer1.requires_grad_(False)
+        record = probes.gradients(probes.Subject("resnet8", net, digits), (0, 2), recipe=recipe)
+        frozen = [name.startswith("layer1") for name in record.layers]
+        before, after = record.moments
+        assert before == free.moments[0]
+        kept = [a == pytest.approx(b, rel=1e-9) for a, b in zip(before["lengths"], after["lengths"], strict=True)]
+        assert kept == frozen
+        assert min(after["norms"]) > 0
+        with pytest.raises(ValueError, match=r"all parameters of resnet8 are frozen, .*: give steps=\(0,\)"):
+            probes.gradients(probes.Subject("resnet8", net.requires_grad_(False), digits), (0, 2), recipe=recipe)
+
     @pytest.mark.parametrize(
         ("steps", "message"),
         [((), "ascend"), ((1, 0), "ascend"), ((0, 0), "ascend"), ((-1,), "-1"), ((30,), "longer")],
