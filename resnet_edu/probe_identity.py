@@ -45,12 +45,11 @@ def identity(
         with make_bar(1 + len(added), f"identities in {subject.name}", show=progress) as bar:
             for number in (0, *added):
                 deeper = insert_identities(net, number)
-                change = max(float((a - b).abs().max()) for a, b in zip(_logits(deeper, parts), before, strict=True))
-                points.append({"added": number, **_size(deeper), **_losses(deeper, parts), "change": finite(change)})
+                changes = [a - b for a, b in zip(_logits(deeper, parts), before, strict=True)]
+                points.append({"added": number, **_size(deeper), **_losses(deeper, parts), "change": _largest(changes)})
                 bar.update()
     seen = sum(map(count_images, parts.values()))
-    logit = max(float(values.abs().max()) for values in before)
-    return IdentityRecord(points=points, logit=logit, **subject.header("both", seen, start))
+    return IdentityRecord(points=points, logit=_largest(before), **subject.header("both", seen, start))
 
 
 def insert_identities(net: nn.Module, added: int) -> nn.Module:
@@ -101,6 +100,11 @@ def identity_block(after: nn.Module) -> nn.Module:
 @torch.no_grad()
 def _logits(net: nn.Module, parts: dict[str, list[Batch]]) -> list[Tensor]:
     return [net(images) for batches in parts.values() for images, _ in batches]
+
+
+def _largest(batches: list[Tensor]) -> float | None:
+    """Return the largest absolute value, or None where there is one that is not finite."""
+    return finite(torch.stack([values.abs().max() for values in batches]).max())  # Python's max() passes over NaN
 
 
 def _losses(net: nn.Module, parts: dict[str, list[Batch]]) -> dict[str, float | None]:

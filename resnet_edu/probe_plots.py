@@ -62,7 +62,7 @@ def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
         f"loss {_short(m['loss'])}"
         for m in record.moments
     )
-    stop = "" if record.diverged is None else f" The loss is no longer finite after {record.diverged} steps."
+    stop = "" if record.diverged is None else f" The loss is no longer finite {_after(record.diverged)}."
     alt = f"Line chart of the gradient's length by layer, on a logarithmic scale, of {_name(record)}: {told}.{stop}"
     return Picture(fig, alt, caption)
 
@@ -263,9 +263,10 @@ def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
             x = [a for a, loss in zip(r.x, r.loss[0], strict=True) if loss is not None]
             y = [max(loss, LEAST) for loss in r.loss[0] if loss is not None]
             ax.plot(x, y, color=color, ls=dash, lw=width, label=_name(r))
-            ends.append((x[-1], y[-1], _name(r), color))
-            middle = r.loss[0][len(r.x) // 2]
-            told.append(f"{_name(r)} {_short(middle)} in the middle, {_short(y[0])} and {_short(y[-1])} at the ends")
+            ends += [(x[-1], y[-1], _name(r), color)] if x else []
+            first, middle, last = (_short(r.loss[0][i]) for i in (0, len(r.x) // 2, -1))
+            told.append(f"{_name(r)} {middle} in the middle, {first} and {last} at the ends")
+        _any(ends, records)
         ax.set(xlabel="step along a random direction, in filter lengths", ylabel="loss (nats)", yscale="log")
         ax.set_title("The loss around the trained weights")
         ax.set_xlim(min(r.x[0] for r in records), max(r.x[-1] for r in records))
@@ -277,6 +278,7 @@ def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
 
 def _plane(record: LandscapeRecord, caption: str | None) -> Picture:
     values = np.array([[np.nan if v is None else max(v, LEAST) for v in row] for row in record.loss])
+    _any(np.isfinite(values).any(), [record])
     low, high = np.nanmin(values), np.nanmax(values)
     levels = np.geomspace(low, high, 10) if high > low else [low, low * 2]
     blue = LinearSegmentedColormap.from_list("depth", [(*_rgb(COLORS["resnet"]), a) for a in (0.85, 0.0)])
@@ -318,10 +320,10 @@ def identity(
             known = [p for p in r.points if p["train_loss"] is not None]
             x, y = [p["depth"] for p in known], [max(p["train_loss"], LEAST) for p in known]
             ax.plot(x, y, color=color, ls=dash, lw=width, marker="o", ms=4, label=_name(r))
-            ends.append((x[-1], y[-1], _name(r), color))
-            change = max(p["change"] or 0 for p in r.points)
-            moved = f"with no logit changed by more than {_short(change)}" if change else "with the very same logits"
-            told.append(f"{_name(r)} {_short(y[0])} with {x[0]} layers and {_short(y[-1])} with {x[-1]}, {moved}")
+            ends += [(x[-1], y[-1], _name(r), color)] if x else []
+            (first, a), (last, b) = ((_short(p["train_loss"]), p["depth"]) for p in (r.points[0], r.points[-1]))
+            told.append(f"{_name(r)} {first} with {a} layers and {last} with {b}, {_moved(r)}")
+        _any(ends, records)
         asked = {r.net for r in records}
         for r in trained:
             loss = max(r.final["train_loss"], LEAST)
@@ -342,7 +344,20 @@ def identity(
     return Picture(fig, alt, caption)
 
 
+def _moved(record: IdentityRecord) -> str:
+    changes = [p["change"] for p in record.points]
+    if None in changes:
+        return "with logits of which some are no numbers"
+    return f"with no logit changed by more than {_short(max(changes))}" if any(changes) else "with the very same logits"
+
+
 # What they share.
+
+
+def _any(found: object, records: Sequence[ProbeRecord]) -> None:
+    """Raise `ValueError` if no loss has been found that could be drawn."""
+    if not found:
+        raise ValueError(f"{', '.join(map(_name, records))}: there is nothing to draw, since no loss is finite")
 
 
 def _of(kind: type[ProbeRecord], records: Iterable[Any]) -> list[Any]:

@@ -173,11 +173,13 @@ class IdentityRecord(ProbeRecord):
             weights), parameters, train_loss, train_error, test_loss, test_error (nats and percent, in eval mode) and
             change (the largest change of any logit; the logits' rounding, if the blocks do nothing).
     logit:  the largest absolute logit of the net itself, to compare `change` with.
+
+    A loss, a change or the logit is None where it is not finite.
     """
 
     probe: ClassVar[str] = "identity"
     points: list[dict[str, Any]]
-    logit: float
+    logit: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

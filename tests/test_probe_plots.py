@@ -67,6 +67,8 @@ def test_gradients_are_the_records():
     assert math.isnan(y[1])
     assert "at the start 0.3 at the first layer and 1e-07 at the last" in picture.alt
     assert picture.alt.endswith("The loss is no longer finite after 21 steps.")
+    (start, _), stop = make(GradientRecord).moments, {"diverged": 1}
+    assert probe_plots.gradients(make(GradientRecord, moments=[start], **stop)).alt.endswith("finite after 1 step.")
     with pytest.raises(ValueError, match="no moment to draw: it diverged at step 0"):
         probe_plots.gradients(make(GradientRecord, moments=[], diverged=0))
 
@@ -113,6 +115,7 @@ def test_lesions_are_the_records():
 def test_landscapes():
     picture = picture_of("slice")
     assert drawn(picture, "plain20") == ([0, 1], [0.1, 3.0])  # the third is no number
+    assert "plain20 0.1 in the middle, no number and 3 at the ends" in picture.alt
     picture = picture_of("plane")
     assert (
         "0.5 in the middle, 0.5 at the lowest, 10 at the highest point, and 9, 8, 7, 10 in the corners" in picture.alt
@@ -129,6 +132,31 @@ def test_identity_beside_trained_nets():
     assert drawn(picture, "plain20") == ([20, 26], [0.01, 0.01])
     assert "plain20 0.01 with 20 layers and 0.01 with 26, with the very same logits" in picture.alt
     assert f"plain56 trained at its depth {trained.final['train_loss']:.3g}" in picture.alt
+
+
+def test_identities_in_a_net_that_has_exploded():
+    broken = [{**p, "train_loss": None, "change": None} for p in make(IdentityRecord).points]
+    picture = probe_plots.identity([make(IdentityRecord), make(IdentityRecord, net="plain56", points=broken)])
+    told = "plain56 no number with 20 layers and no number with 26, with logits of which some are no numbers"
+    assert told in picture.alt
+    some = [{**p, "change": c} for p, c in zip(broken, (0.0, 0.5), strict=True)]
+    picture = probe_plots.identity([make(IdentityRecord), make(IdentityRecord, net="plain56", points=some)])
+    assert "with no logit changed by more than 0.5" in picture.alt
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: probe_plots.landscape(make(LandscapeRecord, loss=[[None] * 3])),
+        lambda: probe_plots.landscape(make(LandscapeRecord, **{**PLANE, "loss": [[None] * 3] * 3})),
+        lambda: probe_plots.identity(
+            [make(IdentityRecord, points=[{**p, "train_loss": None} for p in make(IdentityRecord).points])]
+        ),
+    ],
+)
+def test_nothing_to_draw(draw):
+    with pytest.raises(ValueError, match="plain20: there is nothing to draw, since no loss is finite"):
+        draw()
 
 
 def test_what_cannot_stand_in_one_figure():

@@ -13,7 +13,7 @@ from test_trace_state import state, surroundings
 from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
-from resnet_edu import data, models, probes
+from resnet_edu import data, models, probe_identity, probes
 from resnet_edu.data import Dataset
 from resnet_edu.degradation import build_net
 from resnet_edu.probe_lesions import kendall_tau
@@ -608,6 +608,34 @@ class TestIdentity:
         x = digits.train_images[:64].float() / 255
         F.cross_entropy(deeper.train()(x), digits.train_labels[:64]).backward()
         assert bn2.weight.grad.norm() > 0
+
+    def test_the_change_is_that_of_the_logits(self, digits, monkeypatch):
+        def shifted(net, added):
+            with torch.no_grad():
+                (deeper := copy.deepcopy(net)).fc.bias[3] -= 0.5 * added
+            return deeper
+
+        net = lived_in(build_net("resnet8", digits, 0))
+        monkeypatch.setattr(probe_identity, "insert_identities", shifted)
+        record = probes.identity(probes.Subject("resnet8", net, digits), (1, 4), images=None)
+        assert [p["change"] for p in record.points] == pytest.approx([0, 0.5, 2], abs=1e-5)
+        mean = (digits.train_images.float() / 255).mean(0)
+        both = torch.cat([digits.train_images, digits.test_images]).float() / 255 - mean
+        assert record.logit == pytest.approx(net(both).abs().max().item(), rel=1e-5)
+
+    @torch.no_grad()
+    def test_a_net_that_has_exploded_has_a_record_all_the_same(self, digits, tmp_path):
+        net = build_net("resnet8", digits, 0, batch_norm=False)
+        net.fc.weight.zero_()
+        net.fc.weight[0] = torch.tensor([3e38, -3e38]).repeat(32)
+        x = digits.test_images.float() / 255 - (digits.train_images.float() / 255).mean(0)
+        assert not net.eval()(x).isfinite().all()
+        record = probes.identity(probes.Subject("resnet8", net, digits), (1,), images=None)
+        assert record.logit is None
+        assert [p["change"] for p in record.points] == [None, None]
+        assert probes.load(record.save(tmp_path / "x.json")) == record
+        number, none = torch.tensor([1.0]), torch.tensor([math.nan])
+        assert [probe_identity._largest(b) for b in ([number, none], [none, number], [-number])] == [None, None, 1]
 
     def test_negative_number(self, digits):
         with pytest.raises(ValueError, match="-1"):
