@@ -155,8 +155,10 @@ def run(args: argparse.Namespace) -> int:
     made = not out.exists()
     claim_folder(out)
     records: list[ProbeRecord] = []
+    asked = (_ask(args, s, numbers) for s in subjects)
+    answers = study(args, dataset, numbers) if args.question == "study" else asked
     try:
-        for record in study(args, dataset, numbers) if not subjects else (_ask(args, s, numbers) for s in subjects):
+        for record in answers:
             record.save(out / record.filename)
             records.append(record)
     except BaseException:
@@ -204,9 +206,12 @@ def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
 
 
 def nets_of(args: argparse.Namespace, dataset: Dataset) -> list[str]:
-    """Return the names of the nets to ask."""
+    """Return the names of the nets to ask; raises `ValueError` for none, or one twice."""
     if args.nets is not None:
-        return [name.strip() for name in args.nets.split(",") if name.strip()]
+        names = [name.strip() for name in args.nets.split(",") if name.strip()]
+        if not names or len(set(names)) < len(names):
+            raise ValueError(f"--nets must be names of nets, each once, such as plain20,resnet20: it is {args.nets!r}")
+        return names
     name = study_of(args, dataset)
     if name is None:
         raise ValueError(f"no nets trained on {dataset.name} come with the package: name some, --nets, and --weights")
@@ -251,7 +256,7 @@ def _ask(args: argparse.Namespace, subject: Subject, numbers: dict[str, list[int
         return probes.lesions(subject, images=images, trials=args.trials, progress=True)
     if args.question == "identity":
         return probes.identity(subject, numbers["added"], images=images, progress=True)
-    points = args.points or (15 if args.plane else 41)
+    points = args.points if args.points is not None else 15 if args.plane else 41
     probe = probes.loss_plane if args.plane else probes.loss_slice
     seconds = probes.estimate_seconds(subject, points**2 if args.plane else points, images=images)
     print(f"{subject.name}: about {max(1, round(seconds))} seconds", file=sys.stderr, flush=True)

@@ -64,7 +64,11 @@ def loss_plane(
 
 
 def estimate_seconds(subject: Subject, points: int, *, part: str = "train", images: int | None = 512) -> float:
-    """Return roughly how long `points` points will take, from one pass over the images, timed now."""
+    """Return roughly how long `points` points will take, from one pass over the images, timed now.
+
+    Raises `ValueError` for a number out of range.
+    """
+    _whole("points", points, 1)
     with subject.examined() as net:
         batches = subject.batches(part, images)
         loss_and_error(net, batches[:1])  # the first pass of a process takes longer
