@@ -26,7 +26,7 @@ from .degradation import build_net
 from .devices import in_double
 from .models import split_name
 from .probe_records import GradientRecord, GradientStudy, finite
-from .probe_tools import Subject, copied, count_images, weighted_layers
+from .probe_tools import Subject, copied, count_images, logits_of, weighted_layers, whole_numbers
 from .progress import make_bar
 from .recipe import Recipe
 from .shapes import _whole
@@ -37,7 +37,7 @@ STUDY_STEPS = (0, 1, 20)
 
 
 def gradients(
-    subject: Subject, steps: Sequence[int] = (0,), *, recipe: Recipe | None = None, images: int = 128
+    subject: Subject, steps: Sequence[int] = (0,), *, recipe: Recipe | None = None, images: int | None = 128
 ) -> GradientRecord:
     """Return the length of the loss's gradient at each layer, after so many steps of training.
 
@@ -45,8 +45,8 @@ def gradients(
             Parameters that the net has frozen stay as they are, but their gradients are measured like all others.
     recipe: how to train; None for 128 images a step, learning rate 0.1, momentum 0.9 and weight decay 1e-4. Its
             evaluations are left out.
-    images: of the training set, drawn by the seed; all moments are measured on the same ones, in training mode, as one
-            batch, which is what an update would see.
+    images: of the training set, drawn by the seed, or None for all of it; all moments are measured on the same ones, in
+            training mode, as one batch, which is what an update would see.
 
     A net whose loss is no longer finite has no further moments; the record's `diverged` says when it happened.
 
@@ -56,6 +56,8 @@ def gradients(
     steps = _ascending(steps)
     _weights(subject.net)
     recipe = recipe or Recipe(max(1, steps[-1]), eval_every=max(1, steps[-1]))
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"`recipe` must be a Recipe, but it is {recipe!r}")
     if recipe.steps < steps[-1]:
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
     if steps[-1]:
@@ -63,7 +65,7 @@ def gradients(
         if not any(p.requires_grad for p in subject.net.parameters()):
             raise ValueError(f"all parameters of {subject.name} are frozen, so it cannot be trained: give steps=(0,)")
     start = time.perf_counter()
-    batches = subject.batches("train", images, size=images)
+    batches = subject.batches("train", images, size=len(subject.dataset.train_images))
     with subject.examined() as net:
         moments, diverged = _moments(net, subject, steps, recipe, *batches[0])
     training = {k: getattr(recipe, k) for k in ("batch_size", "lr", "momentum", "weight_decay")}
@@ -77,9 +79,7 @@ def gradients(
 
 
 def _ascending(steps: Sequence[int]) -> list[int]:
-    steps = list(steps)
-    for step in steps:
-        _whole("steps", step, 0)
+    steps = whole_numbers("steps", steps, 0)
     if not steps or steps != sorted(set(steps)):
         raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
     return steps
@@ -130,7 +130,7 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
     net = copied(net).train().requires_grad_(True)
     weights = _weights(net)
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
-        loss = F.cross_entropy(net(images), labels)  # a layer such as dropout draws
+        loss = F.cross_entropy(logits_of(net, images), labels)  # a layer such as dropout draws
         found = torch.autograd.grad(loss, weights, allow_unused=True)
     norms = [0.0 if g is None else in_double(g).norm().item() for g in found]
     return loss.item(), norms, [in_double(w.detach()).norm().item() for w in weights]
@@ -172,7 +172,9 @@ def gradient_study(
 
     Raises `ValueError` for depths, steps or seeds that there are not, before anything is computed.
     """
-    steps = _ascending(steps)
+    steps, depths = _ascending(steps), whole_numbers("depths", depths, 1)
+    if not depths:
+        raise ValueError("`depths` must name at least one, such as (8, 20), but it is empty")
     _whole("seeds", seeds, 1)
     names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
     recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr, eval_every=max(1, steps[-1]))

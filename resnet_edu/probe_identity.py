@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, init_weights, remove_batch_norm
 from .probe_records import IdentityRecord, finite
-from .probe_tools import Batch, Subject, blocks_of, count_images, loss_and_error, weighted_layers
+from .probe_tools import Batch, Subject, blocks_of, count_images, loss_and_error, weighted_layers, whole_numbers
 from .progress import make_bar
 from .shapes import _whole
 
@@ -34,8 +34,7 @@ def identity(
 
     Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a number below 1.
     """
-    for number in added:
-        _whole("added", number, 1)
+    added = whole_numbers("added", added, 1)
     start = time.perf_counter()
     with subject.examined() as net:
         blocks_of(net)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -81,10 +82,10 @@ def _line(points: int, reach: float) -> list[float]:
     _whole("points", points, 3)
     if points % 2 == 0:
         raise ValueError(f"`points` must be odd, so that the net itself is one of them, but it is {points}")
-    if not 0 < reach < float("inf"):
+    if isinstance(reach, bool) or not isinstance(reach, Real) or not 0 < reach < float("inf"):
         raise ValueError(f"`reach` must be a number above 0, but it is {reach!r}")
     half = points // 2
-    return [reach * i / half for i in range(-half, half + 1)]
+    return [float(reach) * i / half for i in range(-half, half + 1)]
 
 
 def _landscape(
@@ -129,8 +130,9 @@ def _at(
 def filter_direction(net: nn.Module, generator: torch.Generator) -> Direction:
     """Return a random direction, parameter name -> tensor of its shape, each filter as long as the net's own ([1]).
 
-    A filter is one output channel's kernel, or one row of a linear layer. Biases and the scales and shifts of batch
-    norm get zeros.
+    A filter is one output channel's kernel, or one row of a linear layer: what one index of the first dimension holds,
+    which in a transposed convolution is one input channel's kernel. Biases and the scales and shifts of batch norm get
+    zeros.
     """
     direction = {}
     for name, parameter in net.named_parameters():

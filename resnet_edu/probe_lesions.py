@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .blocks import PlainBlock, PreActBlock
 from .probe_records import LesionRecord, finite
-from .probe_tools import Subject, blocks_of, count_images, keeps_shape, loss_and_error
+from .probe_tools import Subject, blocks_of, count_images, keeps_shape, loss_and_error, whole_numbers
 from .progress import make_bar
 from .shapes import _whole
 
@@ -41,8 +41,7 @@ def lesions(
 
     Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a number out of range.
     """
-    for number in swaps:
-        _whole("swaps", number, 1)
+    swaps = whole_numbers("swaps", swaps, 1)
     _whole("trials", trials, 1)
     start = time.perf_counter()
     with subject.examined() as net:

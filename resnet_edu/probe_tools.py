@@ -10,7 +10,7 @@ import contextlib
 import copy
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .blocks import _one_of
 from .data import Batches, Dataset
 from .devices import device_name, resolve_device
 from .models import ResNet
@@ -76,8 +77,10 @@ class Subject:
 
         count: how many images, drawn by the seed; None, or more than there are, for all of them in their order.
 
-        Raises `ValueError` for a count below 1, or if the net's output does not fit the classes.
+        Raises `ValueError` for another part, a count below 1, or if the net's output does not fit the classes, and
+        `TypeError` if that is no tensor.
         """
+        _one_of("part", part, ("train", "test"))
         if count is not None:
             _whole("images", count, 1)
         source = Batches(self.dataset, self.normalize, resolve_device(self.device))
@@ -91,7 +94,7 @@ class Subject:
 
     def _check_output(self, images: Tensor) -> None:
         with self.examined() as net, torch.no_grad():
-            shape, classes = tuple(net(images).shape), len(self.dataset.classes)
+            shape, classes = tuple(logits_of(net, images).shape), len(self.dataset.classes)
         if shape != (len(images), classes):
             raise ValueError(
                 f"{self.name} returns {shape} for {len(images)} images, but {self.dataset.name} has {classes} classes, "
@@ -141,6 +144,28 @@ def copied(net: nn.Module) -> nn.Module:
 def _code() -> dict[str, str | None]:
     """Return the version of this package as it was when first asked: what is loaded stays, a checkout may move on."""
     return code_version()
+
+
+def logits_of(net: nn.Module, images: Tensor) -> Tensor:
+    """Return what `net` returns for `images`; raises `TypeError` unless it is a tensor."""
+    logits = net(images)
+    if not isinstance(logits, Tensor):
+        mode = "training" if net.training else "eval"
+        raise TypeError(
+            f"the net must return a tensor (B, classes), but in {mode} mode this {type(net).__name__} returns a "
+            f"{type(logits).__name__}: wrap it in a module that returns the logits alone"
+        )
+    return logits
+
+
+def whole_numbers(name: str, values: Iterable[int], least: int) -> list[int]:
+    """Return `values` as a list, of whole numbers of at least `least` each.
+
+    Raises `TypeError` or `ValueError`, which names the argument `name`, for anything else.
+    """
+    if not isinstance(values, Iterable):
+        raise TypeError(f"`{name}` must be a list or tuple of whole numbers, but it is {values!r}")
+    return [_whole(name, value, least) for value in values]
 
 
 @torch.no_grad()

@@ -167,6 +167,45 @@ def test_wrong_subjects(digits):
             probe(probes.Subject("other", other, digits))
 
 
+@pytest.mark.parametrize(
+    ("ask", "kind", "message"),
+    [
+        (lambda s: probes.responses(s, part="validation"), ValueError, "`part` must be one of 'train', 'test', but it"),
+        (lambda s: probes.loss_slice(s, part="training"), ValueError, "`part` must be one of 'train', 'test', but it"),
+        (lambda s: probes.identity(s, 2), TypeError, "`added` must be a list or tuple of whole numbers, but it is 2"),
+        (lambda s: probes.lesions(s, swaps=3), TypeError, "`swaps` must be a list or tuple of .* but it is 3"),
+        (lambda s: probes.gradients(s, 5), TypeError, "`steps` must be a list or tuple of .* but it is 5"),
+        (lambda s: probes.gradients(s, recipe=3), TypeError, "`recipe` must be a Recipe, but it is 3"),
+        (lambda s: probes.loss_plane(s, reach="1"), ValueError, "`reach` must be a number above 0, but it is '1'"),
+        (lambda s: probes.estimate_seconds(s, -3), ValueError, "`points` must be at least 1, but it is -3"),
+        (lambda s: probes.gradient_study(s.dataset, ()), ValueError, "`depths` must name at least one"),
+        (
+            lambda s: probes.gradient_study(s.dataset, 8),
+            TypeError,
+            "`depths` must be a list or tuple of .* but it is 8",
+        ),
+    ],
+)
+def test_wrong_questions(digits, ask, kind, message):
+    with pytest.raises(kind, match=message):
+        ask(probes.Subject("resnet8", build_net("resnet8", digits, 0), digits))
+
+
+def test_a_net_must_return_a_tensor_in_both_modes(digits):
+    class Sometimes(nn.Module):
+        def __init__(self, alone: bool):
+            super().__init__()
+            self.fc, self.alone = nn.Linear(64, 10), alone
+
+        def forward(self, x):
+            logits = self.fc(x.flatten(1))
+            return logits if self.training is self.alone else (logits, logits)
+
+    for alone, mode, probe in ((True, "eval", probes.loss_slice), (False, "training", probes.gradients)):
+        with pytest.raises(TypeError, match=rf"in {mode} mode this Sometimes returns a tuple: wrap it"):
+            probe(probes.Subject("pair", Sometimes(alone), digits))
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
 def test_a_net_that_cannot_be_copied(digits):
     net = nn.Sequential(weight_norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(4 * 36, 10))
@@ -246,6 +285,12 @@ class TestGradients:
         record = probes.gradients(probes.Subject("resnet20", net, digits), (0, 20), recipe=recipe)
         assert [m["step"] for m in record.moments] == [0]
         assert 1 <= record.diverged <= 20
+
+    def test_on_all_images(self, digits):
+        subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
+        record, same = (probes.gradients(subject, images=count) for count in (None, 300))
+        assert record.moments == same.moments
+        assert record.dataset["images"] == 300
 
     @pytest.mark.parametrize("eval_every", [1, 4])
     def test_when_it_blows_up_is_that_of_a_hand_loop(self, digits, eval_every):
