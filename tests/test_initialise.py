@@ -86,6 +86,17 @@ def test_sizes_are_of_each_convolutions_output_and_leave_the_net_alone(one_threa
     assert all(torch.equal(t, before[n]) for n, t in net.state_dict().items())
 
 
+def test_batch_norm_takes_the_statistics_of_these_images(one_thread):
+    first, norm, second = nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3)
+    nn.init.constant_(norm.running_var, 100)  # as in eval mode
+    images = torch.randn(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = first(images)
+    mean, variance = x.mean((0, 2, 3), keepdim=True), x.var((0, 2, 3), keepdim=True, correction=0)
+    y = second((x - mean) / (variance + norm.eps).sqrt())
+    expected = [v.square().mean().sqrt().item() for v in (x, y)]
+    assert signal_sizes(nn.Sequential(first, norm, second).eval(), images) == pytest.approx(expected, rel=1e-4)
+
+
 def test_sizes_whose_squares_are_too_small_for_float32():
     net = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(net.weight, 1e-30)

@@ -129,13 +129,52 @@ def test_the_same_question_gets_the_same_answer(digits, name):
     assert a["seed"] == 3
 
 
-def close(a: object, b: object) -> bool:
+def test_in_small_batches_the_answer_is_the_same(digits, monkeypatch):
+    subject = probes.Subject("resnet14", lived_in(build_net("resnet14", digits, 0)), digits)
+    questions = (
+        lambda: probes.responses(subject, images=None),
+        lambda: probes.lesions(subject, images=None, swaps=(1,), trials=1),
+        lambda: probes.loss_slice(subject, points=3, part="test", images=None),
+        lambda: probes.identity(subject, (1,), images=None),
+    )
+    whole = [ask().to_dict() for ask in questions]  # 300 and 100 images: a batch each
+    monkeypatch.setattr(probes.Subject.batches, "__defaults__", (None, 7))  # the last one has 6 and 2 images
+    assert [len(labels) for _, labels in subject.batches("test")] == [7] * 14 + [2]
+    small = [ask().to_dict() for ask in questions]
+    for a, b in zip(whole, small, strict=True):
+        for key in ("seconds", "date"):
+            a.pop(key), b.pop(key)
+        assert close(a, b, rel=1e-4)
+
+
+def test_the_seed_draws_the_images(digits):
+    subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits, seed=4)
+    ((images, labels),) = subject.batches("train", 20)
+    chosen = torch.randperm(300, generator=torch.Generator().manual_seed(4))[:20]
+    x = digits.train_images.float() / 255
+    torch.testing.assert_close(images, x[chosen] - x.mean(0))
+    assert torch.equal(labels, digits.train_labels[chosen])
+
+
+def test_the_seed_draws_what_the_net_draws(digits):
+    net = nn.Sequential(nn.Dropout(), build_net("resnet8", digits, 0))
+
+    def losses(seed: int) -> list[float]:
+        torch.rand(3)  # whatever the global random state is
+        subject = probes.Subject("dropout", net, digits, seed=seed)
+        return [m["loss"] for m in probes.gradients(subject, (0, 1), recipe=Recipe(1, 32), images=None).moments]
+
+    assert losses(0) == losses(0)
+    assert losses(0)[0] != losses(1)[0]
+
+
+def close(a: object, b: object, rel: float = 0.02) -> bool:
     """Whether two records are the same but for rounding."""
     if isinstance(a, dict):
-        return a.keys() == b.keys() and all(close(a[k], b[k]) for k in a)
+        return a.keys() == b.keys() and all(close(a[k], b[k], rel) for k in a)
     if isinstance(a, list):
-        return len(a) == len(b) and all(map(close, a, b))
-    return a == pytest.approx(b, rel=0.02, abs=1e-3) if isinstance(a, float) else a == b
+        return len(a) == len(b) and all(close(x, y, rel) for x, y in zip(a, b, strict=True))
+    return a == pytest.approx(b, rel=rel, abs=rel / 20) if isinstance(a, float) else a == b
 
 
 @pytest.mark.gpu
@@ -516,6 +555,15 @@ class TestLesions:
         for s in record.shuffles:
             assert (s["loss"], s["error"]) == (odd if s["swaps"] % 2 else even)
             assert s["tau"] == pytest.approx(1 - 2 / 15 if s["swaps"] % 2 else 1, abs=1e-4)
+
+    def test_the_seed_draws_the_orders(self, digits):
+        net = build_net("resnet20", digits, 0)  # three blocks a stage: five pairs
+        taus = []
+        for seed in range(4):
+            subject = probes.Subject("resnet20", net, digits, seed=seed)
+            record = probes.lesions(subject, images=10, swaps=(1, 2), trials=4)
+            taus.append([s["tau"] for s in record.shuffles])
+        assert len({tuple(t) for t in taus}) == 4
 
     def test_kendalls_tau_is_scipys(self):
         for seed in range(5):
