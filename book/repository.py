@@ -16,6 +16,9 @@ from typing import Any
 import yaml
 
 VARIABLE = "RESNET_EDU_REPOSITORY_URL"
+EXAMPLE = "https://github.com/OWNER/NAME"  # what _config.yml shows
+# On GitHub it has two parts, and what a browser shows of a branch or a file has more.
+ADDRESS = r"https://(github\.com/[^/\s]+/[^/\s]+|(?!github\.com/)[^/\s]+/\S+)"
 SOURCE_VARIABLE = "RESNET_EDU_SOURCE"  # install from here instead, e.g. from a wheel on a server of one's own
 
 
@@ -38,9 +41,9 @@ class Repository:
         settings = yaml.safe_load(path.read_text(encoding="utf-8")).get("repository") or {}
         branch = settings.get("branch") or "main"
         url = (environment.get(VARIABLE) or settings.get("url") or "").strip().rstrip("/").removesuffix(".git")
-        if url and not re.fullmatch(r"https://[^/\s]+/[^\s]+", url):
+        if url and (not re.fullmatch(ADDRESS, url) or url == EXAMPLE):
             raise ValueError(
-                f"the address of the repository is {url!r}, and it must look like https://github.com/OWNER/NAME: "
+                f"the address of the repository is {url!r}, and it must look like {EXAMPLE}, with your names: "
                 f"mend `repository.url` in _config.yml, or {VARIABLE}"
             )
         source = f"git+{url}@{branch}" if url else ""

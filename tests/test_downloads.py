@@ -14,7 +14,7 @@ import yaml
 from bare import HOSTED, BareEnvironment
 from browser import served
 from citations import as_markdown
-from make_site import ROOT, finish_downloads, toc_documents, write_config
+from make_site import ROOT, empty_site, finish_downloads, links_from_anywhere, toc_documents, write_config
 from nbclient import NotebookClient
 from repository import Repository
 
@@ -37,6 +37,8 @@ def test_a_download_is_a_clean_notebook(site: Path, chapter: str):
             assert (cell.outputs, cell.execution_count) == ([], None)
         else:
             assert "{cite:" not in cell.source, "a role of the site's, which notebooks show as code"
+            assert "](#" not in cell.source, "a place that only the site knows by this name"
+            assert "](../" not in cell.source, "a page that is not beside the notebook"
     assert sum(map(setup_cell.is_setup, notebook.cells)) == 1
 
 
@@ -52,6 +54,55 @@ def test_a_citation_becomes_words_and_a_link():
         as_markdown("{cite:t}`nobody1900`", bibliography)
 
 
+def test_a_link_of_a_download_leads_somewhere():
+    text = (
+        "See [chapter `2`](02-b.ipynb#why), [more](../book/more.md#a), [below](#here), [w](https://a.org/b#c).\n"
+        "`x[0](y)`\n\n```python\nlayers[i](x)\n```\n![p](q.png)"
+    )
+    code = "`x[0](y)`\n\n```python\nlayers[i](x)\n```\n![p](q.png)"
+    alone = f"See [chapter `2`](02-b.ipynb), more, below, [w](https://a.org/b#c).\n{code}"
+    assert links_from_anywhere(text, Repository()) == alone
+    files = "https://github.com/ada/nets/blob/main"
+    known = (
+        f"See [chapter `2`]({files}/notebooks/02-b.ipynb), [more]({files}/book/more.md), below, "
+        f"[w](https://a.org/b#c).\n{code}"
+    )
+    assert links_from_anywhere(text, Repository("https://github.com/ada/nets")) == known
+
+
+def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, monkeypatch):
+    site, before = tmp_path / "html", tmp_path / "html.before"
+    monkeypatch.setattr("make_site.BUILD", tmp_path)
+    monkeypatch.setattr("make_site.SITE", site)
+
+    def write(name: str) -> None:
+        site.mkdir(exist_ok=True)
+        (site / name).touch()
+
+    def build(fails: type[BaseException] | None = None) -> None:
+        with empty_site():
+            assert not site.exists()
+            write("new")
+            if fails:
+                raise fails
+
+    def there() -> list[str]:
+        return sorted(path.name for path in site.iterdir())
+
+    write("good")
+    with pytest.raises(SystemExit):
+        build(fails=SystemExit)
+    assert there() == ["good"]
+    site.rename(before)  # a killed build: the good site is aside, and half of a new one in its place
+    write("half")
+    with pytest.raises(KeyboardInterrupt):
+        build(fails=KeyboardInterrupt)
+    assert there() == ["good"]
+    build()
+    assert there() == ["new"]
+    assert not before.exists()
+
+
 @pytest.fixture(scope="module")
 def hosted(site: Path, wheel_file: Path, tmp_path_factory: pytest.TempPathFactory):
     """The downloads, set up to install from a server on loopback, and an environment that has only torch."""
@@ -59,7 +110,7 @@ def hosted(site: Path, wheel_file: Path, tmp_path_factory: pytest.TempPathFactor
     shutil.copytree(site / "_sources" / "notebooks", folder / "notebooks")
     shutil.copy(wheel_file, folder)
     with served(folder) as bases:
-        finish_downloads(folder / "notebooks", f"{bases['http']}/{wheel_file.name}")
+        finish_downloads(folder / "notebooks", Repository(source=f"{bases['http']}/{wheel_file.name}"))
         yield folder, BareEnvironment(folder / "python")
 
 

@@ -17,6 +17,7 @@ MODULES = {
 # modules that fit the same line may import each other. A new module has to be given its place here.
 MAY_IMPORT = {
     "__init__": [],
+    "__main__": ["cli"],
     # the ground: no module of ours, and (but for records) no torch
     "arguments": [],
     "shapes": [],

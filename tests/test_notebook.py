@@ -94,7 +94,17 @@ def test_without_the_setting_there_is_no_button(tmp_path, text):
     assert (found.url, found.source, found.settings()) == ("", "", {})
 
 
-@pytest.mark.parametrize("url", ["github.com/ada/nets", "http://github.com/ada/nets", "https://github.com", "ada/nets"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "github.com/ada/nets",
+        "http://github.com/ada/nets",
+        "https://github.com",
+        "ada/nets",
+        "https://github.com/ada/nets/tree/main",  # what a browser shows
+        "https://github.com/OWNER/NAME",
+    ],
+)
 def test_an_address_that_is_none_is_refused(tmp_path, url):
     with pytest.raises(ValueError, match="OWNER/NAME"):
         Repository.from_config(config(tmp_path, f"repository: {{url: '{url}'}}"), {})

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from browser import unavailable
-from make_site import BUILD, toc_documents
+from make_site import EXECUTED, toc_documents
 from prose import (
     SCALES,
     Chapter,
@@ -31,7 +31,6 @@ from quoted_numbers import QUOTES, Compared, Published, Quote, Setting, over, pu
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAGES = [ROOT / f"{name}.md" for name in toc_documents() if name.startswith("book/")]
-EXECUTED = BUILD / "jupyter_execute" / "notebooks"
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -306,4 +305,5 @@ def test_a_wrong_number_would_be_found_out(path: Path):
             if other > 0:
                 tried += 1
                 found += not chapter.met(dataclasses.replace(claim, value=other))
+    assert tried, "the run accounts for no number of the chapter: are its outputs there?"
     assert found >= 0.8 * tried, f"of {tried} wrong numbers only {found} would be noticed"
