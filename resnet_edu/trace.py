@@ -143,8 +143,11 @@ def trace(
     mode:   "eval" (dropout off, running statistics in batch norm), "train", or "keep" for the flags that the model
             has. All flags are put back afterwards, one by one.
 
-    The model is left exactly as it was: parameters, buffers, flags, hooks, attributes, random number generators. A
-    model with lazy layers is copied, and the copy is traced. `forward` may not look at values on "meta".
+    The model is left as it was: parameters, buffers, flags, hooks, attributes, and what is in attributes that are
+    lists, tuples, dictionaries, sets or deques, to any depth; so are the random number generators of torch, Python and
+    NumPy. Only what an object of another kind keeps for itself, such as the count of a logger, stays changed. On a real
+    device this takes the memory of a second model. A model with lazy layers is copied, and the copy is traced.
+    `forward` may not look at values on "meta".
 
     Raises `TraceError` if the model fails, with the layer and the shapes that reached it; `TypeError` or `ValueError`
     if the inputs are none.

@@ -319,8 +319,6 @@ class Recorder(TorchFunctionMode):
 
     def _call(self, frame: _Frame, func: Callable, raw: str, name: str, args: tuple, kwargs: dict) -> object:
         given = list(tensors_in((args, kwargs)))
-        if not self._meta and _writes(raw, kwargs) and given and id(given[0]) not in self._made_by:
-            self._snapshot.keep_values(given[0])
         if name in _SILENT or raw in ("__len__", "__repr__", "__format__"):
             return self._runner.run(func, name, args, kwargs)[0]
         shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
@@ -370,12 +368,6 @@ class Recorder(TorchFunctionMode):
                 shapes = tuple(tuple(t.shape) for t in tensors_in(frame.args)) or shapes
         module = frame.module if frame is not None else self._model
         self.failure = Failure(error, frame.path if frame is not None else "", module, call, shapes)
-
-
-def _writes(raw: str, kwargs: dict) -> bool:
-    """Return whether a call writes to its first tensor."""
-    in_place = raw.endswith("_") and not raw.endswith("__")
-    return in_place or raw.startswith("__i") or raw == "__setitem__" or kwargs.get("inplace") is True
 
 
 def _addition(shapes: tuple, sources: tuple[Node | None, ...], args: tuple) -> str:

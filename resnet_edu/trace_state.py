@@ -1,32 +1,39 @@
 """Putting a model back exactly as it was: the tracer may not be noticed afterwards.
 
-Scope: what `forward` can change. Attributes, parameters, buffers and submodules by identity, lists, dicts and sets
-held by a module by content, training flags, random number generators, and, on real tensors, the values of buffers and
-of whatever is written in place. Hooks and grad mode are undone by the context managers of `trace.py`.
+Scope: what `forward` can change. Attributes, parameters, buffers and submodules by identity, containers held by a
+module by content, to any depth, training flags, random number generators, and, on a real device, the values of all
+tensors found there. What an object of another kind keeps for itself is not looked at. Hooks and grad mode are undone by
+the context managers of `trace.py`.
 """
 
 from __future__ import annotations
 
 import random
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_CONTAINERS = (dict, OrderedDict, list, set)
+_CONTAINERS = {dict, OrderedDict, defaultdict, Counter, list, deque, set}  # these have copy() and clear()
 
 
 class Snapshot:
     """State of modules and random number generators at one moment; `restore()` brings it back.
 
-    With `values=True` the values of buffers are copied as well (needed on real tensors only).
+    With `values=True` the values of all tensors are copied as well (needed on a real device only): a write reaches
+    them through views, `.data`, `out=` or a kernel, so it is not watched for but found out afterwards.
     """
 
     def __init__(self, values: bool) -> None:
         self._values = values
-        self._modules: list[tuple[dict, dict, list]] = []
+        self._attributes: list[tuple[dict, dict]] = []
+        self._empty: list[Any] = []
+        self._contents: dict[int, tuple[Any, Any]] = {}
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
+        self._copies: dict[object, tuple[Tensor, Tensor]] = {}  # tensors of the same memory share a copy
         self._rng = torch.get_rng_state()
         self._cuda_rng = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
         self._python_rng = random.getstate()
@@ -35,42 +42,66 @@ class Snapshot:
 
     def add(self, module: nn.Module) -> None:
         """Remember one module, without its children."""
-        contents = []
-        for value in module.__dict__.values():
-            if type(value) in _CONTAINERS:
-                contents.append((value, value.copy() if value else None))
-        self._modules.append((module.__dict__, module.__dict__.copy(), contents))
-        if self._values:
-            for buffer in module._buffers.values():
-                if buffer is not None:
-                    self.keep_values(buffer)
+        self._attributes.append((module.__dict__, module.__dict__.copy()))
+        self._keep(module.__dict__.values())
 
-    def keep_values(self, tensor: Tensor) -> None:
-        """Remember the values of a tensor that is about to be written to."""
-        if id(tensor) not in self._tensors and not isinstance(tensor, nn.parameter.UninitializedTensorMixin):
-            self._tensors[id(tensor)] = (tensor, tensor.detach().clone())
+    def _keep(self, values: Iterable) -> None:
+        """Remember what the containers among `values` hold, to any depth, and the values of tensors."""
+        for value in values:
+            kind = type(value)
+            if kind in _CONTAINERS:
+                if not value:  # most are: a module has a dozen dictionaries for hooks
+                    self._empty.append(value)
+                elif id(value) not in self._contents:
+                    self._contents[id(value)] = (value, value.copy())
+                    self._keep(value.values() if isinstance(value, dict) else value)
+            elif isinstance(value, tuple):
+                self._keep(value)
+            elif self._values and isinstance(value, Tensor):
+                self._keep_values(value)
+
+    def _keep_values(self, tensor: Tensor) -> None:
+        lazy = isinstance(tensor, nn.parameter.UninitializedTensorMixin)
+        if lazy or tensor.is_meta or tensor.layout is not torch.strided or id(tensor) in self._tensors:
+            return
+        alias = tensor.data  # the same memory, but a backward pass that is still to come must not notice a write to it
+        self._tensors[id(tensor)] = (tensor, alias)
+        memory, place = alias, id(tensor)
+        if type(alias) is Tensor:
+            memory = _memory(alias)
+            place = (memory.data_ptr(), memory.numel(), memory.dtype, memory.device)
+        if place not in self._copies:
+            self._copies[place] = (memory, memory.clone())
 
     def restore(self) -> None:
         """Bring everything back."""
-        for attributes, before, contents in self._modules:
+        for attributes, before in self._attributes:
             attributes.clear()
             attributes.update(before)
-            for value, copy in contents:
-                if copy is None:
-                    if value:
-                        value.clear()
-                elif type(value) is list:
-                    value[:] = copy
-                else:
-                    value.clear()
-                    value.update(copy)
+        for value in self._empty:
+            if value:
+                value.clear()
+        for value, copy in self._contents.values():
+            value.clear()
+            value.extend(copy) if isinstance(value, (list, deque)) else value.update(copy)
         with torch.no_grad():
-            for tensor, values in self._tensors.values():
-                if not torch.equal(tensor, values):
-                    tensor.data.copy_(values)  # .data: a backward pass that is still to come must not notice
+            for tensor, alias in self._tensors.values():
+                if type(alias) is Tensor and not tensor.is_set_to(alias):
+                    tensor.data = alias  # forward gave it other memory or another shape
+            for memory, copy in self._copies.values():
+                if not torch.equal(memory, copy):
+                    memory.copy_(copy)
         torch.set_rng_state(self._rng)
         if self._cuda_rng is not None:
             torch.cuda.set_rng_state_all(self._cuda_rng)
         random.setstate(self._python_rng)
         if self._numpy_rng is not None:
             self._numpy_rng[0].set_state(self._numpy_rng[1])
+
+
+def _memory(tensor: Tensor) -> Tensor:
+    """Return the memory of a tensor, from its first value to its last, as a flat tensor; whatever its strides are."""
+    if not tensor.numel():
+        return tensor.flatten()
+    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.as_strided((last + 1,), (1,))

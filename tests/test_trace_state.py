@@ -2,6 +2,7 @@
 
 import copy
 import random
+from collections import Counter, defaultdict, deque
 
 import numpy as np
 import pytest
@@ -94,6 +95,122 @@ def test_nothing_is_left_behind(place, fail, mode):
     assert all(torch.equal(v, net.state_dict()[k]) for k, v in values.items())
     assert (net.calls, net.seen, net.plain.tolist()) == (0, [], [0, 0])
     assert not hasattr(net, "extra")
+
+
+class Writer(nn.Module):
+    """Writes to its own tensors in the way that it is given, each of which the tracer cannot see as one."""
+
+    def __init__(self, write):
+        super().__init__()
+        self.write, self.layer = write, nn.Linear(4, 4)
+        self.p = nn.Parameter(torch.rand(4, 4))
+        self.register_buffer("b", torch.rand(2, 4, 3, 3).to(memory_format=torch.channels_last))
+        self.mem, self.part, self.wide = torch.rand(4, 4), torch.rand(6, 6)[1:3, ::2], torch.rand(1).expand(3, 4)
+        self.kept = {"list": [torch.rand(2)], "tuple": (torch.rand(2), [])}
+        self.tie = self.layer.weight
+        self.part[0, 0] = float("nan")
+
+    def forward(self, x):
+        x = self.layer(x)
+        self.write(self, x)
+        return x
+
+    def tensors(self):
+        return [*self.parameters(), self.b, self.mem, self.part, self.wide, *self.kept["list"], self.kept["tuple"][0]]
+
+
+def _temporary(net, x):
+    [x - 1 for _ in range(100)]  # tensors that are gone: `.data` may well get the id of one
+    net.layer.weight.data.mul_(0.9)
+
+
+WRITES = {
+    "slice": lambda s, x: s.p[: len(x)].__iadd__(x),
+    "item": lambda s, x: s.p.__setitem__(0, 7),
+    "row": lambda s, x: s.mem[0].add_(1),
+    "view": lambda s, x: s.p.view(-1).mul_(3),
+    "transposed": lambda s, x: s.mem.t().fill_(7),
+    "out": lambda s, x: torch.add(s.mem, 1, out=s.mem),
+    "foreach": lambda s, x: torch._foreach_add_([s.mem, s.p], 1),
+    "numpy": lambda s, x: s.mem.numpy().fill(9),
+    "channels last": lambda s, x: s.b[0].mul_(2),
+    "strides": lambda s, x: s.part.zero_(),
+    "expanded": lambda s, x: s.wide[0, :1].mul_(2),
+    "in containers": lambda s, x: (s.kept["list"][0].add_(1), s.kept["tuple"][0][:1].add_(1)),
+    "tied": lambda s, x: s.tie[0].zero_(),
+    "temporary": _temporary,
+    "other memory": lambda s, x: setattr(s.p, "data", s.p.data[:2] * 2),
+    "init": lambda s, x: nn.init.zeros_(s.p),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_values_are_kept_however_forward_writes(write, mode):
+    net = Writer(write)
+    memory = [(id(t), t.data_ptr(), t.stride(), t.requires_grad) for t in net.tensors()]
+    before = [t.detach().clone() for t in net.tensors()]
+    trace(net, (3, 4), device="cpu", mode=mode)
+    assert [(id(t), t.data_ptr(), t.stride(), t.requires_grad) for t in net.tensors()] == memory
+    torch.testing.assert_close(net.tensors(), before, rtol=0, atol=0, equal_nan=True)
+    with torch.no_grad():
+        write(net, torch.ones(3, 4))
+    with pytest.raises(AssertionError):  # it does write, where nobody puts it back
+        torch.testing.assert_close(net.tensors(), before, rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("layer", [nn.Embedding, nn.EmbeddingBag])
+def test_a_layer_of_pytorch_that_writes_to_its_weights(layer):
+    net = layer(10, 4, max_norm=0.1)
+    before, tokens = net.weight.detach().clone(), torch.tensor([[1, 2, 3]])
+    trace(net, tokens)
+    assert torch.equal(net.weight, before)
+    net(tokens)
+    assert not torch.equal(net.weight, before)
+
+
+def test_a_backward_pass_that_is_to_come_does_not_notice_the_copy_back():
+    net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3))
+    x = torch.rand(4, 3)
+    net(x).sum().backward()
+    wanted = [p.grad.clone() for p in net.parameters()]
+    net.zero_grad()
+    loss = net(x).sum()
+    trace(net, x, mode="train")
+    loss.backward()
+    assert all(torch.allclose(p.grad, g) for p, g in zip(net.parameters(), wanted, strict=True))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_containers_are_put_back_to_any_depth(place):
+    class Hoarder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.acts = {"f": [], "g": [{"seen": {1}}]}
+            self.last, self.empty = deque([1, 2], maxlen=3), deque()
+            self.pair = ([], {"a": 1})
+            self.counts, self.lists = Counter(a=2), defaultdict(list, x=[1])
+            self.acts["self"] = self.acts  # a cycle
+
+        def forward(self, x):
+            x = self.layer(x)
+            self.acts["f"].append(x)
+            self.acts["g"][0]["seen"].add(2)
+            self.acts["g"].pop()
+            self.last.extend([7, 8]), self.empty.append(x)
+            self.pair[0].append(x), self.pair[1].clear()
+            self.counts["a"] += 1
+            self.lists["x"].append(x), self.lists["y"].append(x)
+            return x
+
+    net = Hoarder()
+    trace(net, (2, 4), **place)
+    assert net.acts.pop("self") is net.acts
+    assert net.acts == {"f": [], "g": [{"seen": {1}}]}
+    assert (net.last, net.last.maxlen, net.empty) == (deque([1, 2]), 3, deque())
+    assert net.pair == ([], {"a": 1})
+    assert (net.counts, net.lists) == (Counter(a=2), {"x": [1]})
 
 
 @pytest.mark.parametrize("place", PLACES)
