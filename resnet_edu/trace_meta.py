@@ -61,8 +61,11 @@ def storage_of(tensor: Tensor) -> int | None:
 class RealRunner:
     """Runs calls as they are."""
 
-    def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int]:
-        """Return (result, multiply-adds) of one call; `name` is the function's name without underscores."""
+    def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
+        """Return (result, multiply-adds) of one call; `name` is the function's name without underscores.
+
+        None for multiply-adds: there are some, but how many is not known.
+        """
         result = func(*args, **kwargs)
         return result, _macs(name, args, kwargs, result)
 
@@ -71,7 +74,7 @@ class RealRunner:
         return {storage_of(t) for t in tensors}
 
 
-def _macs(name: str, args: tuple, kwargs: dict, result: object) -> int:
+def _macs(name: str, args: tuple, kwargs: dict, result: object) -> int | None:
     count = ops.MACS.get(name)
     if count is None:
         return 0
@@ -87,7 +90,7 @@ class MetaRunner:
         self._constants: dict[int, Tensor] = {}  # made by forward itself, and with values
         self._memo: dict[tuple, tuple] = {}
 
-    def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int]:
+    def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         """Return (result, multiply-adds) of one call; see `RealRunner.run`."""
         key: list | None = [func]
         found = [False, False]  # any tensor, any tensor that is not a constant of forward

@@ -1,6 +1,7 @@
 """What the tracer knows about single operations: geometry, multiply-adds, and receptive fields.
 
-Everything not listed here still gets a row, with 0 multiply-adds and no receptive field.
+Everything not listed here still gets a row, with 0 multiply-adds and no receptive field. A product that is known but
+cannot be counted has None.
 
 Sources
   [1] torch.utils.flop_counter: the formulas of convolutions, matrix products and attention, halved here because a
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 from torch import Tensor, nn
@@ -172,20 +174,69 @@ def _multi_head(args: Sequence[object], kwargs: dict[str, object], out: Tensor) 
     query, key, value = (_argument(args, kwargs, i, n, None) for i, n in enumerate(("query", "key", "value")))
     width = query.shape[-1]
     batch = query.shape[1] if query.dim() == 3 else 1  # (L, B, E), or (L, E) without a batch
+    learned = _argument(args, kwargs, 7, "bias_k", None) is not None
+    keys = key.shape[0] + learned + bool(_argument(args, kwargs, 9, "add_zero_attn", False))
     projections = (2 * query.numel() + key.numel() + value.numel()) * width
-    return projections + 2 * batch * query.shape[0] * key.shape[0] * width
+    return projections + 2 * batch * query.shape[0] * keys * width
 
 
-def _einsum(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
-    """Count a product of two tensors in explicit letters; other forms (dots, lists, three factors) count 0."""
+def _axes(letters: str, dims: int) -> list[str | int]:
+    """Return a name for each dimension of a factor of an einsum; those under the dots are numbered from the last."""
+    before, dots, after = letters.partition("...")
+    return [*before, *range(len(before) + len(after) - dims, 0), *after] if dots else list(before)
+
+
+def _einsum(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int | None:
+    """Count a product of two factors; None for more, since their order is a matter of what is installed."""
     factors = args[1] if len(args) == 2 and isinstance(args[1], (list, tuple)) else args[1:]
-    if not isinstance(args[0], str) or len(factors) != 2 or "." in args[0] or "->" not in args[0]:
-        return 0
-    left, _, result = args[0].replace(" ", "").partition("->")
-    first, _, second = left.partition(",")
-    sizes = dict(zip(first + second, (*factors[0].shape, *factors[1].shape), strict=True))
-    kept = set(result) | (set(first) & set(second))  # a letter of one factor alone is summed before the product
-    return prod(sizes[letter] for letter in kept)
+    if len(factors) != 2:
+        return None if len(factors) > 2 else 0
+    left, arrow, result = args[0].replace(" ", "").partition("->")
+    if not arrow:
+        once = [letter for letter in left if letter.isalpha() and left.count(letter) == 1]
+        result = ("..." if "..." in left else "") + "".join(once)
+    first, second = (  # without sizes of 1, which are broadcast
+        {axis: size for axis, size in zip(_axes(letters, x.dim()), x.shape, strict=True) if size != 1}
+        for letters, x in zip(left.split(","), factors, strict=True)
+    )
+    kept = set(_axes(result, out.dim()))
+    summed = (first.keys() & second.keys()) - kept  # a letter of one factor alone is summed before the product
+    sizes = {**first, **second}
+    return prod(sizes.get(axis, 1) for axis in kept | summed) if summed else 0
+
+
+def _tensordot(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    left, dims = args[0], _argument(args, kwargs, 2, "dims", 2)
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        dims = [range(left.dim() - dims, left.dim())]
+    summed = (dims[0],) if isinstance(dims[0], int) else dims[0]
+    return out.numel() * prod(left.shape[d] for d in summed)
+
+
+def _inner(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    left, right = _argument(args, kwargs, 0, "input", None), _argument(args, kwargs, 1, "other", None)
+    return out.numel() * left.shape[-1] if left.dim() and right.dim() else 0
+
+
+def _chain(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    """Count a product of several matrices in the order that costs the least; the outer two may be vectors."""
+    given = _argument(args, kwargs, 0, "tensors", None)
+    factors = given if isinstance(given, (list, tuple)) else args
+    sizes = [factors[0].shape[0] if factors[0].dim() > 1 else 1, *(f.shape[0] for f in factors[1:])]
+    sizes.append(factors[-1].shape[1] if factors[-1].dim() > 1 else 1)
+
+    @cache
+    def least(i: int, j: int) -> int:
+        return min((least(i, k) + least(k, j) + sizes[i] * sizes[k] * sizes[j] for k in range(i + 1, j)), default=0)
+
+    return least(0, len(factors))
+
+
+def _cell(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
+    x, weights = args[0], args[2:4]
+    return (x.numel() // x.shape[-1]) * sum(w.numel() for w in weights)
 
 
 def _recurrent(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> int:
@@ -194,17 +245,26 @@ def _recurrent(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -
     return (x.numel() // x.shape[-1]) * sum(w.numel() for w in weights if w.dim() == 2)
 
 
-MACS: dict[str, Callable[..., int]] = {
+def _unknown(args: Sequence[object], kwargs: dict[str, object], out: Tensor) -> None:
+    """Say that there are multiply-adds, but how many is not known."""
+
+
+MACS: dict[str, Callable[..., int | None]] = {
     **dict.fromkeys(CONVS, _conv),
     **dict.fromkeys(TRANSPOSED, _conv_transpose),
     "linear": _linear,
-    **dict.fromkeys(("matmul", "mm", "bmm", "mv", "dot"), _product(0)),
+    **dict.fromkeys(("matmul", "linalg_matmul", "mm", "bmm", "mv", "dot", "vdot"), _product(0)),
     **dict.fromkeys(("addmm", "baddbmm", "addmv"), _product(1)),
     "rmatmul": _product(1),
     "einsum": _einsum,
+    "tensordot": _tensordot,
+    "inner": _inner,
+    **dict.fromkeys(("linalg_multi_dot", "chain_matmul"), _chain),
     "scaled_dot_product_attention": _attention,
     "multi_head_attention_forward": _multi_head,
     **dict.fromkeys(("lstm", "gru", "rnn_tanh", "rnn_relu"), _recurrent),
+    **dict.fromkeys(("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell"), _cell),
+    **dict.fromkeys(("bilinear", "addbmm", "linalg_matrix_power", "matrix_power", "conv_tbc", "convolution"), _unknown),
 }
 
 

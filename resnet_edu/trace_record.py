@@ -30,6 +30,7 @@ from .trace_modules import Kind, attribute_of, describe, is_lazy
 from .trace_state import Snapshot
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
+_UNCOUNTED = "its multiply-adds are not counted"
 _SILENT = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
 
 
@@ -47,17 +48,26 @@ class Failure:
 class _Frame:
     """A module that is running."""
 
-    __slots__ = ("args", "first", "kind", "lazy", "macs", "module", "opened", "path", "shapes", "sources", "storages")
+    __slots__ = (
+        *("args", "first", "kind", "lazy", "macs", "module", "opened", "path"),
+        *("shapes", "sources", "storages", "uncounted"),
+    )
 
     def __init__(self, module: nn.Module, path: str, kind: Kind, args: tuple) -> None:
         self.module, self.path, self.kind, self.args = module, path, kind, args
         self.first = 0  # number of rows when it began
         self.macs = 0
+        self.uncounted = False  # whether there were multiply-adds of unknown number
         self.lazy = is_lazy(module)
         self.opened = False  # whether it called other modules
         self.shapes: list[tuple[int, ...]] = []
         self.sources: list[Node | None] = []
         self.storages: set[int | None] = set()
+
+    def spend(self, macs: int | None) -> None:
+        """Add the multiply-adds of one call; None if their number is not known."""
+        self.macs += macs or 0
+        self.uncounted |= macs is None
 
 
 class Recorder(TorchFunctionMode):
@@ -234,6 +244,7 @@ class Recorder(TorchFunctionMode):
             parent = self._stack[-1] if self._stack else None
             if parent is not None:
                 parent.macs += frame.macs
+                parent.uncounted |= frame.uncounted
                 if parent.kind.opaque:
                     return
             if frame.kind.leaf and (frame.kind.opaque or not frame.opened):  # a leaf that hid modules stays open
@@ -256,8 +267,8 @@ class Recorder(TorchFunctionMode):
         node.pads = any(n.pads or n.kind in ops.PADS for n in inner)
         self._count(node, kind.parameters)
         hidden = sum(p.numel() for p in kind.parameters if id(p) not in self._parameters)
-        if hidden:
-            node.note = f"not registered: {hidden:,} parameters that model.parameters() does not have"
+        notes = [f"not registered: {hidden:,} parameters that model.parameters() does not have"] if hidden else []
+        node.note = "; ".join([*notes, _UNCOUNTED] if frame.uncounted else notes)
         made = [s for s in map(resolve, sources) if s is not None and s.from_input]
         node.from_input = bool(made)
         fields = ops.largest([s.fields for s in made])
@@ -301,7 +312,7 @@ class Recorder(TorchFunctionMode):
             if frame is None or frame.kind.opaque:
                 result, macs = self._runner.run(func, name, args, kwargs)
                 if frame is not None:
-                    frame.macs += macs
+                    frame.spend(macs)
                 return result
             return self._call(frame, func, raw, name, args, kwargs)
         except Exception as error:
@@ -330,12 +341,13 @@ class Recorder(TorchFunctionMode):
         sources = tuple(
             m[1] if m is not None and m[0]() is t else self._source(t) for t, m in zip(given, makers, strict=True)
         )
-        frame.macs += macs
+        frame.spend(macs)
         made = [s for s in map(resolve, sources) if s is not None and s.from_input]
         kind = _addition(shapes, sources, args) if name in ops.ADDS else name
         path = f"{frame.path}.{name}()" if frame.path else f"{name}()"
         geometry = ops.call_geometry(name, args, kwargs)
-        node = Node(path, kind, shapes, (), sources, geometry, macs=macs, from_input=bool(made))
+        node = Node(path, kind, shapes, (), sources, geometry, macs=macs or 0, from_input=bool(made))
+        node.note = _UNCOUNTED if macs is None else ""
         node.fields = self._call_fields(node, name, [s.fields for s in made], args)
         self._finish(node, written, self._runner.storages(given))
         return result

@@ -41,7 +41,8 @@ class Row:
     params:   learnable values that this row is the first to use: a layer that is called again has 0 here, so that
               the column adds up to `Trace.total_params`.
     macs:     multiply-adds of convolutions, linear layers, matrix products, attention and recurrent layers, for the
-              whole batch, without biases. Everything else counts 0.
+              whole batch, without biases. Everything else counts 0; a product that cannot be counted, such as an
+              einsum of three factors, has a note as well.
     activation_bytes: memory of the outputs; 0 for a view of the input (flatten) or work in place.
     receptive_field: how many input pixels across can change one output pixel, ignoring the image's border; one
               number, or one for each dimension where they differ. None where an output depends on all pixels
