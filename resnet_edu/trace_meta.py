@@ -8,8 +8,9 @@ remembered for the rest of the trace, since a deep net repeats the same few laye
 
 from __future__ import annotations
 
+import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ def tensors_in(value: object) -> Iterator[Tensor]:
 
 
 def map_tensors(change: Callable[[Tensor], Tensor], value: object) -> object:
-    """Return `value` with each tensor in tuples, lists and dictionaries replaced by `change(tensor)`."""
+    """Return `value` with each tensor replaced by `change(tensor)`, where `tensors_in` finds one; types stay."""
     if isinstance(value, Tensor):
         return change(value)
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
@@ -47,7 +48,20 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: object) -> object:
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if type(value) is dict:
         return {k: map_tensors(change, v) for k, v in value.items()}
-    return value
+    if next(tensors_in(value), None) is None:
+        return value
+    if isinstance(value, MutableMapping):
+        changed = copy.copy(value)
+        for key, item in value.items():
+            changed[key] = map_tensors(change, item)
+        return changed
+    if isinstance(value, Mapping):
+        return type(value)({k: map_tensors(change, v) for k, v in value.items()})
+    changed = copy.copy(value)  # a dataclass; not through its constructor, which may do more than store
+    for f in dataclasses.fields(value):
+        if hasattr(value, f.name):
+            object.__setattr__(changed, f.name, map_tensors(change, getattr(value, f.name)))  # frozen ones too
+    return changed
 
 
 def storage_of(tensor: Tensor) -> int | None:

@@ -3,6 +3,8 @@
 import dataclasses
 import doctest
 import threading
+from collections import OrderedDict, UserDict
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -316,6 +318,44 @@ def test_lists_and_other_values_are_passed_on():
     net = Call(lambda s, xs, flag: s.f(xs[0] + xs[1]) if flag else None, f=nn.Linear(3, 4))
     result = trace(net, [torch.ones(2, 3), torch.ones(2, 3)], True)
     assert result.rows[0].kind == "add"
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Tensors with names, in a dataclass that cannot be written to."""
+
+    x: torch.Tensor
+    rest: tuple = ()
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+@pytest.mark.parametrize(
+    ("pack", "get"),
+    [
+        (lambda x: {"x": x}, lambda v: v["x"]),
+        (lambda x: OrderedDict(y=1, x=x), lambda v: v["x"]),
+        (lambda x: UserDict(x=[x]), lambda v: v["x"][0]),
+        (lambda x: MappingProxyType({"x": x}), lambda v: v["x"]),
+        (lambda x: Point(x), lambda v: v.x),
+        (lambda x: [Point(None, ({"x": x},))], lambda v: v[0].rest[0]["x"]),
+    ],
+)
+def test_inputs_in_mappings_and_dataclasses_are_inputs(pack, get, device):
+    types = []
+
+    def forward(self, value):
+        types.append(type(value))
+        return self.f(get(value)).add_(get(value))
+
+    given = pack(-torch.ones(2, 4))
+    for inputs, kwargs in [((given, 1), None), ((), {"value": given})]:
+        net = Call(lambda s, value, _=None: forward(s, value), f=nn.Linear(4, 4))
+        result = trace(net, *inputs, kwargs=kwargs, device=device)
+        assert result.inputs == ((2, 4),)
+        (add,) = result.additions
+        assert (add.main, add.shortcut) == (0, "input")
+    assert set(types) == {type(given)}
+    assert get(given).device.type == "cpu"
 
 
 def test_attention_masks_and_multi_head_attention():
