@@ -20,7 +20,7 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import torch
@@ -150,12 +150,14 @@ def trace(
     `forward` may not look at values on "meta".
 
     Raises `TraceError` if the model fails, with the layer and the shapes that reached it; `TypeError` or `ValueError`
-    if the inputs are none.
+    if the inputs are none, and `TypeError` for a model, or a layer in it, that is compiled by torch.jit.
     """
     if isinstance(model, type) or not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module, but it is {model!r}; a class has to be called first")
-    if mode not in MODES:
+    if not isinstance(mode, str) or mode not in MODES:
         raise ValueError(f"`mode` must be one of {', '.join(map(repr, MODES))}, but it is {mode!r}")
+    if kwargs is not None and not isinstance(kwargs, Mapping):
+        raise TypeError(f"`kwargs` must be a dictionary, name of the input -> value, but it is {kwargs!r}")
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     given, words = _inputs(inputs), dict(kwargs or {})
     if not given and not words:
@@ -194,14 +196,26 @@ def _is_shape(value: object) -> bool:
     return whole and all(isinstance(v, Integral) and not isinstance(v, bool) for v in value)
 
 
+def _is_bad_shape(value: object) -> bool:
+    """Return whether `value` was meant as a shape and is none: numbers of which only some are whole, or nothing."""
+    if not isinstance(value, (tuple, list)) or not all(isinstance(v, Real) for v in value):
+        return False
+    return value == () or (not _is_shape(value) and any(isinstance(v, Integral) for v in value))
+
+
 def _inputs(inputs: tuple[object, ...]) -> list[object]:
     """Return the positional inputs; a single list stands for several, and shapes must be positive."""
     if inputs and all(isinstance(v, int) for v in inputs):
         raise TypeError(f"give the shape as one tuple, batch included: trace(model, {tuple(inputs)})")
-    if len(inputs) == 1 and isinstance(inputs[0], list) and not _is_shape(inputs[0]):
+    if len(inputs) == 1 and isinstance(inputs[0], list) and not _is_shape(inputs[0]) and not _is_bad_shape(inputs[0]):
         inputs = tuple(inputs[0])
     inputs = tuple(tuple(map(int, value)) if _is_shape(value) else value for value in inputs)
     for value in inputs:
+        if _is_bad_shape(value):
+            raise ValueError(
+                f"a shape must be whole numbers, batch included, for example (1, 3, 224, 224), but it is {value!r}; "
+                "other numbers for `forward` go into `kwargs`"
+            )
         if _is_shape(value) and min(value) < 1:
             raise ValueError(f"each size of an input must be at least 1, but the shape is {value}")
         if isinstance(value, str):
@@ -212,8 +226,13 @@ def _inputs(inputs: tuple[object, ...]) -> list[object]:
 def _place(given: list[object], words: dict[str, object], device: str | torch.device | None) -> torch.device:
     """Return the device to run on: the one asked for, or that of the first tensor given, or meta."""
     if device is not None:
-        place = torch.device(device)
-        return torch.device(place.type, torch.cuda.current_device()) if place == torch.device("cuda") else place
+        try:
+            return torch.empty(0, device=device).device  # with the number of the device: "cuda" -> cuda:0
+        except (RuntimeError, TypeError, AssertionError) as error:  # no device at all, or none of this machine
+            raise ValueError(
+                f"`device` must be 'meta' or a device that torch has on this machine, such as 'cpu', but it is "
+                f"{device!r}: {str(error).strip().splitlines()[0]}"
+            ) from error
     found: list[Tensor] = []
     map_tensors(lambda t: found.append(t) or t, [given, words])
     return found[0].device if found else torch.device("meta")

@@ -120,6 +120,11 @@ class Recorder(TorchFunctionMode):
         self._undo.__exit__(kind, error, traceback)
 
     def _adopt(self, path: str, module: nn.Module) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"{f'the layer {path!r}' if path else '`model`'} is a torch.jit.ScriptModule, inside which nothing can "
+                "be watched: trace the torch.nn.Module that it was made from by torch.jit.script or torch.jit.trace"
+            )
         self._names[id(module)] = path
         self._snapshot.add(module)
         if self._training is not None:

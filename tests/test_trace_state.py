@@ -419,9 +419,40 @@ def test_meta_fails_exactly_where_the_cpu_fails(net, shape, mode):
         ((nn.ReLU(), (1, -3)), {}, ValueError, r"at least 1"),
         ((nn.ReLU(), "3x224x224"), {}, TypeError, "'3x224x224'"),
         ((nn.ReLU(), (1, 3)), {"mode": "test"}, ValueError, "'eval', 'train', 'keep'"),
+        ((nn.ReLU(), (1, 3)), {"mode": []}, ValueError, r"'keep', but it is \[\]"),
+        ((nn.ReLU(), (1, 3)), {"kwargs": [1]}, TypeError, r"`kwargs` must be a dictionary.*but it is \[1\]"),
+        ((nn.ReLU(), (1, 3)), {"kwargs": []}, TypeError, r"`kwargs` must be a dictionary"),
+        ((nn.ReLU(), (2, 4.0)), {}, ValueError, r"a shape must be whole numbers.*\(2, 4.0\)"),
+        ((nn.ReLU(), [2, 4.0]), {}, ValueError, r"a shape must be whole numbers.*\[2, 4.0\]"),
+        ((nn.ReLU(), [(2, 4), (2, 4.0)]), {}, ValueError, r"a shape must be whole numbers.*\(2, 4.0\)"),
+        ((nn.ReLU(), ()), {}, ValueError, r"a shape must be whole numbers.*but it is \(\)"),
+        ((nn.ReLU(), (1, 3)), {"device": "foo"}, ValueError, "`device` must be 'meta'.*but it is 'foo'"),
+        ((nn.ReLU(), (1, 3)), {"device": "cuda:99"}, ValueError, "on this machine.*but it is 'cuda:99'"),
+        ((nn.ReLU(), (1, 3)), {"device": []}, ValueError, r"`device` must be 'meta'.*but it is \[\]"),
         ((nn.Linear(2, 2).to("meta"), (1, 2)), {"device": "cpu"}, ValueError, "weight is on meta"),
     ],
 )
 def test_bad_arguments(args, words, kind, match):
     with pytest.raises(kind, match=match):
         trace(*args, **words)
+
+
+def test_numbers_that_are_no_shape_are_passed_on():
+    class Net(nn.Module):
+        def forward(self, x, scale, flags):
+            assert (scale, flags) == ((0.5, 2.0), [])
+            return x * scale[0]
+
+    assert trace(Net(), (1, 3), (0.5, 2.0), []).inputs == ((1, 3),)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("compiled", [torch.jit.script, lambda net: torch.jit.trace(net, torch.ones(1, 3))])
+def test_models_of_torch_jit_are_refused_by_name(compiled):
+    net = compiled(nn.Sequential(nn.Linear(3, 3)))
+    whole = nn.Sequential(nn.ReLU(), net)
+    for model, words in [(net, "`model` is a torch.jit.ScriptModule"), (whole, "layer '1' is a torch.jit.Scr")]:
+        before, outside = state(whole[0]), surroundings()
+        with pytest.raises(TypeError, match=f"{words}.*trace the torch.nn.Module that it was made from"):
+            trace(model, (1, 3))
+        assert (state(whole[0]), surroundings()) == (before, outside)
