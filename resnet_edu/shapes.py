@@ -118,6 +118,20 @@ class ReceptiveField:
             start=self.start + (reach / 2 - padding) * self.jump,
         )
 
+    def union(self, other: ReceptiveField) -> ReceptiveField:
+        """Return the field of a sum of two outputs: from the first pixel that either sees to the last.
+
+        Raises `ValueError` for fields of different jumps: their distance grows from one output pixel to the next.
+
+        >>> ReceptiveField(3, start=0.0).union(ReceptiveField(3, start=1.0)).size
+        4
+        """
+        if self.jump != other.jump:
+            raise ValueError(f"fields of jumps {self.jump} and {other.jump} have no union that fits all output pixels")
+        low = min(self.start - self.size / 2, other.start - other.size / 2)
+        high = max(self.start + self.size / 2, other.start + other.size / 2)
+        return ReceptiveField(round(high - low), self.jump, (low + high) / 2)
+
 
 def cifar_blocks_per_stage(depth: int) -> int:
     """Return n for a CIFAR net of `depth` = 6n+2 layers (paper, section 4.2): blocks in each of the three stages.

@@ -12,8 +12,8 @@ Sources
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, reduce
 from math import prod
 
 from torch import Tensor, nn
@@ -309,13 +309,22 @@ def after_slicing(index: object, fields: Fields) -> Fields:
     return tuple(f.after(1, s.step or 1) for f, s in zip(fields, index[2:], strict=True))
 
 
-def largest(candidates: Sequence[Fields]) -> Fields:
-    """Return the largest of several fields, one dimension at a time; None (everything) is larger than all."""
+def after_padding(pads: Sequence[int], fields: Fields) -> Fields:
+    """Return the fields after `F.pad(x, pads)`, whose numbers begin with the last dimension; they move, that is all."""
+    if fields is None:
+        return None
+    before = [*pads[::2], *[0] * len(fields)]  # of the last dimension, of the one before it, ...
+    moved = zip(fields, reversed(before[: len(fields)]), strict=True)
+    return tuple(replace(f, start=f.start - pad * f.jump) for f, pad in moved)
+
+
+def union(candidates: Sequence[Fields]) -> Fields:
+    """Return what several fields see together, one dimension at a time; None if one is None or they drift apart."""
     if not candidates or any(f is None or len(f) != len(candidates[0] or ()) for f in candidates):
         return None
-    if len(candidates) == 1:
-        return candidates[0]
-    return tuple(max(dims, key=lambda f: f.size) for dims in zip(*candidates, strict=True))
+    if any(len({f.jump for f in dims}) > 1 for dims in zip(*candidates, strict=True)):
+        return None
+    return tuple(reduce(ReceptiveField.union, dims) for dims in zip(*candidates, strict=True))
 
 
 def field_size(fields: Fields) -> int | tuple[int, ...] | None:

@@ -276,7 +276,7 @@ class Recorder(TorchFunctionMode):
         node.note = "; ".join([*notes, _UNCOUNTED] if frame.uncounted else notes)
         made = [s for s in map(resolve, sources) if s is not None and s.from_input]
         node.from_input = bool(made)
-        fields = ops.largest([s.fields for s in made])
+        fields = ops.union([s.fields for s in made])
         if kind.geometry is not None:
             node.fields = ops.after_window(kind.geometry, fields)
         elif name == "zero_pad":
@@ -353,19 +353,23 @@ class Recorder(TorchFunctionMode):
         geometry = ops.call_geometry(name, args, kwargs)
         node = Node(path, kind, shapes, (), sources, geometry, macs=macs or 0, from_input=bool(made))
         node.note = _UNCOUNTED if macs is None else ""
-        node.fields = self._call_fields(node, name, [s.fields for s in made], args)
+        node.fields = self._call_fields(node, name, [s.fields for s in made], args, kwargs)
         self._finish(node, written, self._runner.storages(given))
         return result
 
-    def _call_fields(self, node: Node, name: str, candidates: list[ops.Fields], args: tuple) -> ops.Fields:
-        fields = ops.largest(candidates)
+    def _call_fields(
+        self, node: Node, name: str, candidates: list[ops.Fields], args: tuple, kwargs: dict
+    ) -> ops.Fields:
+        fields = ops.union(candidates)
         if fields is None:
             return None
         if node.geometry is not None:
             return ops.after_window(node.geometry, fields)
         if name == "getitem":
             return ops.after_slicing(args[1], fields)
-        if name in ("cat", "concat", "pad"):
+        if name == "pad":
+            return ops.after_padding(args[1] if len(args) > 1 else kwargs["pad"], fields)
+        if name in ("cat", "concat"):
             return fields
         return fields if name in ops.LOCAL_CALLS else None
 

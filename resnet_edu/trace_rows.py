@@ -46,7 +46,8 @@ class Row:
     activation_bytes: memory of the outputs; 0 for a view of the input (flatten) or work in place.
     receptive_field: how many input pixels across can change one output pixel, ignoring the image's border; one
               number, or one for each dimension where they differ. None where an output depends on all pixels
-              (global pooling, flatten, linear) or where it is not defined; None stays None downstream.
+              (global pooling, flatten, linear) or where it is not defined, as for a sum of branches whose strides
+              differ; None stays None downstream.
     cumulative_params, cumulative_macs: running totals, this row included.
     reused:   True if the layer has parameters and an earlier row counted them.
     main, shortcut: of an addition: the rows that made the two operands (index or "input"); None elsewhere.

@@ -70,6 +70,21 @@ def test_receptive_field_is_where_autograd_finds_a_gradient(stack):
         assert (touched[0] + touched[-1]).item() / 2 == field.start + position * field.jump
 
 
+def test_the_union_of_two_fields_is_where_autograd_finds_the_gradient_of_a_sum():
+    first, second = (shapes.ReceptiveField().after(*window) for window in [(5, 2, 0), (3, 2, 2)])
+    layers = nn.Conv1d(1, 1, 5, 2, 0, bias=False), nn.Conv1d(1, 1, 3, 2, 2, bias=False)
+    image = torch.zeros(1, 1, 40, requires_grad=True)
+    for layer in layers:
+        nn.init.ones_(layer.weight)
+    sum(layer(image)[0, 0, 7] for layer in layers).backward()
+    touched = image.grad[0, 0].nonzero().flatten()
+    for field in (first.union(second), second.union(first)):
+        assert touched[-1] - touched[0] + 1 == field.size == 7
+        assert (touched[0] + touched[-1]).item() / 2 == field.start + 7 * field.jump
+    with pytest.raises(ValueError, match="jumps 2 and 1"):
+        first.union(shapes.ReceptiveField())
+
+
 @pytest.mark.parametrize(("depth", "blocks"), [(8, 1), (20, 3), (32, 5), (44, 7), (56, 9), (110, 18), (1202, 200)])
 def test_blocks_per_stage_of_the_papers_depths(depth, blocks):
     assert shapes.cifar_blocks_per_stage(depth) == blocks

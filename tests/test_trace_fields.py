@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from resnet_edu import models
@@ -58,6 +59,40 @@ def test_receptive_field_is_what_the_gradient_reaches(net):
     shown = last.receptive_field
     # an output in a stride-2 slice touches every second pixel only; its reach is the same
     assert shown == measured_field(net, 41)
+
+
+JOIN = nn.Conv2d(2, 1, 1, bias=False)
+
+
+def conv(*window):
+    return nn.Conv2d(1, 1, *window, bias=False)
+
+
+@pytest.mark.parametrize(
+    ("net", "size"),
+    [
+        (Call(lambda s, x: s.a(x) + s.b(x), a=conv(3, 3, 1), b=conv(3, 3, 0)), 4),  # pixels -1 to 1, and 0 to 2
+        (Call(lambda s, x: s.b(x) * s.a(x), a=conv(1, 3), b=conv(3, 3, 0)), 3),
+        (Call(lambda s, x: s.c(torch.cat([s.a(x), s.b(x)], 1)), a=conv(3, 3, 1), b=conv(3, 3), c=JOIN), 4),
+        (Call(lambda s, x: s.a(x) + s.a(F.pad(x, (1, 0, 1, 0))), a=conv(3, 3)), 4),
+        (Call(lambda s, x: s.a(F.pad(x, pad=(1, 1, 1, 1))) + x, a=conv(3)), 3),
+        (Call(lambda s, x: s.a(F.pad(x, (2, 0, 2, 0))) + x, a=conv(3)), 3),  # x is the last of the three
+        (Call(lambda s, x: s.a(F.pad(x, (3, -1, 3, -1))) + x, a=conv(3)), 4),
+        (Call(lambda s, x: s.b(s.a(x) + s.c(x)), a=conv(3, 3, 1), b=conv(2), c=conv(3, 3, 0)), 7),
+    ],
+)
+def test_receptive_field_of_branches_that_are_out_of_line(net, size):
+    net = net.double()
+    for p in net.parameters():
+        nn.init.ones_(p)
+    rows = trace(net, (1, 1, 42, 42)).rows
+    assert rows[-1].receptive_field == size == measured_field(net, 42)
+
+
+def test_branches_that_drift_apart_have_no_receptive_field_of_one_size():
+    net = Call(lambda s, x: s.a(x) + s.b(x), a=conv(2, 2), b=conv(5))
+    *_, a, b, add = trace(net, (1, 1, 8, 8)).rows  # both give 4 pixels: every second one, and four in a row
+    assert (a.receptive_field, b.receptive_field, add.receptive_field) == (2, 5, None)
 
 
 def test_receptive_field_of_unequal_kernels_and_of_pooled_branches():
