@@ -133,6 +133,28 @@ def test_an_addition_in_a_module_of_its_own_counts():
     assert (add.path, add.main, add.shortcut) == ("join", 0, "input")
 
 
+@pytest.mark.parametrize(
+    ("function", "shortcut"),
+    [
+        (lambda s, x: s.a(x) + s.b(x), "b"),  # a tie: the second operand
+        (lambda s, x: s.b(x) + s.a(x), "a"),
+        (lambda s, x: s.a(x) + s.b(s.c(x)), "a"),  # fewer layers with parameters
+        (lambda s, x: s.b(s.c(x)) + s.a(x), "a"),
+        (lambda s, x: s.a(x) + s.b(x).relu(), "a"),  # as many of these, but fewer rows
+        (lambda s, x: s.a(x).relu() + s.b(x), "b"),
+        (lambda s, x: s.a(x) + s.a(x).relu().relu(), "a"),
+        (lambda s, x: s.a(x.relu().relu()) + s.b(x), "b"),
+    ],
+)
+def test_which_of_two_branches_is_the_shortcut(function, shortcut):
+    layers = {name: nn.Conv2d(2, 2, 1) for name in "abc"}
+    result = trace(Call(function, **layers), (1, 2, 4, 4))
+    (add,) = result.additions
+    assert [r.path for r in result.rows if r.on_shortcut] == [shortcut]
+    assert {add.main, add.shortcut} == set(add.sources)
+    assert (result.rows[add.shortcut].path, add.shortcut_kind) == (shortcut, "projection")
+
+
 def test_option_a_in_the_words_of_others():
     class Lambda(nn.Module):
         def forward(self, x):
