@@ -77,6 +77,7 @@ class ZeroPadShortcut(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
+        _check_block(in_channels, out_channels, stride)
         if out_channels < in_channels:
             raise ValueError(
                 f"shortcut='zero_pad' can only add channels, but here {in_channels} would become {out_channels}; "
@@ -98,9 +99,10 @@ class ZeroPadShortcut(nn.Module):
 def make_shortcut(kind: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module | None:
     """Return the module of a shortcut from `in_channels` to `out_channels`, or None for the identity.
 
-    Raises `ValueError` for an unknown kind (see `SHORTCUTS`) or zero padding to fewer channels.
+    Raises `ValueError` for an unknown kind (see `SHORTCUTS`), zero padding to fewer channels, or a number below 1.
     """
     _one_of("shortcut", kind, SHORTCUTS)
+    _check_block(in_channels, out_channels, stride)
     same_shape = stride == 1 and in_channels == out_channels
     if kind == "identity" or (same_shape and kind != "projection_all"):
         return None

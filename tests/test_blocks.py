@@ -143,8 +143,13 @@ def test_addition_never_broadcasts():
         (lambda: blocks.BasicBlock(0, 8), "`in_channels` must be at least 1"),
         (lambda: blocks.Bottleneck(8, 8, 2, stride_on="5x5"), "`stride_on` must be one of"),
         (lambda: blocks.PlainBlock(8, 8, 0), "`stride` must be at least 1"),
+        (lambda: blocks.ZeroPadShortcut(4, 8, 0), "`stride` must be at least 1, but it is 0"),
+        (lambda: blocks.ZeroPadShortcut(0, 8), "`in_channels` must be at least 1"),
+        (lambda: blocks.ZeroPadShortcut("4", 8), r"`in_channels` must be a whole number, but it is '4' \(str\)"),
+        (lambda: blocks.make_shortcut("projection", 4, 8, 0), "`stride` must be at least 1"),
+        (lambda: blocks.make_shortcut("identity", 4, "8"), "`out_channels` must be a whole number"),
     ],
 )
 def test_bad_options_are_named(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call()
