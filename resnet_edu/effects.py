@@ -134,14 +134,20 @@ class Effects(list):
 def effects(outcomes: Iterable[Outcome], metric: str = "test_error") -> Effects:
     """Return what each variant changes against the first one, by the rule at the top of this module.
 
-    Raises `ValueError` for an unknown metric, no variant to compare, or a first variant that diverged or lacks a seed
-    that another has.
+    Raises `ValueError` for an unknown metric, two outcomes of one variant and seed, no variant to compare, or a first
+    variant that diverged or lacks a seed that another has.
     """
     if metric not in METRICS:
         raise ValueError(f"`metric` must be one of {', '.join(METRICS)}, but it is {metric!r}")
     groups: dict[str, dict[int, Outcome]] = {}
     for outcome in outcomes:
-        groups.setdefault(outcome.variant, {})[outcome.seed] = outcome
+        group = groups.setdefault(outcome.variant, {})
+        if outcome.seed in group:
+            raise ValueError(
+                f"a variant must have one outcome for each seed, but {outcome.variant!r} has two for {outcome.seed}: "
+                "leave one out, or give runs that differ variants of their own"
+            )
+        group[outcome.seed] = outcome
     if len(groups) < 2:
         raise ValueError(f"there must be two variants at least, to compare them, but there is {list(groups)}")
     (baseline, first), *others = groups.items()

@@ -195,5 +195,7 @@ class TestEffects:
             effects(outcomes(a=(1, None), b=(1, 2)))
         with pytest.raises(ValueError, match=r"no result for seeds \[2\]"):
             effects(outcomes(a=(1, 2), b=(1, 2, 3)))
+        with pytest.raises(ValueError, match="one outcome for each seed, but 'b' has two for 1"):
+            effects([*outcomes(a=(1, 2), b=(1, 2)), Outcome("b", 1, test_error=9.0)])
         with pytest.raises(KeyError, match="'c' is none of the variants: 'b'"):
             effects(outcomes(a=(1, 2), b=(1, 2)))["c"]
