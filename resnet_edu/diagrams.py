@@ -56,7 +56,8 @@ def blocks(modules: Mapping[str, nn.Module], shape: Sequence[int], caption: str 
     modules: title -> a module of one input with at most one residual addition.
     shape:   of the input, (B, C, H, W); the batch size is not shown.
 
-    Raises `ValueError` for no module, or for one with several additions (a whole net), and what `trace` raises.
+    Raises `ValueError` for no module, for one that does nothing or has several additions (a whole net), and what
+    `trace` raises.
     """
     if not modules:
         raise ValueError("`modules` must have one block at least, but it is empty")
@@ -66,7 +67,9 @@ def blocks(modules: Mapping[str, nn.Module], shape: Sequence[int], caption: str 
 
 def _draw(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[str, str]:
     """Return SVG and text alternative of one block."""
-    rows = trace(module, shape).rows
+    rows = [r for r in trace(module, shape).rows if r.kind != "not called"]
+    if not rows:
+        raise ValueError(f"a diagram shows what a block does, but {title!r} does nothing: give a module with layers")
     adds = [r for r in rows if r.is_add]
     if len(adds) > 1:
         raise ValueError(f"a diagram shows one block, but {title!r} has {len(adds)} additions: give one of its blocks")

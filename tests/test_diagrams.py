@@ -62,6 +62,13 @@ def test_nothing_is_drawn_outside():
             assert y + h <= height
 
 
+def test_a_layer_that_does_not_run_is_not_drawn():
+    block = PlainBlock(64, 64)
+    wanted = _draw(block)[0]
+    block.spare = nn.Linear(2, 2)
+    assert _draw(block)[0] == wanted
+
+
 def test_several_blocks_stand_side_by_side_with_a_caption():
     drawing = diagrams.blocks({"plain <b>": PlainBlock(64, 64), "residual": BasicBlock(64, 64)}, SHAPE, caption="a < b")
     html = drawing._repr_html_()
@@ -77,6 +84,7 @@ def test_several_blocks_stand_side_by_side_with_a_caption():
         ({}, "it is empty"),
         ({"net": resnet20().layer1}, "'net' has 3 additions"),
         ({"x": nn.Conv2d(3, 8, 3)}, "takes 3 chan"),
+        ({"empty": nn.Sequential()}, "'empty' does nothing"),
     ],
 )
 def test_bad_input_is_named(modules, message):
