@@ -318,13 +318,20 @@ def after_padding(pads: Sequence[int], fields: Fields) -> Fields:
     return tuple(replace(f, start=f.start - pad * f.jump) for f, pad in moved)
 
 
-def union(candidates: Sequence[Fields]) -> Fields:
-    """Return what several fields see together, one dimension at a time; None if one is None or they drift apart."""
+def union(candidates: Sequence[Fields], shapes: Sequence[tuple[int, ...]]) -> Fields:
+    """Return what several fields see together, one dimension at a time; None if one is None or they drift apart.
+
+    shapes: of the tensors that have these fields. Where there is one pixel only, nothing can drift.
+    """
     if not candidates or any(f is None or len(f) != len(candidates[0] or ()) for f in candidates):
         return None
-    if any(len({f.jump for f in dims}) > 1 for dims in zip(*candidates, strict=True)):
-        return None
-    return tuple(reduce(ReceptiveField.union, dims) for dims in zip(*candidates, strict=True))
+    found = []
+    for i, fields in enumerate(zip(*candidates, strict=True), -len(candidates[0])):
+        jump = max(f.jump for f in fields)
+        if any(f.jump != jump for f in fields) and any(len(shape) >= -i and shape[i] > 1 for shape in shapes):
+            return None
+        found.append(reduce(ReceptiveField.union, (replace(f, jump=jump) for f in fields)))
+    return tuple(found)
 
 
 def field_size(fields: Fields) -> int | tuple[int, ...] | None:

@@ -276,7 +276,7 @@ class Recorder(TorchFunctionMode):
         node.note = "; ".join([*notes, _UNCOUNTED] if frame.uncounted else notes)
         made = [s for s in map(resolve, sources) if s is not None and s.from_input]
         node.from_input = bool(made)
-        fields = ops.union([s.fields for s in made])
+        fields = ops.union([s.fields for s in made], shapes)
         if kind.geometry is not None:
             node.fields = ops.after_window(kind.geometry, fields)
         elif name == "zero_pad":
@@ -360,7 +360,7 @@ class Recorder(TorchFunctionMode):
     def _call_fields(
         self, node: Node, name: str, candidates: list[ops.Fields], args: tuple, kwargs: dict
     ) -> ops.Fields:
-        fields = ops.union(candidates)
+        fields = ops.union(candidates, node.inputs)
         if fields is None:
             return None
         if node.geometry is not None:

@@ -93,6 +93,10 @@ def test_branches_that_drift_apart_have_no_receptive_field_of_one_size():
     net = Call(lambda s, x: s.a(x) + s.b(x), a=conv(2, 2), b=conv(5))
     *_, a, b, add = trace(net, (1, 1, 8, 8)).rows  # both give 4 pixels: every second one, and four in a row
     assert (a.receptive_field, b.receptive_field, add.receptive_field) == (2, 5, None)
+    net = Call(lambda s, x: s.a(x) + x, a=conv(3, 2, 1))
+    assert trace(net, (1, 1, 1, 1)).rows[-1].receptive_field == 3  # a single pixel cannot drift
+    flat = Call(lambda s, x: s.a(x) + x, a=conv((3, 1), (2, 1), (1, 0)))
+    assert trace(flat, (1, 1, 1, 5)).rows[-1].receptive_field == (3, 1)
 
 
 def test_receptive_field_of_unequal_kernels_and_of_pooled_branches():
