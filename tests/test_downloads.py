@@ -45,11 +45,11 @@ def test_a_download_is_a_clean_notebook(site: Path, chapter: str):
 def test_a_citation_becomes_words_and_a_link():
     bibliography = ROOT / "book" / "references.bib"
     resnet = "https://doi.org/10.1109/CVPR.2016.90"
-    assert as_markdown("See {cite:t}`he2016deep`.", bibliography) == f"See [He et al. (2016)]({resnet})."
-    assert as_markdown("It is so {cite:p}`he2016deep`.", bibliography) == f"It is so ([He et al., 2016]({resnet}))."
+    assert as_markdown("See {cite:t}`he2016deep`.", bibliography) == f"See [He et al. (2016a)]({resnet})."
+    assert as_markdown("It is so {cite:p}`he2016deep`.", bibliography) == f"It is so ([He et al., 2016a]({resnet}))."
     two = as_markdown("{cite:p}`simonyan2015very, he2016deep`", bibliography)
     assert two.startswith("([Simonyan and Zisserman, 2015](")
-    assert two.endswith(f"; [He et al., 2016]({resnet}))")
+    assert two.endswith(f"; [He et al., 2016a]({resnet}))")
     with pytest.raises(KeyError, match="nobody1900"):
         as_markdown("{cite:t}`nobody1900`", bibliography)
 
