@@ -105,6 +105,17 @@ def test_fits_on_a_phone(visit: Visit, scheme: str):
         visit.page.set_viewport_size(DESKTOP)
 
 
+def test_fits_on_a_phone_with_letters_of_twice_the_size(visit: Visit):
+    visit.page.set_viewport_size(PHONE)
+    large = "size => document.documentElement.style.fontSize = size"
+    visit.page.evaluate(large, "200%")
+    try:
+        assert not visit.check("sideways")
+    finally:
+        visit.page.evaluate(large, "")
+        visit.page.set_viewport_size(DESKTOP)
+
+
 # ---------------------------------------------------------------- the site as a whole
 
 
