@@ -9,20 +9,17 @@ Sources
   [1] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009, and the page of the data set,
       https://www.cs.toronto.edu/~kriz/cifar.html: 6 batches of 10,000 rows of 3,072 bytes (red, green, blue planes).
   [2] torchvision, `datasets.CIFAR10`: the layout on disk, and the MD5 of the archive and of each file in it.
-  [3] NumPy, `numpy.lib.format`, version 1.0; each member of an .npz file has a CRC-32, which is checked on reading.
-  [4] huggingface.co/datasets/uoft-cs/cifar10, folder plain_text: 50,000 and 10,000 rows, columns img (PNG) and label.
+  [3] huggingface.co/datasets/uoft-cs/cifar10, folder plain_text: 50,000 and 10,000 rows, columns img (PNG) and label.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import itertools
 import os
 import sys
 import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,9 +29,9 @@ from pathlib import Path
 import numpy as np
 
 from . import data_parquet, download
-from .data_folder import FolderImages, cache_folder, read_folder
+from .data_cache import cache_folder, read_arrays, write_arrays
+from .data_folder import FolderImages, read_folder
 from .data_pickle import load_pickle
-from .records import write_atomic
 
 # Where the archive of [1] is served byte for byte (the MD5 decides), and where public code names the address. The
 # official host comes late: it sends 162 MB in about an hour since June 2026 (github.com/pytorch/vision/issues/9536).
@@ -52,7 +49,7 @@ MIRRORS = (
     "https://scidata.sjtu.edu.cn/records/p4t8m-rbe26/files/cifar-10-python.tar.gz?download=1",
     # the page of the data set [1], and torchvision [2]
     "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-    # The last resort, not the archive but its rows [4]: an address that ends in "/" is a folder of the Parquet files.
+    # The last resort, not the archive but its rows [3]: an address that ends in "/" is a folder of the Parquet files.
     # huggingface.co/datasets/uoft-cs/cifar10/tree/main/plain_text lists both files
     "https://huggingface.co/datasets/uoft-cs/cifar10/resolve/main/plain_text/",
 )
@@ -124,7 +121,7 @@ CIFAR10 = Layout(  # the checksums are those of [2]
     meta="batches.meta",
     meta_md5="5ff9c542aee3614f3951f8cda6e48888",
     rows=10_000,
-    # The sizes are those of the files of [4] of January 2024 (119.7 and 23.9 MB).
+    # The sizes are those of the files of [3] of January 2024 (119.7 and 23.9 MB).
     parquet={"train-00000-of-00001.parquet": 119_705_255, "test-00000-of-00001.parquet": 23_940_850},
     # Of all 60,000 labelled images, computed from a lossless copy in another order whose channel means, 0.49139968,
     # 0.48215841 and 0.44653091, are the ones known of CIFAR-10.
@@ -403,11 +400,7 @@ def _batch(values: dict, where: str, layout: Layout) -> tuple[np.ndarray, np.nda
 
 
 def _from_cache(path: Path, layout: Layout) -> FolderImages:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[name] for name in _CACHED]
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
-        raise _Damaged(f"the cache {path} is damaged ({error})") from None
+    arrays = read_arrays(path, _CACHED)
     for i, batches in ((0, layout.train), (2, layout.test)):
         images, labels = arrays[i : i + 2]
         n = len(batches) * layout.rows
@@ -421,13 +414,11 @@ def _from_cache(path: Path, layout: Layout) -> FolderImages:
 def _write_cache(found: FolderImages, base: Path, name: str) -> None:
     """Write the cache into `base`, or else into the user's cache folder. A cache that fails is no error."""
     parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
-    buffer = io.BytesIO()
-    np.savez(buffer, **{key: part.astype(np.uint8, copy=False) for key, part in zip(_CACHED, parts, strict=True)})
+    arrays = {key: part.astype(np.uint8, copy=False) for key, part in zip(_CACHED, parts, strict=True)}
     reasons = []
     for folder in dict.fromkeys((base, cache_folder())):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_atomic(folder / name, buffer.getbuffer())
+            write_arrays(folder / name, arrays)
             return
         except OSError as error:
             reasons.append(f"{folder}: {error.strerror or error}")

@@ -3,15 +3,13 @@
 Scope: files to unsigned bytes. All checks that need no decoding come before the first image is decoded. Large folders
 are kept in a cache outside the user's folder, keyed by names, sizes and times of all files.
 
-Sources
-  [1] torchvision, `ImageFolder`: the layout `class name / image file`.
-  [2] XDG Base Directory Specification: where a cache belongs.
+Source
+  torchvision, `ImageFolder`: the layout `class name / image file`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import sys
 from collections.abc import Callable
@@ -22,8 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from .data_cache import cache_folder, read_arrays, write_arrays
 from .progress import make_bar
-from .records import write_atomic
 
 TEST_NAMES = ("test", "val", "valid")
 CACHE_FROM = 2000  # files; fewer are read in about a second
@@ -194,13 +192,6 @@ def _decode(files: list[str], resize: int | None, progress: bool) -> np.ndarray:
     return images
 
 
-def cache_folder() -> Path:
-    """Return where caches go: $RESNET_EDU_CACHE, or `resnet_edu` in the user's cache folder ([2])."""
-    named = os.environ.get("RESNET_EDU_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(named) if named else Path(base) / "resnet_edu"
-
-
 def _cached(files: list[str], root: Path, resize: int | None, decode: Callable[[], np.ndarray]) -> np.ndarray:
     """Return `decode()`, or what it returned before for the very same files. A cache that fails is no error."""
     if len(files) < CACHE_FROM:
@@ -210,19 +201,16 @@ def _cached(files: list[str], root: Path, resize: int | None, decode: Callable[[
     for file in files:
         state = os.stat(file)
         key.update(f"\n{file[within:]} {state.st_size} {state.st_mtime_ns}".encode())
-    cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npy"
+    cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npz"
     try:
-        images = np.load(cache, allow_pickle=False)
+        (images,) = read_arrays(cache, ("images",))
         if images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(files):
             return images
-    except (OSError, ValueError, EOFError):
+    except ValueError:  # there is none, or it is damaged
         pass
     images = decode()
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.save(buffer, images, allow_pickle=False)
-        write_atomic(cache, buffer.getbuffer())
-    except (OSError, RuntimeError):
+        write_arrays(cache, {"images": images})
+    except OSError:
         print(f"note: the images could not be cached in {cache.parent}", file=sys.stderr)
     return images

@@ -288,9 +288,10 @@ class TestCache:
         before = sorted(folder.rglob("*"))
         first = data.load(folder, progress=False)
         (file,) = (tmp_path / "cache").iterdir()
-        changed = np.load(file, allow_pickle=False)
+        with np.load(file, allow_pickle=False) as arrays:
+            changed = arrays["images"]
         changed[:] = 7  # to see that it is read
-        np.save(file, changed)
+        np.savez(file, images=changed)
         assert data.load(folder, progress=False).train_images.unique().tolist() == [7]
         assert first.train_images.unique().numel() > 1
         assert sorted(folder.rglob("*")) == before
@@ -301,11 +302,26 @@ class TestCache:
         os.utime(folder / "cat" / "0.png", ns=(1, 1))
         assert data.load(folder, progress=False).fingerprint != first.fingerprint
 
-    def test_a_damaged_cache_is_read_over(self, folder, tmp_path):
+    @pytest.mark.parametrize("damage", ["cut", "pixel", "header", "another size", "plain array"])
+    def test_a_damaged_cache_is_made_anew(self, folder, tmp_path, damage):
         first = data.load(folder, progress=False)
         (file,) = (tmp_path / "cache").iterdir()
-        file.write_bytes(file.read_bytes()[:100])
+        whole = file.read_bytes()
+        middle = len(whole) // 2  # among the pixels
+        file.write_bytes(
+            {
+                "cut": whole[:100],
+                "pixel": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+                "header": whole.replace(b"(10,", b"(10("),
+                "another size": whole.replace(b"(10, 3, 8, 8)", b"(10, 3, 8, 4)"),
+                "plain array": b"",
+            }[damage]
+        )
+        if damage == "plain array":
+            with file.open("wb") as opened:
+                np.save(opened, np.zeros((10, 3, 8, 8), np.uint8))
         assert data.load(folder, progress=False).fingerprint == first.fingerprint
+        assert file.read_bytes() == whole
 
     def test_no_place_for_it_is_no_error(self, folder, tmp_path, monkeypatch, capsys):
         (tmp_path / "file").write_text("")

@@ -16,8 +16,9 @@ from small_cifar import Small, array2, batch2, dict2, int2, list2, make_archive,
 from torchvision.datasets import CIFAR10 as TORCHVISIONS
 
 from resnet_edu import data_cifar
+from resnet_edu.data_cache import cache_folder
 from resnet_edu.data_cifar import CIFAR10, MIRRORS, load_cifar10
-from resnet_edu.data_folder import FolderImages, cache_folder
+from resnet_edu.data_folder import FolderImages
 from resnet_edu.data_pickle import load_pickle
 
 
@@ -163,7 +164,9 @@ class TestCache:
         load(root, small)
         assert cache.read_bytes() == before
 
-    @pytest.mark.parametrize("damage", ["cut", "empty", "bit", "garbage", "other arrays", "label"])
+    @pytest.mark.parametrize(
+        "damage", ["cut", "empty", "bit", "header", "garbage", "plain array", "other arrays", "label"]
+    )
     def test_a_damaged_one_is_made_anew(self, small, root, capsys, damage):
         unpack(small, root)
         load(root, small)
@@ -174,6 +177,7 @@ class TestCache:
             "cut": whole[:middle],
             "empty": b"",
             "bit": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
+            "header": whole.replace(b"(20,", b"(20("),
             "garbage": bytes(len(whole)),
         }
         if damage in broken:
@@ -184,6 +188,9 @@ class TestCache:
             np.savez(
                 cache, train_images=images[:20], train_labels=labels, test_images=images[20:], test_labels=labels[:4]
             )
+        elif damage == "plain array":
+            with cache.open("wb") as file:
+                np.save(file, small.images)
         else:
             np.savez(cache, train_images=np.zeros(3))
         assert same(load(root, small), small)
