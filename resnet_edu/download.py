@@ -212,12 +212,10 @@ def _transfer(
         kind = response.headers.get_content_type()
         if kind in ("text/html", "application/xhtml+xml"):
             raise _AddressFailed(f"it sends a web page ({kind}) instead of the file")
-        length = response.headers.get("Content-Length")
-        length = int(length) if length and length.isdecimal() else None
-        first, total = 0, length
+        first, total = 0, _number(response.headers.get("Content-Length", ""))
         if response.status == 206:
             given = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-            first, total = (int(g) for g in given.groups()) if given else (-1, None)
+            first, total = (_number(g) for g in given.groups()) if given else (None, None)
         if size is not None and total is not None and total != size:
             raise _AddressFailed(f"its file has {total:,} bytes, but the right one has {size:,}")
         if first not in (0, start):
@@ -265,6 +263,11 @@ def _request(url: str, start: int, timeout: float) -> http.client.HTTPResponse:
         raise _AddressFailed(f"no answer within {timeout:g} s") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise _AddressFailed(f"no connection ({_reason(error)})") from None
+
+
+def _number(digits: str) -> int | None:
+    """Return a number of bytes that a server tells; None if it tells none, or one that no file has."""
+    return int(digits) if re.fullmatch("[0-9]{1,18}", digits) else None
 
 
 def _reason(error: Exception) -> str:

@@ -18,6 +18,7 @@ class Mirror:
     length:    the Content-Length that it claims; None claims the true one, "none" sends no such header.
     stop:      how many bytes a connection sends before it ends ("close") or falls silent ("stall"), by `then`.
     stops:     how many connections do so; the later ones send everything.
+    total:     what Content-Range says of the file's length; None says the true one.
     location:  answer with a redirection to there.
     requests:  the Range header (or None) of each request, in their order.
     sent:      all body bytes sent.
@@ -26,6 +27,7 @@ class Mirror:
     def __init__(self, data: bytes, **options) -> None:
         self.data, self.kind, self.status, self.ranges = data, "application/x-gzip", 200, True
         self.location: str | None = None
+        self.total: str | None = None
         self.length, self.stop, self.then, self.stops = None, None, "close", 10**9
         self.whole_range = False  # answer 206 with the wrong part: the bytes from half of it on, whatever was asked
         for name, value in options.items():
@@ -57,7 +59,8 @@ class Mirror:
         body = self.data[start:]
         handler.send_response(206 if start else 200)
         if start:
-            handler.send_header("Content-Range", f"bytes {start}-{len(self.data) - 1}/{len(self.data)}")
+            total = self.total or len(self.data)
+            handler.send_header("Content-Range", f"bytes {start}-{len(self.data) - 1}/{total}")
         handler.send_header("Content-Type", self.kind)
         if self.length != "none":
             handler.send_header("Content-Length", str(self.length or len(body)))

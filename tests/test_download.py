@@ -161,6 +161,16 @@ class TestBadServers:
             get([], path)
         assert names(path) == []
 
+    @pytest.mark.parametrize("options", [dict(length="9" * 5000, data=DATA[:HALF]), dict(total="9" * 5000)])
+    def test_numbers_that_no_file_has(self, start, path, options):
+        """Python refuses to read whole numbers of more than 4300 digits."""
+        bad, good = Mirror(**{"data": DATA} | options), Mirror(DATA)
+        path.parent.mkdir()
+        path.with_name("archive.tar.gz.part").write_bytes(DATA[:1000])
+        get(start(bad, good), path)
+        assert bad.requests[0] == "bytes=1000-"
+        assert path.read_bytes() == DATA
+
 
 class TestResume:
     def test_at_the_same_address(self, start, path):
