@@ -36,6 +36,7 @@ except ImportError:  # Windows: two processes that download into one folder at o
 GZIP = b"\x1f\x8b"  # [3]
 TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 18  # bytes
+_ROUNDS = 1000  # connections to one address
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -181,11 +182,13 @@ def _from_address(
     """Fill `file` from one address until its checksum (or size) is right, or raise `_AddressFailed`."""
     if not url.startswith(("http://", "https://")):
         raise _AddressFailed("an address must begin with http:// or https://")
-    own = not _length(file)  # whether all that is there came from this address
-    for _ in range(20):  # each round gains some bytes; a connection that breaks off more often is of no use
+    started_over = False
+    for _ in range(_ROUNDS):  # each gains some bytes
+        if size is not None and _length(file) >= size:
+            file.truncate(0)  # too long, or of the right length and wrong
         before = _length(file)
         try:
-            _transfer(url, file, path, size, magic, progress, timeout)
+            first = _transfer(url, file, path, size, magic, progress, timeout)
         except _BrokenOff as error:
             if _length(file) > before:
                 continue
@@ -194,19 +197,21 @@ def _from_address(
             return
         found = _md5(file)
         file.truncate(0)
-        if own:
+        if first == 0 or started_over:
             raise _AddressFailed(f"it serves another file: its md5 is {found}, not {md5}")
-        own = True  # what was resumed may have been wrong from the start: this address may serve all of it now
+        started_over = True  # its pieces may be of two files: this address may serve all of the right one now
     raise _AddressFailed("the connection broke off again and again")
 
 
 def _transfer(
     url: str, file: BinaryIO, path: Path, size: int | None, magic: bytes, progress: bool, timeout: float
-) -> None:
-    """Append to `file` what is missing of it, from one connection; start over where it cannot be resumed ([1])."""
+) -> int:
+    """Append to `file` what is missing of it, from one connection; start over where it cannot be resumed ([1]).
+
+    Starting over writes upon what is there: it is the same file, as far as anybody knows, and stays if this breaks off.
+    Returns the place of the first byte that came.
+    """
     start = _length(file)
-    if size is not None and start >= size:
-        start = 0  # too long, or of the right length and wrong
     response = _request(url, start, timeout)
     with response:
         kind = response.headers.get_content_type()
@@ -214,14 +219,13 @@ def _transfer(
             raise _AddressFailed(f"it sends a web page ({kind}) instead of the file")
         first, total = 0, _number(response.headers.get("Content-Length", ""))
         if response.status == 206:
-            given = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
+            given = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
             first, total = (_number(g) for g in given.groups()) if given else (None, None)
         if size is not None and total is not None and total != size:
             raise _AddressFailed(f"its file has {total:,} bytes, but the right one has {size:,}")
         if first not in (0, start):
             raise _AddressFailed(f"it answers with another part than was asked for (from byte {start:,} on)")
         end = size if total is None else total
-        file.truncate(first)
         file.seek(first)
         with make_bar(
             end, path.name, show=progress, initial=first, unit="B", unit_scale=True, unit_divisor=1000
@@ -237,13 +241,14 @@ def _transfer(
                 if not data:
                     break
                 if position < len(magic) and not magic[position:].startswith(data[: len(magic) - position]):
-                    file.truncate(0)
                     raise _AddressFailed(f"it sends something else: the first bytes are {data[:16]!r}, not {magic!r}")
                 _write(file, data, path, size)
                 position += len(data)
                 bar.update(len(data))
     if end is not None and position < end:
         raise _BrokenOff(f"it broke off at {_of(position, end)}")
+    file.truncate(position)
+    return first
 
 
 def _request(url: str, start: int, timeout: float) -> http.client.HTTPResponse:

@@ -187,6 +187,52 @@ class TestResume:
         assert second.requests == [f"bytes={HALF}-"]
         assert second.sent == SIZE - HALF
 
+    def test_the_length_of_the_whole_may_be_left_out(self, start, path):
+        """RFC 9110, section 14.4: "An asterisk character in place of the complete-length"."""
+        mirror = Mirror(DATA, stop=HALF, stops=1, total="*")
+        get(start(mirror), path)
+        assert mirror.requests == [None, f"bytes={HALF}-"]
+        assert mirror.sent == SIZE
+        assert path.read_bytes() == DATA
+
+    def test_many_small_parts(self, start, path, monkeypatch):
+        mirror = Mirror(DATA, stop=SIZE // 30)
+        get(start(mirror), path)
+        assert len(mirror.requests) == 31
+        assert mirror.sent == SIZE
+        assert path.read_bytes() == DATA
+        path.unlink()
+        monkeypatch.setattr(download, "_ROUNDS", 5)
+        with pytest.raises(DownloadError, match="broke off again and again"):
+            get(start(Mirror(DATA, stop=1000)), path)
+
+    def test_a_file_that_is_replaced_meanwhile_is_started_over(self, start, path):
+        class Replaced(Mirror):
+            def answer(self, handler):
+                if self.requests:
+                    self.data = DATA
+                super().answer(handler)
+
+        mirror = Replaced(DATA[:2] + bytes(SIZE - 2), stop=HALF, stops=1)
+        get(start(mirror), path)
+        assert mirror.requests == [None, f"bytes={HALF}-", None]
+        assert path.read_bytes() == DATA
+
+    def test_another_file_is_started_over_once(self, start, path):
+        mirror = Mirror(DATA[:2] + bytes(SIZE - 2), stop=HALF)
+        with pytest.raises(DownloadError, match="it serves another file"):
+            get(start(mirror), path)
+        assert mirror.sent == 2 * SIZE
+
+    @pytest.mark.parametrize("options", [dict(stop=1000), dict(data=b"<html>" + bytes(SIZE - 6)), dict(status=500)])
+    def test_a_server_that_ignores_range_and_fails_loses_nothing(self, start, path, options):
+        path.parent.mkdir()
+        path.with_name("archive.tar.gz.part").write_bytes(DATA[:HALF])
+        bad, good = Mirror(**{"data": DATA, "ranges": False} | options), Mirror(DATA)
+        get(start(bad, good), path)
+        assert good.requests == [f"bytes={HALF}-"]
+        assert path.read_bytes() == DATA
+
     def test_in_the_next_run(self, start, path):
         broken, mirror = Mirror(DATA, stop=HALF, ranges=False), Mirror(DATA)
         with pytest.raises(DownloadError):
