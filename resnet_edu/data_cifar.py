@@ -160,7 +160,8 @@ def load_cifar10(
               separated by commas, or else `MIRRORS`; no address ([], or the variable's value "none") forbids the
               network.
     progress: show a bar and notes on stderr while it is downloaded.
-    timeout:  seconds without a byte after which the next address is tried.
+    timeout:  seconds without a byte after which the next address is tried. One of the archive's that is slow for so
+              long is left as well, and taken up again if no other is faster (`download.fetch`).
 
     Raises `RuntimeError` if it is neither on disk nor to be had, saying why and what to do by hand, and `ValueError` if
     `urls` is no list.

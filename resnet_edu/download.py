@@ -2,6 +2,7 @@
 
 Scope: the file is under its final name whole and checked, or not at all. What has arrived of a broken download is
 kept in a file `.part` beside it and resumed, at the same address or at the next one: the checksum decides in the end.
+An address that is slow is left while there is another, and taken up again if none is faster.
 Only the standard library and the progress bar are used, and proxies are taken from the environment, as urllib does.
 
 Sources
@@ -19,9 +20,10 @@ import os
 import re
 import shutil
 import sys
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -35,6 +37,7 @@ except ImportError:  # Windows: two processes that download into one folder at o
 
 GZIP = b"\x1f\x8b"  # [3]
 TIMEOUT = 30.0  # seconds without a byte
+MIN_SPEED = 200_000  # bytes a second: CIFAR-10 in a quarter of an hour
 _CHUNK = 1 << 18  # bytes
 _ROUNDS = 1000  # connections to one address
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -55,8 +58,38 @@ class _AddressFailed(Exception):
     """One address does not serve the file; the next one may."""
 
 
+class _TooSlow(_AddressFailed):
+    """An address serves the file, but at `speed` bytes a second only."""
+
+    def __init__(self, speed: float, least: float, seconds: float) -> None:
+        super().__init__(f"it is slow: {speed:,.0f} bytes a second for {seconds:.1f} s, fewer than {least:,.0f}")
+        self.speed = speed
+
+
 class _BrokenOff(Exception):
     """The connection ended or stalled before the end of the file: it can be resumed."""
+
+
+class _Patience:
+    """How long one address is waited for: `timeout` seconds for a byte, and as long for a speed of `least` bytes/s."""
+
+    def __init__(self, timeout: float, least: float) -> None:
+        self.timeout, self._least = timeout, least
+        self._since: float | None = None
+        self._count = 0
+
+    def got(self, count: int) -> None:
+        """Take notice of bytes that came; raise `_TooSlow` once a whole span of `timeout` seconds brought too few."""
+        now = time.monotonic()
+        if self._since is None:  # connecting does not count, only what lies between the first byte and the last
+            self._since = now
+        self._count += count
+        seconds = now - self._since
+        if seconds < self.timeout:
+            return
+        if self._count < self._least * seconds:
+            raise _TooSlow(self._count / seconds, self._least, seconds)
+        self._since, self._count = now, 0
 
 
 def fetch(
@@ -68,6 +101,7 @@ def fetch(
     magic: bytes = GZIP,
     progress: bool = True,
     timeout: float = TIMEOUT,
+    min_speed: float = MIN_SPEED,
 ) -> Path:
     """Return `path`, after downloading it from the first of `urls` that serves the right file.
 
@@ -77,6 +111,8 @@ def fetch(
     magic:    the bytes that the file begins with; an error page begins otherwise.
     progress: show a bar on stderr, and a note on each address that failed.
     timeout:  seconds without a byte after which a connection counts as stalled.
+    min_speed: bytes a second. An address that sends fewer for `timeout` seconds is left while there is another to try;
+              if none serves the file, the slow ones are taken up again, the fastest first, at whatever speed.
 
     Raises `DownloadError` if no address serves the file, naming each and why; and at once, without trying the next
     address, if the file cannot be stored (a full disk, a folder that may not be written to). `ValueError` if neither
@@ -93,7 +129,6 @@ def fetch(
         file = _open_alone(part, progress)
     except OSError as error:
         raise _cannot_store(path, size, error) from None
-    reasons: list[tuple[str, str]] = []
     try:
         # Another process may have finished it while this one waited, or one was killed just before the renaming.
         if _is_whole(path, md5, size):
@@ -102,22 +137,47 @@ def fetch(
         if _length(file) and _is_right(file, md5, size):
             return _finish(file, part, path, size)
         _check_room(path, size, _length(file))
-        for url in urls:
-            try:
-                _from_address(url, file, path, md5, size, magic, progress, timeout)
-            except _AddressFailed as error:
-                reasons.append((url, str(error)))
-                if progress:
-                    print(f"note: {url}: {error}", file=sys.stderr)
-                continue
-            except DownloadError:  # a full disk: give back what was taken of it
-                file.truncate(0)
-                raise
+
+        def attempt(url: str, least: float) -> None:
+            _from_address(url, file, path, md5, size, magic, progress, _Patience(timeout, least))
+
+        try:
+            reasons = _try_each(urls, attempt, min_speed, progress)
+        except DownloadError:  # a full disk: give back what was taken of it
+            file.truncate(0)
+            raise
+        if reasons is None:
             return _finish(file, part, path, size)
     finally:
         _close(file, part)
     told = "".join(f"\n  {url}: {why}" for url, why in reasons) or "\n  there is no address to try"
     raise DownloadError(f"{path.name} could not be downloaded:{told}", reasons)
+
+
+def _try_each(
+    urls: Sequence[str], attempt: Callable[[str, float], None], min_speed: float, progress: bool
+) -> list[tuple[str, str]] | None:
+    """Call `attempt(address, least speed)` until one address serves the file; if none does, return why of each."""
+    reasons: dict[str, str] = {}
+    slow: dict[str, float] = {}  # address: its speed
+    waiting = list(urls)
+    while waiting:
+        url = waiting.pop(0)
+        try:
+            attempt(url, min_speed if waiting or slow else 0)  # the last one that is left may be slow
+            return None
+        except _AddressFailed as error:
+            reasons[url] = str(error)
+            if isinstance(error, _TooSlow):
+                slow[url] = error.speed
+        if progress:
+            print(f"note: {url}: {reasons[url]}", file=sys.stderr)
+        if slow and not waiting:
+            waiting, min_speed = sorted(slow, key=lambda url: -slow[url]), 0
+            slow = {}
+            if progress:
+                print(f"note: {waiting[0]}: no address is faster: it is taken up again", file=sys.stderr)
+    return list(reasons.items())
 
 
 def _is_whole(path: Path, md5: str | None, size: int | None) -> bool:
@@ -177,7 +237,7 @@ def _from_address(
     size: int | None,
     magic: bytes,
     progress: bool,
-    timeout: float,
+    patience: _Patience,
 ) -> None:
     """Fill `file` from one address until its checksum (or size) is right, or raise `_AddressFailed`."""
     if not url.startswith(("http://", "https://")):
@@ -188,7 +248,7 @@ def _from_address(
             file.truncate(0)  # too long, or of the right length and wrong
         before = _length(file)
         try:
-            first = _transfer(url, file, path, size, magic, progress, timeout)
+            first = _transfer(url, file, path, size, magic, progress, patience)
         except _BrokenOff as error:
             if _length(file) > before:
                 continue
@@ -204,7 +264,7 @@ def _from_address(
 
 
 def _transfer(
-    url: str, file: BinaryIO, path: Path, size: int | None, magic: bytes, progress: bool, timeout: float
+    url: str, file: BinaryIO, path: Path, size: int | None, magic: bytes, progress: bool, patience: _Patience
 ) -> int:
     """Append to `file` what is missing of it, from one connection; start over where it cannot be resumed ([1]).
 
@@ -212,7 +272,7 @@ def _transfer(
     Returns the place of the first byte that came.
     """
     start = _length(file)
-    response = _request(url, start, timeout)
+    response = _request(url, start, patience.timeout)
     with response:
         kind = response.headers.get_content_type()
         if kind in ("text/html", "application/xhtml+xml"):
@@ -235,7 +295,9 @@ def _transfer(
                 try:
                     data = response.read1(_CHUNK if end is None else min(_CHUNK, end - position))
                 except TimeoutError:
-                    raise _BrokenOff(f"it stalled at {_of(position, end)}: nothing came for {timeout:g} s") from None
+                    raise _BrokenOff(
+                        f"it stalled at {_of(position, end)}: nothing came for {patience.timeout:g} s"
+                    ) from None
                 except (OSError, http.client.HTTPException) as error:
                     raise _BrokenOff(f"it broke off at {_of(position, end)} ({_reason(error)})") from None
                 if not data:
@@ -245,6 +307,8 @@ def _transfer(
                 _write(file, data, path, size)
                 position += len(data)
                 bar.update(len(data))
+                if end is None or position < end:
+                    patience.got(len(data))
     if end is not None and position < end:
         raise _BrokenOff(f"it broke off at {_of(position, end)}")
     file.truncate(position)

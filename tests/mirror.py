@@ -18,6 +18,7 @@ class Mirror:
     length:    the Content-Length that it claims; None claims the true one, "none" sends no such header.
     stop:      how many bytes a connection sends before it ends ("close") or falls silent ("stall"), by `then`.
     stops:     how many connections do so; the later ones send everything.
+    pace:      so many bytes at a time, and so many seconds to wait after them; None sends all at once.
     total:     what Content-Range says of the file's length; None says the true one.
     location:  answer with a redirection to there.
     requests:  the Range header (or None) of each request, in their order.
@@ -28,6 +29,7 @@ class Mirror:
         self.data, self.kind, self.status, self.ranges = data, "application/x-gzip", 200, True
         self.location: str | None = None
         self.total: str | None = None
+        self.pace: tuple[int, float] | None = None
         self.length, self.stop, self.then, self.stops = None, None, "close", 10**9
         self.whole_range = False  # answer 206 with the wrong part: the bytes from half of it on, whatever was asked
         for name, value in options.items():
@@ -69,10 +71,19 @@ class Mirror:
         if broken:
             self.stops -= 1
             body = body[: self.stop]
-        handler.wfile.write(body)
-        self.sent += len(body)
+        self.send(handler, body)
         if broken and self.then == "stall":
             self.released.wait(30)
+
+    def send(self, handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        count, seconds = self.pace or (len(body) or 1, 0)
+        for start in range(0, len(body), count):
+            try:
+                handler.wfile.write(body[start : start + count])
+            except OSError:  # whoever asked has gone
+                return
+            self.sent += len(body[start : start + count])
+            self.released.wait(seconds)
 
 
 @contextmanager

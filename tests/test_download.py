@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -288,6 +289,69 @@ class TestResume:
         assert mirror.requests == [None]
         assert path.read_bytes() == DATA
         assert names(path) == ["archive.tar.gz"]
+
+
+class TestSlowServers:
+    def test_the_next_address_goes_on_with_it(self, start, path):
+        slow, good = Mirror(DATA, pace=(1000, 0.02)), Mirror(DATA)
+        get(start(slow, good), path)
+        (asked,) = good.requests
+        there = int(asked.removeprefix("bytes=").removesuffix("-"))
+        assert 0 < there <= 0.5 * SIZE
+        assert good.sent == SIZE - there
+        assert path.read_bytes() == DATA
+
+    @pytest.mark.parametrize("before", [[], [dict(status=404)]])
+    def test_the_only_one_is_waited_for(self, start, path, before):
+        slow = Mirror(DATA, pace=(SIZE // 5, 0.05))
+        get(start(*(Mirror(DATA, **options) for options in before), slow), path, timeout=0.1, min_speed=1e12)
+        assert slow.requests == [None]
+        assert path.read_bytes() == DATA
+
+    def test_the_fastest_is_taken_up_again(self, start, path, capsys):
+        slow, faster, gone = (
+            Mirror(DATA, pace=(10, 0.02)),
+            Mirror(DATA, pace=(SIZE // 40, 0.02)),
+            Mirror(b"", status=404),
+        )
+        urls = start(slow, faster, gone)
+        get(urls, path, min_speed=1e12, timeout=0.2, progress=True)
+        assert path.read_bytes() == DATA
+        assert len(gone.requests) == 1
+        starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in faster.requests]
+        assert 0 < starts[0] < starts[-1]  # nothing that was got is asked for again
+        err = capsys.readouterr().err
+        assert f"note: {urls[0]}: it is slow: " in err
+        assert f"note: {urls[1]}: no address is faster: it is taken up again" in err
+
+    def test_one_that_is_slow_and_then_fails_is_told_once(self, start, path):
+        slow, gone = Mirror(DATA, pace=(1000, 0.02), stop=20_000), Mirror(b"", status=404)
+        slow.ranges = False
+        urls = start(slow, gone)
+        with pytest.raises(DownloadError) as caught:
+            get(urls, path, timeout=0.1)
+        assert [url for url, _ in caught.value.reasons] == urls
+        assert "it broke off at 20,000 bytes" in caught.value.reasons[0][1]
+
+    def test_small_parts_are_slow_if_they_come_slowly(self, start, path):
+        """The speed counts over all connections to an address, and the time between them counts."""
+        slow, good = Mirror(DATA, stop=10_000, then="stall"), Mirror(DATA)
+        slow.released.wait = lambda seconds: time.sleep(0.06)  # the stall ends before it counts as one
+        get(start(slow, good), path)
+        assert 1 < len(slow.requests) < 10
+        assert len(good.requests) == 1
+
+    def test_the_speed_by_hand(self, monkeypatch):
+        clock = iter([100.0, 104.0, 110.0, 119.0, 120.0, 130.0])
+        monkeypatch.setattr(download.time, "monotonic", lambda: next(clock))
+        patience = download._Patience(timeout=10, least=50)
+        for count in (300, 100, 100, 499, 1):  # 500 in each of two spans of 10 s
+            patience.got(count)
+        with pytest.raises(
+            download._TooSlow, match=r"it is slow: 50 bytes a second for 10\.0 s, fewer than 50"
+        ) as caught:
+            patience.got(499)
+        assert caught.value.speed == 49.9
 
 
 class TestDisk:
