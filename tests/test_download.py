@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -289,6 +290,25 @@ class TestResume:
         assert mirror.requests == [None]
         assert path.read_bytes() == DATA
         assert names(path) == ["archive.tar.gz"]
+
+    @pytest.mark.skipif(download.fcntl is None, reason="needs file locks")
+    @pytest.mark.parametrize("replaced", [True, False])
+    def test_a_part_that_another_process_has_finished_is_not_written_to(self, path, replaced, capsys):
+        path.parent.mkdir()
+        part = path.with_name("archive.tar.gz.part")
+        part.write_bytes(b"of the other process")
+        with ThreadPoolExecutor(1) as pool:
+            with part.open("rb") as other:
+                download.fcntl.flock(other, download.fcntl.LOCK_EX)
+                waiting = pool.submit(download._open_alone, part, True)
+                while "waiting for it" not in capsys.readouterr().err:
+                    time.sleep(0.01)
+                part.rename(path)
+                if replaced:
+                    part.write_bytes(b"of a third one")
+            with waiting.result(10) as file:
+                assert os.path.samestat(os.fstat(file.fileno()), part.stat())
+        assert path.read_bytes() == b"of the other process"
 
 
 class TestSlowServers:
