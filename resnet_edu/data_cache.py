@@ -12,13 +12,17 @@ from __future__ import annotations
 
 import io
 import os
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from .records import write_atomic
+
+_ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is still writing a file
 
 
 def cache_folder() -> Path:
@@ -52,3 +56,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomic(path, buffer.getbuffer())
+
+
+def remove_abandoned(folder: Path, names: str) -> None:
+    """Remove from `folder` what processes left that were killed while they wrote a cache.
+
+    names: what the names of the caches look like, as in `Path.glob`. `write_atomic` adds to them what it has not yet
+    renamed. That another process writes one right now cannot be told from its name, but from its age.
+    """
+    with suppress(OSError):
+        for file in folder.glob(f".{names}.*.tmp"):
+            with suppress(OSError):  # another process may have removed it, or it may be somebody else's
+                if time.time() - file.stat().st_mtime > _ABANDONED:
+                    file.unlink()

@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 from . import data_parquet, download
-from .data_cache import cache_folder, read_arrays, write_arrays
+from .data_cache import cache_folder, read_arrays, remove_abandoned, write_arrays
 from .data_folder import FolderImages, read_folder
 from .data_pickle import load_pickle
 
@@ -227,6 +227,7 @@ def _on_disk(
     read_rows = partial(_from_rows, progress=progress)
     found: list[tuple] = []
     for base in dict.fromkeys((root, cache_folder())):
+        remove_abandoned(base, "resnet_edu-cifar10-*.npz")
         if (base / layout.cache_name).is_file():
             found.append((base, base / layout.cache_name, _from_cache, None))
         for folder in (base / layout.folder, base):  # `root` may also name the unpacked folder itself

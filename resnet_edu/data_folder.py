@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .data_cache import cache_folder, read_arrays, write_arrays
+from .data_cache import cache_folder, read_arrays, remove_abandoned, write_arrays
 from .progress import make_bar
 
 TEST_NAMES = ("test", "val", "valid")
@@ -202,6 +202,7 @@ def _cached(files: list[str], root: Path, resize: int | None, decode: Callable[[
         state = os.stat(file)
         key.update(f"\n{file[within:]} {state.st_size} {state.st_mtime_ns}".encode())
     cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npz"
+    remove_abandoned(cache.parent, "folder-*.npz")
     try:
         (images,) = read_arrays(cache, ("images",))
         if images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(files):

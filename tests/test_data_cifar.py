@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import tarfile
+import time
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -226,6 +227,20 @@ class TestCache:
         monkeypatch.setenv("RESNET_EDU_CACHE", str(tmp_path / "file" / "cache"))
         assert same(load(root, small), small)
         assert "could not be cached" in capsys.readouterr().err
+
+    def test_what_a_killed_process_left_is_removed_once_it_is_old(self, small, root, monkeypatch):
+        folder = unpack(small, root)
+        written = []
+        monkeypatch.setattr(os, "fsync", lambda _: written.extend(set(root.iterdir()) - {folder}))
+        load(root, small)
+        (left,) = written  # the cache under the name that it has while it is written
+        fresh, mine = left.with_name(left.name.replace(".tmp", "x.tmp")), root / ".mine.npz.x.tmp"
+        for file in (left, fresh, mine):
+            file.write_bytes(b"half")
+        for file in (left, mine):
+            os.utime(file, (time.time() - 4 * 3600,) * 2)
+        assert same(load(root, small), small)
+        assert names(root) == sorted([mine.name, fresh.name, folder.name, small.layout.cache_name])
 
 
 class TestNetwork:
