@@ -177,8 +177,8 @@ def load(
             or `valid/`, tried in this order), each with one folder a class; or of one folder a class, to be split.
     seed:   of the split of a folder; the other sources have a fixed one.
     root:   where CIFAR-10 is (torchvision's `cifar-10-batches-py`, the archive, our cache file, ...), or is to be
-            downloaded to. Without it the environment variable RESNET_EDU_DATA is taken, or else the folder `data` in
-            the working directory.
+            downloaded to; ~ is the home folder. Without it the environment variable RESNET_EDU_DATA is taken, or else
+            the folder `data` in the working directory.
     test_fraction: share of the test images where a folder is to be split, in every class alike.
     resize: make each image of a folder `resize` x `resize` pixels.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
@@ -190,7 +190,7 @@ def load(
     if source == "digits":
         return _digits()
     if source == "cifar10":
-        return _cifar10(Path(root or os.environ.get("RESNET_EDU_DATA") or "data"), urls, progress)
+        return _cifar10(root or os.environ.get("RESNET_EDU_DATA") or "data", urls, progress)
     if not 0 < test_fraction < 1:
         raise ValueError(f"`test_fraction` must lie between 0 and 1, but it is {test_fraction}")
     return _folder(Path(source), seed, test_fraction, resize, progress)
@@ -205,7 +205,7 @@ def _digits() -> Dataset:
     return _dataset("digits", images, bunch.target, test, tuple(str(d) for d in range(10)))
 
 
-def _cifar10(root: Path, urls: Sequence[str] | None, progress: bool) -> Dataset:
+def _cifar10(root: str | os.PathLike[str], urls: Sequence[str] | None, progress: bool) -> Dataset:
     found = load_cifar10(root, urls=urls, progress=progress)
     parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
     return _rebuild(found.name, *parts, found.classes)

@@ -27,7 +27,7 @@ _ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is st
 
 def cache_folder() -> Path:
     """Return where caches go: $RESNET_EDU_CACHE, or `resnet_edu` in the user's cache folder ([2])."""
-    named = os.environ.get("RESNET_EDU_CACHE")
+    named = os.path.expanduser(os.environ.get("RESNET_EDU_CACHE", ""))
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(named) if named else Path(base) / "resnet_edu"
 

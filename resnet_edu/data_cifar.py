@@ -155,6 +155,7 @@ def load_cifar10(
     class folders hold the same labelled images in an order of their own: then the fingerprint is another one, and so
     are the batches that a seed draws.
 
+    root:     a folder, or the archive or another of those files in it; ~ is the home folder.
     urls:     the addresses to try, in their order: of the archive, or, with a "/" at the end, of a folder with the two
               Parquet files, which need pyarrow. None takes those of the environment variable RESNET_EDU_CIFAR10_URLS,
               separated by commas, or else `MIRRORS`; no address ([], or the variable's value "none") forbids the
@@ -164,9 +165,9 @@ def load_cifar10(
               long is left as well, and taken up again if no other is faster (`download.fetch`).
 
     Raises `RuntimeError` if it is neither on disk nor to be had, saying why and what to do by hand, and `ValueError` if
-    `urls` is no list.
+    `urls` is no list, or `root` a file that is none of those.
     """
-    root, addresses = Path(root), _addresses(urls)
+    root, addresses = _folder_of(root, layout), _addresses(urls)
     problems: list[str] = []
     rejected: list[Path] = []
     for base, place, read, cache_name in _on_disk(root, layout, progress):
@@ -200,6 +201,20 @@ def load_cifar10(
             _write_cache(found, base, layout.rows_cache_name if rows else layout.cache_name)
             return found
     raise RuntimeError(_by_hand(root, layout, problems))
+
+
+def _folder_of(root: str | os.PathLike[str], layout: Layout) -> Path:
+    """Return the folder that is meant by `root`."""
+    path = Path(os.path.expanduser(root))
+    if not path.is_file():
+        return path
+    known = (layout.archive, layout.cache_name, layout.rows_cache_name, *layout.parquet)
+    if path.name not in known:
+        raise ValueError(
+            f"`root` must be a folder, or one of the files {', '.join(known)}, but it is the file {path}: give the "
+            "folder that it is in, or rename it"
+        )
+    return path.parent
 
 
 def _addresses(urls: Sequence[str] | None) -> list[str]:

@@ -126,6 +126,33 @@ class TestOnDisk:
         assert same(load(root, small), small)
         assert names(root) == [small.path.name, small.layout.cache_name]
 
+    @pytest.mark.parametrize("which", ["archive", "cache_name", "rows_cache_name", "parquet"])
+    def test_root_may_name_a_file_in_it(self, small, which):
+        root = small.path.parent
+        named = root / (next(iter(CIFAR10.parquet)) if which == "parquet" else getattr(small.layout, which))
+        if which != "archive":
+            named.write_bytes(b"damaged")
+        assert same(load(named, small), small)
+        assert small.layout.cache_name in names(root)
+
+    def test_root_is_another_file(self, small, root, start):
+        mirror = Mirror(small.path.read_bytes())
+        other = small.path.rename(small.path.with_name("cifar.tgz"))
+        with pytest.raises(ValueError, match=r"one of the files cifar-10-python\.tar\.gz, .*cifar\.tgz.* rename it"):
+            load(other, small, start(mirror))
+        assert mirror.requests == []
+
+    def test_tilde_is_the_home_folder(self, small, tmp_path, monkeypatch):
+        home, here = small.path.parent, tmp_path / "here"
+        here.mkdir()
+        monkeypatch.chdir(here)
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("USERPROFILE", str(home))
+        monkeypatch.setenv("RESNET_EDU_CACHE", "~/cache")
+        assert same(load(Path("~"), small), small)
+        assert cache_folder() == home / "cache"
+        assert names(here) == []
+
     def test_class_folders(self, small, root):
         where = {"train": slice(0, 20), "test": slice(20, 24)}
         layout = replace(small.layout, names=("cat", "dog"))
