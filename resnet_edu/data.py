@@ -91,7 +91,13 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def head(self, train: int, test: int) -> Dataset:
-        """Return the data set of the first `train` training and `test` test images, for trying things out."""
+        """Return the data set of the first `train` training and `test` test images, for trying things out.
+
+        There may be fewer. Raises `ValueError` for a number that is not whole, or less than one.
+        """
+        for name, count in (("train", train), ("test", test)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"`{name}` must be a whole number of images of at least 1, but it is {count!r}")
         return Dataset(
             f"{self.name}[:{train}]",
             self.train_images[:train],
@@ -104,8 +110,9 @@ class Dataset:
     def hold_out(self, count: int, seed: int = 0) -> Dataset:
         """Return the data set for choosing a recipe: `count` of the training images are tested on, the rest trained on.
 
-        The same share of every class is drawn from `seed`; the test images are left out, so that no choice can be made
-        by them ([1] chose on 45,000 and 5,000, and trained on all 50,000 for its final numbers).
+        The same share of every class is drawn from `seed`, as nearly as `count` allows; the test images are left out,
+        so that no choice can be made by them ([1] chose on 45,000 and 5,000, and trained on all 50,000 for its final
+        numbers).
 
         Raises `ValueError` unless every class has an image on either side.
         """
@@ -114,6 +121,12 @@ class Dataset:
             raise ValueError(
                 f"`count` must be a whole number from {classes} to {total - classes}, so that each of the {classes} "
                 f"classes has an image on either side, but it is {count!r}"
+            )
+        sizes = torch.bincount(self.train_labels, minlength=classes)
+        if sizes.min() < 2:
+            raise ValueError(
+                f"each class needs two or more training images, one for either side, but class "
+                f"{self.classes[int(sizes.argmin())]!r} has {int(sizes.min())}: add images, or leave the class out"
             )
         held = torch.from_numpy(split_mask(self.train_labels.numpy(), count / total, seed))
         images, labels = self.train_images, self.train_labels
@@ -234,15 +247,20 @@ def _dataset(name: str, images: np.ndarray, labels: np.ndarray, test: np.ndarray
 def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarray:
     """Return a boolean mask (N,) of the images to test on: drawn at random, the same share of every class.
 
-    The shares are rounded so that the total is `ceil(N * test_fraction)` where that leaves each class at least one
-    image on either side. NumPy's legacy generator is used because its stream is frozen for all versions.
+    Each class needs two images or more, and keeps at least one on either side. Within that the shares are rounded so
+    that the total is `ceil(N * test_fraction)`, or the number nearest to it that is possible. NumPy's legacy generator
+    is used because its stream is frozen for all versions.
     """
     counts = np.bincount(labels)
     exact = counts * test_fraction
     take = np.floor(exact).astype(int)
-    missing = math.ceil(round(exact.sum(), 9)) - take.sum()
-    take[np.argsort(take - exact, kind="stable")[:missing]] += 1  # the largest remainders first
+    total = np.clip(math.ceil(round(exact.sum(), 9)), len(counts), len(labels) - len(counts))
+    take[np.argsort(take - exact, kind="stable")[: max(total - take.sum(), 0)]] += 1  # the largest remainders first
     take = np.clip(take, 1, counts - 1)
+    while take.sum() > total:  # what small classes were given, the largest one gives back
+        take[take.argmax()] -= 1
+    while take.sum() < total:
+        take[(counts - take).argmax()] += 1
     mask = np.zeros(len(labels), bool)
     generator = np.random.RandomState(seed)
     for label, count in enumerate(take):

@@ -86,6 +86,19 @@ class TestSplit:
             mask = data.split_mask(labels, fraction, 0)
             assert {tuple(np.unique(labels[m])) for m in (mask, ~mask)} == {(0, 1)}
 
+    @pytest.mark.parametrize(
+        ("counts", "fraction", "taken"),
+        [
+            ([2, 2, 996], 0.003, [1, 1, 1]),  # two of the shares are rounded up: the third gives back
+            ([2, 2, 996], 0.996, [1, 1, 994]),  # and here it takes over
+            ([2, 2, 2], 0.1, [1, 1, 1]),  # the total would be 1: the nearest number that is possible is 3
+            ([2, 2, 2], 0.9, [1, 1, 1]),
+        ],
+    )
+    def test_the_total_is_kept_by_classes_that_have_room(self, counts, fraction, taken):
+        labels = np.repeat([0, 1, 2], counts)
+        assert np.bincount(labels[data.split_mask(labels, fraction, 0)]).tolist() == taken
+
     def test_seed_changes_which_images(self):
         labels = np.repeat([0, 1], 50)
         a, b, c = (data.split_mask(labels, 0.2, seed) for seed in (0, 0, 1))
@@ -104,6 +117,19 @@ class TestDataset:
         assert len(set(prints)) == 4
         assert make().fingerprint == prints[0]
         assert len(prints[0]) == 16
+
+    def test_head_by_hand(self):
+        whole = data.load("digits")
+        part = whole.head(7, 3)
+        assert part.name == "digits[:7]"
+        assert torch.equal(part.train_images, whole.train_images[torch.arange(7)])
+        assert torch.equal(part.test_labels, whole.test_labels[torch.arange(3)])
+        assert len(whole.head(5000, 5000).test_images) == 360
+
+    @pytest.mark.parametrize(("name", "sizes"), [("train", (-1, 3)), ("test", (3, 0)), ("train", (True, 3))])
+    def test_head_of_nothing(self, name, sizes):
+        with pytest.raises(ValueError, match=f"`{name}` must be a whole number of images of at least 1, but it is"):
+            data.load("digits").head(*sizes)
 
     def test_survives_pickling_without_shared_memory(self):
         before = data.load("digits")
@@ -443,6 +469,22 @@ class TestHoldOut:
         images = torch.zeros(50_000, 1, 1, 1, dtype=torch.uint8)
         parted = Dataset("c", images, labels, images[:10], labels[:10], tuple("0123456789")).hold_out(5000)
         assert (len(parted.train_images), len(parted.test_images)) == (45_000, 5_000)
+
+    def some(self, *counts: int) -> Dataset:
+        labels = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        images = torch.zeros(len(labels), 1, 1, 1, dtype=torch.uint8)
+        return Dataset("some", images, labels, images[:1], labels[:1], ("a", "b", "c")[: len(counts)])
+
+    @pytest.mark.parametrize("count", [3, 4, 500, 996, 997])
+    def test_exactly_so_many_and_each_class_on_either_side(self, count):
+        parted = self.some(2, 2, 996).hold_out(count)
+        assert len(parted.test_labels) == count
+        assert set(parted.train_labels.tolist()) == set(parted.test_labels.tolist()) == {0, 1, 2}
+
+    @pytest.mark.parametrize(("counts", "message"), [((1, 100), "'a' has 1:"), ((50, 0, 50), "'b' has 0:")])
+    def test_a_class_of_one_image_cannot_be_parted(self, counts, message):
+        with pytest.raises(ValueError, match=f"two or more training images.*class {message} add images"):
+            self.some(*counts).hold_out(10)
 
     @pytest.mark.parametrize("count", [0, 9, -5, 1430, True, 2.5])
     def test_each_class_needs_an_image_on_either_side(self, count):
