@@ -30,6 +30,8 @@ from .data_cifar import load_cifar10
 from .data_folder import FolderImages, read_folder
 from .recipe import NORMALIZE
 
+_PIXELS = {"digits": "8x8", "cifar10": "32x32"}  # the sources whose images have one size
+
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
@@ -193,13 +195,18 @@ def load(
             downloaded to; ~ is the home folder. Without it the environment variable RESNET_EDU_DATA is taken, or else
             the folder `data` in the working directory.
     test_fraction: share of the test images where a folder is to be split, in every class alike.
-    resize: make each image of a folder `resize` x `resize` pixels.
+    resize: make each image of a folder `resize` x `resize` pixels; None for the other sources, whose size is fixed.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
     urls:   the addresses to download CIFAR-10 from, in their order; `data_cifar.load_cifar10` has the rules.
 
-    Raises `FileNotFoundError` or `ValueError` for a folder that cannot be used, saying what to change, and
+    Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
     `RuntimeError` if CIFAR-10 is neither on disk nor to be had.
     """
+    if source in _PIXELS and resize is not None:
+        raise ValueError(
+            f"`resize` is for a folder of images, but it is {resize!r} and the source is {source!r}, whose images have "
+            f"{_PIXELS[source]} pixels: leave it (or --resize) out, or give a folder"
+        )
     if source == "digits":
         return _digits()
     if source == "cifar10":

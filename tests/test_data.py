@@ -295,6 +295,12 @@ class TestBadFolders:
         shutil.rmtree(split_folder / "train")
         self.fails(split_folder, "has the folder test but not train")
 
+    @pytest.mark.parametrize(("source", "size"), [("digits", "8x8"), ("cifar10", "32x32")])
+    def test_resize_of_no_folder(self, source, size):
+        self.fails(
+            source, "`resize` is for a folder", "it is 5", repr(source), size, "--resize) out", resize=5, urls=[]
+        )
+
     @pytest.mark.parametrize("value", [0, -3, 2.5])
     def test_resize_of_nothing(self, folder, value):
         self.fails(folder, "`resize`", str(value), resize=value)
