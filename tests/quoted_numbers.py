@@ -256,6 +256,9 @@ QUOTES: list[Quote] = [
         over(lambda: params("resnet18", stem="cifar", num_classes=10) / params("resnet20")),
     ),
     # 6
+    Quote("06", "a gradient counts 0.9 times as much", lambda: Recipe.paper().momentum),
+    Quote("06", "adds up to ten times itself", lambda: 1 / (1 - Recipe.paper().momentum)),
+    Quote("06", "the paper starts at a rate of 0.01", lambda: Recipe.paper(110).warmup_lr),
     Quote("06", "lists 6.61% for ResNet-56", published(RERUN, "much-used repository", 6.61)),
     Quote("06", "got 7.36%", published(f"{RERUN}/issues/18", "issue 18", 7.36)),
     # 7
