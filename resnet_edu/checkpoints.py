@@ -36,6 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from . import __version__, weights
+from .distributed import ALONE, Group
 from .records import write_atomic
 
 __all__ = ["Checkpoint", "CheckpointError", "Keeper", "load", "remove", "save"]
@@ -239,12 +240,21 @@ class Keeper:
     In the context, Ctrl-C, SIGTERM and SIGHUP have their usual effect only when `poll` or the end of the context has
     saved the state or come to it (a second Ctrl-C: at once). Outside of the main thread Python does not allow to hold
     signals ([3]), so there the last checkpoint on the schedule is what is left.
+
+    In a group of processes the first one alone reads and writes, and all hold signals: a process that left in the
+    middle of a step would take the others with it. A signal that reached any of them takes effect in all, at the same
+    `poll`. A second Ctrl-C changes nothing there: torchrun may send each process what the terminal has sent already.
     """
 
     def __init__(
-        self, checkpoint: Checkpoint | None, identity: Callable[[], dict[str, Any]], state: Callable[[], State]
+        self,
+        checkpoint: Checkpoint | None,
+        identity: Callable[[], dict[str, Any]],
+        state: Callable[[], State],
+        group: Group = ALONE,
+        device: torch.device | str = "cpu",
     ) -> None:
-        self.checkpoint, self.state = checkpoint, state
+        self.checkpoint, self.state, self.group, self.device = checkpoint, state, group, device
         self.identity = identity() if checkpoint else {}
         self.saved_at, self.saved_step, self.warned = time.monotonic(), 0, False
         self.caught: list[int] = []
@@ -252,7 +262,8 @@ class Keeper:
 
     def __enter__(self) -> Keeper:
         if self.checkpoint:
-            self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+            if not self.group.rank:
+                self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
             self._hold()
         return self
 
@@ -261,22 +272,31 @@ class Keeper:
 
     def load(self) -> State | None:
         """Return the state to go on from, or None to start afresh. Raises `CheckpointError`, see `load`."""
-        return load(self.checkpoint.path, self.identity) if self.checkpoint else None
+        reads = self.checkpoint is not None and not self.group.rank
+        return self.group.from_first(load(self.checkpoint.path, self.identity) if reads else None)
 
-    def poll(self, step: int) -> None:
-        """Save if it is time, or if the process was asked to end; call it wherever the state is consistent."""
+    def poll(self, step: int, together: bool = True) -> None:
+        """Save if it is time, or if the process was asked to end; call it wherever the state is consistent.
+
+        together: whether the whole group calls it at this place. Only there can it end.
+        """
         if not self.checkpoint:
             return
+        asked = max(self.caught, default=0)
+        if together:
+            asked = self.group.greatest(asked, self.device)
         by_steps = self.checkpoint.steps and step - self.saved_step >= self.checkpoint.steps
-        if self.caught or by_steps or time.monotonic() - self.saved_at >= self.checkpoint.seconds:
+        if asked or by_steps or time.monotonic() - self.saved_at >= self.checkpoint.seconds:
             self.save(step)
-        if self.caught:
+        if asked and together:
+            self.group.meet()  # nobody leaves before the state is saved: torchrun ends the others then
+            self.caught = self.caught or [asked]
             self._release()
             self._hold()  # a handler of the program's own has returned: training goes on
 
     def save(self, step: int) -> None:
         """Save the state now. A disk that is full is told once, and is no reason to stop."""
-        if not self.checkpoint:
+        if not self.checkpoint or self.group.rank:
             return
         try:
             save(self.checkpoint.path, self.state(), self.identity)
@@ -298,7 +318,7 @@ class Keeper:
                 self.handlers[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        impatient = number == signal.SIGINT and number in self.caught
+        impatient = number == signal.SIGINT and number in self.caught and self.group.size == 1
         self.caught.append(number)
         if impatient:
             self._release()

@@ -72,6 +72,19 @@ class Group:
         dist.all_reduce(totals)
         return totals.tolist()
 
+    def greatest(self, number: int, device: torch.device | str) -> int:
+        """Return the greatest number that a process has; every process gets it."""
+        if self.size == 1:
+            return number
+        found = torch.tensor(number, device=device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        return int(found)
+
+    def meet(self) -> None:
+        """Wait until all the processes have come here."""
+        if self.size > 1:
+            dist.barrier()
+
     def share_buffers(self, model: nn.Module) -> None:
         """Give the model's buffers (running averages of batch norm) everywhere the values of the first process."""
         if self.size > 1:

@@ -214,7 +214,8 @@ def train(
               processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
               for the end of the step and saves first. The file is left in the end: `checkpoints.remove` removes it.
     group:    the processes that train this net together (`distributed.py` says what they compute); each calls this
-              with the same arguments, and the first one alone reads and writes the checkpoint.
+              with the same arguments, and the first one alone reads and writes the checkpoint. A Ctrl-C that reaches
+              one of them ends all, after the same step.
 
     The global random state, the grad mode and the model's training flag are left as they were.
     Raises `TrainingDiverged` for a loss that is not finite, `ValueError` for a recipe or a net that does not fit the
@@ -222,8 +223,6 @@ def train(
     """
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
-    if group.rank:
-        checkpoint = None
     check_fit(recipe, dataset)
     for stop in stops:
         whole_number("stops", stop, 0)
@@ -282,7 +281,7 @@ def _train(
 
     def evaluating(images: int) -> None:
         tell("evaluating", images)
-        keeper.poll(run.step)
+        keeper.poll(run.step, together=group.size == 1)  # the shares of the processes may differ by a batch
 
     def identity() -> dict[str, Any]:
         # What the run that goes on from a checkpoint must have in common with it: all that has a say in the numbers.
@@ -298,9 +297,9 @@ def _train(
             **({"processes": group.size} if group.size > 1 else {}),
         }
 
-    with Keeper(checkpoint, identity, run.state) as keeper:
+    with Keeper(checkpoint, identity, run.state, group, device) as keeper:
         try:
-            if (state := group.from_first(keeper.load())) is not None:
+            if (state := keeper.load()) is not None:
                 run.restore(state)
                 tell("resumed")
             while True:

@@ -1,17 +1,22 @@
 """Several processes for one net: two of a real torchrun, against one process and against a loop written by hand."""
 
 import copy
+import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
+from test_cli_resume import start_at_terminal
 
 from resnet_edu import data, records
+from resnet_edu.checkpoints import Checkpoint, Keeper
 from resnet_edu.data import Batches
 from resnet_edu.degradation import build_net
 from resnet_edu.distributed import ALONE, Group, joined
@@ -62,6 +67,32 @@ with joined("cpu") as (group, device):
 """
 
 
+# A run without an end, whose state is saved for one reason only: that it is stopped.
+ENDLESS = """
+import os, sys
+sys.path.insert(0, {tests!r})
+import torch
+from pathlib import Path
+from test_distributed import RECIPE, digits
+from resnet_edu.cli_resume import ended_politely
+from resnet_edu.degradation import build_net
+from resnet_edu.distributed import joined
+from resnet_edu.train import Checkpoint, train
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+with ended_politely(), joined("cpu") as (group, device):
+    def note(event):
+        if event.step == 1:
+            (folder / f"{{group.rank}}.pid").write_text(str(os.getpid()))
+        (folder / f"{{group.rank}}.step").write_text(str(event.step))
+
+    recipe = RECIPE.replace(steps=10**6, eval_every=10**6)
+    checkpoint = Checkpoint(folder / "state", seconds=3600)
+    train(build_net("resnet8", digits(), 1), digits(), recipe, group=group, checkpoint=checkpoint, callback=note)
+"""
+
+
 def digits():
     return data.load("digits").head(70, 1100)  # three batches of evaluation: they cannot be shared out evenly
 
@@ -70,11 +101,15 @@ def digits():
 def two(tmp_path_factory) -> list[dict]:
     """What two processes that train together have found, each."""
     folder = tmp_path_factory.mktemp("two")
-    program = folder / "program.py"
-    program.write_text(textwrap.dedent(PROGRAM).format(tests=str(Path(__file__).resolve().parent)))
-    done = torchrun(program, str(folder))
+    done = torchrun(write_program(PROGRAM, folder), str(folder))
     assert done.returncode == 0, done.stderr
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def write_program(text: str, folder: Path) -> Path:
+    program = folder / "program.py"
+    program.write_text(textwrap.dedent(text).format(tests=str(Path(__file__).resolve().parent)))
+    return program
 
 
 def torchrun(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -151,6 +186,26 @@ def test_a_stopped_run_goes_on_in_all_processes(two):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("who", "number"),
+    [("torchrun", signal.SIGINT), ("torchrun", signal.SIGTERM), (1, signal.SIGTERM)],
+)
+def test_a_signal_ends_all_processes_after_the_same_step_and_the_state_is_saved(tmp_path, who, number):
+    """Also one that reaches a single process: torchrun ends the others when that one has left."""
+    process = start_at_terminal([*TORCHRUN, str(write_program(ENDLESS, tmp_path)), str(tmp_path)], tmp_path)
+    deadline = time.monotonic() + 200
+    while len(list(tmp_path.glob("?.pid"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    os.kill(process.pid if who == "torchrun" else int((tmp_path / f"{who}.pid").read_text()), number)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode != 0
+    last = [int((tmp_path / f"{rank}.step").read_text()) for rank in (0, 1)]
+    saved = json.loads((tmp_path / "state").read_bytes().split(b"\n")[1])["values"]["step"]
+    assert last == [saved, saved], err
+
+
+@pytest.mark.slow
 def test_all_processes_end_alike(two):
     first, second = two
     assert first["diverged"] == second["diverged"]
@@ -186,6 +241,55 @@ def test_the_command_in_two_processes_and_in_one(tmp_path):
     # Batch norm over 16 images, and over 8: near each other after so few steps, but not the same.
     assert one.final["train_loss"] != record.final["train_loss"]
     assert one.final["train_loss"] == pytest.approx(record.final["train_loss"], rel=0.2)
+
+
+class Of(Group):
+    """Two processes, of which the test is one; the other was asked to end by the signal `theirs`."""
+
+    theirs = 0
+
+    def greatest(self, number, device):
+        return max(number, self.theirs)
+
+    def from_first(self, value):
+        return value
+
+    def meet(self):
+        pass
+
+
+class TestHeldSignals:
+    @pytest.fixture
+    def came(self):
+        """What arrives: the signals whose handler has been called."""
+        numbers = []
+        before = {n: signal.signal(n, lambda n, _: numbers.append(n)) for n in (signal.SIGINT, signal.SIGTERM)}
+        yield numbers
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def keeper(self, folder: Path, rank: int) -> Keeper:
+        return Keeper(Checkpoint(folder / "state", seconds=3600), dict, lambda: ({}, {}), Of(rank, 2))
+
+    @pytest.mark.parametrize("rank", [0, 1])
+    def test_what_another_process_was_asked_takes_effect_here(self, tmp_path, came, monkeypatch, rank):
+        with self.keeper(tmp_path, rank) as keeper:
+            keeper.poll(1)
+            monkeypatch.setattr(Of, "theirs", signal.SIGTERM)
+            keeper.poll(2, together=False)
+            assert (came, (tmp_path / "state").exists()) == ([], False)
+            keeper.poll(2)
+        assert came == [signal.SIGTERM]
+        assert (tmp_path / "state").exists() == (rank == 0)  # the first alone saves
+
+    def test_in_an_evaluation_the_state_is_saved_and_the_end_waits_for_the_others(self, tmp_path, came):
+        with self.keeper(tmp_path, 0) as keeper:
+            for _ in range(2):  # as by torchrun and a terminal
+                os.kill(os.getpid(), signal.SIGINT)
+            keeper.poll(1, together=False)
+            assert (came, (tmp_path / "state").exists()) == ([], True)
+            keeper.poll(2)
+            assert came == [signal.SIGINT]
 
 
 class TestGroup:

@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "progress": [],
     "download": ["progress"],
     "workers": [],
+    "distributed": [],
     "figure": [],
     # nets
     "blocks": ["shapes"],
@@ -40,9 +41,8 @@ MAY_IMPORT = {
     "data*": ["records", "progress", "recipe", "download"],
     "weights": ["records"],
     "cluster": ["workers", "arguments"],
-    "distributed": [],
     "stepper": ["data*", "recipe", "distributed"],
-    "checkpoints": ["records", "weights"],
+    "checkpoints": ["records", "weights", "distributed"],
     "train": [
         "arguments",
         "data*",
