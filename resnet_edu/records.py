@@ -88,6 +88,11 @@ class RunRecord:
         return int(found.group()) if found else 0
 
     @property
+    def processes(self) -> int:
+        """How many processes trained the net together."""
+        return self.device.get("processes", 1)
+
+    @property
     def filename(self) -> str:
         """The name of the file that a study writes this record to."""
         return filename(self.net, self.seed)
@@ -190,6 +195,8 @@ def _check(record: RunRecord, origin: str) -> list[dict[str, float]]:
     for name in ("dataset", "recipe", "device", "versions", "code"):
         if not isinstance(getattr(record, name), dict):
             raise wrong(name, "an object", getattr(record, name))
+    if not isinstance(record.processes, int) or isinstance(record.processes, bool) or record.processes < 1:
+        raise wrong("device.processes", "a whole number of at least 1", record.processes)
     for name in ("name", "fingerprint"):
         if not isinstance(record.dataset.get(name), str):
             raise wrong(f"dataset.{name}", "text", record.dataset.get(name))
@@ -251,7 +258,9 @@ def load_dir(path: str | os.PathLike[str]) -> list[RunRecord]:
 
 
 def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Return `records` as a list if they may stand in one table: one dataset, one recipe, no net and seed twice.
+    """Return `records` as a list if they may stand in one table.
+
+    That is: one dataset, one recipe, one number of processes (`distributed.py`), no net and seed twice.
 
     Raises `RecordError` naming the first two that differ.
     """
@@ -263,6 +272,7 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
         for what, mine, theirs in (
             ("dataset", first.dataset.get("fingerprint"), r.dataset.get("fingerprint")),
             ("recipe", _finite(first.recipe), _finite(r.recipe)),
+            ("number of processes", first.processes, r.processes),
         ):
             if mine != theirs:
                 raise RecordError(

@@ -24,6 +24,7 @@ from .records import RunRecord
 
 FAR = 2.0  # standard deviations: a result that is farther off than this is called so
 IMAGES = (50_000, 10_000)  # of CIFAR-10: training on all of them, as the published numbers do
+PROCESSES = 2  # at most: "a mini-batch size of 128 on two GPUs", section 4.2 of [1]
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,8 @@ def is_shortened(record: RunRecord) -> bool:
 def why_not_comparable(record: RunRecord) -> str | None:
     """Return why a record must not be measured against the published numbers; None if it may.
 
-    It may if it is of CIFAR-10 with all 50,000 training and 10,000 test images, and of the paper's recipe.
+    It may if it is of CIFAR-10 with all 50,000 training and 10,000 test images, and of the paper's recipe, trained in
+    at most as many processes as the paper's nets: batch norm in more is over fewer images (`distributed.py`).
     """
     name, train, test = (record.dataset.get(key) for key in ("name", "train", "test"))
     if name.split("[")[0] != "cifar10":
@@ -129,8 +131,12 @@ def why_not_comparable(record: RunRecord) -> str | None:
         return f"a shortened schedule ({record.recipe.get('steps', 0):,} of the paper's {paper.steps:,} iterations)"
     if name != "cifar10" or (train, test) != IMAGES:
         return f"other images ({train} and {test} instead of {IMAGES[0]} and {IMAGES[1]})"
-    found = differences(record, paper)
-    return f"another recipe ({', '.join(found)})" if found else None
+    if found := differences(record, paper):
+        return f"another recipe ({', '.join(found)})"
+    if record.processes > PROCESSES:
+        share = record.recipe["batch_size"] // record.processes
+        return f"batch norm over {share} images a process, in {record.processes} processes (the paper had two GPUs)"
+    return None
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:

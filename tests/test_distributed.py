@@ -188,7 +188,7 @@ def test_a_stopped_run_goes_on_in_all_processes(two):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("who", "number"),
-    [("torchrun", signal.SIGINT), ("torchrun", signal.SIGTERM), (1, signal.SIGTERM)],
+    [("torchrun", signal.SIGINT), (1, signal.SIGTERM)],
 )
 def test_a_signal_ends_all_processes_after_the_same_step_and_the_state_is_saved(tmp_path, who, number):
     """Also one that reaches a single process: torchrun ends the others when that one has left."""

@@ -166,6 +166,7 @@ class TestDamage:
             ("seconds", "long", "'seconds' must be a number"),
             ("recipe", [], "'recipe' must be an object"),
             ("dataset", {"name": "x"}, "'dataset.fingerprint' must be text"),
+            ("device", {"processes": "2"}, "'device.processes' must be a whole number of at least 1"),
             ("curves", [], "'curves' must be a list of at least one"),
             ("curves", [{"step": 1}], "'curves[0]' must be an object with step, lr"),
         ],
@@ -223,6 +224,10 @@ class TestComparing:
             records.check_comparable([make(), other])
         with pytest.raises(RecordError, match="differ in their recipe"):
             records.check_comparable([make(), make("plain56", recipe={"steps": 9})])
+        several = make(seed=1, device={"type": "cpu", "name": "a processor", "processes": 2})
+        with pytest.raises(RecordError, match="differ in their number of processes"):
+            records.check_comparable([make(), several])
+        assert records.check_comparable([several, make(device=several.device)])
         with pytest.raises(RecordError, match="plain20 with seed 0 occurs twice"):
             records.check_comparable([make(), make()])
         with pytest.raises(RecordError, match="there are no records"):

@@ -111,6 +111,7 @@ class TestComparable:
         assert why_not_comparable(run("resnet110", recipe=Recipe.paper(110))) is None
         assert why_not_comparable(run(recipe=Recipe.paper().replace(eval_every=500))) is None
         assert why_not_comparable(run(recipe=Recipe.paper(), device={"type": "cuda", "name": "a card"})) is None
+        assert why_not_comparable(run(device={"type": "cuda", "name": "a card", "processes": 2})) is None
 
     @pytest.mark.parametrize(
         ("record", "reason"),
@@ -123,6 +124,10 @@ class TestComparable:
             (run(recipe=Recipe.paper().replace(augment=False)), "augment is False instead of True"),
             (run(recipe=Recipe.paper().replace(normalize="per_channel")), "normalize is per_channel"),
             (run("resnet110"), r"warmup_lr is None instead of 0\.01"),
+            (
+                run(device={"type": "cuda", "name": "a card", "processes": 8}),
+                r"batch norm over 16 images a process, in 8 processes \(the paper had two GPUs\)",
+            ),
             (
                 run(recipe=Recipe.paper().replace(milestones=(32_000,))),
                 r"milestones is \(32000,\) instead of \(32000, ",
@@ -181,6 +186,12 @@ class TestTable:
         assert max(map(len, notes)) <= 110
         assert str(table) == repr(table) == table.to_text()
 
+    @pytest.mark.parametrize(("mean", "far"), [(13.88, False), (13.94, True)])
+    def test_far_is_more_than_two_standard_deviations(self, mean, far):
+        """0.38 and 0.44 points above the paper's range are 1.9 and 2.2 times the standard deviation of 0.2."""
+        told = results(run("plain56", i, e) for i, e in enumerate((mean - 0.2, mean, mean + 0.2))).to_text()
+        assert ("standard deviations above that of paper" in told) == far
+
     def test_markdown_and_html_have_the_same_cells(self):
         table = results(self.STUDY + self.FAR)
         lines = table.to_markdown().splitlines()
@@ -214,6 +225,8 @@ class TestTable:
     def test_records_that_do_not_belong_together(self):
         with pytest.raises(RecordError, match="differ in their recipe"):
             results([run(), run("resnet56", recipe=Recipe.scaled(3000))])
+        with pytest.raises(RecordError, match="differ in their number of processes"):
+            results([run(), run(seed=1, device={"type": "cpu", "name": "a processor", "processes": 64})])
         with pytest.raises(RecordError, match="a record of resnet20 ends with a train_error that is no number"):
             results([run(test_error=float("nan"))])
 
