@@ -28,7 +28,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 # What each of the two processes does; the tests look at what it saves.
 PROGRAM = """
-import sys
+import sys, time
 sys.path.insert(0, {tests!r})
 import torch
 from pathlib import Path
@@ -41,13 +41,21 @@ torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 found = {{}}
 with joined("cpu") as (group, device):
+    with group.first_goes_first():
+        if not group.rank:
+            time.sleep(0.5)  # a download
+            (folder / "downloaded").touch()
+        found["downloaded"] = (folder / "downloaded").exists()
+
     def trained(checkpoint=None, callback=None, **options):
         model = build_net("resnet8", digits(), 1, **options)
         options = dict(device=device, group=group, checkpoint=checkpoint, callback=callback)
         history = train(model, digits(), RECIPE, seed=1, **options)
         return model.state_dict(), history
 
-    found["without batch norm"] = trained(batch_norm=False)
+    losses = []
+    hear = lambda event: losses.append(event.loss) if event.kind == "step" else None
+    found["without batch norm"] = (*trained(callback=hear, batch_norm=False), losses)
     found["with batch norm"] = trained()
 
     def stop(event):
@@ -128,12 +136,14 @@ def same_weights(a: dict, b: dict) -> None:
 
 @pytest.mark.slow
 def test_without_batch_norm_two_processes_are_one(two):
-    """Nothing but the order of a sum differs: weights and evaluations agree within rounding, wrong answers exactly."""
-    model = build_net("resnet8", digits(), 1, batch_norm=False)
-    history = train(model, digits(), RECIPE, seed=1)
+    """Nothing but the order of a sum differs: weights and losses agree within rounding, wrong answers exactly."""
+    model, losses = build_net("resnet8", digits(), 1, batch_norm=False), []
+    hear = lambda event: losses.append(event.loss) if event.kind == "step" else None  # noqa: E731
+    history = train(model, digits(), RECIPE, seed=1, callback=hear)
     for found in two:
-        state, theirs = found["without batch norm"]
+        state, theirs, heard = found["without batch norm"]
         same_weights(model.state_dict(), state)
+        assert heard == pytest.approx(losses, rel=1e-4)
         for mine, other in zip(history.evaluations, theirs.evaluations, strict=True):
             assert (mine.step, mine.lr, mine.test_error) == (other.step, other.lr, other.test_error)
             assert (mine.train_error, mine.train_loss) == pytest.approx((other.train_error, other.train_loss), rel=1e-4)
@@ -173,6 +183,11 @@ def test_with_batch_norm_each_process_normalises_its_share(two):
     whole = build_net("resnet8", digits(), 1)
     train(whole, digits(), RECIPE, seed=1)
     assert (whole.fc.weight - model.fc.weight).abs().max() > 1e-4
+
+
+@pytest.mark.slow
+def test_the_others_wait_for_what_the_first_process_downloads(two):
+    assert [found["downloaded"] for found in two] == [True, True]
 
 
 @pytest.mark.slow
