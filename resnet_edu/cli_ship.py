@@ -6,12 +6,15 @@ Scope: options and messages; what it does is in `ship.py`.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
 from pathlib import Path
 
-from . import data, records
+from . import records, study
 from .records import RecordError
 from .ship import KINDS, ship
 from .shipped import RESULTS
+from .study import Source, StudyError
 
 DESCRIPTION = """\
 Take the records and the weights that `resnet-edu degrade --save-weights` left in FOLDER, and put them into the
@@ -39,7 +42,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--weights", choices=KINDS, default="float32", help="how they are stored (default: float32)")
     parser.add_argument("--seed", type=int, default=0, metavar="K", help="of the weights (default: 0)")
     parser.add_argument(
-        "--data", metavar="digits|cifar10|FOLDER", help="what the nets were trained on (default: as the records say)"
+        "--data", metavar="digits|cifar10|FOLDER", help="where the images of the study are (default: as it says itself)"
     )
     parser.add_argument("--into", metavar="FOLDER", default=RESULTS, type=Path, help="(default: the package's results)")
     parser.add_argument("--replace", action="store_true", help="an older study of that name")
@@ -48,15 +51,8 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return 0; errors are raised as exceptions with a message for the user."""
-    dataset = None
-    if args.weights != "none":
-        source = args.data or records.load_dir(args.folder)[0].dataset["name"]
-        if args.data is None and source not in ("digits", "cifar10"):
-            raise RecordError(
-                f"the records are of {source}, which cannot be loaded by that name: say where it is, --data"
-            )
-        dataset = data.load(source)
-    study = ship(
+    dataset = None if args.weights == "none" else _source(args).load()
+    made = ship(
         args.folder,
         args.name,
         title=args.title,
@@ -69,9 +65,20 @@ def run(args: argparse.Namespace) -> int:
         root=args.into,
         replace=args.replace,
     )
-    total = sum(f["bytes"] for f in study.files.values())
-    print(f"{study.folder}: {len(study.files)} files, {total / 1e6:.1f} MB")
-    for net, w in study.weights.items():
+    total = sum(f["bytes"] for f in made.files.values())
+    print(f"{made.folder}: {len(made.files)} files, {total / 1e6:.1f} MB")
+    for net, w in made.weights.items():
         cost = w["test_error_stored"] - w["test_error"]
         print(f"{net}: test error {w['test_error']:.2f}% as trained, {cost:+.2f} points as stored in {w['dtype']}")
     return 0
+
+
+def _source(args: argparse.Namespace) -> Source:
+    """Return where the images of the study in the folder come from: as `--data`, the study, or the records say."""
+    with contextlib.suppress(StudyError):  # records alone, or what was shipped before
+        if (source := study.load(args.folder).source) is not None:
+            return source if args.data is None else dataclasses.replace(source, data=args.data)
+    name = args.data or records.load_dir(args.folder)[0].dataset["name"]
+    if args.data is None and name not in ("digits", "cifar10"):
+        raise RecordError(f"the records are of {name}, which cannot be loaded by that name: say where it is, --data")
+    return Source(name)

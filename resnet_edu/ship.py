@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +61,8 @@ def ship(
     replace:  an older study of that name.
 
     The folder is there whole or not at all. Raises `ValueError` for a name, records, weights or a data set that do not
-    fit, `FileNotFoundError` for weights that are not there, and `FileExistsError` for a study that is.
+    fit, `FileNotFoundError` for weights that are not there, `FileExistsError` for a study that is, and
+    `NotADirectoryError` if `root` is a file.
     """
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         raise ValueError(f"`name` must be of small letters and digits with hyphens between, but it is {name!r}")
@@ -71,6 +71,8 @@ def ship(
             raise ValueError(f"`{what}` must say something, but it is empty")
     if kind not in KINDS:
         raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, but it is {kind!r}")
+    if root.exists() and not root.is_dir():
+        raise NotADirectoryError(f"`root` must be a folder, but {root} is a file: name another (--into)")
     target = root / name
     if target.exists() and not replace:
         raise FileExistsError(f"there is a study {target} already: choose another name, or replace it")
@@ -100,13 +102,14 @@ def ship(
             folder=made,
         )
         records_module.write_atomic(made / MANIFEST, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
-        if target.exists():
-            os.replace(target, Path(temporary) / "old")
+        old = Path(temporary) / "old"
         try:
+            if target.exists():
+                os.replace(target, old)
             os.replace(made, target)
-        except OSError:
-            if (Path(temporary) / "old").exists():
-                shutil.move(Path(temporary) / "old", target)
+        except BaseException:  # also Ctrl-C: what is still in the temporary folder is lost
+            if old.exists() and not target.exists():
+                os.replace(old, target)
             raise
     return load_study(name, root)
 
@@ -114,7 +117,7 @@ def ship(
 def _weights(record: RunRecord, folder: Path, made: Path, kind: str, dataset: Dataset | None) -> dict[str, Any]:
     """Store the weights of a run, and return what the manifest says of them."""
     if dataset is None or dataset.fingerprint != record.dataset["fingerprint"]:
-        what = "none was given" if dataset is None else f"the one given is another ({dataset.name})"
+        what = "none was given" if dataset is None else f"the one given ({dataset.name}) has other images"
         raise ValueError(
             f"the weights of {record.net} are tried on the data they were trained on, {record.dataset['name']}, but "
             f"{what}"

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from resnet_edu.recipe import Recipe
 from resnet_edu.records import RecordError, load_dir
 from resnet_edu.ship import ship
 from resnet_edu.shipped import RESULTS, ShippedError, load_record, load_records, load_study, load_trained, load_weights
+from resnet_edu.study import Source
 from resnet_edu.train import evaluate
 from resnet_edu.weights import WeightsError
 
@@ -144,6 +146,21 @@ class TestShip:
         assert ship(folder, "small", dataset=digits, root=root, replace=True, **words).title == "Newer"
         assert [p.name for p in root.iterdir()] == ["small"]
 
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+    def test_a_replacement_that_is_broken_off_leaves_the_older_one(self, folder, root, monkeypatch, error):
+        replace = os.replace
+
+        def broken(source, target):
+            if Path(target) == root / "small" and Path(source).name == "small":
+                raise error
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", broken)
+        with pytest.raises(error):
+            ship(folder, "small", dataset=None, kind="none", root=root, replace=True, **WORDS | {"title": "Newer"})
+        assert load_study("small", root).title == WORDS["title"]
+        assert [p.name for p in root.iterdir()] == ["small"]
+
     @pytest.mark.parametrize(
         ("change", "message"),
         [
@@ -153,7 +170,7 @@ class TestShip:
             ({"kind": "int8"}, "`kind` must be one of float32, float16, none"),
             ({"seed": 7}, r"`seed` is 7, but .* has seeds \[0, 1\] only"),
             ({"dataset": None}, "tried on the data they were trained on, .*, but none was given"),
-            ({"dataset": data.load("digits").head(32, 32)}, r"the one given is another \(digits\[:32\]\)"),
+            ({"dataset": data.load("digits").head(32, 32)}, r"the one given \(digits\[:32\]\) has other images"),
             ({"folder": "nowhere"}, "there is no folder nowhere"),
         ],
     )
@@ -182,6 +199,23 @@ class TestShip:
         assert "one: 2 files, 0.2 MB" in said
         assert "as stored in float16" in said
         assert load_record("resnet8", study="one", root=tmp_path).dataset["fingerprint"] == whole.fingerprint
+
+    @pytest.mark.parametrize("given", [[], ["--data", "digits"]])
+    def test_command_for_a_part_of_the_images(self, digits, tmp_path, capsys, given):
+        """The study says which part: as `--quick`, `--hold-out` and `--resize` make it."""
+        source, out = Source("digits", head=(64, 32), held=16), tmp_path / "run"
+        few = Recipe(2, batch_size=16, eval_every=2)
+        options = {"workers": 0, "progress": False, "out": out, "save_weights": True, "source": source}
+        run(["resnet8"], source.load(), few, **options)
+        options = ["--name", "one", "--title", "T", "--made-by", "C", "--into", str(tmp_path), *given]
+        assert cli.main(["ship", str(out), *options]) == 0, capsys.readouterr().err
+
+    def test_command_into_a_file(self, folder, tmp_path, capsys):
+        file = tmp_path / "file"
+        file.touch()
+        options = ["--name", "one", "--title", "T", "--made-by", "C", "--into", str(file), "--weights", "none"]
+        assert cli.main(["ship", str(folder), *options]) == 1
+        assert f"`root` must be a folder, but {file} is a file: name another (--into)" in capsys.readouterr().err
 
     def test_command_for_data_without_a_name(self, folder, tmp_path, capsys):
         options = ["--name", "one", "--title", "T", "--made-by", "C", "--into", str(tmp_path)]
