@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import signal
 import time
@@ -95,7 +96,7 @@ class RayEngine:
         work:   a function of a module that the machines have too; what it returns goes to `on_result(job, result)`,
                 what it passes to `send` to `on_event(job, event)`, both in this process. Of a job's events at most
                 about one a second arrives, the latest, and all that are sent by `send(event, True)`, before its result.
-                `job.name` is used in messages.
+                What this package logs there as a warning is logged here. `job.name` is used in messages.
         shared: arguments that are put into the object store once.
         setup:  (function, *arguments), called in the task before anything else, even before `shared` is there.
 
@@ -138,9 +139,8 @@ class RayEngine:
         while running:
             done, _ = ray.wait(list(running), timeout=EVENT_PACE)
             with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
-                for number, events in ray.get(mailbox.take.remote()).items():
-                    for event in events:
-                        on_event(jobs[number], event)
+                for number, event in _take(ray, mailbox):
+                    on_event(jobs[number], event)
             for reference in done:
                 job = jobs[running.pop(reference)]
                 try:
@@ -237,7 +237,37 @@ def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
                 ray.cancel(reference, force=force)
             if references:
                 _, references = ray.wait(references, num_returns=len(references), timeout=GRACE)
+        _take(ray, mailbox)  # a run may have warned that its state could not be saved
         ray.kill(mailbox)
+
+
+def _take(ray: ModuleType, mailbox: Any) -> list[tuple[int, Any]]:
+    """Log the warnings that the jobs have sent, and return the other events, with their jobs' numbers."""
+    found = [(number, event) for number, events in ray.get(mailbox.take.remote()).items() for event in events]
+    for _, event in found:
+        if isinstance(event, _Warning):
+            logging.getLogger(event.logger).log(event.level, "%s", event.text)
+    return [(number, event) for number, event in found if not isinstance(event, _Warning)]
+
+
+@dataclass(frozen=True)
+class _Warning:
+    """What a task has logged, for the log of the driver: a worker's own standard error is seen by nobody."""
+
+    logger: str
+    level: int
+    text: str
+
+
+class _ToDriver(logging.Handler):
+    """Sends warnings, and what is graver, to the driver."""
+
+    def __init__(self, send: Callable[[Any, bool], object]) -> None:
+        super().__init__(logging.WARNING)
+        self.send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.send(_Warning(record.name, record.levelno, record.getMessage()), True)
 
 
 class _Mailbox:
@@ -280,7 +310,11 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
             last = time.monotonic()
             mailbox.put.remote(number, event, False)
 
+    logger, handler = logging.getLogger(__package__), _ToDriver(send)
+    logger.addHandler(handler)
     try:
         return "result", work(job, *ray.get(box[0]), send)
     except Exception as error:
         return "error", portable(error, job)
+    finally:
+        logger.removeHandler(handler)  # the process will serve other jobs

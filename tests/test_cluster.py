@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -151,6 +152,19 @@ def train_for_ever(cell, dataset, folder, send):
     return degradation.run_cell(cell, dataset, "cpu", send, checkpoint=checkpoint)
 
 
+def warn(job, send):
+    """Log, as a run whose disk is full does, at once and when it is cancelled."""
+    log = logging.getLogger("resnet_edu.checkpoints")
+    log.info("not this")
+    log.warning("%s: the disk is %s", job.name, "full")
+    try:
+        while job.value:
+            send("running")
+            time.sleep(0.02)
+    finally:
+        log.warning("%s: the disk is still full", job.name)
+
+
 def chat(job, send):
     """Send a lot, of which every hundredth is to be kept."""
     for i in range(1, 501):
@@ -169,6 +183,25 @@ class TestSpread:
         assert [event for event in told[:-1] if event % 100 == 0] == [100, 200, 300, 400, 500]
         assert len(told) < 20  # the others are thinned
         assert told[:-1] == sorted(told[:-1])
+
+    def test_warnings_are_logged_here(self, cluster, caplog):
+        told = []
+        spread(RayEngine(), warn, [Job(0)], on_event=lambda job, event: told.append(event))
+        spread(RayEngine(), double, [Job(1)], (10,))
+        assert caplog.messages == ["job 0: the disk is full", "job 0: the disk is still full"]
+        assert {(r.name, r.levelname) for r in caplog.records} == {("resnet_edu.checkpoints", "WARNING")}
+        assert told == []
+
+    def test_warnings_of_jobs_that_are_cancelled(self, cluster, caplog):
+        def on_event(job, event):
+            raise KeyError("mine")
+
+        for _ in range(3):  # Ray cancels at its best effort
+            with pytest.raises(KeyError, match="mine"):
+                spread(RayEngine(), warn, [Job(1)], on_event=on_event)
+            if "job 1: the disk is still full" in caplog.messages:
+                break
+        assert "job 1: the disk is still full" in caplog.messages
 
     def test_every_job_once(self, cluster):
         assert spread(RayEngine(), double, [Job(i) for i in range(5)], (10,)) == {i: 10 * i for i in range(5)}
