@@ -42,7 +42,7 @@ def lines(
         raise ValueError(f"`yscale` must be 'linear' or 'log', but it is {yscale!r}")
     if not series:
         raise ValueError("`series` must have one line at least, but it is empty")
-    data = {name: _checked(name, x, y, yscale) for name, (x, y) in series.items()}
+    data = {name: _checked(name, values, yscale) for name, values in series.items()}
     with style():
         fig, (ax,) = new_figure()
         drawn = [(name, *line_look(name, i)) for i, name in enumerate(data)]
@@ -119,10 +119,14 @@ def differences(
     """
     if not rows:
         raise ValueError("`rows` must have one entry at least, but it is empty")
-    for name, (values, ends) in rows.items():
-        bad = next((v for v in (*values, *ends) if not math.isfinite(v)), None)
-        if not values or bad is not None:
-            raise ValueError(f"{name!r} must have one finite value at least, but it has {list(values)} and {ends}")
+    for name, row in rows.items():
+        try:
+            values, (mean, low, high) = row
+            numbers = [float(v) for v in (mean, low, high, *values)]
+        except (TypeError, ValueError):
+            raise ValueError(f"{name!r} must have (single values, (mean, low, high)), but it has {row!r}") from None
+        if len(numbers) == 3 or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"{name!r} must have one finite value at least, but it has {row!r}")
     with style():
         fig, (ax,) = new_figure(6.2, 1.1 + 0.46 * len(rows))
         ax.axvline(0, color=INK, lw=1)
@@ -177,8 +181,11 @@ def images(
     return Picture(fig, alt, caption)
 
 
-def _checked(name: str, x: Sequence[float], y: Sequence[float], yscale: str) -> tuple[list[float], list[float]]:
-    x, y = [float(v) for v in x], [float(v) for v in y]
+def _checked(name: str, values: tuple[Sequence[float], ...], yscale: str) -> tuple[list[float], list[float]]:
+    try:
+        x, y = ([float(v) for v in axis] for axis in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name!r} must have (x values, y values), but it has {values!r}") from None
     if not x or len(x) != len(y):
         raise ValueError(f"{name!r} must have as many x as y values and one at least, but it has {len(x)} and {len(y)}")
     bad = next((v for v in x + y if not math.isfinite(v)), None)

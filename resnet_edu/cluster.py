@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .arguments import whole_number
+from .arguments import is_number, whole_number
 from .workers import WorkerDied, portable
 
 GRACE = 10.0  # seconds for a cancelled task to end by itself
@@ -56,7 +56,9 @@ class RayEngine:
     def __post_init__(self) -> None:
         for name, least in (("cpus_per_run", 1), ("retries", 0)):
             whole_number(name, getattr(self, name), least)
-        if self.gpus_per_run is not None and not 0 <= self.gpus_per_run <= 1:
+        if not isinstance(self.address, str | None):
+            raise ValueError(f"`address` must be text, such as 'auto', or None, but it is {self.address!r}")
+        if self.gpus_per_run is not None and not (is_number(self.gpus_per_run) and 0 <= self.gpus_per_run <= 1):
             raise ValueError(
                 f"`gpus_per_run` must lie between 0 and 1, since one run uses one GPU at most, but it is "
                 f"{self.gpus_per_run!r}; for one net on several GPUs see `resnet-edu train`"

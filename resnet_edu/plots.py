@@ -56,7 +56,8 @@ def degradation(
     Raises `ValueError` for another metric, `records.RecordError` for records that cannot be compared.
     """
     records = check_comparable(records)
-    metrics = BOTH if metric == "both" else (metric,) if isinstance(metric, str) else tuple(metric)
+    several = isinstance(metric, Iterable) and not isinstance(metric, str)
+    metrics = BOTH if metric == "both" else tuple(metric) if several else (metric,)
     if not metrics or any(m not in METRICS for m in metrics):
         raise ValueError(f"`metric` must be 'both', or of {', '.join(METRICS)}, but it is {metric!r}")
     with style():

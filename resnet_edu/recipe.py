@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .arguments import whole_number
+from .arguments import is_number, whole_number
 
 NORMALIZE = ("per_pixel_mean", "per_channel")
 
@@ -52,14 +52,18 @@ class Recipe:
     eval_every: int = 100
 
     def __post_init__(self) -> None:
+        if not isinstance(self.milestones, Iterable):
+            raise ValueError(f"`milestones` must be several whole numbers, (5, 8) say, but it is {self.milestones!r}")
         object.__setattr__(self, "milestones", tuple(self.milestones))
+        for milestone in self.milestones:
+            whole_number("milestones", milestone, 0)
         for name in ("steps", "batch_size", "eval_every"):
             whole_number(name, getattr(self, name))
-        if not (math.isfinite(self.lr) and self.lr > 0):
+        if not (is_number(self.lr) and self.lr > 0):
             raise ValueError(f"`lr` must be a number above 0, but it is {self.lr!r}")
-        if not 0 <= self.momentum < 1:
+        if not (is_number(self.momentum) and 0 <= self.momentum < 1):
             raise ValueError(f"`momentum` must be at least 0 and below 1, but it is {self.momentum!r}")
-        if not (math.isfinite(self.weight_decay) and self.weight_decay >= 0):
+        if not (is_number(self.weight_decay) and self.weight_decay >= 0):
             raise ValueError(f"`weight_decay` must be at least 0, but it is {self.weight_decay!r}")
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
@@ -68,10 +72,12 @@ class Recipe:
                 f"`milestones` must lie between 0 and `steps` ({self.steps}), or the learning rate would never fall, "
                 f"but they are {self.milestones}; Recipe.scaled(steps) puts them in proportion"
             )
-        if self.warmup_lr is not None and not 0 < self.warmup_lr < self.lr:
+        if self.warmup_lr is not None and not (is_number(self.warmup_lr) and 0 < self.warmup_lr < self.lr):
             raise ValueError(f"`warmup_lr` must lie between 0 and `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
-        if not 0 < self.warmup_error <= 100:
+        if not (is_number(self.warmup_error) and 0 < self.warmup_error <= 100):
             raise ValueError(f"`warmup_error` must be a percentage above 0, but it is {self.warmup_error!r}")
+        if not isinstance(self.augment, bool):
+            raise ValueError(f"`augment` must be True or False, but it is {self.augment!r}")
         if self.normalize not in NORMALIZE:
             raise ValueError(f"`normalize` must be one of {', '.join(NORMALIZE)}, but it is {self.normalize!r}")
 

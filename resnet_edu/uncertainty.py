@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .arguments import whole_number
+from .arguments import is_number, whole_number
 
 TRIALS = 10_000  # simulated studies: a share of them is known to about half a percentage point
 
@@ -89,11 +89,11 @@ def gap(a: Spread, b: Spread) -> Gap:
 def coverage(seeds: int, factor: float = 2.0, trials: int = TRIALS) -> float:
     """Return the share of studies whose mean, plus or minus `factor` standard errors, contains the true mean.
 
-    Raises `ValueError` for fewer than two seeds, or a factor that is not above 0.
+    Raises `ValueError` for fewer than two seeds, a factor that is not above 0, or no trial.
     """
     whole_number("seeds", seeds, 2)
-    if not factor > 0:
-        raise ValueError(f"`factor` must be above 0, but it is {factor!r}")
+    whole_number("trials", trials)
+    _check_factor(factor)
     runs = np.random.default_rng(0).normal(0.0, 1.0, (trials, seeds))
     return float(np.mean(np.abs(runs.mean(1)) <= factor * _standard_errors(runs)))
 
@@ -117,8 +117,9 @@ def told_apart(
     """Return the share of studies in which the worse net's mean is above the other's by `factor` standard errors.
 
     The arguments are those of `wrong_winner`, with two seeds at least: a study knows its standard errors only from its
-    own runs. Raises `ValueError` as that does.
+    own runs. Raises `ValueError` as that does, and for a factor that is not above 0.
     """
+    _check_factor(factor)
     worse, better = _studies(difference, stds, seeds, 2, trials)
     error = np.hypot(_standard_errors(worse), _standard_errors(better))
     return float(np.mean(worse.mean(1) - better.mean(1) > factor * error))
@@ -129,10 +130,12 @@ def seeds_needed(
 ) -> int | None:
     """Return the least number of seeds with which `share` of all studies tell the two nets apart (`told_apart`).
 
-    None if `most` seeds do not. Raises `ValueError` as `told_apart` does, and for a share outside of 0..1.
+    None if `most` seeds, two at least, do not. Raises `ValueError` as `told_apart` does, and for a share outside of
+    0..1.
     """
-    if not 0 < share < 1:
+    if not (is_number(share) and 0 < share < 1):
         raise ValueError(f"`share` must lie between 0 and 1, but it is {share!r}")
+    whole_number("most", most, 2)
     if told_apart(difference, stds, most, factor) < share:
         return None
     low, high = 1, most  # `low` is too few, `high` is enough
@@ -146,13 +149,19 @@ def _studies(
     difference: float, stds: tuple[float, float], seeds: int, least: int, trials: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the errors, (trials, seeds), of the worse and of the better net."""
-    if not (math.isfinite(difference) and difference >= 0):
+    if not (is_number(difference) and difference >= 0):
         raise ValueError(f"`difference` must be 0 or more: worse minus better; but it is {difference!r}")
-    if len(stds) != 2 or not all(math.isfinite(s) and s > 0 for s in stds):
+    if not isinstance(stds, Sequence | np.ndarray) or len(stds) != 2 or not all(is_number(s) and s > 0 for s in stds):
         raise ValueError(f"`stds` must be two numbers above 0, of the worse and the better net, but it is {stds!r}")
     whole_number("seeds", seeds, least)
+    whole_number("trials", trials)
     draw = np.random.default_rng(0)
     return draw.normal(difference, stds[0], (trials, seeds)), draw.normal(0.0, stds[1], (trials, seeds))
+
+
+def _check_factor(factor: float) -> None:
+    if not (is_number(factor) and factor > 0):
+        raise ValueError(f"`factor` must be a number above 0, but it is {factor!r}")
 
 
 def _standard_errors(runs: np.ndarray) -> np.ndarray:

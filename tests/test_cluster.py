@@ -420,6 +420,9 @@ def test_an_interrupt_arrives_where_the_signal_is_blocked(tmp_path):
     [
         ({"gpus_per_run": 2}, "`gpus_per_run` must lie between 0 and 1, .* several GPUs see `resnet-edu train`"),
         ({"gpus_per_run": -0.5}, "`gpus_per_run`"),
+        ({"gpus_per_run": True}, "`gpus_per_run` .* True"),
+        ({"gpus_per_run": "x"}, "`gpus_per_run` .* 'x'"),
+        ({"address": 3}, "`address` must be text, such as 'auto', or None, but it is 3"),
         ({"cpus_per_run": 0}, "`cpus_per_run` must be a whole number of at least 1, but it is 0"),
         ({"cpus_per_run": 0.5}, "`cpus_per_run`"),
         ({"retries": -1}, "`retries` must be a whole number of at least 0"),

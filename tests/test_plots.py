@@ -211,7 +211,12 @@ class TestDegradation:
         assert "plain56 from 80.0% to 30.0%; plain20 from 60.0% to 9.0%; resnet20" in alt  # highest first
         assert "means of 2 seeds" in plots.degradation([make(seed=0), make(seed=1)]).alt
 
-    @pytest.mark.parametrize("metric", ["accuracy", (), ("train_error", "x")])
+    def test_the_mean_is_over_the_steps_that_all_seeds_have(self):
+        longer, shorter = make(seed=0, errors=(50, 30, 10)), make(seed=1, errors=(40, 20))
+        line = plots.degradation([longer, shorter]).fig.axes[0].lines[0]
+        assert line.get_xydata().tolist() == [[10, 45], [20, 25]]
+
+    @pytest.mark.parametrize("metric", ["accuracy", (), ("train_error", "x"), 3])
     def test_unknown_metric(self, study, metric):
         with pytest.raises(ValueError, match="`metric` must be 'both', or of train_loss"):
             plots.degradation(study, metric)
