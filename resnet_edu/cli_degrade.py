@@ -9,7 +9,6 @@ Source
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import sys
 from datetime import datetime
@@ -152,37 +151,30 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     cli_recipe.check(args)
     degradation.make_grid(nets, seeds, Recipe.digits())  # unknown names, before anything is made or read
     source = Source(args.data or "digits", args.resize, (512, 256) if args.quick else None, args.hold_out)
-    out = (
-        Path(args.out)
-        if args.out
-        else cli_resume.RUNS / f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    )
-    made = not out.exists()
-    degradation.claim_folder(out)
-    try:
-        dataset = source.load(urls=cli_recipe.urls_of(args))
-        recipe = cli_recipe.recipe_of(args, dataset, max(split_name(n)[1] for n in nets))
-        _announce(args, dataset, nets, seeds, recipe, engine, device, out)
-        records = degradation.run(
-            nets,
-            dataset,
-            recipe,
-            seeds=seeds,
-            device=device,
-            precision=args.precision,
-            engine=engine,
-            workers=args.workers,
-            out=out,
-            save_weights=args.save_weights,
-            source=source,
-            **schedule,
-        )
-    except BaseException as error:
-        _say_what_is_left(args, out, error)
-        if made:
-            with contextlib.suppress(OSError):
-                out.rmdir()  # nothing was written: leave nothing behind
-        raise
+    name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = Path(args.out) if args.out else studies.new_folder(cli_resume.RUNS, name)
+    with studies.claimed(out, made=not args.out):
+        try:
+            dataset = source.load(urls=cli_recipe.urls_of(args))
+            recipe = cli_recipe.recipe_of(args, dataset, max(split_name(n)[1] for n in nets))
+            _announce(args, dataset, nets, seeds, recipe, engine, device, out)
+            records = degradation.run(
+                nets,
+                dataset,
+                recipe,
+                seeds=seeds,
+                device=device,
+                precision=args.precision,
+                engine=engine,
+                workers=args.workers,
+                out=out,
+                save_weights=args.save_weights,
+                source=source,
+                **schedule,
+            )
+        except BaseException as error:
+            _say_what_is_left(args, out, error)
+            raise
     _report(records, out)
     return 0
 
@@ -191,19 +183,22 @@ def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     """Go on with a study that was stopped."""
     engine = _engine(args)
     out, study = cli_resume.find(args)
-    before, runs = studies.done(out, study), len(study.runs)
-    if before == runs:
-        print(f"the study in {out} is finished: {runs} of {runs} runs are done", file=sys.stderr)
-    else:
-        print(f"going on with the study in {out}: {before} of {runs} runs are done", file=sys.stderr, flush=True)
-    try:
-        dataset = (
-            None if args.mirrors is None or study.source is None else study.source.load(urls=cli_recipe.urls_of(args))
-        )
-        records = degradation.resume(out, dataset, engine=engine, workers=args.workers, **schedule)
-    except BaseException as error:
-        _say_what_is_left(args, out, error)
-        raise
+    with studies.locked(out):
+        before, runs = studies.done(out, study), len(study.runs)
+        if before == runs:
+            print(f"the study in {out} is finished: {runs} of {runs} runs are done", file=sys.stderr)
+        else:
+            print(f"going on with the study in {out}: {before} of {runs} runs are done", file=sys.stderr, flush=True)
+        try:
+            dataset = (
+                None
+                if args.mirrors is None or study.source is None
+                else study.source.load(urls=cli_recipe.urls_of(args))
+            )
+            records = degradation.resume(out, dataset, engine=engine, workers=args.workers, **schedule)
+        except BaseException as error:
+            _say_what_is_left(args, out, error)
+            raise
     _report(records, out)
     return 0
 

@@ -36,7 +36,7 @@ from .findings import Summary, headline, summary
 from .models import split_name
 from .progress import make_bar
 from .recipe import Recipe
-from .records import STUDY_FILE, RunRecord, code_version
+from .records import RunRecord, code_version
 from .stepper import resolve_precision
 from .study import Source, Study, StudyError, claim_folder
 from .train import Evaluation, Event, TrainingDiverged, check_fit, train
@@ -128,38 +128,36 @@ def run(
         raise ValueError(f"`{'resume' if resume else 'save_weights'}` needs a folder: name it with `out`")
     make_grid(nets, seeds, recipe or Recipe.digits())  # before the data is read, which may take a while
     folder = None if out is None else Path(out)
-    there = studies.load(folder) if resume and (folder / STUDY_FILE).exists() else None
-    if folder is not None and there is None:
-        claim_folder(folder)
-    if isinstance(data, Dataset):
-        dataset = data
-    else:
-        source = Source(os.fspath(data))
-        dataset = source.load(progress)
-    cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
-    check_fit(cells[0].recipe, dataset)
-    count = default_workers(device) if workers is None else workers
-    study = Study(
-        nets=tuple(dict.fromkeys(cell.net for cell in cells)),
-        seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
-        recipe=cells[0].recipe,
-        dataset=studies.facts(dataset),
-        source=source and source.absolute(),
-        device=str(device),
-        precision=precision,
-        workers=count,
-        threads=threads or _share_of_cores(engine, count, len(cells)),
-        save_weights=save_weights,
-        checkpoint_seconds=checkpoint_seconds,
-        checkpoint_steps=checkpoint_steps,
-    )
-    if there is not None:
-        fields = ("nets", "seeds", "recipe", "dataset", "device", "precision", "save_weights")
-        there.refuse(folder, **{name: getattr(study, name) for name in fields}, threads=threads)
-        study, count = there, _workers_of(there, folder, workers)
-    elif folder is not None:
-        study.save(folder)
-    return _carry_out(study, dataset, folder, engine, count, progress, on_record, on_event)
+    with contextlib.nullcontext() if folder is None else studies.claimed(folder, resume) as there:
+        if isinstance(data, Dataset):
+            dataset = data
+        else:
+            source = Source(os.fspath(data))
+            dataset = source.load(progress)
+        cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
+        check_fit(cells[0].recipe, dataset)
+        count = default_workers(device) if workers is None else workers
+        study = Study(
+            nets=tuple(dict.fromkeys(cell.net for cell in cells)),
+            seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
+            recipe=cells[0].recipe,
+            dataset=studies.facts(dataset),
+            source=source and source.absolute(),
+            device=str(device),
+            precision=precision,
+            workers=count,
+            threads=threads or _share_of_cores(engine, count, len(cells)),
+            save_weights=save_weights,
+            checkpoint_seconds=checkpoint_seconds,
+            checkpoint_steps=checkpoint_steps,
+        )
+        if there is not None:
+            fields = ("nets", "seeds", "recipe", "dataset", "device", "precision", "save_weights")
+            there.refuse(folder, **{name: getattr(study, name) for name in fields}, threads=threads)
+            study, count = there, _workers_of(there, folder, workers)
+        elif folder is not None:
+            study.save(folder)
+        return _carry_out(study, dataset, folder, engine, count, progress, on_record, on_event)
 
 
 def resume(
@@ -196,9 +194,10 @@ def resume(
     if data is None and study.source is None:
         raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
     engine, _, _ = _settle(engine, study.device, study.precision)
-    dataset = study.source.load(progress) if data is None else data
-    study.refuse(folder, dataset=studies.facts(dataset))
-    return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
+    with studies.locked(folder):
+        dataset = study.source.load(progress) if data is None else data
+        study.refuse(folder, dataset=studies.facts(dataset))
+        return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
 
 
 def default_workers(device: torch.device) -> int:
@@ -250,45 +249,44 @@ def _carry_out(
     on_record: Callable[[RunRecord], object] | None,
     on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
-    """Do the runs of a study that have no record in `folder` yet."""
+    """Do the runs of a study that have no record in `folder` yet; the caller has locked it."""
     code = code_version()
     cells = make_grid(study.nets, study.seeds, study.recipe)
-    with contextlib.nullcontext() if folder is None else studies.locked(folder):
-        done = {} if folder is None else studies.finished(folder, study)
+    done = {} if folder is None else studies.finished(folder, study)
 
-        def finish(cell: Cell, record: RunRecord) -> None:
-            done[cell.net, cell.seed] = record
-            if folder is not None:
-                record.save(folder / record.filename)
-                checkpoints.remove(studies.checkpoint(folder, study, cell.net, cell.seed).path)
-            if on_record is not None:
-                on_record(record)
-
-        # Long runs first: no worker is left alone with one at the end.
-        queue = sorted((c for c in cells if (c.net, c.seed) not in done), key=_cost, reverse=True)
-        with _Progress(cells, done=set(cells) - set(queue), show=progress) as bar:
-
-            def hear(cell: Cell, event: Event) -> None:
-                bar.update(cell, event)
-                if on_event is not None:
-                    on_event(cell, event)
-
-            for cell in cells if on_event is not None else ():
-                if (record := done.get((cell.net, cell.seed))) is not None:
-                    on_event(cell, _done_before(record))
-            setup = (prepare_process, study.threads)
-            if engine is not None:
-                shared = dataset, code, study, folder and folder.resolve()
-                engine.run(_work, queue, shared, setup, hear, finish)
-            elif workers:
-                count = min(workers, len(queue))
-                run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, hear, finish)
-            else:
-                for cell in queue:
-                    callback = functools.partial(hear, cell)
-                    finish(cell, _run_one(cell, dataset, code, study, folder, callback))
+    def finish(cell: Cell, record: RunRecord) -> None:
+        done[cell.net, cell.seed] = record
         if folder is not None:
-            studies.clear(folder, study)
+            record.save(folder / record.filename)
+            checkpoints.remove(studies.checkpoint(folder, study, cell.net, cell.seed).path)
+        if on_record is not None:
+            on_record(record)
+
+    # Long runs first: no worker is left alone with one at the end.
+    queue = sorted((c for c in cells if (c.net, c.seed) not in done), key=_cost, reverse=True)
+    with _Progress(cells, done=set(cells) - set(queue), show=progress) as bar:
+
+        def hear(cell: Cell, event: Event) -> None:
+            bar.update(cell, event)
+            if on_event is not None:
+                on_event(cell, event)
+
+        for cell in cells if on_event is not None else ():
+            if (record := done.get((cell.net, cell.seed))) is not None:
+                on_event(cell, _done_before(record))
+        setup = (prepare_process, study.threads)
+        if engine is not None:
+            shared = dataset, code, study, folder and folder.resolve()
+            engine.run(_work, queue, shared, setup, hear, finish)
+        elif workers:
+            count = min(workers, len(queue))
+            run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, hear, finish)
+        else:
+            for cell in queue:
+                callback = functools.partial(hear, cell)
+                finish(cell, _run_one(cell, dataset, code, study, folder, callback))
+    if folder is not None:
+        studies.clear(folder, study)
     return [done[cell.net, cell.seed] for cell in cells]
 
 

@@ -5,18 +5,20 @@ folder holds that file, a record for each run that is done (`records.py`), and i
 in flight (`checkpoints.py`). Training is in `degradation.py`.
 
 Source
-  [1] Linux manual, flock(2): a lock goes with the process that holds it, however that ends.
+  [1] Linux manual, flock(2): a lock, of a folder too, goes with the process that holds it, however that ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import logging
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,7 @@ SCHEMA = 1
 CHECKPOINTS = "checkpoints"  # the folder in the study's folder
 
 log = logging.getLogger(__name__)
+_locked: ContextVar[frozenset[Path]] = ContextVar("_locked", default=frozenset())  # the folders that this thread holds
 
 
 class StudyError(ValueError):
@@ -141,14 +144,66 @@ def claim_folder(out: str | os.PathLike[str]) -> Path:
     written to.
     """
     folder = Path(out)
+    _make(folder)
+    _check_free(folder)
+    return folder
+
+
+def new_folder(parent: Path, name: str) -> Path:
+    """Make a folder in `parent` that was not there, called `name`, or else `name-2`, `name-3`, ..., and return it.
+
+    Raises `OSError` if none can be made.
+    """
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:  # another process may have begun within the same second
+            continue
+        except OSError as error:
+            raise _unwritable(folder, error) from None
+
+
+@contextlib.contextmanager
+def claimed(out: str | os.PathLike[str], resume: bool = False, made: bool = False) -> Iterator[Study | None]:
+    """Claim the folder `out`, see `claim_folder`, and keep other processes from it meanwhile, see `locked`.
+
+    resume: take the study that is there, if there is one, and give it; else nothing may be there, and None is given.
+    made:   whether the caller has just made the folder. If it was made for this, and an error leaves it empty, it is
+            removed.
+    """
+    folder = Path(out)
+    made = made or not folder.exists()
+    if not (resume and (folder / STUDY_FILE).exists()):
+        _make(folder)
+    with locked(folder):  # looked into only now: another process may have come first
+        there = load(folder) if resume and (folder / STUDY_FILE).exists() else None
+        if there is None:
+            _check_free(folder)
+        try:
+            yield there
+        except BaseException:
+            if made:
+                with contextlib.suppress(OSError):  # it is not empty
+                    folder.rmdir()
+            raise
+
+
+def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise OSError(
-            f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)"
-        ) from None
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> OSError:
+    return OSError(f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)")
+
+
+def _check_free(folder: Path) -> None:
     if (folder / STUDY_FILE).exists():
         raise FileExistsError(
             f"the output folder {folder} already holds a study, and nothing is overwritten: go on with that one "
@@ -160,7 +215,6 @@ def claim_folder(out: str | os.PathLike[str]) -> Path:
             f"the output folder {folder} already holds {len(old)} records ({old[0].name}, ...), and nothing is "
             "overwritten: name a new folder (--out), or move them away"
         )
-    return folder
 
 
 def load(folder: str | os.PathLike[str]) -> Study:
@@ -265,22 +319,33 @@ def discard(folder: Path, study: Study) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from working on the study in `folder` meanwhile, where the system can ([1]).
+    """Keep other processes, and other threads, from working in `folder` meanwhile, where the system can ([1]).
 
-    Raises `StudyError` if another one does.
+    The lock is on the folder itself: the files in it are replaced when they are written. Who holds it may ask again.
+
+    Raises `StudyError` if another one holds it.
     """
     try:
         import fcntl
     except ImportError:  # Windows
         yield
         return
-    with open(folder / STUDY_FILE, "rb") as file:
+    held, place = _locked.get(), folder.resolve()
+    if place in held:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StudyError(
-                f"another process is at work on the study in {folder}: wait for it, or stop it first"
-            ) from None
+            raise StudyError(f"another process is at work in {folder}: wait for it, or stop it first") from None
         except OSError:  # a file system without locks
             pass
-        yield
+        token = _locked.set(held | {place})
+        try:
+            yield
+        finally:
+            _locked.reset(token)
+    finally:
+        os.close(handle)

@@ -135,6 +135,46 @@ def test_records_are_never_overwritten(tmp_path, capsys):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["{}"]
 
 
+def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
+    from datetime import datetime
+
+    from resnet_edu import cli, cli_degrade
+
+    class Stopped:
+        @staticmethod
+        def now():
+            return datetime(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_degrade, "datetime", Stopped)
+    for _ in range(2):
+        options = ["--quick", "--nets", "plain8", "--steps", "1", "--workers", "0"]
+        assert cli.main(["degrade", *options]) == 0
+    names = sorted(p.name for p in (tmp_path / "runs").iterdir())
+    assert names == ["digits-20260102-030405", "digits-20260102-030405-2"]
+    assert cli.main(["degrade", "--data", "nowhere"]) == 1
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == names  # nothing is left of one that failed
+
+
+def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
+    from resnet_edu import cli
+
+    fcntl = pytest.importorskip("fcntl")
+    options = ["--quick", "--nets", "plain8", "--workers", "0"]
+    ways = (["--out", str(tmp_path), *options], ["--resume", str(tmp_path)])
+    assert cli.main(["degrade", *ways[0], "--steps", "1"]) == 0
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    capsys.readouterr()
+    theirs = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(theirs, fcntl.LOCK_EX)
+    said = f"resnet-edu degrade: another process is at work in {tmp_path}: wait for it, or stop it first\n"
+    for way in ways:
+        assert cli.main(["degrade", *way]) == 1
+        assert capsys.readouterr() == ("", said)  # and no word of how to go on with it
+    os.close(theirs)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_steps_and_epochs_exclude_each_other(capsys):
     from resnet_edu import cli
 

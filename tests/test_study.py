@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,12 @@ def digits() -> Dataset:
 def run(digits: Dataset, out: Path | None, **options) -> list[records.RunRecord]:
     options = {"workers": 0, "progress": False, "source": HEAD, **options}
     return degradation.run(("plain8", "resnet8"), digits, TINY, out=out, **options)
+
+
+def in_thread(call) -> None:
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
 
 
 class Stop(BaseException):
@@ -173,9 +180,53 @@ class TestRefused:
 
     def test_another_process_is_at_work_on_it(self, half):
         pytest.importorskip("fcntl")
-        with studies.locked(half), pytest.raises(StudyError, match="another process is at work on the study"):
-            degradation.resume(half, progress=False)
+        with studies.locked(half):
+            with studies.locked(half):  # who holds it may ask again
+                pass
+
+            def other():
+                with pytest.raises(StudyError, match="another process is at work in"):
+                    degradation.resume(half, progress=False)
+                refused.append(True)
+
+            refused = []
+            in_thread(other)
+            assert refused
         degradation.resume(half, progress=False)  # and when it has gone
+
+    def test_two_that_begin_in_one_folder(self, digits, tmp_path, monkeypatch):
+        """The second one comes while the first reads its images: after the folder was looked into, before it writes."""
+        pytest.importorskip("fcntl")
+        said, load = [], Source.load
+        options = {"out": tmp_path / "one", "resume": True, "workers": 0, "progress": False}
+
+        def second():
+            with pytest.raises(StudyError, match="another process is at work in"):
+                degradation.run(("plain8",), digits, TINY.replace(lr=0.5), **options)
+            said.append("refused")
+
+        def load_slowly(source, progress):
+            in_thread(second)
+            return load(source, progress).head(64, 32)
+
+        monkeypatch.setattr(Source, "load", load_slowly)
+        first = degradation.run(("plain8",), "digits", TINY, **options)
+        assert said == ["refused"]
+        monkeypatch.undo()
+        assert studies.load(tmp_path / "one").recipe == TINY
+        assert degradation.resume(tmp_path / "one", digits, progress=False) == first
+
+    def test_what_came_while_it_waited_is_not_overwritten(self, half, monkeypatch):
+        """Between the look at the folder and the lock another process may have begun, and gone."""
+        new, make = half.parent / "new", studies._make
+
+        def make_late(folder):
+            make(folder)
+            os.rename(half, new)
+
+        monkeypatch.setattr(studies, "_make", make_late)
+        with pytest.raises(FileExistsError, match="already holds a study"), studies.claimed(new):
+            pass
 
     def test_a_record_of_something_else(self, half):
         (path,) = half.glob("*-seed0.json")
