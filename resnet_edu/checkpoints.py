@@ -15,6 +15,7 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 import json
@@ -39,7 +40,7 @@ from . import __version__, weights
 from .distributed import ALONE, Group
 from .records import write_atomic
 
-__all__ = ["Checkpoint", "CheckpointError", "Keeper", "load", "remove", "save"]
+__all__ = ["Checkpoint", "CheckpointError", "Keeper", "identity_of", "load", "remove", "save"]
 
 FORMAT = 1
 HELD = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a polite end, a closed terminal
@@ -136,6 +137,15 @@ def load(path: str | os.PathLike[str], identity: dict[str, Any]) -> State | None
     return None
 
 
+def identity_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what `load` would compare with the identity of a run: that of the first whole checkpoint, {} for none."""
+    path = Path(path)
+    for candidate in (path, previous(path)):
+        with contextlib.suppress(FileNotFoundError, _Damaged):
+            return _decode(candidate.read_bytes())[0].get("identity", {})
+    return {}
+
+
 def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     digest, _, body = raw.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
@@ -162,8 +172,10 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
         if theirs.get(name) != mine.get(name)
     ]
     if different:
+        threads = theirs.get("threads")
+        way = f" (torch.set_num_threads({threads}) first)" if threads and threads != mine.get("threads") else ""
         raise CheckpointError(
-            f"the checkpoint {path} belongs to another run: {'; '.join(different)}. Train with what it says, give "
+            f"the checkpoint {path} belongs to another run: {'; '.join(different)}. Train with what it says{way}, give "
             "another path, or remove the file to start afresh"
         )
 

@@ -14,6 +14,8 @@ import os
 import sys
 from pathlib import Path
 
+import torch
+
 from . import checkpoints, cli_recipe, cli_resume, data, degradation
 from .cells import Cell, make_grid, run_cell
 from .devices import available_cores, prepare_process, resolve_device
@@ -82,6 +84,8 @@ def _train(args: argparse.Namespace, group: Group, device: str) -> None:
         dataset = data.load(source, resize=args.resize, urls=cli_recipe.urls_of(args), progress=first)
     cell = Cell(args.net, args.seed, cli_recipe.recipe_of(args, dataset, split_name(args.net)[1]))
     state = out / f"{args.net}-seed{args.seed}.checkpoint"
+    # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
+    torch.set_num_threads(group.from_first(checkpoints.identity_of(state).get("threads")) or torch.get_num_threads())
     if first:
         together = f" in {group.size} processes" if group.size > 1 else ""
         lines = cli_recipe.describe(cell.name + together, dataset, cell.recipe)

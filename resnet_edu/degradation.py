@@ -31,7 +31,7 @@ from .cells import NETS, Cell, build_net, default_recipe, make_grid, run_cell, s
 from .checkpoints import Checkpoint
 from .cluster import RayEngine, import_ray
 from .data import Dataset
-from .devices import available_cores, prepare_process, resolve_device
+from .devices import available_cores, computing_threads, prepare_process, resolve_device
 from .findings import Summary, headline, summary
 from .models import split_name
 from .progress import make_bar
@@ -98,8 +98,8 @@ def run(
     workers:  processes of "local" that train side by side, on the processor or on one card; 0 trains one net after
               another in this process (slower on the processor: see `devices.prepare_process`). None takes 2 on the
               processor, and 0 on CUDA and MPS.
-    threads:  of each worker; None shares the processor's cores out, or is Ray's `cpus_per_run`. Another number may
-              change the last digits.
+    threads:  of each worker, or of this process meanwhile if there are none; None shares the processor's cores out, is
+              Ray's `cpus_per_run`, or with no workers what torch is set to. Another number may change the last digits.
     progress: show one line on stderr: what is running, steps done, time left.
     out:      a folder for the records, each written as soon as its net is done, and for all that it takes to go on if
               the study is stopped (`study.py`); it must not hold records yet.
@@ -283,8 +283,9 @@ def _carry_out(
             run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, hear, finish)
         else:
             for cell in queue:
-                callback = functools.partial(hear, cell)
-                finish(cell, _run_one(cell, dataset, code, study, folder, callback))
+                with computing_threads(study.threads):
+                    record = _run_one(cell, dataset, code, study, folder, functools.partial(hear, cell))
+                finish(cell, record)
     if folder is not None:
         studies.clear(folder, study)
     return [done[cell.net, cell.seed] for cell in cells]

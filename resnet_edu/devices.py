@@ -6,7 +6,9 @@ Source
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -54,6 +56,17 @@ def available_cores() -> int:
 def in_double(values: Tensor) -> Tensor:
     """Return `values` in double precision; on the processor if they come from MPS, which has no such numbers."""
     return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+@contextlib.contextmanager
+def computing_threads(count: int) -> Iterator[None]:
+    """Compute with `count` threads meanwhile: on the processor the last digits depend on how many share out a sum."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def prepare_process(threads: int) -> None:

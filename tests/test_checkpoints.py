@@ -255,6 +255,15 @@ class TestDamage:
         checkpoints.remove(half_done)
         assert list(half_done.parent.iterdir()) == []
 
+    def test_identity_of_the_first_whole_one(self, half_done):
+        whole = checkpoints.identity_of(half_done)
+        assert (whole["net"], whole["seed"], whole["threads"], whole["recipe"]["steps"]) == ("resnet8", 3, 1, 12)
+        flip(half_done, 100)
+        assert checkpoints.identity_of(half_done) == whole
+        flip(previous(half_done), 100)
+        assert checkpoints.identity_of(half_done) == checkpoints.identity_of(half_done.parent / "none") == {}
+        assert sorted(p.name for p in half_done.parent.iterdir()) == ["c", "c.previous"]  # it only looks
+
     def test_no_code_is_run(self, tmp_path):
         """Not even for a file with a right checksum."""
         import hashlib
@@ -301,7 +310,9 @@ class TestOfAnotherRun:
         with pytest.raises(CheckpointError, match=f"dataset is '{digits.fingerprint}' there and '{other.fingerprint}'"):
             run_cell(CELL, other, checkpoint=half_done)
         torch.set_num_threads(2)
-        with pytest.raises(CheckpointError, match="threads is 1 there and 2 here"):
+        with pytest.raises(
+            CheckpointError, match=r"threads is 1 there and 2 here.*\(torch\.set_num_threads\(1\) first\)"
+        ):
             run_cell(CELL, digits, checkpoint=half_done)
 
     def test_other_torch(self, digits, half_done, monkeypatch):

@@ -174,6 +174,16 @@ class TestRefused:
         with pytest.raises(ValueError, match="`workers` must be a whole number of at least 0"):
             degradation.resume(half, workers=-1)
 
+    def test_it_goes_on_with_as_many_threads_as_it_began(self, digits, half, undisturbed):
+        torch.set_num_threads(2)
+        assert same(degradation.resume(half, progress=False), undisturbed)
+        assert torch.get_num_threads() == 2
+
+    def test_threads_of_this_process(self, digits, tmp_path):
+        assert [r.threads for r in run(digits, tmp_path / "two", threads=2)] == [2, 2]
+        assert studies.load(tmp_path / "two").threads == 2
+        assert torch.get_num_threads() == 1
+
     def test_where_nothing_is_said_it_goes_on_as_it_began(self, digits, half, undisturbed, monkeypatch):
         monkeypatch.setattr(degradation, "run_in_workers", raise_stop)
         assert same(run(digits, half, resume=True, workers=None), undisturbed)
