@@ -173,7 +173,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
                 **schedule,
             )
         except BaseException as error:
-            _say_what_is_left(args, out, error)
+            _say_what_is_left(args, out, error, began=True)
             raise
     _report(records, out)
     return 0
@@ -203,17 +203,24 @@ def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     return 0
 
 
-def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException) -> None:
-    """After an error or Ctrl-C, say which of the work is saved, and how to go on; or clear away what is of no use."""
+def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException, began: bool = False) -> None:
+    """After an error or Ctrl-C, say which of the work is saved, and how to go on.
+
+    A study that this call `began`, and that has diverged before anything was saved, is of no use and cleared away.
+    """
     try:
         study = studies.load(out)
     except StudyError:  # it had not begun
         return
     done = studies.done(out, study)
-    if isinstance(error, TrainingDiverged) and not done:
-        studies.discard(out, study)  # it would do so again
+    if isinstance(error, TrainingDiverged) and began and not done and not studies.in_flight(out):
+        studies.discard(out, study)
     elif isinstance(error, TrainingDiverged):
-        print(f"{done} of {len(study.runs)} runs are done, with their records in {out}", file=sys.stderr)
+        print(
+            f"{done} of {len(study.runs)} runs are done; their records and the state of the others stay in {out}, but "
+            "to go on would diverge again",
+            file=sys.stderr,
+        )
     elif not isinstance(error, StudyError | CheckpointError):
         print(
             f"{done} of {len(study.runs)} runs are done; their records and the state of the others are in {out}. "

@@ -309,8 +309,13 @@ def clear(folder: Path, study: Study) -> None:
         (folder / CHECKPOINTS).rmdir()
 
 
+def in_flight(folder: Path) -> bool:
+    """Return whether a run of the study in `folder` has left a checkpoint, good or not."""
+    return any((folder / CHECKPOINTS).glob("*"))
+
+
 def discard(folder: Path, study: Study) -> None:
-    """Remove a study that has no record, and its folder unless something else is in it."""
+    """Remove a study that has neither records nor checkpoints, and its folder unless something else is in it."""
     clear(folder, study)
     (folder / STUDY_FILE).unlink(missing_ok=True)
     with contextlib.suppress(OSError):

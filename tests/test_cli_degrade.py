@@ -218,6 +218,40 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatch):
+    """Whether a net is done or in flight: the one that diverges, of a study that was begun or resumed, ends none."""
+    from resnet_edu import cli, degradation
+    from resnet_edu.train import TrainingDiverged
+
+    def run(failing: str, *options: str) -> str:
+        """Let a net diverge at once, and the others stop after their first evaluation, as workers that are ended."""
+
+        def run_one(cell, dataset, code, study, folder, callback):
+            def stop(event):
+                callback(event)
+                if event.kind == "evaluation":
+                    raise TrainingDiverged(event.step, event.lr, "another net")
+
+            if cell.net == failing:
+                raise TrainingDiverged(1, 0.1)
+            return real(cell, dataset, code, study, folder, stop)
+
+        monkeypatch.setattr(degradation, "_run_one", run_one)
+        assert cli.main(["degrade", *options]) == 1
+        return capsys.readouterr().err
+
+    real, out = degradation._run_one, tmp_path / "out"
+    quick = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
+    run("plain8", *quick, "--out", str(out))
+    assert not out.exists()  # nothing was done
+    said = f"0 of 2 runs are done; their records and the state of the others stay in {out}, but to go on would diverge"
+    assert said in run("resnet8", *quick, "--out", str(out))
+    saved = {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()}
+    assert set(saved) == {"plain8-seed0.checkpoint"}
+    assert said in run("plain8", "--resume", str(out))
+    assert {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()} == saved
+
+
 def test_held_out_images_are_tested_on(tmp_path):
     from resnet_edu import cli, study
 
