@@ -7,6 +7,7 @@ Fresh processes ("spawn") are used on every system: a forked one inherits a thre
 
 Sources
   [1] Python's documentation of `multiprocessing`, "Contexts and start methods" and `connection.wait`.
+  [2] Python's documentation of `signal`: handlers run in the main thread, between two bytecode instructions.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import traceback
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -86,7 +88,7 @@ def run_in_workers(
 def _start(work: Callable[..., Any], setup: tuple, workers: dict[Connection, tuple[BaseProcess, Any]]) -> None:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with _main_hidden(), _interrupts_held():
+    with _main_hidden(), _interrupts_held(), _interrupts_not_inherited():
         process = context.Process(target=_worker, args=(theirs, work, setup), daemon=True)
         process.start()
         workers[ours] = process, None
@@ -150,10 +152,31 @@ def _main_hidden() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment; processes started meanwhile never see one (they inherit the signal mask)."""
+    """Hold Ctrl-C back for a moment: it has its usual effect at the end.
+
+    By a handler that takes note ([2]): a mask would hold it back in this thread only, and torch has others.
+    """
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):  # no handler of Python's will run here
+        yield
+        return
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if caught:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _interrupts_not_inherited() -> Iterator[None]:
+    """Start processes meanwhile that never see a Ctrl-C: they inherit the signal mask of this thread."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
+    resource_tracker.ensure_running()  # it would be started with the first process, and end the mask too early
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

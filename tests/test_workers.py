@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -37,6 +39,12 @@ def double(job, factor, send):
 def ignores_interrupts(job, send):
     os.kill(os.getpid(), signal.SIGINT)
     return job.value
+
+
+def sleep(job, send):
+    Path(f"{job.value}.new").write_text(str(os.getpid()))
+    os.rename(f"{job.value}.new", job.value)
+    time.sleep(60)
 
 
 class Job:
@@ -99,18 +107,26 @@ def test_workers_do_not_hear_ctrl_c():
     assert results == [1]
 
 
-def test_ctrl_c_while_workers_start_is_not_lost(tmp_path):
-    """An interrupt that comes while it is held back is raised after all, and ends the workers."""
+linux = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="looks into /proc")
+
+
+@pytest.mark.parametrize("threads", [0, 1])  # a signal goes to any thread that does not block it
+def test_ctrl_c_while_workers_start_is_not_lost(threads):
+    """An interrupt is held back while a process is there that nobody knows of yet; then it ends the workers."""
     code = f"""
-    import multiprocessing, os, signal, sys
+    import multiprocessing, os, signal, sys, threading, time
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     sys.path.insert(0, {os.path.dirname(__file__)!r})
     from resnet_edu import workers
     from test_workers import Job, double, nothing
-    begin = workers.multiprocessing.context.SpawnProcess.start
+    for _ in range({threads}):
+        threading.Thread(target=threading.Event().wait, daemon=True).start()
+    begin = multiprocessing.context.SpawnProcess.start
     def start(self):
-        os.kill(os.getpid(), signal.SIGINT)
         begin(self)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
+        print("held", flush=True)
     multiprocessing.context.SpawnProcess.start = start
     try:
         workers.run_in_workers(double, [Job(1)], (1,), 1, (nothing,), nothing, nothing)
@@ -118,7 +134,62 @@ def test_ctrl_c_while_workers_start_is_not_lost(tmp_path):
         print("interrupted", multiprocessing.active_children())
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
-    assert (done.stdout, done.stderr) == ("interrupted []\n", "")
+    assert (done.stdout, done.stderr) == ("held\ninterrupted []\n", "")
+
+
+@linux
+def test_workers_do_not_hear_ctrl_c_while_they_start():
+    """From the first instruction on, the first worker too: before any line of ours, a traceback would be printed."""
+    code = f"""
+    import multiprocessing, os, sys
+    sys.path.insert(0, {os.path.dirname(__file__)!r})
+    from resnet_edu import workers
+    from test_workers import Job, double, nothing
+    begin = multiprocessing.context.SpawnProcess.start
+    def start(self):
+        begin(self)
+        with open(f"/proc/{{self.pid}}/status") as file:
+            (blocked,) = (line.split()[1] for line in file if line.startswith("SigBlk"))
+        print("blocked", bool(int(blocked, 16) & 2))  # bit 1 is SIGINT, signal 2
+    multiprocessing.context.SpawnProcess.start = start
+    workers.run_in_workers(double, [Job(1), Job(2)], (1,), 2, (nothing,), nothing, nothing)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("blocked True\n" * 2, "")
+
+
+@linux
+def test_a_silent_worker_ends_with_its_parent(tmp_path):
+    """It sends nothing, so no broken pipe tells it that it is alone."""
+    code = f"""
+    import sys
+    sys.path.insert(0, {os.path.dirname(__file__)!r})
+    from resnet_edu.workers import run_in_workers
+    from test_workers import Job, nothing, sleep
+    run_in_workers(sleep, [Job({str(tmp_path / "pid")!r})], (), 1, (nothing,), nothing, nothing)
+    """
+    parent = subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+    try:
+        worker = int(wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: ended(worker))
+
+
+def ended(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
+    except OSError:
+        return True
+
+
+def wait_for(condition, seconds: float = 20) -> object:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
 
 
 @pytest.mark.parametrize("way", ["script", "-c", "stdin"])
