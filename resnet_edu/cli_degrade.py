@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -101,7 +102,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
         const="",
         metavar="FOLDER",
         help="go on with the study in this folder (default: the newest unfinished one in runs/); what it trains is "
-        "read from there, and other options must not contradict it",
+        "read from there, and other options must not contradict it; --data says where a folder of images is now",
     )
     stopping.add_argument(
         "--checkpoint-seconds", type=float, metavar="S", help="save where each net is every S seconds (default: 60)"
@@ -190,11 +191,7 @@ def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
         else:
             print(f"going on with the study in {out}: {before} of {runs} runs are done", file=sys.stderr, flush=True)
         try:
-            dataset = (
-                None
-                if args.mirrors is None or study.source is None
-                else study.source.load(urls=cli_recipe.urls_of(args))
-            )
+            dataset = None if before == runs else cli_resume.images(args, study)
             records = degradation.resume(out, dataset, engine=engine, workers=args.workers, **schedule)
         except BaseException as error:
             _say_what_is_left(args, out, error)
@@ -257,9 +254,10 @@ def _given(args: argparse.Namespace) -> dict[str, str | float]:
 
 
 def _command(args: argparse.Namespace, out: Path) -> str:
-    """Return the command that goes on with the study, on the same engine."""
+    """Return the command that goes on with the study, with images from the same place, on the same engine."""
+    data = [f"--data {shlex.quote(args.data)}"] if args.resume is not None and args.data else []
     ray = [f"--{name.replace('_', '-')} {value}" for name, value in _given(args).items()]
-    return " ".join([cli_resume.command(out), *(["--engine ray", *ray] if args.engine == "ray" else [])])
+    return " ".join([cli_resume.command(out), *data, *(["--engine ray", *ray] if args.engine == "ray" else [])])
 
 
 def _announce(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import shlex
 import shutil
 import signal
@@ -18,7 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from . import cli_recipe
 from . import study as studies
+from .data import Dataset
 from .study import Source, Study, StudyError
 
 RUNS = Path("runs")  # where studies go that are given no folder
@@ -39,7 +42,7 @@ def find(args: argparse.Namespace) -> tuple[Path, Study]:
             "--out": (args.out and Path(args.out).resolve(), folder.resolve()),
             "--nets": (args.nets and tuple(n.strip() for n in args.nets.split(",") if n.strip()), study.nets),
             "--seeds": (args.seeds, len(study.seeds)),
-            "--data": (args.data and Source(args.data).absolute().data, source and source.data),
+            "--data": (_other_data(args.data, source), source and source.data),
             "--resize": (args.resize, source and source.resize),
             "--hold-out": (args.hold_out, source and source.held),
             "--quick": (args.quick or None, bool(source and source.head)),
@@ -55,6 +58,26 @@ def find(args: argparse.Namespace) -> tuple[Path, Study]:
         },
     )
     return folder, study
+
+
+def _other_data(given: str | None, source: Source | None) -> str | None:
+    """Return what --data says if it can be no other place of the same images; of two folders the images decide."""
+    named = ("digits", "cifar10")
+    return given if source is not None and (given in named or source.data in named) else None
+
+
+def images(args: argparse.Namespace, study: Study) -> Dataset | None:
+    """Return the images of the study if the options say where to find them; None if that is left to the study.
+
+    Raises `StudyError` if they are not there, and else what `Source.load` raises.
+    """
+    if args.data is None and args.mirrors is None:
+        return None
+    source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
+    try:
+        return source.load(urls=cli_recipe.urls_of(args))
+    except (FileNotFoundError, ValueError) as error:
+        raise StudyError(str(error)) from None
 
 
 def _refuse(folder: Path, options: dict[str, tuple[object, object]]) -> None:

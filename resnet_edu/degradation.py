@@ -152,8 +152,9 @@ def run(
             checkpoint_steps=checkpoint_steps,
         )
         if there is not None:
-            fields = ("nets", "seeds", "recipe", "dataset", "device", "precision", "save_weights")
+            fields = ("nets", "seeds", "recipe", "device", "precision", "save_weights")
             there.refuse(folder, **{name: getattr(study, name) for name in fields}, threads=threads)
+            dataset = there.images(folder, dataset)
             study, count = there, _workers_of(there, folder, workers)
         elif folder is not None:
             study.save(folder)
@@ -177,7 +178,8 @@ def resume(
     Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
     records are then, number for number, those of a study that was never stopped.
 
-    data:    the images, if they were given to `run` as a `Dataset` without its source.
+    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now. None are
+             read if all nets are done.
     engine:  as for `run`; it need not be the one that the study began with.
     workers: another number of processes than the study began with.
     checkpoint_seconds, checkpoint_steps: another schedule, see `run`.
@@ -191,12 +193,11 @@ def resume(
     schedule = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
     study = dataclasses.replace(study, **{name: value for name, value in schedule.items() if value is not None})
     workers = _workers_of(study, folder, workers)
-    if data is None and study.source is None:
-        raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
-    engine, _, _ = _settle(engine, study.device, study.precision)
     with studies.locked(folder):
-        dataset = study.source.load(progress) if data is None else data
-        study.refuse(folder, dataset=studies.facts(dataset))
+        if studies.done(folder, study) == len(study.runs):  # no images, no card and no cluster are needed
+            return _carry_out(study, None, folder, None, 0, progress, on_record, on_event)
+        engine, _, _ = _settle(engine, study.device, study.precision)
+        dataset = study.images(folder, data, progress)
         return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
 
 
@@ -241,7 +242,7 @@ def _share_of_cores(engine: RayEngine | None, workers: int, runs: int) -> int:
 
 def _carry_out(
     study: Study,
-    dataset: Dataset,
+    dataset: Dataset | None,
     folder: Path | None,
     engine: RayEngine | None,
     workers: int,
@@ -249,7 +250,10 @@ def _carry_out(
     on_record: Callable[[RunRecord], object] | None,
     on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
-    """Do the runs of a study that have no record in `folder` yet; the caller has locked it."""
+    """Do the runs of a study that have no record in `folder` yet; the caller has locked it.
+
+    `dataset` is None if there are no such runs.
+    """
     code = code_version()
     cells = make_grid(study.nets, study.seeds, study.recipe)
     done = {} if folder is None else studies.finished(folder, study)

@@ -126,6 +126,24 @@ class Study:
                 "study, or start another one in a new folder"
             )
 
+    def images(self, folder: str | os.PathLike[str], given: Dataset | None = None, progress: bool = True) -> Dataset:
+        """Return the study's images, the `given` ones or those from its source, by the name that it knows them by.
+
+        Their folder may have another name now: the fingerprint decides. Raises `StudyError` for other images, or if
+        they are not found, and what `Source.load` raises.
+        """
+        if given is None and self.source is None:
+            raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
+        try:
+            found = self.source.load(progress) if given is None else given
+        except (FileNotFoundError, ValueError) as error:
+            raise StudyError(f"{error}; if the images have moved, say where they are now (--data, or `data`)") from None
+        about = facts(found)
+        if about["fingerprint"] == self.dataset["fingerprint"]:
+            about["name"] = self.dataset["name"]
+        self.refuse(folder, dataset=about)
+        return dataclasses.replace(found, name=about["name"])
+
 
 def facts(dataset: Dataset) -> dict[str, Any]:
     """Return what a study keeps of its images: name, fingerprint, and how many there are."""
@@ -265,8 +283,12 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
 
 
 def done(folder: Path, study: Study) -> int:
-    """Return how many of a study's runs have left a record, good or not."""
-    return sum((folder / records.filename(*run)).exists() for run in study.runs)
+    """Return how many of a study's runs have left a record, damaged ones aside."""
+    found = 0
+    for run in study.runs:
+        with contextlib.suppress(FileNotFoundError, RecordError):
+            found += records.load(folder / records.filename(*run)) is not None
+    return found
 
 
 def finished(folder: Path, study: Study) -> dict[tuple[str, int], RunRecord]:

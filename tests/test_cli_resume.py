@@ -14,6 +14,7 @@ import pytest
 import torch
 from test_cli_degrade import COMMAND
 from test_degradation import gone, linux, workers_of
+from test_study import draw
 
 from resnet_edu import cli, degradation, records
 from resnet_edu.study import Source
@@ -153,6 +154,7 @@ def test_what_agrees_with_the_study_may_be_said_again(half):
         (["--nets", "plain20"], "--nets is plain20 but the study has plain8,resnet8"),
         (["--seeds", "3"], "--seeds is 3 but the study has 1"),
         (["--data", "cifar10"], "--data is cifar10 but the study has digits"),
+        (["--data", "pets"], "--data is pets but the study has digits"),
         (["--resize", "16"], "--resize is 16 but the study has none"),
         (["--hold-out", "50"], "--hold-out is 50 but the study has none"),
         (["--recipe", "paper"], "--recipe is paper but the study has digits"),
@@ -174,6 +176,42 @@ def test_contradictions_are_refused(half, options, words, capsys):
     assert words in err
     assert "Traceback" not in err
     assert len(records.load_dir(half)) == 1
+
+
+def test_images_that_have_moved(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ["--nets", "plain8,resnet8", "--steps", "4", "--batch-size", "16", "--workers", "0"]
+    draw(Path("pets"))
+
+    def stop(record, path, **options):
+        save(record, path, **options)
+        raise KeyboardInterrupt
+
+    save = records.RunRecord.save
+    with monkeypatch.context() as patched:
+        patched.setattr(records.RunRecord, "save", stop)
+        assert cli.main(["degrade", "--data", "pets", "--out", "out", *options]) == 130
+    Path("pets").rename("animals")
+    capsys.readouterr()
+    assert cli.main(["degrade", "--resume", "out"]) == 1
+    err = capsys.readouterr().err
+    assert "have moved, say where they are now (--data, or `data`)" in err
+    assert "To go on:" not in err  # the same command would do the same again
+    with monkeypatch.context() as patched:
+        patched.setattr(records.RunRecord, "save", stop)
+        assert cli.main(["degrade", "--resume", "out", "--data", "animals"]) == 130
+    assert "degrade --resume out --data animals\n" in capsys.readouterr().err
+    draw(Path("others"), classes=("cat", "eel"))
+    Path("out/resnet8-seed0.json").unlink()
+    for wrong, words in (("others", "contradicts the study in out: dataset is "), ("pets", "no folder pets")):
+        assert cli.main(["degrade", "--resume", "out", "--data", wrong]) == 1
+        err = capsys.readouterr().err
+        assert words in err
+        assert "To go on:" not in err
+    assert cli.main(["degrade", "--resume", "out", "--data", "animals"]) == 0
+    capsys.readouterr()
+    assert cli.main(["degrade", "--resume", "out"]) == 0  # it prints the table again, without any images
+    assert "the study in out is finished: 2 of 2 runs are done" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

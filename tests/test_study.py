@@ -126,6 +126,7 @@ class TestGoingOn:
     def test_a_damaged_record_is_set_aside(self, half, undisturbed, caplog):
         (path,) = half.glob("*-seed0.json")
         path.write_bytes(path.read_bytes()[:100])
+        assert studies.done(half, studies.load(half)) == 0
         assert same(degradation.resume(half, progress=False), undisturbed)
         (message,) = caplog.messages
         assert message.startswith(f"{path} is damaged: it is no JSON text")
@@ -138,6 +139,53 @@ class TestGoingOn:
         degradation.resume(tmp_path / "w", progress=False)
         names = {p.name for p in (tmp_path / "w").glob("*.safetensors")}
         assert names == {"plain8-seed0.safetensors", "resnet8-seed0.safetensors"}
+
+
+def draw(folder: Path, classes: tuple[str, ...] = ("cat", "dog")) -> Path:
+    """A folder of class folders with images in it."""
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for i in range(20):
+            Image.fromarray(rng.integers(0, 256, (8, 8), dtype=np.uint8)).save(folder / name / f"{i}.png")
+    return folder
+
+
+class TestImagesThatHaveMoved:
+    @pytest.fixture
+    def pets(self, tmp_path) -> Path:
+        """Where the images are now; of the study in `half`, with one of two runs done."""
+        with pytest.raises(Stop):
+            degradation.run(
+                ("plain8", "resnet8"),
+                draw(tmp_path / "pets"),
+                TINY,
+                out=tmp_path / "half",
+                workers=0,
+                progress=False,
+                on_record=raise_stop,
+            )
+        return (tmp_path / "pets").rename(tmp_path / "animals")
+
+    def test_it_goes_on_with_those_that_are_given(self, pets, tmp_path):
+        with pytest.raises(StudyError, match=r"no folder .*pets.* have moved, say where they are now \(--data, or"):
+            degradation.resume(tmp_path / "half", progress=False)
+        found = degradation.resume(tmp_path / "half", data.load(pets), progress=False)
+        assert [r.dataset["name"] for r in found] == ["pets", "pets"]  # one study, one name
+        undisturbed = degradation.run(("plain8", "resnet8"), pets, TINY, workers=0, progress=False)
+        assert [r.curves for r in found] == [r.curves for r in undisturbed]
+
+    def test_by_the_same_call_again(self, pets, tmp_path):
+        options = {"out": tmp_path / "half", "workers": 0, "progress": False, "resume": True}
+        assert len(degradation.run(("plain8", "resnet8"), pets, TINY, **options)) == 2
+
+    def test_a_finished_study_needs_none(self, pets, tmp_path, monkeypatch):
+        found = degradation.resume(tmp_path / "half", data.load(pets), progress=False)
+        monkeypatch.setattr(degradation, "resolve_device", raise_stop)  # nor a device
+        assert degradation.resume(tmp_path / "half", progress=False) == found
 
 
 class TestRefused:
