@@ -38,7 +38,7 @@ from .progress import make_bar
 from .recipe import Recipe
 from .records import RunRecord, code_version
 from .stepper import resolve_precision
-from .study import Source, Study, StudyError, claim_folder
+from .study import Source, Study, claim_folder
 from .train import Evaluation, Event, TrainingDiverged, check_fit, train
 from .workers import run_in_workers
 

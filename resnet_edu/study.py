@@ -29,7 +29,7 @@ from .data import Dataset
 from .recipe import Recipe
 from .records import STUDY_FILE, RecordError, RunRecord
 
-SCHEMA = 1
+SCHEMA = 2  # 2: the source has a root
 CHECKPOINTS = "checkpoints"  # the folder in the study's folder
 
 log = logging.getLogger(__name__)
@@ -48,12 +48,14 @@ class Source:
     resize: as for `data.load`.
     head:   how many training and test images are used; None for all.
     held:   how many training images are held out and tested on, see `data.Dataset.hold_out`; None for none.
+    root:   where CIFAR-10 is looked for first, without the network; then as `data.load` does. None for nowhere.
     """
 
     data: str
     resize: int | None = None
     head: tuple[int, int] | None = None
     held: int | None = None
+    root: str | None = None
 
     def __post_init__(self) -> None:
         if self.head is not None:
@@ -61,12 +63,21 @@ class Source:
 
     def absolute(self) -> Source:
         """Return the same source, to be found from any working directory."""
-        there = self.data if self.data in ("digits", "cifar10") else str(Path(self.data).resolve())
-        return dataclasses.replace(self, data=there)
+        if self.data == "digits":
+            return self
+        if self.data == "cifar10":  # where `data.load` looks for it, and puts it
+            root = self.root or os.environ.get("RESNET_EDU_DATA") or "data"
+            return dataclasses.replace(self, root=str(Path(root).expanduser().resolve()))
+        return dataclasses.replace(self, data=str(Path(self.data).resolve()))
 
     def load(self, progress: bool = True, urls: Sequence[str] | None = None) -> Dataset:
         """Return the data set; `urls` as for `data.load`. Raises what that raises."""
-        found = data.load(self.data, resize=self.resize, progress=progress, urls=urls)
+        found = None
+        if self.root is not None:
+            with contextlib.suppress(RuntimeError):  # it is there no longer
+                found = data.load(self.data, root=self.root, progress=progress, urls=[])
+        if found is None:
+            found = data.load(self.data, resize=self.resize, progress=progress, urls=urls)
         found = found if self.head is None else found.head(*self.head)
         return found if self.held is None else found.hold_out(self.held)
 

@@ -312,7 +312,7 @@ class TestRefused:
             (lambda text: "[]", "is damaged or was edited"),
             (lambda text: text.replace('"nets"', '"nests"'), "is damaged or was edited"),
             (lambda text: text.replace('"lr": 0.05', '"lr": -1'), "`lr` must be a number above 0"),
-            (lambda text: text.replace('"schema": 1', '"schema": 2'), "knows only schemas up to 1: update"),
+            (lambda text: text.replace('"schema": 2', '"schema": 3'), "knows only schemas up to 2: update"),
         ],
     )
     def test_a_study_that_cannot_be_read(self, half, change, words):
@@ -341,7 +341,43 @@ def test_what_is_written_is_read(half):
 def test_source_of_a_folder_is_found_from_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert Source("pets", 32).absolute() == Source(str(tmp_path / "pets"), 32)
-    assert Source("cifar10").absolute() == Source("cifar10")
+    assert Source("digits").absolute() == Source("digits")
+
+
+def test_cifar10_is_found_from_anywhere(digits, tmp_path, monkeypatch):
+    """Where the study found it; if it is there no longer, where it would be looked for without the study."""
+    asked = []
+
+    def load(source, root=None, urls=None, **options):
+        asked.append((root, urls))
+        if urls == [] and not Path(root).exists():
+            raise RuntimeError("it is neither on disk nor to be had")
+        return digits
+
+    monkeypatch.setattr(data, "load", load)
+    monkeypatch.delenv("RESNET_EDU_DATA", raising=False)
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path)
+    degradation.run(("plain8",), "cifar10", TINY, out=tmp_path / "new", workers=0, progress=False)
+    monkeypatch.chdir("/")
+    source = studies.load(tmp_path / "new").source
+    assert source.load() is digits
+    (tmp_path / "data").rmdir()
+    assert source.load(urls=["http://x/"]) is digits
+    there = str(tmp_path / "data")
+    assert asked == [(None, None), (there, []), (there, []), (None, ["http://x/"])]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RESNET_EDU_DATA", "~/images")
+    assert Source("cifar10").absolute() == Source("cifar10", root=str(tmp_path / "images"))
+
+
+def test_a_study_of_schema_1_goes_on(half, undisturbed):
+    """Without a root in its source, as the releases before wrote it."""
+    path = half / "study.json"
+    values = json.loads(path.read_text())
+    assert values["source"].pop("root") is None
+    path.write_text(json.dumps({**values, "schema": 1}))
+    assert same(degradation.resume(half, progress=False), undisturbed)
 
 
 def test_newest_unfinished(digits, half, tmp_path):
