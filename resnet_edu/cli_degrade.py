@@ -19,7 +19,8 @@ import torch
 
 from . import cli_recipe, cli_resume, degradation, plots
 from . import study as studies
-from .checkpoints import CheckpointError
+from .arguments import whole_number
+from .checkpoints import Checkpoint, CheckpointError
 from .cluster import RayEngine, import_ray
 from .data import Dataset
 from .devices import available_cores, resolve_device
@@ -27,7 +28,7 @@ from .models import split_name
 from .recipe import Recipe
 from .records import RunRecord
 from .study import Source, StudyError
-from .train import TrainingDiverged
+from .train import TrainingDiverged, check_fit
 
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 
@@ -134,6 +135,8 @@ def _add_ray_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     schedule = {n: getattr(args, n) for n in ("checkpoint_seconds", "checkpoint_steps") if getattr(args, n) is not None}
+    Checkpoint("", "", **{n.removeprefix("checkpoint_"): v for n, v in schedule.items()})  # raises for what cannot be
+    whole_number("workers", args.workers or 0, 0)
     with cli_resume.ended_politely():
         return _begin(args, schedule) if args.resume is None else _resume(args, schedule)
 
@@ -149,7 +152,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     seeds = 1 if args.seeds is None else args.seeds
     if seeds < 1:
         raise ValueError(f"--seeds must be at least 1, but it is {seeds}")
-    cli_recipe.check(args)
+    cli_recipe.check(args, args.data or "digits")
     degradation.make_grid(nets, seeds, Recipe.digits())  # unknown names, before anything is made or read
     source = Source(args.data or "digits", args.resize, (512, 256) if args.quick else None, args.hold_out)
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
@@ -158,6 +161,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
         try:
             dataset = source.load(urls=cli_recipe.urls_of(args))
             recipe = cli_recipe.recipe_of(args, dataset, max(split_name(n)[1] for n in nets))
+            check_fit(recipe, dataset)
             _announce(args, dataset, nets, seeds, recipe, engine, device, out)
             records = degradation.run(
                 nets,

@@ -58,14 +58,22 @@ def add_device_options(group: argparse._ArgumentGroup) -> None:
     )
 
 
-def check(args: argparse.Namespace) -> None:
-    """Raise `ValueError` for options that cannot be, before anything is made or read."""
-    if args.mirrors is not None and args.data != "cifar10":
-        raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {args.data or 'digits'}: leave it out")
-    for option in ("steps", "epochs"):
-        value = getattr(args, option)
+def check(args: argparse.Namespace, data: str) -> None:
+    """Raise `ValueError` for options that cannot be with images from `data`, before anything is made or read."""
+    if args.mirrors is not None and data != "cifar10":
+        raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {data}: leave it out")
+    for name in ("steps", "epochs", "batch_size", "eval_every"):
+        value = getattr(args, name)
         if value is not None and value < 1:
-            raise ValueError(f"--{option} must be at least 1, but it is {value}")
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, but it is {value}")
+    if args.lr is not None:
+        Recipe.digits().replace(lr=args.lr)  # raises for a rate that cannot be
+    if args.steps is not None and _kind(args) == "paper":
+        Recipe.scaled(args.steps)  # raises for too few
+
+
+def _kind(args: argparse.Namespace) -> str:
+    return args.recipe or ("digits" if args.data in (None, "digits") else "paper")
 
 
 def urls_of(args: argparse.Namespace) -> list[str] | None:
@@ -76,8 +84,6 @@ def urls_of(args: argparse.Namespace) -> list[str] | None:
 def recipe_of(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:
     """Return the recipe that the options ask for."""
     batch = args.batch_size if args.batch_size is not None else 32 if args.quick else 128
-    if batch < 1:
-        raise ValueError(f"--batch-size must be at least 1, but it is {batch}")
     steps = args.steps
     if args.epochs is not None:
         steps = args.epochs * (len(dataset.train_images) // batch)
@@ -87,7 +93,7 @@ def recipe_of(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:
             )
     if steps is None and args.quick:
         steps = 20
-    kind = args.recipe or ("digits" if args.data in (None, "digits") else "paper")
+    kind = _kind(args)
     if kind == "digits":
         recipe = Recipe.digits()
         if steps is not None:

@@ -35,6 +35,7 @@ def find(args: argparse.Namespace) -> tuple[Path, Study]:
     folder = Path(args.resume) if args.resume else studies.newest_unfinished(RUNS)
     study = studies.load(folder)
     recipe, source = study.recipe, study.source
+    cli_recipe.check(args, args.data or (source.data if source else "unknown"))
     epochs = None if args.epochs is None else args.epochs * (study.dataset["train"] // recipe.batch_size)
     _refuse(
         folder,

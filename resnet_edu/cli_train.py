@@ -65,7 +65,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
-    cli_recipe.check(args)
+    cli_recipe.check(args, args.data or "digits")
     make_grid([args.net], [args.seed], Recipe.digits())  # an unknown name, before anything is made or read
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     with cli_resume.ended_politely(), joined(args.device) as (group, device):

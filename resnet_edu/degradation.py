@@ -192,6 +192,7 @@ def resume(
     study = studies.load(folder)
     schedule = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
     study = dataclasses.replace(study, **{name: value for name, value in schedule.items() if value is not None})
+    Checkpoint("", "", study.checkpoint_seconds, study.checkpoint_steps)  # raises for a schedule that cannot be
     workers = _workers_of(study, folder, workers)
     with studies.locked(folder):
         if studies.done(folder, study) == len(study.runs):  # no images, no card and no cluster are needed

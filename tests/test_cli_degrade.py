@@ -94,6 +94,10 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
         (["--batch-size", "5000", "--epochs", "1"], ["--batch-size is 5000", "1437"]),
         (["--batch-size", "0"], ["--batch-size must be at least 1"]),
         (["--lr", "-1"], ["`lr` must be a number above 0"]),
+        (["--eval-every", "0"], ["--eval-every must be at least 1"]),
+        (["--recipe", "paper", "--steps", "3"], ["`steps` must be a whole number of at least 4"]),
+        (["--checkpoint-seconds", "nan"], ["`seconds` between checkpoints must be at least 0"]),
+        (["--checkpoint-steps", "0"], ["`steps` between checkpoints"]),
         (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
         (["--workers", "-1"], ["`workers`"]),
         (["--out", "/proc/nowhere"], ["cannot write into the output folder"]),
@@ -110,7 +114,33 @@ def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypat
     for word in words:
         assert word in err
     assert "Traceback" not in err
+    assert "this goes on:" not in err
     assert not list(tmp_path.glob("runs/*"))  # nothing is left behind
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--batch-size", "0"],
+        ["--lr", "nan"],
+        ["--eval-every", "0"],
+        ["--steps", "3"],
+        ["--workers", "-1"],
+        ["--checkpoint-seconds", "inf"],
+        ["--checkpoint-steps", "0"],
+    ],
+)
+def test_numbers_that_cannot_be_are_told_before_a_download(tmp_path, options, capsys, monkeypatch):
+    from resnet_edu import cli, data
+
+    def load(*arguments, **options):
+        raise AssertionError("the images were asked for")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "load", load)
+    assert cli.main(["degrade", "--data", "cifar10", *options]) == 1
+    assert "must be" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])

@@ -168,6 +168,8 @@ def test_what_agrees_with_the_study_may_be_said_again(half):
         (["--out", "elsewhere"], "--out is "),
         (["--workers", "2"], "workers is 2, but the study has 0"),
         (["--checkpoint-seconds", "-1"], "`seconds` between checkpoints must be at least 0"),
+        (["--workers", "-1"], "`workers` must be a whole number of at least 0"),
+        (["--mirrors", "http://x/"], "--mirrors are addresses of CIFAR-10, but --data is digits"),
     ],
 )
 def test_contradictions_are_refused(half, options, words, capsys):
@@ -175,6 +177,7 @@ def test_contradictions_are_refused(half, options, words, capsys):
     err = capsys.readouterr().err
     assert words in err
     assert "Traceback" not in err
+    assert "To go on:" not in err
     assert len(records.load_dir(half)) == 1
 
 

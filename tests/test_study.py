@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import subprocess
 import sys
@@ -221,6 +222,14 @@ class TestRefused:
                 call()
         with pytest.raises(ValueError, match="`workers` must be a whole number of at least 0"):
             degradation.resume(half, workers=-1)
+
+    @pytest.mark.parametrize(
+        "schedule", [{"checkpoint_seconds": s} for s in (-5, math.nan, math.inf)] + [{"checkpoint_steps": 0}]
+    )
+    def test_a_schedule_that_cannot_be(self, half, schedule, monkeypatch):
+        monkeypatch.setattr(degradation, "_carry_out", raise_stop)
+        with pytest.raises(ValueError, match="between checkpoints must be"):
+            degradation.resume(half, **schedule)
 
     def test_it_goes_on_with_as_many_threads_as_it_began(self, digits, half, undisturbed):
         torch.set_num_threads(2)
