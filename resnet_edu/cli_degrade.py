@@ -177,10 +177,10 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
                 source=source,
                 **schedule,
             )
+            _report(records, out)
         except BaseException as error:
             _say_what_is_left(args, out, error, began=True)
             raise
-    _report(records, out)
     return 0
 
 
@@ -197,10 +197,10 @@ def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
         try:
             dataset = None if before == runs else cli_resume.images(args, study)
             records = degradation.resume(out, dataset, engine=engine, workers=args.workers, **schedule)
+            _report(records, out)
         except BaseException as error:
             _say_what_is_left(args, out, error)
             raise
-    _report(records, out)
     return 0
 
 
@@ -209,6 +209,8 @@ def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException,
 
     A study that this call `began`, and that has diverged before anything was saved, is of no use and cleared away.
     """
+    if isinstance(error, BrokenPipeError):  # `| head`: all was done, and nobody wants to hear the rest
+        return
     try:
         study = studies.load(out)
     except StudyError:  # it had not begun
@@ -220,6 +222,12 @@ def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException,
         print(
             f"{done} of {len(study.runs)} runs are done; their records and the state of the others stay in {out}, but "
             "to go on would diverge again",
+            file=sys.stderr,
+        )
+    elif done == len(study.runs):
+        print(
+            f"all {done} runs are done, with their records in {out}. For the table and the figures:\n"
+            f"  {_command(args, out)}",
             file=sys.stderr,
         )
     elif not isinstance(error, StudyError | CheckpointError):

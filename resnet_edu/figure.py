@@ -28,6 +28,8 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .records import write_atomic
+
 INK = "#010203"  # the sentinel: no other element may have this colour
 COLORS = {"plain": "#D55E00", "resnet": "#0072B2"}  # vermillion and blue of [1]; at least 3:1 on white and on #14181e
 DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apart without colour as well
@@ -214,7 +216,7 @@ class Picture:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a `.png` (150 dots an inch) or `.svg` file on white and return its path; an older one is replaced.
 
-        Raises `ValueError` for another ending, `OSError` if it cannot be written.
+        Raises `ValueError` for another ending, `OSError` if it cannot be written; the older one is kept then.
         """
         path = Path(path)
         if path.suffix not in (".png", ".svg"):
@@ -224,7 +226,7 @@ class Picture:
             title = f"<title>{html.escape(self.alt)}</title>"
             text = re.sub(r"(<svg\b)([^>]*>)", rf'\1 role="img"\2{_plain(title)}', raw.decode(), count=1)
             raw = text.encode()
-        path.write_bytes(raw)
+        write_atomic(path, raw)
         return path
 
     def _raw(self, form: str, ground: str) -> bytes:

@@ -37,6 +37,14 @@ class RecordError(ValueError):
     """Raised for a file that is no valid record, or a set of records that do not belong together."""
 
 
+class WriteError(OSError):
+    """Raised for a file that could not be written. `strerror` has the system's words for the reason."""
+
+    def __init__(self, message: str, strerror: str | None = None) -> None:
+        super().__init__(message)
+        self.strerror = strerror
+
+
 @dataclass(frozen=True)
 class RunRecord:
     """One training run of one net. Losses are mean cross-entropies in nats, errors are in percent.
@@ -287,7 +295,21 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place ([2])."""
+    """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place ([2]).
+
+    Raises `WriteError`, which names the file, if that cannot be done; what was there before is kept then.
+    """
+    try:
+        _write(path, data)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {path} ({error.strerror or error}): make room on its disk, or see that its folder can be "
+            "written to, and try again",
+            error.strerror,
+        ) from None
+
+
+def _write(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

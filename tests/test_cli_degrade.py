@@ -205,6 +205,32 @@ def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_disk_that_is_full_when_the_figures_are_drawn(tmp_path, capsys, monkeypatch):
+    import errno
+
+    from resnet_edu import cli, figure
+
+    def full(path, raw):
+        raise records.WriteError(f"cannot write {path} (No space left on device): make room", os.strerror(errno.ENOSPC))
+
+    def interrupt(path, raw):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    options = ["--quick", "--nets", "plain8,resnet8", "--steps", "1", "--workers", "0", "--out", "out"]
+    for way, wrong, status in ((options, full, 1), (["--resume", "out"], interrupt, 130)):
+        with monkeypatch.context() as patched:
+            patched.setattr(figure, "write_atomic", wrong)
+            assert cli.main(["degrade", *way]) == status
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "all 2 runs are done, with their records in out. For the table and the figures:\n" in err
+        assert err.splitlines()[-2].endswith("degrade --resume out")
+    assert list(Path("out").glob("*.png")) == []
+    assert cli.main(["degrade", "--resume", "out"]) == 0
+    assert len(list(Path("out").glob("*.png"))) == 2
+
+
 def test_steps_and_epochs_exclude_each_other(capsys):
     from resnet_edu import cli
 

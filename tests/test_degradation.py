@@ -1,5 +1,6 @@
 """The experiment: fair twins, the same numbers every time, no process left behind, and no claim beyond the numbers."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -128,6 +129,23 @@ class TestRun:
         (record,) = run(("resnet8",), tmp_path, Recipe(3, batch_size=8), progress=False)
         assert record.dataset["classes"] == ["blue", "green", "red"]
         assert record.dataset["shape"] == [3, 8, 8]
+
+
+def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkeypatch):
+    """The checkpoint is kept: the run is not done over again."""
+
+    def full(record, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(records.RunRecord, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(("plain8",), digits, TINY, workers=0, progress=False, out=tmp_path)
+    assert [p.name for p in (tmp_path / "checkpoints").glob("*.checkpoint")] == ["plain8-seed0.checkpoint"]
+    steps = []
+    degradation.resume(tmp_path, digits, progress=False, on_event=lambda cell, event: steps.append(event.step))
+    assert set(steps) == {4}
+    assert not (tmp_path / "checkpoints").exists()
 
 
 class TestDivergence:

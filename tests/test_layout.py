@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "download": ["progress"],
     "workers": [],
     "distributed": [],
-    "figure": [],
+    "figure": ["records"],
     # nets
     "blocks": ["shapes"],
     "models": ["blocks", "shapes"],

@@ -1,5 +1,6 @@
 """Figures: readable on white and on dark, by eye and by ear, and honest about the numbers."""
 
+import os
 import re
 import xml.etree.ElementTree as ET
 from itertools import pairwise
@@ -94,6 +95,19 @@ class TestPicture:
         assert root[0].text == picture.alt
         assert "#ffffff" in (tmp_path / "a.svg").read_text()
         assert (tmp_path / "a.svg").read_bytes() == plots.degradation(study).save(tmp_path / "b.svg").read_bytes()
+
+    def test_a_disk_that_is_full(self, study, tmp_path, monkeypatch):
+        """The older figure is kept, whole."""
+
+        def full(handle):
+            raise OSError(28, "No space left on device")
+
+        path = plots.degradation(study).save(tmp_path / "a.svg")
+        older = path.read_bytes()
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"cannot write .*a\.svg \(No space left on device\): make room"):
+            plots.figure6(study).save(path)
+        assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"a.svg": older}
 
     def test_wrong_ending(self, study, tmp_path):
         with pytest.raises(ValueError, match=r"must end in \.png or \.svg, but it is .*a\.jpg"):

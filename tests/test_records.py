@@ -106,9 +106,29 @@ class TestWriting:
             f"records.write_atomic(Path({str(path)!r}), b'x' * 5000)"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert "File too large" in done.stderr
+        assert f"cannot write {path} (File too large): make room on its disk, or see that" in done.stderr
         assert records.load(path) == make()
         assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
+
+    def test_it_is_on_the_disk_before_it_has_its_name(self, tmp_path, monkeypatch):
+        """Or a power cut would leave an empty file by the right name, and nothing of the old one."""
+        called = []
+        for name in ("fsync", "replace"):
+            real = getattr(os, name)
+
+            def noted(*arguments, name=name, real=real):
+                called.append((name, os.fstat(arguments[0]).st_size if name == "fsync" else str(arguments[1])))
+                return real(*arguments)
+
+            monkeypatch.setattr(os, name, noted)
+        records.write_atomic(tmp_path / "x", b"12345")
+        assert called == [("fsync", 5), ("replace", str(tmp_path / "x"))]
+
+    def test_the_error_has_the_systems_words(self, tmp_path):
+        with pytest.raises(records.WriteError) as caught:
+            records.write_atomic(tmp_path / "nowhere" / "x", b"")
+        assert caught.value.strerror == "No such file or directory"
+        assert str(caught.value).startswith(f"cannot write {tmp_path / 'nowhere' / 'x'} (No such file or directory): ")
 
     def test_folder_that_is_none(self, tmp_path):
         (tmp_path / "file").write_text("")
