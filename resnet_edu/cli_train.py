@@ -10,20 +10,22 @@ Source
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
 
 import torch
 
-from . import checkpoints, cli_recipe, cli_resume, data, degradation
+from . import checkpoints, cli_recipe, cli_resume, data, degradation, records
+from . import study as studies
 from .cells import Cell, make_grid, run_cell
 from .devices import available_cores, prepare_process, resolve_device
 from .distributed import Group, joined
 from .models import split_name
 from .progress import make_bar
 from .recipe import Recipe
-from .train import Event
+from .train import Event, check_fit
 
 DESCRIPTION = """\
 Train one net and leave its record (JSON). Stopped, by Ctrl-C or otherwise, the same command goes on where it was.
@@ -69,21 +71,35 @@ def run(args: argparse.Namespace) -> int:
     make_grid([args.net], [args.seed], Recipe.digits())  # an unknown name, before anything is made or read
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     with cli_resume.ended_politely(), joined(args.device) as (group, device):
-        _train(args, group, str(resolve_device(device)))
+        name = f"{args.net}-{Path(args.data or 'digits').resolve().name}-seed{args.seed}"
+        out = Path(args.out) if args.out else cli_resume.RUNS / name
+        with contextlib.nullcontext() if group.rank else _claimed(out, args):
+            _train(args, out, group, str(resolve_device(device)))
     return 0
 
 
-def _train(args: argparse.Namespace, group: Group, device: str) -> None:
+def _state(out: Path, args: argparse.Namespace) -> Path:
+    return out / f"{args.net}-seed{args.seed}.checkpoint"
+
+
+def _claimed(out: Path, args: argparse.Namespace) -> contextlib.AbstractContextManager[object]:
+    """Return `study.claimed(out)`, after what a run that was killed behind its record has left is cleared away."""
+    with contextlib.suppress(FileNotFoundError, records.RecordError):
+        records.load(out / records.filename(args.net, args.seed))
+        with studies.locked(out):
+            checkpoints.remove(_state(out, args))
+    return studies.claimed(out)
+
+
+def _train(args: argparse.Namespace, out: Path, group: Group, device: str) -> None:
     """Train the net; the first process alone writes and prints."""
     first = not group.rank
     source = args.data or "digits"
-    out = Path(args.out) if args.out else cli_resume.RUNS / f"{args.net}-{Path(source).resolve().name}-seed{args.seed}"
-    if first:
-        degradation.claim_folder(out)
     with group.first_goes_first():  # it may have to download the images; the others find them on the disk
         dataset = data.load(source, resize=args.resize, urls=cli_recipe.urls_of(args), progress=first)
     cell = Cell(args.net, args.seed, cli_recipe.recipe_of(args, dataset, split_name(args.net)[1]))
-    state = out / f"{args.net}-seed{args.seed}.checkpoint"
+    check_fit(cell.recipe, dataset)
+    state = _state(out, args)
     # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
     torch.set_num_threads(group.from_first(checkpoints.identity_of(state).get("threads")) or torch.get_num_threads())
     if first:

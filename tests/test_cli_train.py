@@ -1,5 +1,6 @@
 """`resnet-edu train`, in this process: what it leaves, and how the same command goes on."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,50 @@ def test_the_same_command_goes_on_with_as_many_threads(interrupted, capsys):
     mine, whole = (records.load(Path(folder) / "resnet8-seed0.json") for folder in ("out", "whole"))
     assert mine.threads == 1
     assert mine.same_result(whole)
+
+
+def test_a_run_of_another_process_is_left_alone(interrupted, capsys):
+    """Two at once would write one checkpoint in turn."""
+    fcntl = pytest.importorskip("fcntl")
+    before = {p.name: p.read_bytes() for p in interrupted.iterdir()}
+    capsys.readouterr()
+    theirs = os.open(interrupted, os.O_RDONLY)
+    fcntl.flock(theirs, fcntl.LOCK_EX)
+    assert train() == 1
+    os.close(theirs)
+    said = "resnet-edu train: another process is at work in out: wait for it, or stop it first\n"
+    assert capsys.readouterr() == ("", said)
+    assert {p.name: p.read_bytes() for p in interrupted.iterdir()} == before
+
+
+def test_killed_between_the_record_and_the_clean_up(interrupted, capsys, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(path):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_train.checkpoints, "remove", killed)
+        with pytest.raises(Killed):
+            train()
+    assert {"resnet8-seed0.json", "resnet8-seed0.checkpoint"} < {p.name for p in interrupted.iterdir()}
+    assert train() == 1
+    assert "already holds 1 records (resnet8-seed0.json, ...), and nothing is overwritten" in capsys.readouterr().err
+    assert [p.name for p in interrupted.iterdir()] == ["resnet8-seed0.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--data", "nowhere"], "there is no folder nowhere"),
+        (["--batch-size", "99"], "`batch_size` is 99"),
+        (["--lr", "1e30"], "training diverged"),
+    ],
+)
+def test_an_error_leaves_no_empty_folder(options, words, capsys):
+    assert train(*options, "--steps", "4", "--eval-every", "4") == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert ("the same command goes on" in err) == ("--lr" in options)
+    assert not Path("out").exists()
