@@ -130,13 +130,19 @@ def run_cell(
     )
 
 
+def is_digits(dataset: Dataset) -> bool:
+    """Return whether these are scikit-learn's digits, or some of them; a folder of that name may hold other images."""
+    named = dataset.name == "digits" or dataset.name.startswith("digits[")
+    return named and dataset.shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
+
+
 def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
     """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
 
     `steps` is 1,000 for the latter where it is not given. Evaluations are spaced so that they cost at most about half
     as much as the training, but there are at least three.
     """
-    if dataset.name == "digits" or dataset.name.startswith("digits["):
+    if is_digits(dataset):
         recipe = Recipe.digits()
         return recipe if steps is None else recipe.replace(steps=steps, eval_every=max(1, steps // 10))
     return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)

@@ -20,6 +20,7 @@ import torch
 from . import cli_recipe, cli_resume, degradation, plots
 from . import study as studies
 from .arguments import whole_number
+from .cells import is_digits
 from .checkpoints import Checkpoint, CheckpointError
 from .cluster import RayEngine, import_ray
 from .data import Dataset
@@ -290,7 +291,7 @@ def _announce(
             f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
             "machines, the folder below must be on a file system that they share"
         )
-    elif device == "cpu" and not dataset.name.startswith("digits"):
+    elif device == "cpu" and not is_digits(dataset):
         seconds = degradation.estimate_seconds(nets, seeds, dataset, recipe)
         lines.append(
             f"cost: about {_duration(seconds)} on the {available_cores()} cores of this machine (from two trial steps)"

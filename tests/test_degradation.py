@@ -306,6 +306,17 @@ class TestRecipeForTheData:
         assert default_recipe(digits) == Recipe.digits()
         assert default_recipe(digits, 50) == Recipe.digits().replace(steps=50, eval_every=5)
 
+    def test_parts_of_them(self):
+        digits = data.load("digits")
+        for some in (digits.head(64, 32), digits.hold_out(100), digits.head(500, 50).hold_out(100)):
+            assert default_recipe(some) == Recipe.digits()
+
+    def test_a_folder_of_that_name(self):
+        pixels, labels = torch.zeros(20, 3, 32, 32, dtype=torch.uint8), torch.arange(20) % 10
+        assert default_recipe(Dataset("digits", pixels, labels, pixels, labels, tuple("0123456789"))).augment
+        small = pixels[:, :1, :8, :8]
+        assert default_recipe(Dataset("digits", small, labels, small, labels, tuple("abcdefghij"))).augment
+
     def test_others_take_the_papers_recipe_shortened(self, digits):
         other = Dataset("photos", *(getattr(digits, n) for n in list(digits.__dataclass_fields__)[1:]))
         recipe = default_recipe(other)

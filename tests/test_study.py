@@ -16,6 +16,7 @@ from resnet_edu import data, degradation, records
 from resnet_edu import study as studies
 from resnet_edu.data import Dataset
 from resnet_edu.degradation import Cell
+from resnet_edu.devices import prepare_process
 from resnet_edu.study import Source, Study, StudyError
 from resnet_edu.train import Recipe
 
@@ -235,6 +236,24 @@ class TestRefused:
         torch.set_num_threads(2)
         assert same(degradation.resume(half, progress=False), undisturbed)
         assert torch.get_num_threads() == 2
+
+    def test_more_workers_have_as_many_threads_as_it_began_with(self, digits, tmp_path, monkeypatch):
+        """Though they share the cores out otherwise."""
+        counts, setups = [], []
+
+        def in_this_process(work, jobs, shared, count, setup, on_event, on_result):
+            counts.append(count)
+            setups.append(setup)
+            for job in jobs:
+                on_result(job, work(job, *shared, lambda event, keep: None))
+
+        monkeypatch.setattr(degradation, "run_in_workers", in_this_process)
+        monkeypatch.setattr(degradation, "available_cores", lambda: 8)
+        with pytest.raises(Stop):
+            run(digits, tmp_path, workers=1, seeds=2, on_record=raise_stop)
+        degradation.resume(tmp_path, workers=2, progress=False)
+        assert counts == [1, 2]
+        assert setups == [(prepare_process, 8), (prepare_process, 8)]
 
     def test_threads_of_this_process(self, digits, tmp_path):
         assert [r.threads for r in run(digits, tmp_path / "two", threads=2)] == [2, 2]
