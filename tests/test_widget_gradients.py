@@ -150,13 +150,18 @@ def test_what_chapter_1_reads_there(root):
     assert max(residual.values()) < 30
     for length in ends["plain", 56, False]:
         assert 10**-7.5 < length < 10**-6.5
+    (plain56,) = (n for n in study.nets if (n["net"], n["batch_norm"]) == ("plain56", False))
+    vanishing = [statistics.median(m["first"]) / statistics.median(m["last"]) for m in plain56["moments"]]
+    assert 0.5 < vanishing[0] < 2  # alike before training
+    assert max(vanishing[1:]) < 0.01  # and then smallest at the first
     deep = [n for n in study.nets if n["kind"] == "resnet" and n["depth"] >= 56 and not n["batch_norm"]]
     assert deep
     assert all(step is not None and step <= 2 for n in deep for step in n["diverged"])
     text = (root / "notebooks" / "01-deeper-is-not-better.ipynb").read_text(encoding="utf-8")
     assert "between 20 and 32 layers; with 110 layers the first gradient is one to four million times the last" in text
     assert "below 30 at every depth" in text
-    assert "about 10⁻⁷ for 56 layers. And residual networks of 56 layers or more have diverged after two steps" in text
+    assert "about 10⁻⁷ for 56 layers; after some steps most of all at the first" in text
+    assert "And residual networks of 56 layers or more have diverged after two steps" in text
 
 
 # ---------------------------------------------------------------- a reader
