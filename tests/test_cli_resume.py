@@ -44,14 +44,20 @@ def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:
 
 
 def steps_done(out: Path) -> int:
-    """The steps in all checkpoints and records of a study."""
-    steps = 0
-    for path in (*out.glob("checkpoints/*.checkpoint"), *out.glob("*-seed0.json")):
-        with contextlib.suppress(OSError):  # gone meanwhile
-            raw = path.read_bytes()
-            record = raw.startswith(b"{")
-            steps += json.loads(raw)["final"]["step"] if record else json.loads(raw.split(b"\n")[1])["values"]["step"]
-    return steps
+    """The steps of all runs of a study, each by its record or the newest checkpoint that is left.
+
+    A process that is killed between the two renames of `checkpoints.save` leaves the one before alone.
+    """
+    steps: dict[str, int] = {}
+    for pattern in ("checkpoints/*.checkpoint", "checkpoints/*.checkpoint.previous", "*-seed0.json"):
+        for path in out.glob(pattern):
+            with contextlib.suppress(OSError):  # gone meanwhile
+                raw = path.read_bytes()
+                record = raw.startswith(b"{")
+                done = json.loads(raw)["final"] if record else json.loads(raw.split(b"\n")[1])["values"]
+                name = path.name.partition(".")[0]
+                steps[name] = max(done["step"], steps.get(name, 0))
+    return sum(steps.values())
 
 
 def wait_for_steps(process: subprocess.Popen, out: Path, steps: int) -> None:
