@@ -144,6 +144,8 @@ def test_the_block_explorer_answers_the_questions_of_its_chapter(chapter, way: s
     expect(explorer).to_contain_text("The shapes are equal, so the input itself is added")
     explorer.get_by_role("textbox", name="Stride").fill("2")
     expect(explorer.locator(".rx-error")).to_contain_text("RuntimeError: The size of tensor a")
+    assert explorer.locator("figcaption").first.is_hidden()  # it belongs to a later question
+    explorer.get_by_text("hands to the addition, measured").click()
     shares = explorer.locator("figcaption strong").all_inner_texts()
     assert [share == "0.0%" for share in shares] == [False, True, False]  # behind the ReLU nothing is negative
 
