@@ -255,6 +255,15 @@ def test_right_answers(exercise, capsys):
     assert capsys.readouterr().out.startswith(f"✓ exercise {exercise}: ")
 
 
+def test_a_network_may_be_built_wrongly_in_three_ways(capsys):
+    pooled, leaky = resnet50(), resnet50()
+    pooled.avgpool = nn.AdaptiveMaxPool2d(1)
+    for block in (m for m in leaky.modules() if hasattr(m, "relu")):
+        block.relu = nn.LeakyReLU(0.5)
+    check.answer("5.3", changes=[(net.eval(), same) for net in (resnet50(stride_on="1x1"), pooled, leaky)])
+    assert capsys.readouterr().out.startswith("✓ exercise 5.3: ")
+
+
 @pytest.mark.parametrize(("exercise", "change", "words"), WRONG, ids=[f"{e} {w[:30]}" for e, _, w in WRONG])
 def test_wrong_answers(exercise, change, words):
     with pytest.raises(check.NotYet, match=words):

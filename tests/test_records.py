@@ -12,7 +12,7 @@ from datetime import datetime
 import pytest
 
 from resnet_edu import records
-from resnet_edu.records import RecordError, RunRecord
+from resnet_edu.records import RecordError, RunRecord, library_versions
 
 
 def make(net="plain20", seed=0, errors=(50.0, 10.0), **changes) -> RunRecord:
@@ -258,7 +258,7 @@ class TestProvenance:
     def test_versions(self):
         import torch
 
-        found = records.library_versions()
+        found = library_versions()
         assert found["python"] == ".".join(map(str, sys.version_info[:3]))
         assert found["torch"] == torch.__version__.split("+")[0]
 
