@@ -184,6 +184,20 @@ def run(*command: str | Path) -> None:
         sys.exit(f"`{line}` failed with status {status}; the book is not built.")
 
 
+def finish_pages() -> None:
+    """Take out of every page what it need not carry, and see that each page of the table of contents is there."""
+    for page in SITE.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        # The theme's script puts "auto" back. Without scripts that is a theme without colours.
+        small = strip_state(text).replace('data-theme="auto"', 'data-theme="light"', 1)
+        if small != text:
+            page.write_text(small, encoding="utf-8")
+
+    missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
+    if missing:
+        sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
+
+
 def main() -> None:
     """Build the site and check that every page of the table of contents is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -208,20 +222,6 @@ def main() -> None:
         finish_downloads(SITE / "_sources", repository)
         finish_pages()
     print(f"\nThe book is ready, {len(toc_documents())} pages. Open {SITE / 'index.html'} or run `make serve`.")
-
-
-def finish_pages() -> None:
-    """Take out of every page what it need not carry, and see that each page of the table of contents is there."""
-    for page in SITE.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        # The theme's script puts "auto" back. Without scripts that is a theme without colours.
-        small = strip_state(text).replace('data-theme="auto"', 'data-theme="light"', 1)
-        if small != text:
-            page.write_text(small, encoding="utf-8")
-
-    missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
-    if missing:
-        sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
 
 
 if __name__ == "__main__":

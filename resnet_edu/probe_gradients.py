@@ -55,7 +55,7 @@ def gradients(
     """
     steps = _ascending(steps)
     _weights(subject.net)
-    recipe = recipe or Recipe(max(1, steps[-1]), eval_every=max(1, steps[-1]))
+    recipe = recipe or Recipe(max(1, steps[-1]))
     if not isinstance(recipe, Recipe):
         raise TypeError(f"`recipe` must be a Recipe, but it is {recipe!r}")
     if recipe.steps < steps[-1]:
@@ -177,7 +177,7 @@ def gradient_study(
         raise ValueError("`depths` must name at least one, such as (8, 20), but it is empty")
     _whole("seeds", seeds, 1)
     names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
-    recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr, eval_every=max(1, steps[-1]))
+    recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr)
     check_fit(recipe, dataset)
     for name, bn in names:
         with torch.device("meta"):
