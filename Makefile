@@ -33,15 +33,15 @@ $(INSTALLED): pyproject.toml requirements.txt
 	@touch $@
 
 book: $(INSTALLED) ## run the default experiment, execute the chapters, build the site in _build/html
-	$(BIN)/python book/make_site.py
+	$(BIN)/python tools/book/make_site.py
 
 pages: $(INSTALLED) ## the site without the experiment, for work on the text
-	$(BIN)/python book/make_site.py --skip-experiment
+	$(BIN)/python tools/book/make_site.py --skip-experiment
 
 # The products are committed: only who edits the explorers' JavaScript needs node and npm (20 or newer).
 widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)
 	npm ci --no-audit --no-fund --loglevel=error
-	$(PYTHON) book/make_widgets.py
+	$(PYTHON) tools/book/make_widgets.py
 
 test: lint ## check style and spelling, run all tests that need neither the built site nor a browser
 	$(BIN)/python -m pytest -m "not browser and not site"
@@ -67,8 +67,8 @@ bench: $(INSTALLED) ## measure ourselves beside other tools
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 strip: $(INSTALLED) ## store the notebooks: no outputs, no widget state, the same set-up cell in each
-	$(BIN)/python book/strip_notebooks.py
-	$(BIN)/python book/setup_cell.py
+	$(BIN)/python tools/book/strip_notebooks.py
+	$(BIN)/python tools/book/setup_cell.py
 
 clean: ## remove the built site, its cache and the virtual environment; runs/ stays
 	rm -rf _build .venv .pytest_cache .ruff_cache dist

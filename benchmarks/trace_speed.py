@@ -27,8 +27,8 @@ from importlib.metadata import version
 import torch
 import torchvision
 
-from resnet_edu.records import processor_name
-from resnet_edu.trace import trace
+from resnet_edu.support.system import processor_name
+from resnet_edu.tracing.run import trace
 
 
 def contenders(net: torch.nn.Module) -> dict[str, Callable[[], object]]:

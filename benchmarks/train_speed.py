@@ -43,13 +43,13 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from resnet_edu.data import Dataset
-from resnet_edu.devices import available_cores, device_name, prepare_process, resolve_device
-from resnet_edu.models import get_model
-from resnet_edu.recipe import Recipe
-from resnet_edu.stepper import resolve_precision
-from resnet_edu.trace import trace
-from resnet_edu.train import Event, StopTraining, train
+from resnet_edu.data.dataset import Dataset
+from resnet_edu.nets.models import get_model
+from resnet_edu.support.system import available_cores, device_name, prepare_process, resolve_device
+from resnet_edu.tracing.run import trace
+from resnet_edu.training.loop import Event, StopTraining, train
+from resnet_edu.training.recipe import Recipe
+from resnet_edu.training.step import resolve_precision
 
 KINDS = {"convolutions": ("conv",), "batch norm": ("batch_norm",), "ReLU": ("relu", "clamp_min", "threshold")}
 SKIPPED = 0.5  # share of the updates at the start that are not counted: caches warm up, denormal numbers come

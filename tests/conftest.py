@@ -53,7 +53,7 @@ def in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let training on the processor do as many updates at once as it does on CUDA."""
     import torch
 
-    from resnet_edu import train
+    from resnet_edu.training import loop as train
 
     planned, cuda = train._updates_at_once, torch.device("cuda")
     monkeypatch.setattr(train, "_updates_at_once", lambda run, recipe, device, stops: planned(run, recipe, cuda, stops))

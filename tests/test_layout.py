@@ -1,151 +1,21 @@
-"""The package's inner order: who may import whom, how long a module may be, and that importing changes nothing."""
+"""The package's inner order: a room imports from the rooms before it, modules stay short, importing changes nothing."""
 
 import ast
-from fnmatch import fnmatchcase
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "resnet_edu"
-MODULES = {
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
-    for path in sorted(PACKAGE.rglob("*.py"))
-}
-
-# module: the modules of ours that it may import; * as in file names. The first line that fits a module counts, and
-# modules that fit the same line may import each other. A new module has to be given its place here.
-MAY_IMPORT = {
-    "__init__": [],
-    "__main__": ["cli"],
-    # the ground: no module of ours, and (but for records) no torch
-    "arguments": [],
-    "shapes": [],
-    "records": [],
-    "progress": [],
-    "download": ["progress"],
-    "workers": [],
-    "distributed": [],
-    "figure": ["records"],
-    # nets
-    "blocks": ["shapes"],
-    "models": ["blocks", "shapes"],
-    "initialise": ["blocks"],
-    # the tracer: its parts know rows, the views are made of rows, and trace puts both together
-    "trace_*": ["shapes", "blocks", "models"],
-    "table*": ["shapes", "trace_rows"],
-    "trace": ["trace_*", "table*", "shapes", "blocks", "models"],
-    # the experiment
-    "recipe": ["arguments"],
-    "devices": ["records"],
-    "data*": ["records", "progress", "recipe", "download"],
-    "weights": ["records"],
-    "cluster": ["workers", "arguments"],
-    "stepper": ["data*", "recipe", "distributed"],
-    "checkpoints": ["records", "weights", "distributed"],
-    "train": [
-        "arguments",
-        "data*",
-        "checkpoints",
-        "recipe",
-        "stepper",
-        "distributed",
-        "devices",
-        "models",
-        "blocks",
-        "shapes",
-        "records",
-    ],
-    "study": ["data*", "recipe", "records", "checkpoints"],
-    "cells": [
-        "data*",
-        "distributed",
-        "train",
-        "stepper",
-        "checkpoints",
-        "recipe",
-        "devices",
-        "models",
-        "records",
-        "weights",
-    ],
-    "findings": ["records"],
-    "uncertainty": ["arguments"],
-    "degradation": [
-        "arguments",
-        "cells",
-        "study",
-        "data*",
-        "train",
-        "stepper",
-        "checkpoints",
-        "recipe",
-        "devices",
-        "models",
-        "records",
-        "progress",
-        "workers",
-        "cluster",
-        "findings",
-    ],
-    "effects": ["findings"],
-    "ablations": [
-        "arguments",
-        "effects",
-        "cells",
-        "initialise",
-        "data*",
-        "train",
-        "recipe",
-        "devices",
-        "progress",
-        "workers",
-    ],
-    "branches": ["blocks", "data*", "degradation", "recipe", "records", "train"],
-    # results: those of others, those that come with the package, and how they get there
-    "reference_results": ["records", "recipe"],
-    "results_table": ["records", "findings", "reference_results"],
-    "shipped": ["records", "weights", "models"],
-    "ship": ["data*", "train", "records", "weights", "reference_results", "shipped"],
-    "pretrained": ["download"],
-    # probes: what a net can be asked; `probes` is their one face
-    "probe_records": ["records"],
-    "probe_[!p]*": [
-        "probe_records",
-        "data*",
-        "train",
-        "stepper",
-        "recipe",
-        "devices",
-        "degradation",
-        "models",
-        "blocks",
-        "shapes",
-        "records",
-        "progress",
-    ],
-    "probes": ["probe_[!p]*"],
-    # what a learner's answer is compared with, and a function's source
-    "check_answer*": ["check_*", "blocks", "models", "trace", "effects", "records", "shipped"],
-    "check_*": ["shapes", "blocks", "models"],
-    "check": ["check_*"],
-    "show": [],
-    "notebook": ["__init__", "devices", "figure"],
-    # what shows results, and the command line
-    "charts": ["figure", "arguments"],
-    "diagrams*": ["trace", "trace_sizes", "figure"],
-    "plots": ["records", "figure"],
-    "live": ["figure"],
-    "widgets*": [
-        *("models", "blocks", "branches", "shapes", "trace", "trace_rows", "table*", "figure"),
-        *("records", "findings", "reference_results", "shipped", "probe_records"),
-    ],
-    "probe_plots": ["records", "probe_records", "figure"],
-    "cli*": ["*"],
-}
-# Imported by the command line and notebooks, by nothing else:
-ENDS = ["check", "show", "notebook", "live", "plots", "probe_plots", "charts", "diagrams*", "widgets*", "cli*"]
-LONGEST_MODULE = 450
+MODULES = sorted(PACKAGE.rglob("*.py"))
+ROOMS = (
+    *("support", "nets", "tracing", "data", "training", "experiment", "probes"),
+    *("check", "figures", "widgets", "notebook", "cli", "__main__"),  # what only readers and the command line import
+)
+MOST_ENTRIES = 15
+LONGEST_MODULE = 700
 
 # Calls that change the state of the process: in a function that is asked for it, never on import.
 SIDE_EFFECTS = {
@@ -155,75 +25,79 @@ SIDE_EFFECTS = {
 }  # fmt: skip
 
 
-def place_of(name: str) -> str | None:
-    return next((pattern for pattern in MAY_IMPORT if fnmatchcase(name, pattern)), None)
-
-
-def imports_of_ours(name: str, path: Path, modules: set[str]) -> set[str]:
-    """The modules of this package that a module imports, at its top or inside a function.
-
-    Imports for type checkers alone are no dependency of the running program.
-    """
-    package = [] if name == "__init__" else name.split(".")[: None if path.name == "__init__.py" else -1]
-    found = set()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for_types = [
-        node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-    ]
-    ignored = {child for block in for_types for child in ast.walk(block)}
+def imported(source: str, path: Path) -> set[tuple[str, ...]]:
+    """The parts of the package that a module imports, anywhere in it: ("nets", "blocks"). Types alone do not count."""
+    here = path.relative_to(PACKAGE).parent.parts
+    tree = ast.parse(source)
     for node in ast.walk(tree):
-        if node in ignored:
-            continue
-        targets: list[str] = []
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            targets = [
-                alias.name.removeprefix("resnet_edu").strip(".")
-                for alias in node.names
-                if alias.name.split(".")[0] == "resnet_edu"
-            ]
+            names = [tuple(alias.name.split(".")) for alias in node.names]
+            found |= {name[1:] for name in names if name[0] == "resnet_edu"}
         elif isinstance(node, ast.ImportFrom):
+            words = tuple((node.module or "").split(".")) if node.module else ()
             if node.level:
-                base = package[: len(package) - (node.level - 1)] + (node.module or "").split(".")
-            elif (node.module or "").split(".")[0] == "resnet_edu":
-                base = node.module.split(".")[1:]
+                base = here[: len(here) - node.level + 1] + words
+            elif words[:1] == ("resnet_edu",):
+                base = words[1:]
             else:
                 continue
-            base = [part for part in base if part]
-            # `from resnet_edu import blocks` names a module, `from resnet_edu.blocks import BasicBlock` a member.
-            full = [".".join([*base, alias.name]) for alias in node.names]
-            targets = [f if f in modules else ".".join(base) for f in full]
-        found.update(target or "__init__" for target in targets)
-    return found - {"__init__"}
+            found |= {(*base, alias.name) for alias in node.names}
+    return found - {("__version__",), ()}
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_run_one_way(name: str):
-    place = place_of(name)
-    assert place, f"resnet_edu/{name}.py is new: give it a place in MAY_IMPORT, and in CONTRIBUTING.md"
-    allowed = [*MAY_IMPORT[place], place]
-    for other in imports_of_ours(name, MODULES[name], set(MODULES)):
-        assert any(fnmatchcase(other, pattern) for pattern in allowed), f"{name} must not import {other}"
+def file_of(parts: tuple[str, ...]) -> Path:
+    """The file that defines what `imported` names: a module, a room's face, or the module of a member."""
+    for name in (parts, parts[:-1]):
+        for path in (PACKAGE.joinpath(*name).with_suffix(".py"), PACKAGE.joinpath(*name, "__init__.py")):
+            if name and path.is_file():
+                return path
+    raise AssertionError(f"{'.'.join(parts)} is no part of the package")
 
 
-def test_nothing_but_the_command_line_imports_what_shows_results():
-    for place, allowed in MAY_IMPORT.items():
-        assert place == "cli*" or not set(ENDS) & set(allowed)
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_rooms_import_from_the_rooms_before_them():
+    assert {room_of(path) for path in MODULES} == {*ROOMS, "__init__"}, "a new room needs its place in ROOMS"
+    for path in MODULES:
+        for parts in imported(path.read_text(encoding="utf-8"), path):
+            other = room_of(file_of(parts))
+            assert room_of(path) == "__init__" or ROOMS.index(other) <= ROOMS.index(room_of(path)), f"{path}: {parts}"
 
 
 def test_no_module_imports_itself_by_a_detour():
-    graph = {name: imports_of_ours(name, path, set(MODULES)) for name, path in MODULES.items()}
+    graph = {path: {file_of(p) for p in imported(path.read_text(encoding="utf-8"), path)} - {path} for path in MODULES}
     TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_are_short(name: str):
-    lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
-    assert lines <= LONGEST_MODULE, f"{name} has {lines} lines: it has outgrown one purpose"
+def test_the_house_stays_small():
+    entries = [path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= MOST_ENTRIES, entries
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert [path for path, count in lines.items() if count > LONGEST_MODULE] == []
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_importing_changes_nothing(name: str):
-    assert calls_on_import(ast.parse(MODULES[name].read_text(encoding="utf-8"))) & SIDE_EFFECTS == set()
+def test_importing_the_package_is_light_and_its_face_complete():
+    code = "import sys, resnet_edu; assert not {'torch', 'numpy'} & set(sys.modules); print(*dir(resnet_edu))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    import resnet_edu
+
+    for name in resnet_edu.__all__:
+        assert name in done.stdout.split()
+        assert getattr(resnet_edu, name) is not None
+    with pytest.raises(AttributeError, match="resnet57"):
+        resnet_edu.resnet57  # noqa: B018
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_importing_changes_nothing(path: Path):
+    assert calls_on_import(ast.parse(path.read_text(encoding="utf-8"))) & SIDE_EFFECTS == set()
 
 
 def calls_on_import(tree: ast.Module) -> set[str]:
@@ -253,31 +127,25 @@ def calls_on_import(tree: ast.Module) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("line", "imported"),
+    ("line", "parts"),
     [
-        ("import resnet_edu.models", {"models"}),
+        ("import resnet_edu.nets.models", {("nets", "models")}),
         ("import resnet_edu", set()),
-        ("from resnet_edu import models, __version__", {"models"}),
-        ("from resnet_edu.models import cifar_net", {"models"}),
-        ("from . import models", {"models"}),
-        ("from .models import cifar_net", {"models"}),
-        ("def late():\n    from resnet_edu.plots import curves", {"plots"}),
-        ("if TYPE_CHECKING:\n    from .models import cifar_net", set()),
+        ("from resnet_edu.nets import models", {("nets", "models")}),
+        ("from resnet_edu.nets.models import cifar_net", {("nets", "models", "cifar_net")}),
+        ("from . import loop", {("training", "loop")}),
+        ("from .. import __version__", set()),
+        ("from ..nets.models import cifar_net", {("nets", "models", "cifar_net")}),
+        ("def late():\n    from ..figures import curves", {("figures", "curves")}),
+        ("if TYPE_CHECKING:\n    from ..nets import models", set()),
         ("import torch\nfrom torch.nn import Module", set()),
     ],
 )
-def test_imports_are_seen(tmp_path: Path, line: str, imported: set[str]):
-    path = tmp_path / "train.py"
-    path.write_text(line)
-    assert imports_of_ours("train", path, {"models", "plots", "__init__"}) == imported
+def test_imports_are_seen(line: str, parts: set[tuple[str, ...]]):
+    assert imported(line, PACKAGE / "training" / "step.py") == parts
 
 
 def test_side_effects_are_seen():
     harmless = "def f():\n    torch.set_num_threads(1)\nif __name__ == '__main__':\n    print(1)"
     assert calls_on_import(ast.parse(harmless)) == set()
     assert calls_on_import(ast.parse(f"torch.manual_seed(0)\n{harmless}")) == {"manual_seed"}
-
-
-def test_a_new_module_has_no_place():
-    assert place_of("trace_hooks") == "trace_*"
-    assert place_of("utils") is None

@@ -6,9 +6,9 @@ import inspect
 import pytest
 import torch
 
-from resnet_edu import show
-from resnet_edu.blocks import BasicBlock, PlainBlock
-from resnet_edu.show import show_source
+from resnet_edu import notebook as show
+from resnet_edu.nets.blocks import BasicBlock, PlainBlock
+from resnet_edu.notebook import show_source
 
 
 def test_shows_what_runs():

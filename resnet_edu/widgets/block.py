@@ -13,10 +13,10 @@ import torch
 import traitlets
 from torch import nn
 
-from ..blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock
-from ..branches import VARIANTS, load_branches
-from ..trace import TraceError, trace
-from ._base import Explorer, OneOf, Whole, module
+from ..nets.blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock
+from ..probes.branches import VARIANTS, load_branches
+from ..tracing.run import TraceError, trace
+from .base import Explorer, OneOf, Whole, module
 
 _WRAPS = 'style="white-space:normal;text-align:left"'  # the book's tables of results do not
 _IN_A_ROW = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3", "relu")

@@ -10,8 +10,8 @@ from html import escape
 
 import traitlets
 
-from ..shapes import ReceptiveField, conv_output_size, pool_output_size
-from ._base import Explorer, Whole, module
+from ..nets.shapes import ReceptiveField, conv_output_size, pool_output_size
+from .base import Explorer, Whole, module
 
 _LIMITS = {"kernel": (1, 11), "stride": (1, 8), "padding": (0, 10), "dilation": (1, 6)}  # as convolution.js has them
 _DEFAULTS = {"op": "conv", "kernel": 3, "stride": 1, "padding": 0, "dilation": 1}

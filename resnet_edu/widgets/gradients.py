@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 
 import traitlets
 
-from ..figure import kind_color
-from ..probe_records import SHIPPED, GradientStudy, IdentityRecord, load, load_shipped
-from ..records import METRICS, RunRecord
-from ..shipped import load_records
-from ._base import Explorer, OneOf, module
-from ._style import net_line
+from ..experiment.records import METRICS, RunRecord
+from ..experiment.shipped import load_records
+from ..figures.style import kind_color
+from ..probes.records import SHIPPED, GradientStudy, IdentityRecord, load, load_shipped
+from .base import Explorer, OneOf, module, net_line
 
 VIEWS = ("gradients", "identity")
 KINDS = ("plain", "resnet", "both")
@@ -79,19 +78,19 @@ class GradientExplorer(Explorer):
             "step": self.data["gradients"]["steps"],
             "net": [r["net"] for r in self.data["identity"]],
         }[name]
-        return _one_of(name, proposal["value"], there)
+        return _shipped(name, proposal["value"], there)
 
     @traitlets.validate("added")
     def _added_is_there(self, proposal: dict) -> int:
         there = {p["added"] for r in self.data["identity"] for p in r["points"]}
-        return _one_of("added", proposal["value"], sorted(there))
+        return _shipped("added", proposal["value"], sorted(there))
 
     def static_html(self) -> str:
         """Return the table of the view: gradients before training at every depth, or the net before and after."""
         return _gradient_table(self) if self.view == "gradients" else _identity_table(self)
 
 
-def _one_of(name: str, value: object, there: Sequence[object]) -> object:
+def _shipped(name: str, value: object, there: Sequence[object]) -> object:
     if value not in there:
         listed = ", ".join(map(str, there))
         raise traitlets.TraitError(f"`{name}` must be one of {listed}, for which there is a record, but it is {value}")

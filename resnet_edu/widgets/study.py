@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 
 import traitlets
 
-from ..findings import summary
-from ..records import RecordError, RunRecord, check_comparable
-from ..reference_results import references, why_not_comparable
-from ..shipped import load_records
-from ._base import Explorer, OneOf, module
-from ._style import net_line
+from ..experiment.published import references, why_not_comparable
+from ..experiment.records import RecordError, RunRecord, check_comparable
+from ..experiment.shipped import load_records
+from ..experiment.statistics import summary
+from .base import Explorer, OneOf, module, net_line
 
 METRICS = ("train_error", "test_error")
 SCALES = ("linear", "log")

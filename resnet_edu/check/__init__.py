@@ -1,0 +1,34 @@
+"""Checkers for the exercises: is this answer right, and if not, what is wrong with it?
+
+Scope: the one face of the modules `check_*`, to be imported as `from resnet_edu import check`. A right answer prints
+one line; a wrong one raises `NotYet`, an `AssertionError`. Checkers compare numbers, not names or shapes alone, and
+leave random numbers, gradient mode, default type and the learner's models as they were.
+"""
+
+from __future__ import annotations
+
+from .answers import answer
+from .blocks import bottleneck, plain_block, residual_block, shortcut
+from .nets import network, same_function
+from .printer import shape_printer
+from .shapes import output_size, receptive_field, stage_table
+from .training import initialise, schedule, train_step
+from .verdict import NotYet
+
+__all__ = [
+    "NotYet",
+    "answer",
+    "bottleneck",
+    "initialise",
+    "network",
+    "output_size",
+    "plain_block",
+    "receptive_field",
+    "residual_block",
+    "same_function",
+    "schedule",
+    "shape_printer",
+    "shortcut",
+    "stage_table",
+    "train_step",
+]

@@ -1,0 +1,77 @@
+"""`resnet-edu results`: the measured errors beside the published ones.
+
+Scope: options and the headings above each table; the table is made by `results_table.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from pathlib import Path
+
+from ..experiment import records, shipped
+from ..experiment.published import WIDTH, Results, results
+from ..experiment.shipped import Study
+
+FORMATS = ("text", "markdown", "json")
+DESCRIPTION = """\
+Print the final errors of the studies that come with the package: means over the seeds with sample standard deviations,
+beside what the paper and others report for the same nets. The difference is given in standard deviations where the
+recipe is the paper's, and only there.
+"""
+EXAMPLES = """\
+examples:
+  resnet-edu results
+  resnet-edu results --study digits --format markdown
+  resnet-edu results --records runs/digits-20260102-030405     a study of your own
+  resnet-edu results --format json                             a list of one object a net
+"""
+
+
+def add_command(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command `results` to the parser of `cli.py`."""
+    parser = subparsers.add_parser(
+        "results",
+        help="print measured errors beside the published ones",
+        description=DESCRIPTION,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--study", metavar="NAME", help="one that comes with the package (default: all of them)")
+    which.add_argument("--records", metavar="FOLDER", help="the records that `resnet-edu degrade` left in a folder")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the tables and return 0; errors are raised as exceptions with a message for the user."""
+    if args.records is not None:
+        name = Path(args.records).resolve().name
+        tables = [(None, results(records.load_dir(args.records), name))]
+    else:
+        chosen = shipped.studies() if args.study is None else [shipped.load_study(args.study)]
+        tables = [(study, results(shipped.load_records(study.name), study.name)) for study in chosen]
+    if args.format == "json":
+        print(json.dumps([row for _, table in tables for row in table], indent=1, allow_nan=False))
+        return 0
+    write = _markdown if args.format == "markdown" else _text
+    print("\n\n\n".join(write(study, table) for study, table in tables))
+    return 0
+
+
+def _facts(study: Study) -> str:
+    return f"{study.date}, {study.hardware}. Made by: {study.command}"
+
+
+def _text(study: Study | None, table: Results) -> str:
+    if study is None:
+        return table.to_text()
+    lines = [f"{study.name}: {study.title}", study.about, _facts(study)]
+    return "\n".join(textwrap.fill(line, WIDTH) for line in lines if line) + "\n\n" + table.to_text()
+
+
+def _markdown(study: Study | None, table: Results) -> str:
+    heading = f"## {study.name}: {study.title}\n\n{study.about}\n\n{_facts(study)}\n\n" if study else ""
+    return heading + table.to_markdown()

@@ -1,0 +1,183 @@
+"""`resnet-edu trace NAME`: the table of a model, printed.
+
+Scope: options, names of models, messages. The tables are made by `trace.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from torch import nn
+
+from ..nets import models
+from ..tracing.run import Trace, trace
+
+FORMATS = ("text", "markdown", "csv", "json")
+VIEWS = ("layers", "convs", "stages")
+_EXAMPLES = """\
+NAME is
+  a net of this package      resnet18 ... resnet152, plain18, plain34, resnet20, plain56, resnet110, ...
+  torchvision:NAME           a model of torchvision.models without weights, such as torchvision:densenet121
+  package.module:callable    anything that returns a torch.nn.Module; the current directory can be imported
+
+examples:
+  resnet-edu trace resnet34 --view convs --format csv
+  resnet-edu trace resnet50 --view stages --stride-in 1x1
+  resnet-edu trace torchvision:inception_v3 --input 3x299x299
+"""
+
+
+def add_command(subparsers: argparse._SubParsersAction) -> None:
+    """Add the command `trace` to the parser of `resnet-edu`."""
+    parser = subparsers.add_parser(
+        "trace",
+        help="print the shapes, parameters and multiply-adds of a model",
+        description="Run a model once without arithmetic and print a row for every operation that its author wrote.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", metavar="NAME", help="which model (see below)")
+    parser.add_argument("--view", choices=VIEWS, default="layers", help="default: layers")
+    parser.add_argument("--input", metavar="CxHxW", help="default: 3x32x32 for the CIFAR family, else 3x224x224")
+    parser.add_argument("--batch", metavar="N", default="1", help="images at a time; default: 1")
+    parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
+    parser.add_argument("--stride-in", choices=("1x1", "3x3"), help="where a bottleneck has its stride; default: 3x3")
+    parser.add_argument(
+        "--shortcut", metavar="KIND", help=f"of this package's residual nets: {', '.join(models.SHORTCUTS)}"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table that `args` asks for and return 0; raises `ValueError` and others with one line to print."""
+    shape = (_count("--batch", args.batch), *parse_input(args.input or default_input(args.name)))
+    options = {"stride_on": args.stride_in, "shortcut": args.shortcut}
+    model = load_model(args.name, {k: v for k, v in options.items() if v is not None})
+    print(render(trace(model, shape), args.view, args.format))
+    return 0
+
+
+def render(result: Trace, view: str, form: str) -> str:
+    """Return a view of a trace in one of `FORMATS`, without the last line break."""
+    if form == "json":
+        content = {
+            "model": result.model,
+            "inputs": [list(s) for s in result.inputs],
+            "view": view,
+            "total_params": result.total_params,
+            "total_macs": result.total_macs,
+            "total_activation_bytes": result.total_activation_bytes,
+            "rows": result.to_dicts(view),
+        }
+        return json.dumps(content, indent=2)
+    write = {"text": result.to_text, "markdown": result.to_markdown, "csv": result.to_csv}[form]
+    return write(view).rstrip("\n")
+
+
+def _count(option: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{option} must be a whole number of at least 1, but it is {text!r}")
+    return int(text)
+
+
+def parse_input(text: str) -> tuple[int, int, int]:
+    """Return (3, 224, 224) for "3x224x224". Raises `ValueError` for anything but three whole numbers above 0."""
+    parts = text.split("x")
+    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+        raise ValueError(
+            f"--input must be channels x height x width, each at least 1, such as 3x224x224, but it is {text!r}"
+        )
+    channels, height, width = map(int, parts)
+    return channels, height, width
+
+
+def default_input(name: str) -> str:
+    """Return the input for which a net was made, as `--input` takes it."""
+    return "3x32x32" if ":" not in name and models.is_cifar_name(name) else "3x224x224"
+
+
+def load_model(name: str, options: dict[str, str]) -> nn.Module:
+    """Return the model called `name`: see the help text. `options` are for the nets of this package only.
+
+    Raises `ValueError` for an unknown name or an option that does not apply, `ImportError` for a module that cannot
+    be imported, `TypeError` for a callable that returns no module.
+    """
+    if ":" not in name:
+        _check_options(name, options)
+        return models.get_model(name, **options)
+    if options:
+        flags = " and ".join("--stride-in" if k == "stride_on" else f"--{k}" for k in options)
+        raise ValueError(f"{flags}: only for the nets of this package, not for {name}; leave it out")
+    source, _, attribute = name.partition(":")
+    if source == "torchvision":
+        return _torchvision(attribute)
+    return _built(_find(source, attribute), name)
+
+
+def _check_options(name: str, options: dict[str, str]) -> None:
+    """Reject options that would change nothing, or that the net does not have."""
+    plain = name.startswith("plain")
+    if "shortcut" in options and plain:
+        raise ValueError(
+            f"--shortcut: a plain net has no shortcut; leave it out, or trace {name.replace('plain', 'resnet')}"
+        )
+    bottlenecks = name in ("resnet50", "resnet101", "resnet152")
+    if "stride_on" in options and not bottlenecks:
+        raise ValueError(f"--stride-in is for bottlenecks (resnet50, resnet101, resnet152), but the net is {name}")
+
+
+def _torchvision(name: str) -> nn.Module:
+    import torchvision
+
+    try:
+        return torchvision.models.get_model(name, weights=None)
+    except ValueError:
+        known = torchvision.models.list_models()
+        near = [n for n in known if n[:4] == name[:4]] or known
+        raise ValueError(f"torchvision has no model {name!r}; it has {', '.join(near[:12])}, ...") from None
+
+
+def _find(source: str, attribute: str) -> object:
+    if not source or not attribute:
+        raise ValueError(
+            f"a model of your own is package.module:callable, but the name is {source + ':' + attribute!r}"
+        )
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does
+    try:
+        found: object = importlib.import_module(source)
+    except ImportError as error:
+        raise ImportError(f"cannot import {source!r}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"module {source!r} has no {attribute!r}")
+        found = getattr(found, part)
+    return found
+
+
+def _built(found: object, name: str) -> nn.Module:
+    if isinstance(found, nn.Module):
+        return found
+    if not callable(found):
+        raise TypeError(f"{name} must be a torch.nn.Module or return one when called, but it is {found!r}")
+    _need_no_arguments(found, name)
+    model = found()
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name} must return a torch.nn.Module, but it returned a {type(model).__name__}")
+    return model
+
+
+def _need_no_arguments(found: Callable[..., object], name: str) -> None:
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise TypeError(f"{name} is called without arguments, but {error}: wrap it in a function") from error
+    except ValueError:
+        return  # a builtin without a signature

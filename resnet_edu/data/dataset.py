@@ -1,0 +1,367 @@
+"""Images in memory: scikit-learn's digits, CIFAR-10, or a folder; and the batches that a training loop asks for.
+
+Scope: a `Dataset` holds all images as unsigned bytes. `Batches` keeps them on the computing device and turns them
+into normalised, augmented float32 batches there, so that no worker process and no copy per batch is needed.
+Reading folders of image files is in `data_folder.py`.
+
+Sources
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: per-pixel mean, 4 zero pixels
+      of padding, random crop, random horizontal flip.
+  [2] scikit-learn, `load_digits`: 1,797 grey images of 8x8 pixels, values 0 to 16 (UCI, "Optical Recognition of
+      Handwritten Digits"; bundled, no download).
+  [3] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009: CIFAR-10.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .cifar10 import load_cifar10
+from .folder import FolderImages, read_folder
+
+NORMALIZE = ("per_pixel_mean", "per_channel")
+_PIXELS = {"digits": "8x8", "cifar10": "32x32"}  # the sources whose images have one size
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set for classification, whole in memory.
+
+    name:         what it is called in tables and records.
+    train_images: uint8 (N, C, H, W); C is 1 for grey and 3 for colour.
+    train_labels: int64 (N,), indices into `classes`.
+    test_images:  uint8 (M, C, H, W).
+    test_labels:  int64 (M,).
+    classes:      the names of the classes.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            if images.dtype != torch.uint8 or images.dim() != 4 or not len(images):
+                raise ValueError(
+                    f"`{part}_images` must be a non-empty uint8 tensor (N, C, H, W), but it is "
+                    f"{images.dtype} {tuple(images.shape)}"
+                )
+            if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+                raise ValueError(
+                    f"`{part}_labels` must be int64 with one label for each of {len(images)} images, but it is "
+                    f"{labels.dtype} {tuple(labels.shape)}"
+                )
+            if labels.min() < 0 or labels.max() >= len(self.classes):
+                raise ValueError(
+                    f"`{part}_labels` must lie in 0..{len(self.classes) - 1} (`classes` has {len(self.classes)} "
+                    f"names), but they lie in {int(labels.min())}..{int(labels.max())}"
+                )
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise ValueError(
+                f"training and test images must have one shape (C, H, W), but they have "
+                f"{self.shape} and {tuple(self.test_images.shape[1:])}"
+            )
+        if len(self.classes) < 2:
+            raise ValueError(f"there must be at least two classes, but `classes` is {self.classes!r}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        return tuple(self.train_images.shape[1:])
+
+    @property
+    def fingerprint(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of all images, labels and class names."""
+        digest = hashlib.sha256("\n".join(self.classes).encode())
+        for part in (self.train_images, self.train_labels, self.test_images, self.test_labels):
+            digest.update(str(tuple(part.shape)).encode())
+            digest.update(np.ascontiguousarray(part.cpu().numpy()))
+        return digest.hexdigest()[:16]
+
+    def head(self, train: int, test: int) -> Dataset:
+        """Return the data set of the first `train` training and `test` test images, for trying things out.
+
+        There may be fewer. Raises `ValueError` for a number that is not whole, or less than one.
+        """
+        for name, count in (("train", train), ("test", test)):
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise ValueError(f"`{name}` must be a whole number of images of at least 1, but it is {count!r}")
+        return Dataset(
+            f"{self.name}[:{train}]",
+            self.train_images[:train],
+            self.train_labels[:train],
+            self.test_images[:test],
+            self.test_labels[:test],
+            self.classes,
+        )
+
+    def hold_out(self, count: int, seed: int = 0) -> Dataset:
+        """Return the data set for choosing a recipe: `count` of the training images are tested on, the rest trained on.
+
+        The same share of every class is drawn from `seed`, as nearly as `count` allows; the test images are left out,
+        so that no choice can be made by them ([1] chose on 45,000 and 5,000, and trained on all 50,000 for its final
+        numbers).
+
+        Raises `ValueError` unless every class has an image on either side.
+        """
+        classes, total = len(self.classes), len(self.train_labels)
+        if isinstance(count, bool) or not isinstance(count, int) or not classes <= count <= total - classes:
+            raise ValueError(
+                f"`count` must be a whole number from {classes} to {total - classes}, so that each of the {classes} "
+                f"classes has an image on either side, but it is {count!r}"
+            )
+        sizes = torch.bincount(self.train_labels, minlength=classes)
+        if sizes.min() < 2:
+            raise ValueError(
+                f"each class needs two or more training images, one for either side, but class "
+                f"{self.classes[int(sizes.argmin())]!r} has {int(sizes.min())}: add images, or leave the class out"
+            )
+        held = torch.from_numpy(split_mask(self.train_labels.numpy(), count / total, seed))
+        images, labels = self.train_images, self.train_labels
+        name = f"{self.name}[{total - int(held.sum())}+{int(held.sum())} held out]"
+        return Dataset(name, images[~held], labels[~held], images[held], labels[held], self.classes)
+
+    def __repr__(self) -> str:
+        n, m, (c, h, w) = len(self.train_images), len(self.test_images), self.shape
+        return f"Dataset({self.name!r}: {n} + {m} images of {c}x{h}x{w}, {len(self.classes)} classes)"
+
+    def __reduce__(self) -> tuple:
+        # As NumPy arrays: torch would send tensors through shared memory, which is 64 MB small in many containers.
+        parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
+        return _rebuild, (self.name, *(p.cpu().numpy() for p in parts), self.classes)
+
+
+def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
+    """Return the data set with its training images moved by up to `pixels` up, down, left and right, and not at all.
+
+    There are (2 * pixels + 1)^2 times as many then; what a move uncovers is zero. The test images stay.
+
+    Raises `ValueError` for a number of pixels that is not whole, negative, or as large as the images.
+    """
+    if isinstance(pixels, bool) or not isinstance(pixels, int) or not 0 <= pixels < min(dataset.shape[1:]):
+        raise ValueError(
+            f"`pixels` must be a whole number from 0 to {min(dataset.shape[1:]) - 1}, less than the images' size, "
+            f"but it is {pixels!r}"
+        )
+    _, height, width = dataset.shape
+    padded = F.pad(dataset.train_images, (pixels,) * 4)
+    places = range(2 * pixels + 1)
+    images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
+    return Dataset(
+        f"{dataset.name}, moved by up to {pixels}",
+        torch.cat(images),
+        dataset.train_labels.repeat(len(images)),
+        dataset.test_images,
+        dataset.test_labels,
+        dataset.classes,
+    )
+
+
+def _rebuild(name: str, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, classes: tuple) -> Dataset:
+    return Dataset(name, *(torch.from_numpy(np.require(p, requirements="W")) for p in (a, b, c, d)), classes)
+
+
+def load(
+    source: str | os.PathLike[str] = "digits",
+    *,
+    seed: int = 0,
+    root: str | os.PathLike[str] | None = None,
+    test_fraction: float = 0.2,
+    resize: int | None = None,
+    progress: bool = True,
+    urls: Sequence[str] | None = None,
+) -> Dataset:
+    """Return a data set.
+
+    source: "digits" ([2]: 1,437 training and 360 test images of 1x8x8, a fixed stratified split);
+            "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
+            or `valid/`, tried in this order), each with one folder a class; or of one folder a class, to be split.
+    seed:   of the split of a folder; the other sources have a fixed one.
+    root:   where CIFAR-10 is (torchvision's `cifar-10-batches-py`, the archive, our cache file, ...), or is to be
+            downloaded to; ~ is the home folder. Without it the environment variable RESNET_EDU_DATA is taken, or else
+            the folder `data` in the working directory.
+    test_fraction: share of the test images where a folder is to be split, in every class alike.
+    resize: make each image of a folder `resize` x `resize` pixels; None for the other sources, whose size is fixed.
+    progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
+    urls:   the addresses to download CIFAR-10 from, in their order; `data_cifar.load_cifar10` has the rules.
+
+    Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
+    `RuntimeError` if CIFAR-10 is neither on disk nor to be had.
+    """
+    if source in _PIXELS and resize is not None:
+        raise ValueError(
+            f"`resize` is for a folder of images, but it is {resize!r} and the source is {source!r}, whose images have "
+            f"{_PIXELS[source]} pixels: leave it (or --resize) out, or give a folder"
+        )
+    if source == "digits":
+        return _digits()
+    if source == "cifar10":
+        return _cifar10(root or os.environ.get("RESNET_EDU_DATA") or "data", urls, progress)
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"`test_fraction` must lie between 0 and 1, but it is {test_fraction}")
+    return _folder(Path(source), seed, test_fraction, resize, progress)
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits  # here, because it takes a second to import
+
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 8, 8) 0..16 -> (1797, 1, 8, 8)
+    test = split_mask(bunch.target, 0.2, seed=0)
+    return _dataset("digits", images, bunch.target, test, tuple(str(d) for d in range(10)))
+
+
+def _cifar10(root: str | os.PathLike[str], urls: Sequence[str] | None, progress: bool) -> Dataset:
+    found = load_cifar10(root, urls=urls, progress=progress)
+    parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+    return _rebuild(found.name, *parts, found.classes)
+
+
+def _folder(path: Path, seed: int, test_fraction: float, resize: int | None, progress: bool) -> Dataset:
+    found: FolderImages = read_folder(path, resize=resize, progress=progress)
+    if found.test_images is not None:
+        parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+        return _rebuild(found.name, *parts, found.classes)
+    counts = np.bincount(found.train_labels)
+    if counts.min() < 2:
+        raise ValueError(
+            f"class {found.classes[int(counts.argmin())]!r} in {path} has one image, but a folder that is to be split "
+            "into training and test images needs two or more in each class: add images, or make train/ and test/"
+        )
+    test = split_mask(found.train_labels, test_fraction, seed)
+    return _dataset(found.name, found.train_images, found.train_labels, test, found.classes)
+
+
+def _dataset(name: str, images: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: tuple) -> Dataset:
+    labels = labels.astype(np.int64)
+    return _rebuild(name, images[~test], labels[~test], images[test], labels[test], classes)
+
+
+def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarray:
+    """Return a boolean mask (N,) of the images to test on: drawn at random, the same share of every class.
+
+    Each class needs two images or more, and keeps at least one on either side. Within that the shares are rounded so
+    that the total is `ceil(N * test_fraction)`, or the number nearest to it that is possible. NumPy's legacy generator
+    is used because its stream is frozen for all versions.
+    """
+    counts = np.bincount(labels)
+    exact = counts * test_fraction
+    take = np.floor(exact).astype(int)
+    total = np.clip(math.ceil(round(exact.sum(), 9)), len(counts), len(labels) - len(counts))
+    take[np.argsort(take - exact, kind="stable")[: max(total - take.sum(), 0)]] += 1  # the largest remainders first
+    take = np.clip(take, 1, counts - 1)
+    while take.sum() > total:  # what small classes were given, the largest one gives back
+        take[take.argmax()] -= 1
+    while take.sum() < total:
+        take[(counts - take).argmax()] += 1
+    mask = np.zeros(len(labels), bool)
+    generator = np.random.RandomState(seed)
+    for label, count in enumerate(take):
+        mask[generator.permutation(np.flatnonzero(labels == label))[:count]] = True
+    return mask
+
+
+def normalization(images: Tensor, kind: str = "per_pixel_mean") -> tuple[Tensor, Tensor]:
+    """Return what to subtract and what to divide by, for values scaled to 0..1, of training images uint8 (N, C, H, W).
+
+    "per_pixel_mean": the mean image (C, H, W), and 1 ([1]); "per_channel": mean and standard deviation (C, 1, 1).
+
+    Raises `ValueError` for another kind, or if a channel never varies (there is nothing to learn from it).
+    """
+    if kind not in NORMALIZE:
+        raise ValueError(f"`normalize` must be one of {', '.join(NORMALIZE)}, but it is {kind!r}")
+    total = torch.zeros(images.shape[1:], dtype=torch.float64)
+    squares = torch.zeros(images.shape[1:], dtype=torch.float64)
+    for part in images.cpu().split(4096):  # bounded memory
+        values = part.double() / 255
+        total += values.sum(0)
+        squares += values.square().sum(0)
+    if kind == "per_pixel_mean":
+        return (total / len(images)).float(), torch.ones(())
+    count = len(images) * images.shape[2] * images.shape[3]
+    mean = total.sum((1, 2), keepdim=True) / count  # (C, 1, 1)
+    deviation = (squares.sum((1, 2), keepdim=True) / count - mean.square()).clamp_min(0).sqrt()
+    if (deviation < 1e-6).any():
+        raise ValueError("normalize='per_channel' divides by each channel's deviation, but one channel never varies")
+    return mean.float(), deviation.float()
+
+
+def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, padding: int = 4) -> Tensor:
+    """Pad with zeros, cut (H, W) out at (top, left) of the padded image, mirror where `flip` ([1]).
+
+    images (B, C, H, W); top, left int64 (B,) in 0..2*padding, where `padding` is the centre; flip bool (B,).
+    """
+    batch, _, height, width = images.shape
+    padded = F.pad(images, (padding,) * 4)  # (B, C, H + 2p, W + 2p)
+    device = images.device
+    rows = top[:, None] + torch.arange(height, device=device)  # (B, H)
+    columns = torch.arange(width, device=device).expand(batch, width)  # (B, W)
+    columns = left[:, None] + torch.where(flip[:, None], columns.flip(1), columns)
+    which = torch.arange(batch, device=device)[:, None, None]
+    cut = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
+    return cut.permute(0, 3, 1, 2)  # (B, C, H, W), channels last in memory
+
+
+class Batches:
+    """A data set on a device, served in normalised float32 batches, channels last in memory.
+
+    The order of the batches and the augmentation come from `generator`, which lives on the processor, so that they
+    are the same on every device. They do not depend on the net.
+    """
+
+    def __init__(self, dataset: Dataset, normalize: str, device: torch.device) -> None:
+        mean, deviation = normalization(dataset.train_images, normalize)
+        self.device = device
+        self.mean, self.deviation = mean.to(device), deviation.to(device)
+        self.train = dataset.train_images.to(device), dataset.train_labels.to(device)
+        self.test = dataset.test_images.to(device), dataset.test_labels.to(device)
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """Return uint8 (B, C, H, W) as float32: scaled to 0..1, mean subtracted, divided by the deviation."""
+        values = (images.float() / 255 - self.mean) / self.deviation
+        return values.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def draw(indices: Tensor, generator: torch.Generator, augment: bool) -> Tensor:
+        """Return picks, int64 (4, B): `indices`, top and left of the crop (0..8), whether to mirror (0, 1); on the
+        processor. Without augmentation they are the indices alone, (1, B).
+        """
+        if not augment:
+            return indices[None]
+        corner = torch.randint(0, 9, (2, len(indices)), generator=generator)
+        flip = torch.randint(0, 2, (1, len(indices)), generator=generator)
+        return torch.cat([indices[None], corner, flip])
+
+    def training(self, picks: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the training images (B, C, H, W) and labels (B,) of picks as `draw` makes them, on the device.
+
+        The mean is subtracted first: it belongs to a pixel's place, and the padding is zero, the mean colour.
+        """
+        indices = picks[0]
+        images = self.normalized(self.train[0][indices])
+        if len(picks) > 1:
+            images = crop_and_flip(images, picks[1], picks[2], picks[3].bool())
+        return images, self.train[1][indices]
+
+    def evaluation(self, part: str, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the images and labels of "train" or "test" in their order, `size` at a time, never augmented.
+
+        Of these batches those numbered `first`, `first + every`, `first + 2 * every` and so on: by default all.
+        """
+        images, labels = getattr(self, part)
+        for start in range(first * size, len(images), every * size):
+            yield self.normalized(images[start : start + size]), labels[start : start + size]

@@ -1,0 +1,347 @@
+"""What may be said about runs that differ in one thing: the mean difference, its interval, and a verdict.
+
+Scope: numbers of runs in, a table out. What the runs are is in `ablations.py`.
+
+The rule: with one seed, a variant and the recipe it is compared with see the same batches and, unless the law of the
+first weights is what differs, begin with the same weights. So their difference is taken seed by seed. Its mean has a
+95% confidence interval of Student's t ([1]); an effect is called clear only if 0 lies outside. One comparison in
+twenty is called clear by chance alone: of seven, one should not be surprised by one.
+
+Source
+  [1] "Student", "The probable error of a mean", Biometrika 6(1), 1908.
+
+--- What does each part of a recipe do? The same net is trained with the part and without it, from several seeds.
+
+Scope: variants of one training, and carrying them out, on the processor side by side. What may be said about the
+differences is in `effects.py`, and to be had from here as well.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 3.4, 4.2: the parts of the recipe.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..data.dataset import Dataset, moved
+from ..nets.initialise import LAWS, draw_kernels
+from ..support.system import available_cores, in_double, make_bar, prepare_process, resolve_device
+from ..support.validate import whole
+from ..training.loop import Event, TrainingDiverged, check_fit, train
+from ..training.recipe import Recipe
+from .degradation import Cell, build_net
+from .statistics import cells_as_html, cells_as_text
+from .workers import run_in_workers
+
+METRICS = {  # what is compared: name, unit in words
+    "test_error": ("test error", "points"),
+    "train_error": ("training error", "points"),
+    "test_loss": ("test loss", "nats"),
+    "train_loss": ("training loss", "nats"),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: losses (nats) and errors (percent) in eval mode, or the step at which it diverged.
+
+    kernel_length: of all kernels of convolutions together, the root of the sum of squares, after the last step.
+    """
+
+    variant: str
+    seed: int
+    train_loss: float = math.nan
+    train_error: float = math.nan
+    test_loss: float = math.nan
+    test_error: float = math.nan
+    kernel_length: float = math.nan
+    diverged_at: int | None = None
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a variant changes, in the metric's unit, against the first variant.
+
+    differences: seed by seed; those of runs that diverged are left out.
+    mean, low, high: of the differences, and the ends of the 95% confidence interval; NaN for fewer than two.
+    diverged:    how many runs did.
+    """
+
+    variant: str
+    differences: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+    diverged: int
+
+    @property
+    def clear(self) -> bool:
+        """Whether 0 lies outside of the interval."""
+        return self.low > 0 or self.high < 0
+
+    @property
+    def verdict(self) -> str:
+        """The rule's answer in words: "higher", "lower", "within the noise", or how many runs diverged."""
+        if self.diverged:
+            return f"diverged in {self.diverged} of {self.diverged + len(self.differences)} runs"
+        return ("higher" if self.mean > 0 else "lower") if self.clear else "within the noise"
+
+
+class Effects(list):
+    """A list of `Effect`, one for each variant but the first, that prints as a table and shows as one in a notebook.
+
+    metric: a key of `METRICS`. baseline: the name of the first variant, and `level` its mean.
+    """
+
+    def __init__(self, effects: Iterable[Effect], metric: str, baseline: str, level: float) -> None:
+        super().__init__(effects)
+        self.metric, self.baseline, self.level = metric, baseline, level
+
+    def __getitem__(self, key: Any) -> Any:
+        """Return an effect by its place, or by its variant's name; `KeyError`, which lists them, for no variant's."""
+        if isinstance(key, str):
+            found = {effect.variant: effect for effect in self}
+            if key not in found:
+                raise KeyError(f"{key!r} is none of the variants: {', '.join(map(repr, found))}")
+            return found[key]
+        return super().__getitem__(key)
+
+    def cells(self) -> list[list[str]]:
+        """Return heading and rows as text."""
+        what, unit = METRICS[self.metric]
+        decimals = 1 if unit == "points" else 3
+        heading = ["variant", f"{what}: change in {unit}", "95% interval", "verdict"]
+        return [heading] + [
+            [
+                e.variant,
+                "–" if math.isnan(e.mean) else f"{e.mean:+.{decimals}f}",
+                "–" if math.isnan(e.low) else f"{e.low:+.{decimals}f} to {e.high:+.{decimals}f}",
+                e.verdict,
+            ]
+            for e in self
+        ]
+
+    @property
+    def rows(self) -> dict[str, tuple[tuple[float, ...], tuple[float, float, float]]]:
+        """What `charts.differences` draws: of every variant that did not diverge."""
+        return {e.variant: (e.differences, (e.mean, e.low, e.high)) for e in self if not e.diverged}
+
+    @property
+    def caption(self) -> str:
+        """What the numbers are compared with."""
+        what, unit = METRICS[self.metric]
+        level = f"{self.level:.1f}%" if unit == "points" else f"{self.level:.3f}"
+        seeds = max((len(e.differences) + e.diverged for e in self), default=0)
+        return f"Against {self.baseline}, whose {what} is {level}; {seeds} seeds"
+
+    def __str__(self) -> str:
+        return f"{self.caption}\n{cells_as_text(self.cells())}"
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return cells_as_html(self.cells(), "resnet-effects", self.caption)
+
+
+def effects(outcomes: Iterable[Outcome], metric: str = "test_error") -> Effects:
+    """Return what each variant changes against the first one, by the rule at the top of this module.
+
+    Raises `ValueError` for an unknown metric, two outcomes of one variant and seed, no variant to compare, or a first
+    variant that diverged or lacks a seed that another has.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"`metric` must be one of {', '.join(METRICS)}, but it is {metric!r}")
+    groups: dict[str, dict[int, Outcome]] = {}
+    for outcome in outcomes:
+        group = groups.setdefault(outcome.variant, {})
+        if outcome.seed in group:
+            raise ValueError(
+                f"a variant must have one outcome for each seed, but {outcome.variant!r} has two for {outcome.seed}: "
+                "leave one out, or give runs that differ variants of their own"
+            )
+        group[outcome.seed] = outcome
+    if len(groups) < 2:
+        raise ValueError(f"there must be two variants at least, to compare them, but there is {list(groups)}")
+    (baseline, first), *others = groups.items()
+    needed = {seed for group in groups.values() for seed in group}
+    if missing := [s for s in sorted(needed) if s not in first or first[s].diverged_at is not None]:
+        raise ValueError(f"{baseline!r}, which all are compared with, has no result for seeds {missing}")
+    found = []
+    for name, group in others:
+        ended = [o for o in group.values() if o.diverged_at is None]
+        differences = tuple(getattr(o, metric) - getattr(first[o.seed], metric) for o in ended)
+        found.append(Effect(name, differences, *interval(differences), len(group) - len(ended)))
+    return Effects(found, metric, baseline, statistics.fmean(getattr(o, metric) for o in first.values()))
+
+
+def interval(differences: Sequence[float]) -> tuple[float, float, float]:
+    """Return mean, and the ends of its 95% confidence interval by Student's t ([1]); NaN for fewer than two values."""
+    from scipy.special import stdtrit  # scipy comes with scikit-learn; here, because it takes a while to import
+
+    n = len(differences)
+    if n < 2:
+        return (math.nan,) * 3
+    mean = statistics.fmean(differences)
+    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(differences) / n**0.5
+    return mean, mean - half, mean + half
+
+
+__all__ = ["METRICS", "Effect", "Effects", "Outcome", "Variant", "effects", "interval", "run", "switches"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build and to train a net.
+
+    name:       what it is called in tables and figures.
+    net:        a name of `models.get_model`.
+    recipe:     how to train it.
+    law:        of the first kernels, a key of `initialise.LAWS`.
+    batch_norm: False leaves it out, see `models.cifar_net`.
+    moves:      pixels by which training images are moved in all directions, see `data.moved`.
+    """
+
+    name: str
+    net: str
+    recipe: Recipe
+    law: str = "he"
+    batch_norm: bool = True
+    moves: int = 0
+
+    def __post_init__(self) -> None:
+        if self.law not in LAWS:
+            raise ValueError(f"`law` must be one of {', '.join(LAWS)}, but it is {self.law!r}")
+
+    def but(self, name: str, **changes: Any) -> Variant:
+        """Return a variant of another name; `changes` are fields of it or of its recipe."""
+        own = {f.name for f in dataclasses.fields(self)}
+        recipe = self.recipe.replace(**{k: v for k, v in changes.items() if k not in own})
+        return dataclasses.replace(
+            self, name=name, **{"recipe": recipe, **{k: v for k, v in changes.items() if k in own}}
+        )
+
+    def build(self, dataset: Dataset, seed: int) -> nn.Module:
+        """Return the untrained net; its weights depend on the seed alone."""
+        net = build_net(self.net, dataset, seed, **({} if self.batch_norm else {"batch_norm": False}))
+        return net if self.law == "he" else draw_kernels(net, self.law, seed)
+
+
+def switches(net: str, recipe: Recipe, moves: int = 0) -> list[Variant]:
+    """Return the recipe as it is, and then with one part of it switched off at a time.
+
+    Parts are batch norm, He initialisation, the falling learning rate, weight decay, and augmentation (the recipe's, or
+    `moves`, see `Variant`); one that the recipe lacks has no switch.
+    """
+    whole = Variant("the recipe", net, recipe, moves=moves)
+    found = [
+        whole,
+        whole.but("without batch norm", batch_norm=False),
+        whole.but("kernels of std 0.01", law="gaussian"),
+    ]
+    if recipe.milestones:
+        found.append(whole.but("constant learning rate", milestones=()))
+    if recipe.weight_decay:
+        found.append(whole.but("without weight decay", weight_decay=0.0))
+    if recipe.augment or moves:
+        found.append(whole.but("without augmentation", augment=False, moves=0))
+    return found
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One run: what a worker is told."""
+
+    variant: Variant
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name} (seed {self.seed})"
+
+    @property
+    def cell(self) -> Cell:
+        """What a callback of `degradation.run` would get, with the variant's name for the net's."""
+        return Cell(self.variant.name, self.seed, self.variant.recipe)
+
+
+def run(
+    variants: Sequence[Variant],
+    dataset: Dataset,
+    *,
+    seeds: int = 5,
+    device: str | torch.device = "auto",
+    workers: int = 2,
+    progress: bool = True,
+    on_event: Callable[[Cell, Event], object] | None = None,
+) -> list[Outcome]:
+    """Train every variant from every seed and return the outcomes, in the order of `variants` and seeds.
+
+    seeds:    how many (0, 1, ...); at least 2, or there would be no spread to compare an effect with.
+    device:   "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
+    workers:  processes that train side by side on the processor; 0 trains in this one, as other devices do.
+    progress: show one line on stderr.
+    on_event: called with a `cells.Cell`, whose `net` is the variant's name, and a `train.Event`: `live.LiveCurves`.
+
+    A run that diverges is an outcome, not an error. Raises `ValueError` for no variant, two of one name, a number of
+    seeds or workers that cannot be, or a recipe that does not fit the data.
+    """
+    variants = list(variants)
+    names = [v.name for v in variants]
+    if not variants or len(set(names)) < len(names):
+        raise ValueError(f"`variants` must be one at least, each with a name of its own, but they are {names}")
+    for name, value, least in (("seeds", seeds, 2), ("workers", workers, 0)):
+        whole(name, value, least)
+    for variant in variants:
+        check_fit(variant.recipe, dataset)
+    device = resolve_device(device)
+    trials = [_Trial(variant, seed) for variant in variants for seed in range(seeds)]
+    done: dict[_Trial, Outcome] = {}
+    with make_bar(len(trials), "training", show=progress) as bar:
+
+        def hear(trial: _Trial, event: Event) -> None:
+            if on_event is not None:
+                on_event(trial.cell, event)
+
+        def finish(trial: _Trial, outcome: Outcome) -> None:
+            done[trial] = outcome
+            bar.update(1)
+
+        if device.type == "cpu" and workers:
+            count = min(workers, len(trials))
+            setup = (prepare_process, max(1, available_cores() // count))
+            run_in_workers(_work, trials, (dataset, "cpu"), count, setup, hear, finish)
+        else:
+            for trial in trials:
+                finish(trial, _work(trial, dataset, device, functools.partial(hear, trial)))
+    return [done[trial] for trial in trials]
+
+
+def _work(trial: _Trial, dataset: Dataset, device: str | torch.device, send: Callable[[Event], object]) -> Outcome:
+    """Do one run; in a worker process or in this one."""
+    variant = trial.variant
+    net = variant.build(dataset, trial.seed)
+
+    def callback(event: Event) -> None:
+        if event.kind == "evaluation":
+            send(event)
+
+    try:
+        history = train(
+            net, moved(dataset, variant.moves), variant.recipe, seed=trial.seed, device=device, callback=callback
+        )
+    except TrainingDiverged as error:
+        return Outcome(variant.name, trial.seed, diverged_at=error.step)
+    last = history.evaluations[-1]
+    kernels = [in_double(m.weight.detach()) for m in net.modules() if isinstance(m, nn.Conv2d)]
+    length = sum(k.square().sum().item() for k in kernels) ** 0.5
+    metrics = {name: getattr(last, name) for name in METRICS}
+    return Outcome(variant.name, trial.seed, **metrics, kernel_length=length)

@@ -1,0 +1,324 @@
+"""Jobs spread over one machine or many by Ray: the same work and the same results as with `workers.run_in_workers`.
+
+Scope: connecting to Ray or starting it, giving each job its share of processors and GPUs, hearing from the jobs,
+starting them again when a process or a machine is lost, and leaving nothing behind. What a job is, is not known here.
+Ray is an optional dependency, imported when it is needed: `pip install "ray>=2.40"`.
+
+Each job is a Ray task ([1]). The data goes into Ray's object store once and from there to each machine ([2]). A task
+whose process or machine is lost is started again by Ray; an error raised by the work itself is not ([3]).
+
+Sources (Ray's documentation)
+  [1] "Tasks", "Resources" and "Accelerator support": what num_cpus and num_gpus of a task mean, fractions of a GPU.
+  [2] "Objects": `ray.put`, and references inside other objects, which are not fetched before they are asked for.
+  [3] "Task fault tolerance": max_retries and retry_exceptions.
+  [4] "Environment dependencies": py_modules, by which this package travels to the machines of a cluster.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..support.validate import is_number, whole
+from .workers import WorkerDied, portable
+
+GRACE = 10.0  # seconds for a cancelled task to end by itself
+EVENT_PACE = 1.0  # seconds between two messages of one job to the driver: hundreds of jobs may share one mailbox
+
+
+@dataclass(frozen=True)
+class RayEngine:
+    """Which Ray runs the jobs, and what each of them gets.
+
+    address:      "auto" for the cluster that this machine is part of, "ray://host:10001" or "host:6379" for another.
+                  None takes the Ray that this process is connected to already, else $RAY_ADDRESS, and if there is
+                  neither, starts one on this machine, which ends with the study.
+    gpus_per_run: share of one GPU that a run gets, 0 to 1: with 0.25 four runs share one. Ray counts shares and keeps
+                  no run from using more memory than its own. None is 1 on a CUDA device and else 0.
+    cpus_per_run: processor cores that a run gets, and its computing threads.
+    retries:      how often a run is started again after its process or its machine was lost.
+    """
+
+    address: str | None = None
+    gpus_per_run: float | None = None
+    cpus_per_run: int = 1
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        for name, least in (("cpus_per_run", 1), ("retries", 0)):
+            whole(name, getattr(self, name), least)
+        if not isinstance(self.address, str | None):
+            raise ValueError(f"`address` must be text, such as 'auto', or None, but it is {self.address!r}")
+        if self.gpus_per_run is not None and not (is_number(self.gpus_per_run) and 0 <= self.gpus_per_run <= 1):
+            raise ValueError(
+                f"`gpus_per_run` must lie between 0 and 1, since one run uses one GPU at most, but it is "
+                f"{self.gpus_per_run!r}; for one net on several GPUs see `resnet-edu train`"
+            )
+
+    def settle(self, device: str, cuda_here: bool) -> tuple[RayEngine, str]:
+        """Return this with `gpus_per_run` settled, and the device of the runs: "cpu" or "cuda".
+
+        device:    "auto", "cpu" or "cuda". "auto" goes by `gpus_per_run`, and where that is None by `cuda_here`.
+        cuda_here: whether this machine has CUDA; those that compute may be others.
+
+        Raises `ValueError` for another device, or one that contradicts `gpus_per_run`.
+        """
+        gpus = self.gpus_per_run
+        if device == "auto":
+            device = "cuda" if gpus or (gpus is None and cuda_here) else "cpu"
+        if device not in ("cpu", "cuda"):
+            raise ValueError(f"with Ray `device` must be auto, cpu or cuda (Ray picks the GPU), but it is {device!r}")
+        if gpus is not None and (gpus > 0) != (device == "cuda"):
+            raise ValueError(
+                f"`device` is {device!r}, but `gpus_per_run` is {gpus:g}: give "
+                + ("a share above 0 (--gpus-per-run 1)" if device == "cuda" else "0, or leave it out")
+            )
+        return dataclasses.replace(self, gpus_per_run=gpus if gpus is not None else float(device == "cuda")), device
+
+    def run(
+        self,
+        work: Callable[..., Any],
+        jobs: Sequence[Any],
+        shared: tuple,
+        setup: tuple,
+        on_event: Callable[[Any, Any], object],
+        on_result: Callable[[Any, Any], object],
+    ) -> None:
+        """Run `work(job, *shared, send)` for every job as a Ray task; the jobs are queued in their order.
+
+        work:   a function of a module that the machines have too; what it returns goes to `on_result(job, result)`,
+                what it passes to `send` to `on_event(job, event)`, both in this process. Of a job's events at most
+                about one a second arrives, the latest, and all that are sent by `send(event, True)`, before its result.
+                What this package logs there as a warning is logged here. `job.name` is used in messages.
+        shared: arguments that are put into the object store once.
+        setup:  (function, *arguments), called in the task before anything else, even before `shared` is there.
+
+        An exception of the work is raised here; it is not tried again. `WorkerDied` is raised when a job was lost more
+        than `retries` times. Whatever ends this call, also Ctrl-C, cancels the tasks that are left.
+
+        Raises `ImportError` without Ray, `ConnectionError` if there is none at the address, `RuntimeError` if none of
+        its machines can ever run a job.
+        """
+        ray = import_ray()
+        with _connected(ray, self.address):
+            self._check_resources(ray)
+            # A part for the mailbox with no share of a core: a full cluster must still have room for it.
+            mailbox = ray.remote(num_cpus=0, max_restarts=-1)(_Mailbox).remote()
+            task = ray.remote(_task).options(
+                num_cpus=self.cpus_per_run,
+                num_gpus=self.gpus_per_run or 0,
+                max_retries=self.retries,
+                retry_exceptions=False,
+            )
+            box = [ray.put(shared)]  # in a list: a bare reference would be fetched before `setup` was called
+            running: dict[Any, int] = {}
+            try:
+                for number, job in enumerate(jobs):
+                    running[task.remote(setup, work, job, number, box, mailbox)] = number
+                self._listen(ray, jobs, running, mailbox, on_event, on_result)
+            finally:
+                _cancel(ray, list(running), mailbox)
+
+    def _listen(
+        self,
+        ray: ModuleType,
+        jobs: Sequence[Any],
+        running: dict[Any, int],
+        mailbox: Any,
+        on_event: Callable[[Any, Any], object],
+        on_result: Callable[[Any, Any], object],
+    ) -> None:
+        """Hand events and results on until no task is running; a task is forgotten when its result is there."""
+        while running:
+            done, _ = ray.wait(list(running), timeout=EVENT_PACE)
+            with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
+                for number, event in _take(ray, mailbox):
+                    on_event(jobs[number], event)
+            for reference in done:
+                job = jobs[running.pop(reference)]
+                try:
+                    kind, value = ray.get(reference)
+                except ray.exceptions.RayError as error:
+                    raise WorkerDied(
+                        f"Ray gave {job.name} up after {self.retries} retries (--retries); records of other runs are "
+                        f"kept. The last loss: {type(error).__name__}: {error}"
+                    ) from None
+                if kind == "error":
+                    raise value
+                on_result(job, value)
+
+    def _check_resources(self, ray: ModuleType) -> None:
+        """Raise `RuntimeError` if no machine of the cluster is large enough: Ray would wait for one for ever."""
+        wanted = {"CPU": self.cpus_per_run, "GPU": self.gpus_per_run or 0}
+        machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(all(machine.get(kind, 0) >= amount for kind, amount in wanted.items()) for machine in machines):
+            have = ", ".join(f"{m.get('CPU', 0):g} CPU and {m.get('GPU', 0):g} GPU" for m in machines)
+            raise RuntimeError(
+                f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU, but no machine of this Ray has both "
+                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run), or add a machine first"
+            )
+
+
+def import_ray() -> ModuleType:
+    """Return the module `ray`, or raise `ImportError` with the command that installs it."""
+    try:
+        import ray
+    except ImportError as error:
+        raise ImportError(
+            f'the engine "ray" needs Ray, which cannot be imported ({error}): pip install "ray>=2.40"; '
+            'the engine "local" needs nothing'
+        ) from None
+    return ray
+
+
+@contextlib.contextmanager
+def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
+    """Connect to Ray, or start one; at the end disconnect again, which also stops a Ray that was started here.
+
+    A connection that was there already is used, and left as it was.
+    """
+    if ray.is_initialized() and address is None:
+        yield
+        return
+    if ray.is_initialized():
+        raise RuntimeError("this process is connected to a Ray already: leave the address out, or ray.shutdown() first")
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    options: dict[str, Any] = {
+        "logging_level": "ERROR",
+        "log_to_driver": False,
+        "runtime_env": {
+            "py_modules": [str(Path(__file__).resolve().parent.parent)]
+        },  # [4]: one version of it everywhere
+    }
+    if address == "local":
+        options["include_dashboard"] = False
+    try:
+        with _no_usage_report():
+            ray.init(address, **options)
+    except ConnectionError as error:
+        raise ConnectionError(
+            f"there is no Ray to connect to at {address!r} ({error}): start one with `ray start --head`, or leave the "
+            "address out to use this machine alone"
+        ) from error
+    except Exception as error:  # Ray raises plain ones: a node that was not up within its 30 seconds, say
+        raise RuntimeError(f"Ray could not be started or reached at {address!r}: {error}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _no_usage_report() -> Iterator[None]:
+    """Keep a Ray that is started meanwhile from reporting to its makers, unless the user has decided otherwise."""
+    name = "RAY_USAGE_STATS_ENABLED"
+    ours = name not in os.environ
+    os.environ.setdefault(name, "0")
+    try:
+        yield
+    finally:
+        if ours:
+            del os.environ[name]
+
+
+def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
+    """Cancel what is queued or running: as by Ctrl-C at first, so that a run can save its state, and then by force.
+
+    Ray does the first at its best effort; a run that does not hear of it goes on later from its last scheduled state.
+    """
+    with contextlib.suppress(ray.exceptions.RayError):  # the cluster itself may be gone
+        for force in (False, True):
+            for reference in references:
+                ray.cancel(reference, force=force)
+            if references:
+                _, references = ray.wait(references, num_returns=len(references), timeout=GRACE)
+        _take(ray, mailbox)  # a run may have warned that its state could not be saved
+        ray.kill(mailbox)
+
+
+def _take(ray: ModuleType, mailbox: Any) -> list[tuple[int, Any]]:
+    """Log the warnings that the jobs have sent, and return the other events, with their jobs' numbers."""
+    found = [(number, event) for number, events in ray.get(mailbox.take.remote()).items() for event in events]
+    for _, event in found:
+        if isinstance(event, _Warning):
+            logging.getLogger(event.logger).log(event.level, "%s", event.text)
+    return [(number, event) for number, event in found if not isinstance(event, _Warning)]
+
+
+@dataclass(frozen=True)
+class _Warning:
+    """What a task has logged, for the log of the driver: a worker's own standard error is seen by nobody."""
+
+    logger: str
+    level: int
+    text: str
+
+
+class _ToDriver(logging.Handler):
+    """Sends warnings, and what is graver, to the driver."""
+
+    def __init__(self, send: Callable[[Any, bool], object]) -> None:
+        super().__init__(logging.WARNING)
+        self.send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.send(_Warning(record.name, record.levelno, record.getMessage()), True)
+
+
+class _Mailbox:
+    """Each job's latest event, and those to be kept, in a process of its own until the driver fetches them."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, list[Any]] = {}
+        self.latest: dict[int, Any] = {}
+
+    def put(self, number: int, event: Any, keep: bool) -> None:
+        if keep:
+            self.kept.setdefault(number, []).append(event)
+            self.latest.pop(number, None)  # it is older
+        else:
+            self.latest[number] = event
+
+    def take(self) -> dict[int, list[Any]]:
+        events, latest, self.kept, self.latest = self.kept, self.latest, {}, {}
+        for number, event in latest.items():
+            events.setdefault(number, []).append(event)
+        return events
+
+
+def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: list, mailbox: Any) -> tuple[str, Any]:
+    """Do one job in a Ray worker: ("result", what it returned) or ("error", the exception)."""
+    import ray
+
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited from a study in the background, and then Ray's
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # way to cancel, an interrupt, would not be heard
+    function, *arguments = setup
+    function(*arguments)
+    last = -EVENT_PACE
+
+    def send(event: Any, keep: bool = False) -> None:
+        nonlocal last
+        if keep:
+            with contextlib.suppress(ray.exceptions.RayError):  # no event is worth a run
+                ray.get(mailbox.put.remote(number, event, True))  # it is there before the result is
+        elif time.monotonic() - last >= EVENT_PACE:
+            last = time.monotonic()
+            mailbox.put.remote(number, event, False)
+
+    logger, handler = logging.getLogger("resnet_edu"), _ToDriver(send)
+    logger.addHandler(handler)
+    try:
+        return "result", work(job, *ray.get(box[0]), send)
+    except Exception as error:
+        return "error", portable(error, job)
+    finally:
+        logger.removeHandler(handler)  # the process will serve other jobs

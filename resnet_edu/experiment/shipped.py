@@ -1,0 +1,206 @@
+"""What comes with the package: the records of studies, and trained weights of one seed a net.
+
+Scope: finding, checking and reading them. `ship.py` makes them. A study is a folder in `results/` with a manifest,
+`study.json`, which says what was run and has the SHA-256 of every other file. Nothing is read before that agrees.
+
+Source
+  [1] FIPS 180-4, "Secure Hash Standard": SHA-256.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..nets.models import get_model
+from ..training import weights
+from .records import RecordError, RunRecord
+
+RESULTS = Path(__file__).resolve().parent / "results"
+MANIFEST = "study.json"
+SCHEMA = 1
+PREFERRED = ("cifar10-paper", "cifar10-short", "digits")  # the first that is there is taken if no study is named
+
+
+class ShippedError(ValueError):
+    """Raised for a study whose files are not those that were shipped."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a manifest says of a study.
+
+    name:      of the study and its folder.
+    title:     one line.
+    about:     what it is and what it is not, in a few sentences.
+    date:      of the day on which the last run ended, ISO 8601.
+    hardware:  what it ran on.
+    command:   what made it.
+    shortened: whether the schedule is shorter than the paper's for this data set.
+    weights:   net -> seed, dtype, and the test errors (percent) of the trained net and of the stored weights.
+    files:     name -> sha256 and bytes, of every file but the manifest.
+    folder:    where it lies.
+    """
+
+    name: str
+    title: str
+    about: str
+    date: str
+    hardware: str
+    command: str
+    shortened: bool
+    weights: dict[str, dict[str, Any]]
+    files: dict[str, dict[str, Any]]
+    folder: Path = field(compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the manifest's content."""
+        values = dataclasses.asdict(self)
+        del values["folder"]
+        return {"schema": SCHEMA, **values}
+
+
+def studies(root: Path = RESULTS) -> list[Study]:
+    """Return all studies that come with the package: those of `PREFERRED` first, then by name.
+
+    Raises `ShippedError` for a manifest that cannot be read.
+    """
+    names = sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
+    names.sort(key=lambda name: PREFERRED.index(name) if name in PREFERRED else len(PREFERRED))
+    return [_load_study(name, root) for name in names]
+
+
+def load_study(study: str | None = None, root: Path = RESULTS) -> Study:
+    """Return the study of that name; without one, the first of `PREFERRED` that is there.
+
+    Raises `ValueError`, naming those that are there, for another name; `ShippedError` for a damaged manifest.
+    """
+    there = [path.parent.name for path in sorted(root.glob(f"*/{MANIFEST}"))]
+    if study is None:
+        study = next((name for name in PREFERRED if name in there), None)
+    if study not in there:
+        raise ValueError(f"no study {study!r} comes with the package: there is {', '.join(there) or 'none'}")
+    return _load_study(study, root)
+
+
+def load_records(study: str | None = None, root: Path = RESULTS) -> list[RunRecord]:
+    """Return all records of a study, in the order of kind, depth and seed.
+
+    Raises what `load_study` raises, and `ShippedError` or `records.RecordError` for a damaged file.
+    """
+    found = load_study(study, root)
+    records = [_record(found, name) for name in found.files if name.endswith(".json")]
+    return sorted(records, key=lambda r: (r.kind, r.depth, r.seed))
+
+
+def load_record(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> RunRecord:
+    """Return the record of one net and seed of a study.
+
+    Raises what `load_records` raises, and `ValueError`, naming what is there, for a net or a seed that is not.
+    """
+    found = load_study(study, root)
+    name = f"{net}-seed{seed}.json"
+    if name not in found.files:
+        raise ValueError(f"study {found.name!r} has no record of {net} with seed {seed}: {_listed(found, '.json')}")
+    return _record(found, name)
+
+
+def load_weights(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> dict[str, Tensor]:
+    """Return the trained weights of a net as a `state_dict`: float32 on the processor, checked against the net.
+
+    Raises what `load_record` raises, and `weights.WeightsError` for a file with other names or shapes than the net's.
+    """
+    return _trained(net, seed, study, root)[1]
+
+
+def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> nn.Module:
+    """Return a trained net, in eval mode, on the processor.
+
+    What it takes: images normalised as its record's recipe says, by the statistics of the training images
+    (`data.Batches`), (B, C, H, W) with the C, H, W of `load_record(...).dataset["shape"]`.
+
+    Raises what `load_weights` raises.
+    """
+    model, state = _trained(net, seed, study, root)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def _trained(net: str, seed: int, study: str | None, root: Path) -> tuple[nn.Module, dict[str, Tensor]]:
+    """Return the net, as it is built, and its trained weights."""
+    found = load_study(study, root)
+    record = load_record(net, seed, found.name, root)
+    name = weights.filename(net, seed)
+    if name not in found.files:
+        listed = _listed(found, ".safetensors")
+        raise ValueError(f"study {found.name!r} has no weights of {net} with seed {seed}: {listed}")
+    model = build(record)
+    state = weights.read(_read(found, name), found.folder / name)
+    weights.check(state, model, found.folder / name)
+    return model, state
+
+
+def build(record: RunRecord) -> nn.Module:
+    """Return the net that a record is of, with fresh weights. The global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        return get_model(record.net, num_classes=len(record.dataset["classes"]), in_channels=record.dataset["shape"][0])
+
+
+def _listed(study: Study, ending: str) -> str:
+    """Say of which nets and seeds there are files."""
+    seeds: dict[str, list[str]] = {}
+    for name in sorted(study.files):
+        if name.endswith(ending):
+            net, seed = name.removesuffix(ending).rsplit("-seed", 1)
+            seeds.setdefault(net, []).append(seed)
+    told = "; ".join(f"{net} with seed {', '.join(s)}" for net, s in seeds.items())
+    return f"there is {told}" if told else "it has none at all"
+
+
+def _record(study: Study, name: str) -> RunRecord:
+    data = _read(study, name)
+    try:
+        values = json.loads(data)
+    except ValueError as error:
+        raise RecordError(f"{study.folder / name} is no JSON text ({error})") from None
+    return RunRecord.from_dict(values, str(study.folder / name))
+
+
+def _read(study: Study, name: str) -> bytes:
+    """Return a file's bytes if their checksum is that of the manifest."""
+    path = study.folder / name
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ShippedError(f"{path} is missing, but {MANIFEST} names it: install the package again") from None
+    found, wanted = hashlib.sha256(data).hexdigest(), study.files[name]["sha256"]
+    if found != wanted:
+        raise ShippedError(
+            f"{path} is damaged or was changed: its sha256 is {found}, but {MANIFEST} has {wanted}: install the "
+            "package again"
+        )
+    return data
+
+
+def _load_study(name: str, root: Path) -> Study:
+    path = root / name / MANIFEST
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        schema = values.pop("schema")
+        if schema != SCHEMA:
+            raise ShippedError(f"{path} has schema {schema!r}, but this version of resnet_edu knows {SCHEMA} only")
+        study = Study(**values, folder=path.parent)
+        if study.name != name or any(set(f) != {"sha256", "bytes"} for f in study.files.values()):
+            raise KeyError("name or files")
+    except ShippedError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ShippedError(f"{path} is no manifest of a study ({error}): install the package again") from None
+    return study

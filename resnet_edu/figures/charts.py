@@ -1,0 +1,200 @@
+"""Small drawings for chapters: named lines, bars in groups, differences with intervals, and a sheet of images.
+
+Scope: numbers that are at hand in a cell, drawn in the book's one style with a text alternative. Curves of whole
+studies are in `plots.py`.
+
+Source
+  [1] WCAG 2.2, success criteria 1.1.1 (text alternative) and 1.4.1 (not by colour alone).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..support.validate import whole
+from .style import INK, PALETTE, Picture, label_ends, line_look, new_figure, style
+
+_HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
+
+
+def lines(
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    *,
+    xlabel: str,
+    ylabel: str,
+    title: str,
+    yscale: str = "linear",
+    caption: str | None = None,
+) -> Picture:
+    """Return one line for each entry of `series`, name -> (x values, y values), labelled at its end.
+
+    Names that begin with "plain" or "resnet" have the colours and dashes that such nets have in the whole book; others
+    get colours and dashes in turn. `yscale` is "linear" or "log". The text alternative tells each line's ends.
+
+    Raises `ValueError` for no series, an empty one, unequal lengths, values that are not finite, or values of 0 or less
+    on a logarithmic scale; each names the series.
+    """
+    if yscale not in ("linear", "log"):
+        raise ValueError(f"`yscale` must be 'linear' or 'log', but it is {yscale!r}")
+    if not series:
+        raise ValueError("`series` must have one line at least, but it is empty")
+    data = {name: _checked(name, values, yscale) for name, values in series.items()}
+    with style():
+        fig, (ax,) = new_figure()
+        drawn = [(name, *line_look(name, i)) for i, name in enumerate(data)]
+        for name, color, dash, width in drawn:
+            x, y = data[name]
+            ax.plot(x, y, color=color, ls=dash, lw=width, marker="o" if len(x) <= 4 else None)
+        ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
+        right = max(x[-1] for x, _ in data.values())
+        ax.set_xlim(min(x[0] for x, _ in data.values()), right)
+        if yscale == "linear":
+            ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
+        ends = [(*(values[-1] for values in data[name]), name, color) for name, color, _, _ in drawn]
+        label_ends(ax, [end for end in ends if end[0] > 0.9 * right])
+        for x, y, name, _ in ends:  # a line that ends early has its label there
+            if x <= 0.9 * right:
+                ax.annotate(name, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
+    ends = "; ".join(f"{name} from {_short(y[0])} to {_short(y[-1])}" for name, (_, y) in data.items())
+    return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {ends}.", caption)
+
+
+def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, caption: str | None = None) -> Picture:
+    """Return horizontal bars: a group for each category, in it a bar for each of `series`, name -> {category: value}.
+
+    Categories come in the order in which they are met, from the top. Where a series lacks one, or has 0 there, no bar
+    is drawn. Each bar has its value written at its end. The text alternative tells all values.
+
+    Raises `ValueError` for no series, an empty one, or values that are negative or not finite; each names the series.
+    """
+    if not series or not all(series.values()):
+        raise ValueError(f"`series` must have one value at least for each name, but it is {dict(series)!r}")
+    for name, values in series.items():
+        bad = next((v for v in values.values() if not (math.isfinite(v) and v >= 0)), None)
+        if bad is not None:
+            raise ValueError(f"{name!r} must have finite values of 0 or more, but there is a {bad}")
+    categories = list(dict.fromkeys(category for values in series.values() for category in values))
+    thick = 0.8 / len(series)
+    with style():
+        fig, (ax,) = new_figure(5.0, 0.9 + len(categories) * max(0.36, 0.1 + 0.2 * len(series)))
+        for i, (name, values) in enumerate(series.items()):
+            drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
+            drawn = [(y, value) for y, value in drawn if value]
+            ys, widths = zip(*drawn, strict=True) if drawn else ((), ())
+            color, hatch = PALETTE[i % len(PALETTE)], _HATCHES[i % len(_HATCHES)]
+            made = ax.barh(
+                ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
+            )
+            ax.bar_label(made, [_short(value) for value in widths], padding=3, fontsize=10)
+        ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)
+        ax.tick_params(axis="y", length=0)
+        ax.grid(visible=False, axis="y")
+        ax.margins(x=0.12, y=0.02)
+        ax.invert_yaxis()
+        fig.legend(loc="outside lower center", ncols=len(series), frameon=False, fontsize=11)
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{category} {_short(value)}" for category, value in values.items())
+        for name, values in series.items()
+    )
+    return Picture(fig, f"Bar chart: {title}. {xlabel}. {told}.", caption)
+
+
+def differences(
+    rows: Mapping[str, tuple[Sequence[float], tuple[float, float, float]]],
+    *,
+    xlabel: str,
+    title: str,
+    caption: str | None = None,
+) -> Picture:
+    """Return a row for each name -> (single values, (mean, low, high)): a circle a value, the mean, and its interval.
+
+    A line marks 0, where there is no difference. Filled diamonds are means whose interval lies beside it, hollow ones
+    are those whose interval contains it. The text alternative tells means and intervals.
+
+    Raises `ValueError` for no row, a row without values, or numbers that are not finite; each names the row.
+    """
+    if not rows:
+        raise ValueError("`rows` must have one entry at least, but it is empty")
+    for name, row in rows.items():
+        try:
+            values, (mean, low, high) = row
+            numbers = [float(v) for v in (mean, low, high, *values)]
+        except (TypeError, ValueError):
+            raise ValueError(f"{name!r} must have (single values, (mean, low, high)), but it has {row!r}") from None
+        if len(numbers) == 3 or not all(map(math.isfinite, numbers)):
+            raise ValueError(f"{name!r} must have one finite value at least, but it has {row!r}")
+    with style():
+        fig, (ax,) = new_figure(6.2, 1.1 + 0.46 * len(rows))
+        ax.axvline(0, color=INK, lw=1)
+        for y, (values, (mean, low, high)) in enumerate(rows.values()):
+            clear = low > 0 or high < 0
+            color = PALETTE[1 if clear else 0]
+            ax.plot([low, high], [y, y], color=color, lw=3, alpha=0.55)
+            ax.plot(values, [y + 0.22] * len(values), "o", mfc="none", mec=INK, ms=4, mew=0.8)
+            ax.plot([mean], [y], "D", color=color, mfc=color if clear else "none", ms=7, mew=1.6)
+        ax.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=list(rows))
+        ax.tick_params(axis="y", length=0)
+        ax.grid(visible=False, axis="y")
+        ax.set_ylim(len(rows) - 0.4, -0.6)
+    told = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (_, (m, low, high)) in rows.items())
+    return Picture(fig, f"Chart of differences: {title}. {xlabel}, mean and interval: {told}.", caption)
+
+
+def images(
+    pixels: Any, labels: Sequence[Any] | None = None, *, columns: int = 10, title: str = "", caption: str | None = None
+) -> Picture:
+    """Return a sheet of images, (N, C, H, W) with C of 1 (grey) or 3 (colour), uint8 or numbers from 0 to 1.
+
+    `labels`, one for each image, are written above them. Tensors and arrays are taken alike.
+
+    Raises `ValueError` for another shape, no image, or a different number of labels.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not len(pixels):
+        raise ValueError(f"`pixels` must be (N, C, H, W) with N >= 1 and C of 1 or 3, but it is {pixels.shape}")
+    if labels is not None and len(labels) != len(pixels):
+        raise ValueError(f"there must be a label for each image, but there are {len(labels)} for {len(pixels)}")
+    columns = min(whole("columns", columns), len(pixels))
+    rows = math.ceil(len(pixels) / columns)
+    names = [str(getattr(label, "item", lambda label=label: label)()) for label in labels] if labels is not None else []
+    with style():
+        side = 6.0 / columns
+        fig, (ax,) = new_figure(6.0, rows * side * (1.3 if names else 1.08) + (0.3 if title else 0))
+        fig.delaxes(ax)
+        for i, image in enumerate(pixels):
+            ax = fig.add_subplot(rows, columns, i + 1)
+            image = image.transpose(1, 2, 0)
+            grey = image.shape[2] == 1
+            top = 255 if pixels.dtype == np.uint8 else 1
+            ax.imshow(image[:, :, 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=top)
+            ax.set_axis_off()
+            if names:
+                ax.set_title(names[i], fontsize=10, fontweight="normal", loc="center", pad=3)
+        if title:
+            fig.suptitle(title, fontweight="bold")
+    what = f"{len(pixels)} images of {pixels.shape[3]} by {pixels.shape[2]} pixels"
+    alt = f"{title + ': ' if title else ''}{what}{', labelled ' + ', '.join(names) if names else ''}."
+    return Picture(fig, alt, caption)
+
+
+def _checked(name: str, values: tuple[Sequence[float], ...], yscale: str) -> tuple[list[float], list[float]]:
+    try:
+        x, y = ([float(v) for v in axis] for axis in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name!r} must have (x values, y values), but it has {values!r}") from None
+    if not x or len(x) != len(y):
+        raise ValueError(f"{name!r} must have as many x as y values and one at least, but it has {len(x)} and {len(y)}")
+    bad = next((v for v in x + y if not math.isfinite(v)), None)
+    if bad is not None:
+        raise ValueError(f"{name!r} must have finite values, but there is a {bad}")
+    if yscale == "log" and min(y) <= 0:
+        raise ValueError(f"a logarithmic scale has no place for {min(y)} of {name!r}: use yscale='linear'")
+    return x, y
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,74 @@
+"""Weights that others have trained on ImageNet, in our nets, and what a net sees in a photograph.
+
+Scope: the download, with an error that says what to do, and the classes of one image. Where the weights lie and how an
+image has to be prepared is torchvision's knowledge, in its `Weights` objects. Nothing is downloaded unless asked for.
+
+Sources
+  [1] torchvision's documentation, "Models and pre-trained weights" (`get_state_dict`, `transforms`, `meta`).
+  [2] PyTorch's documentation of `torch.hub`: the folder of downloads ($TORCH_HOME), and the checksum in a file's name.
+"""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor, nn
+
+from ..support.download import DownloadError
+
+
+def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.Module:
+    """Give `net` the trained weights that torchvision's `weights` names, and return it in evaluation mode.
+
+    weights:  such as `torchvision.models.ResNet50_Weights.IMAGENET1K_V2`; it is downloaded once, checked against the
+              checksum in its name, and kept where `torch.hub` keeps such files ([2]).
+    progress: show a bar on stderr.
+
+    Raises `DownloadError` if it cannot be downloaded, is another file or cannot be stored, with the reason and the way
+    out; and `RuntimeError`, naming them, if the parameters' names or shapes are not those of `net`.
+    """
+    name = Path(urlsplit(weights.url).path).name
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        state = weights.get_state_dict(progress=progress, check_hash=True)
+    except (OSError, http.client.HTTPException) as error:
+        reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
+    except RuntimeError as error:  # torch.hub's word for a wrong checksum
+        reason = str(error)
+    else:
+        net.load_state_dict(state)
+        return net.eval()
+    raise DownloadError(
+        f"{weights.url} could not be had: {reason}. It needs the internet, once. If this machine has none, download "
+        f"the file elsewhere and put it into {folder} under its name, {name}",
+        [(weights.url, reason)],
+    )
+
+
+def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> list[tuple[str, float]]:
+    """Return the classes that a net thinks most probable for an image, with their probabilities, the best first.
+
+    image: (3, H, W), uint8 or numbers from 0 to 1; it is prepared as in the training of `weights`.
+
+    The net is asked in evaluation mode, on its own device, and is left in the mode that it was in.
+    Raises `ValueError` for another shape, or a count that the classes do not allow.
+    """
+    classes = weights.meta["categories"]
+    if image.dim() != 3 or image.shape[0] != 3:
+        raise ValueError(f"`image` must be one image, (3, H, W), but it is {tuple(image.shape)}")
+    if not 1 <= count <= len(classes):
+        raise ValueError(f"`count` must be from 1 to {len(classes)}, the number of classes, but it is {count!r}")
+    modes = {module: module.training for module in net.modules()}
+    prepared = weights.transforms()(image).unsqueeze(0)  # (1, 3, 224, 224)
+    try:
+        with torch.no_grad():
+            shares = net.eval()(prepared.to(next(net.parameters()).device)).softmax(1)[0]
+    finally:
+        for module, training in modes.items():
+            module.training = training
+    best = shares.topk(count)
+    return [(classes[i], share) for i, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

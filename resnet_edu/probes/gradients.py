@@ -1,0 +1,233 @@
+"""How long the gradient of the loss is at each layer, before training and in its first steps.
+
+Scope: one net at chosen steps (`gradients`), and many fresh nets in one compact record (`gradient_study`).
+
+A gradient's length alone misleads where batch norm follows: multiply the kernel by 100 and the output is the same, but
+the gradient 100 times shorter. So each layer's weight is measured beside it.
+
+Sources
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.1: "healthy norms".
+  [2] Yang et al., "A Mean Field Theory of Batch Normalization", ICLR 2019: gradients explode with depth at the start.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data.dataset import Dataset
+from ..experiment.degradation import build_net
+from ..nets.models import split_name
+from ..support.system import in_double, make_bar
+from ..support.validate import whole
+from ..training.loop import Event, StopTraining, TrainingDiverged, check_fit, train
+from ..training.recipe import Recipe
+from .records import GradientRecord, GradientStudy, finite
+from .subject import Subject, copied, count_images, logits_of, weighted_layers, whole_numbers
+
+STUDY_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
+STUDY_STEPS = (0, 1, 20)
+
+
+def gradients(
+    subject: Subject, steps: Sequence[int] = (0,), *, recipe: Recipe | None = None, images: int | None = 128
+) -> GradientRecord:
+    """Return the length of the loss's gradient at each layer, after so many steps of training.
+
+    steps:  0 is the net as it is; for later ones a copy of it is trained, with batches drawn by the subject's seed.
+            Parameters that the net has frozen stay as they are, but their gradients are measured like all others.
+    recipe: how to train; None for 128 images a step, learning rate 0.1, momentum 0.9 and weight decay 1e-4. Its
+            evaluations are left out.
+    images: of the training set, drawn by the seed, or None for all of it; all moments are measured on the same ones, in
+            training mode, as one batch, which is what an update would see.
+
+    A net whose loss is no longer finite has no further moments; the record's `diverged` says when it happened.
+
+    Raises `ValueError` for steps that do not ascend from 0 or more, a recipe that is shorter or does not fit, or a net
+    as `gradient_norms`.
+    """
+    steps = _ascending(steps)
+    _weights(subject.net)
+    recipe = recipe or Recipe(max(1, steps[-1]))
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"`recipe` must be a Recipe, but it is {recipe!r}")
+    if recipe.steps < steps[-1]:
+        raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
+    if steps[-1]:
+        check_fit(recipe, subject.dataset)
+        if not any(p.requires_grad for p in subject.net.parameters()):
+            raise ValueError(f"all parameters of {subject.name} are frozen, so it cannot be trained: give steps=(0,)")
+    start = time.perf_counter()
+    batches = subject.batches("train", images, size=len(subject.dataset.train_images))
+    with subject.examined() as net:
+        moments, diverged = _moments(net, subject, steps, recipe, *batches[0])
+    training = {k: getattr(recipe, k) for k in ("batch_size", "lr", "momentum", "weight_decay")}
+    return GradientRecord(
+        layers=list(weighted_layers(subject.net)),
+        training=training if steps[-1] else None,
+        moments=moments,
+        diverged=diverged,
+        **subject.header("train", count_images(batches), start),
+    )
+
+
+def _ascending(steps: Sequence[int]) -> list[int]:
+    steps = whole_numbers("steps", steps, 0)
+    if not steps or steps != sorted(set(steps)):
+        raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
+    return steps
+
+
+def _moments(
+    net: nn.Module, subject: Subject, steps: list[int], recipe: Recipe, images: Tensor, labels: Tensor
+) -> tuple[list[dict[str, Any]], int | None]:
+    """Train `net` in place, measure at `steps`, and return the moments and the step of divergence, if any."""
+    moments: list[dict[str, Any]] = []
+    diverged: list[int] = []
+
+    def measure(step: int) -> None:
+        loss, norms, lengths = gradient_norms(net, images, labels)
+        if finite(loss) is None:
+            diverged.append(step)
+            raise StopTraining
+        moments.append({"step": step, "loss": loss, "norms": [finite(n) for n in norms], "lengths": lengths})
+
+    def callback(event: Event) -> None:
+        if event.kind == "step" and event.step in steps:
+            measure(event.step)
+            if event.step == steps[-1]:
+                raise StopTraining  # before the evaluation that a training run ends with
+
+    try:
+        if steps[0] == 0:
+            measure(0)
+        if steps[-1]:
+            how = {"seed": subject.seed, "device": subject.device, "precision": "float32"}
+            alone = recipe.replace(eval_every=recipe.steps)  # nobody asks for evaluations, and they too could diverge
+            train(net, subject.dataset, alone, callback=callback, stops=steps, **how)
+    except StopTraining:
+        pass
+    except TrainingDiverged as error:
+        diverged.append(error.step - 1)  # the loss of a batch is that of the weights before its update
+    return moments, diverged[0] if diverged else None
+
+
+def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, list[float], list[float]]:
+    """Return the loss (nats) on a batch in training mode and, for each layer with weights, the length of the loss's
+    gradient with respect to its weight, and the weight's own length.
+
+    images (B, C, H, W), normalised; labels (B,). `net` and the global random state are left as they are.
+
+    Raises `ValueError` for a net without such layers, or with a weight that is computed from others.
+    """
+    net = copied(net).train().requires_grad_(True)
+    weights = _weights(net)
+    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
+        loss = F.cross_entropy(logits_of(net, images), labels)  # a layer such as dropout draws
+        found = torch.autograd.grad(loss, weights, allow_unused=True)
+    norms = [0.0 if g is None else in_double(g).norm().item() for g in found]
+    return loss.item(), norms, [in_double(w.detach()).norm().item() for w in weights]
+
+
+def _weights(net: nn.Module) -> list[nn.Parameter]:
+    """Return the weights whose gradients are measured; errors as `gradient_norms`."""
+    layers = weighted_layers(net)
+    if not layers:
+        raise ValueError("gradients are measured at convolutions and linear layers, but the net has none of them")
+    found = []
+    for name, layer in layers.items():
+        own = dict(layer.named_parameters(recurse=False))
+        if "weight" not in own:  # but a tensor made anew for each pass: it would get no gradient
+            raise ValueError(
+                f"the weight of layer {name!r} is no parameter but computed from others, by weight_norm or the like, "
+                "so its gradient cannot be measured: make it one, by torch.nn.utils.parametrize."
+                "remove_parametrizations(layer, 'weight'), or remove_weight_norm(layer) for torch.nn.utils.weight_norm"
+            )
+        found.append(own["weight"])
+    return found
+
+
+def gradient_study(
+    dataset: Dataset,
+    depths: Sequence[int] = STUDY_DEPTHS,
+    steps: Sequence[int] = STUDY_STEPS,
+    *,
+    seeds: int = 3,
+    lr: float = 0.1,
+    batch_size: int = 128,
+    device: str = "cpu",
+    digits: int = 4,
+    progress: bool = False,
+) -> GradientStudy:
+    """Return gradients of fresh plain and residual nets of the CIFAR family, with and without batch norm.
+
+    depths: 6n+2 each. seeds: how many, from 0 on. digits: significant ones that numbers are rounded to.
+
+    Raises `ValueError` for depths, steps or seeds that there are not, before anything is computed.
+    """
+    steps, depths = _ascending(steps), whole_numbers("depths", depths, 1)
+    if not depths:
+        raise ValueError("`depths` must name at least one, such as (8, 20), but it is empty")
+    whole("seeds", seeds, 1)
+    names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
+    recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr)
+    check_fit(recipe, dataset)
+    for name, bn in names:
+        with torch.device("meta"):
+            build_net(name, dataset, 0, batch_norm=bn)
+    start = time.perf_counter()
+    nets = []
+    with make_bar(sum(split_name(n)[1] for n, _ in names) * seeds, "gradients", show=progress) as bar:
+        for name, bn in names:
+            found = []
+            for seed in range(seeds):
+                bar.set_description_str(f"{name}{'' if bn else ' without batch norm'}, seed {seed}", refresh=False)
+                net = build_net(name, dataset, seed, batch_norm=bn)
+                asked = Subject(name, net, dataset, "untrained", seed=seed, device=device)
+                found.append(gradients(asked, steps, recipe=recipe, images=batch_size))
+                bar.update(split_name(name)[1])
+            nets.append(_condensed(found, steps, digits))
+    header = asked.header("train", batch_size, start)
+    header |= {"net": "many", "parameters": None, "batch_norm": None, "seed": 0}  # each net has its own
+    return GradientStudy(training=found[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
+
+
+def _condensed(found: list[GradientRecord], steps: list[int], digits: int) -> dict[str, Any]:
+    """Return one net's entry of a study, from a record for each seed."""
+    kind, depth = split_name(found[0].net)
+    moments = []
+    for step in steps:
+        here = [next((m for m in record.moments if m["step"] == step), None) for record in found]
+        left = [m["norms"] for m in here if m]
+        last = max(i for i, name in enumerate(found[0].layers) if "conv" in name)
+        moments.append(
+            {
+                "norms": [_median(values, digits) for values in zip(*left, strict=True)] if left else None,
+                "loss": [m and finite(m["loss"], digits) for m in here],
+                "first": [m and _rounded(m["norms"][0], digits) for m in here],
+                "last": [m and _rounded(m["norms"][last], digits) for m in here],
+            }
+        )
+    return {
+        "net": found[0].net,
+        "kind": kind,
+        "depth": depth,
+        "batch_norm": found[0].batch_norm,
+        "diverged": [record.diverged for record in found],
+        "moments": moments,
+    }
+
+
+def _median(values: Sequence[float | None], digits: int) -> float | None:
+    known = [v for v in values if v is not None]
+    return finite(statistics.median(known), digits) if known else None
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else finite(value, digits)

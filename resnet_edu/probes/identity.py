@@ -1,0 +1,119 @@
+"""Blocks that do nothing, put into a trained net: a deeper net exists that is just as good.
+
+Scope: building the deeper net (`insert_identities`) and measuring that its loss is the same (`identity`). What such a
+net's gradients are can be asked with `probe_gradients.gradients`, since it is a net like any other.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 1: "There exists a solution by
+      construction to the deeper model: the added layers are identity mapping, and the other layers are copied".
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, init_weights, remove_batch_norm
+from ..support.system import make_bar
+from ..support.validate import whole
+from .records import IdentityRecord, finite
+from .subject import Batch, Subject, blocks_of, count_images, loss_and_error, weighted_layers, whole_numbers
+
+
+def identity(
+    subject: Subject, added: Sequence[int] = (1, 2, 4), *, images: int | None = 2000, progress: bool = False
+) -> IdentityRecord:
+    """Return the losses of a net with so many blocks that do nothing added to the end of each stage, in eval mode.
+
+    images: of the training set and of the test set, drawn by the subject's seed; None for all.
+
+    Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a number below 1.
+    """
+    added = whole_numbers("added", added, 1)
+    start = time.perf_counter()
+    with subject.examined() as net:
+        blocks_of(net)
+        parts = {part: subject.batches(part, images) for part in ("train", "test")}
+        before = _logits(net, parts)
+        points = []
+        with make_bar(1 + len(added), f"identities in {subject.name}", show=progress) as bar:
+            for number in (0, *added):
+                deeper = insert_identities(net, number)
+                changes = [a - b for a, b in zip(_logits(deeper, parts), before, strict=True)]
+                points.append({"added": number, **_size(deeper), **_losses(deeper, parts), "change": _largest(changes)})
+                bar.update()
+    seen = sum(map(count_images, parts.values()))
+    return IdentityRecord(points=points, logit=_largest(before), **subject.header("both", seen, start))
+
+
+def insert_identities(net: nn.Module, added: int) -> nn.Module:
+    """Return a copy of `net` with `added` blocks that do nothing at the end of each stage; exact in eval mode.
+
+    A residual block does nothing if the last scale of its branch is 0 (or the last kernel, where no batch norm follows
+    it). A plain block does nothing if its kernels hand each channel on and its batch norms, in eval mode, divide by 1;
+    its ReLUs do nothing to an input that is not negative, and it comes out of a ReLU.
+
+    In training mode the batch norms of a plain block take the batch's own statistics, and it is no identity any more.
+
+    Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a negative number.
+    """
+    whole("added", added, 0)
+    deeper = copy.deepcopy(net)
+    for row in blocks_of(deeper).values():
+        for _ in range(added):
+            row.append(identity_block(row[-1]))
+    return deeper
+
+
+@torch.no_grad()
+def identity_block(after: nn.Module) -> nn.Module:
+    """Return a block that does nothing to the output of the block `after`, of its kind, mode and device."""
+    weight = after.conv1.weight
+    channels = weight.shape[0] * after.expansion
+    batch_norm = isinstance(after.bn1, nn.BatchNorm2d)
+    shortcut = {} if isinstance(after, PlainBlock) else {"shortcut": "identity"}
+    with torch.random.fork_rng(devices=[]):
+        block = type(after)(channels, weight.shape[0], **shortcut)
+    init_weights(block, torch.Generator().manual_seed(0))  # a branch that is switched off can still learn
+    if not batch_norm:
+        remove_batch_norm(block)
+    if isinstance(block, PlainBlock):
+        for conv in (block.conv1, block.conv2):
+            nn.init.dirac_(conv.weight)
+        for norm in (block.bn1, block.bn2):
+            if batch_norm:
+                norm.running_var.fill_(1 - norm.eps)  # it divides by the root of this plus eps
+    elif isinstance(block, PreActBlock):
+        nn.init.zeros_(block.conv2.weight)
+    elif isinstance(block, BasicBlock | Bottleneck):
+        last = "3" if isinstance(block, Bottleneck) else "2"
+        nn.init.zeros_(getattr(block, ("bn" if batch_norm else "conv") + last).weight)
+    return block.to(weight.device, weight.dtype).train(after.training)
+
+
+@torch.no_grad()
+def _logits(net: nn.Module, parts: dict[str, list[Batch]]) -> list[Tensor]:
+    return [net(images) for batches in parts.values() for images, _ in batches]
+
+
+def _largest(batches: list[Tensor]) -> float | None:
+    """Return the largest absolute value, or None where there is one that is not finite."""
+    return finite(torch.stack([values.abs().max() for values in batches]).max())  # Python's max() passes over NaN
+
+
+def _losses(net: nn.Module, parts: dict[str, list[Batch]]) -> dict[str, float | None]:
+    found = {}
+    for part, batches in parts.items():
+        loss, error = loss_and_error(net, batches)
+        found |= {f"{part}_loss": finite(loss), f"{part}_error": error}
+    return found
+
+
+def _size(net: nn.Module) -> dict[str, Any]:
+    depth = sum("downsample" not in name for name in weighted_layers(net))
+    return {"depth": depth, "parameters": sum(p.numel() for p in net.parameters())}

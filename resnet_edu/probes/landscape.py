@@ -1,0 +1,146 @@
+"""The loss around a trained net: slices along one or two random directions, in a scale that nets can be compared in.
+
+Scope: the directions and the measuring. Weights before a batch norm can be made longer without any effect, and a step
+of a given length then matters less; so each filter's direction gets the length of that filter ([1]).
+
+Source
+  [1] Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, sections 3 and 4: filter normalisation;
+      biases and the parameters of batch norm are left where they are.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from numbers import Real
+
+import torch
+from torch import Tensor, nn
+
+from ..support.system import make_bar
+from ..support.validate import whole
+from .records import LandscapeRecord, finite
+from .subject import Batch, Subject, count_images, loss_and_error
+
+Direction = dict[str, Tensor]
+
+
+def loss_slice(
+    subject: Subject,
+    *,
+    points: int = 41,
+    reach: float = 1.0,
+    part: str = "train",
+    images: int | None = 512,
+    progress: bool = False,
+) -> LandscapeRecord:
+    """Return loss and error along one random direction, from -reach to +reach, in eval mode.
+
+    points: how many, an odd number so that the net itself is one of them. At reach 1, each filter has moved by its own
+            length.
+    images: of `part` ("train" or "test"), drawn by the subject's seed, which also draws the direction; None for all.
+
+    Costs one pass over the images a point: `estimate_seconds` says how long that is.
+
+    Raises `ValueError` for a number out of range.
+    """
+    return _landscape(subject, _line(points, reach), [0.0], part, images, progress)
+
+
+def loss_plane(
+    subject: Subject,
+    *,
+    points: int = 15,
+    reach: float = 1.0,
+    part: str = "train",
+    images: int | None = 256,
+    progress: bool = False,
+) -> LandscapeRecord:
+    """Return loss and error on the plane of two random directions, `points` x `points`, as `loss_slice`.
+
+    The first direction is the one of `loss_slice` with the same seed.
+    """
+    line = _line(points, reach)
+    return _landscape(subject, line, line, part, images, progress)
+
+
+def estimate_seconds(subject: Subject, points: int, *, part: str = "train", images: int | None = 512) -> float:
+    """Return roughly how long `points` points will take, from one pass over the images, timed now.
+
+    Raises `ValueError` for a number out of range.
+    """
+    whole("points", points, 1)
+    with subject.examined() as net:
+        batches = subject.batches(part, images)
+        loss_and_error(net, batches[:1])  # the first pass of a process takes longer
+        start = time.perf_counter()
+        loss_and_error(net, batches)
+        return points * (time.perf_counter() - start)
+
+
+def _line(points: int, reach: float) -> list[float]:
+    whole("points", points, 3)
+    if points % 2 == 0:
+        raise ValueError(f"`points` must be odd, so that the net itself is one of them, but it is {points}")
+    if isinstance(reach, bool) or not isinstance(reach, Real) or not 0 < reach < float("inf"):
+        raise ValueError(f"`reach` must be a number above 0, but it is {reach!r}")
+    half = points // 2
+    return [float(reach) * i / half for i in range(-half, half + 1)]
+
+
+def _landscape(
+    subject: Subject, x: list[float], y: list[float], part: str, images: int | None, progress: bool
+) -> LandscapeRecord:
+    start = time.perf_counter()
+    with subject.examined() as net:
+        batches = subject.batches(part, images)
+        generator = subject.generator()
+        directions = [filter_direction(net, generator) for _ in range(1 if len(y) == 1 else 2)]
+        centre = {name: p.detach().clone() for name, p in net.named_parameters()}
+        loss, error = [], []
+        with make_bar(len(x) * len(y), f"loss around {subject.name}", show=progress) as bar:
+            for b in y:
+                rows = []
+                for a in x:
+                    rows.append(_at(net, centre, directions, (a, b), batches))
+                    bar.update()
+                loss.append([finite(value) for value, _ in rows])
+                error.append([value for _, value in rows])
+    return LandscapeRecord(x=x, y=y, loss=loss, error=error, **subject.header(part, count_images(batches), start))
+
+
+@torch.no_grad()
+def _at(
+    net: nn.Module,
+    centre: Mapping[str, Tensor],
+    directions: Sequence[Direction],
+    steps: tuple[float, float],
+    batches: Sequence[Batch],
+) -> tuple[float, float]:
+    """Move the net to centre + steps[0] * first direction + steps[1] * second one, and measure there."""
+    for name, parameter in net.named_parameters():
+        value = centre[name].clone()
+        for step, direction in zip(steps, directions, strict=False):
+            value.add_(direction[name], alpha=step)
+        parameter.copy_(value)
+    return loss_and_error(net, batches)
+
+
+@torch.no_grad()
+def filter_direction(net: nn.Module, generator: torch.Generator) -> Direction:
+    """Return a random direction, parameter name -> tensor of its shape, each filter as long as the net's own ([1]).
+
+    A filter is one output channel's kernel, or one row of a linear layer: what one index of the first dimension holds,
+    which in a transposed convolution is one input channel's kernel. Biases and the scales and shifts of batch norm get
+    zeros.
+    """
+    direction = {}
+    for name, parameter in net.named_parameters():
+        if parameter.dim() < 2:
+            direction[name] = torch.zeros_like(parameter)
+            continue
+        drawn = torch.randn(parameter.shape, generator=generator).to(parameter)
+        others = tuple(range(1, parameter.dim()))
+        scale = parameter.pow(2).sum(others, keepdim=True).sqrt() / drawn.pow(2).sum(others, keepdim=True).sqrt()
+        direction[name] = drawn * scale
+    return direction

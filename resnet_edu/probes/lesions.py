@@ -1,0 +1,129 @@
+"""What a single block matters, and what the order of the blocks matters.
+
+Scope: leave out one block at a time, and exchange blocks of one shape; no training in between. Of a residual block the
+branch is left out and the shortcut stays; a plain block can only be left out where it keeps the shape.
+
+Source
+  [1] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", NIPS 2016:
+      section 4.1 (single lesions, with VGG for comparison) and 4.3 (reordering, measured by Kendall's tau).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..nets.blocks import PlainBlock, PreActBlock
+from ..support.system import make_bar
+from ..support.validate import whole
+from .records import LesionRecord, finite
+from .subject import Subject, blocks_of, count_images, keeps_shape, loss_and_error, whole_numbers
+
+
+def lesions(
+    subject: Subject,
+    *,
+    part: str = "test",
+    images: int | None = 2000,
+    swaps: Sequence[int] = (1, 2, 4, 8, 16),
+    trials: int = 5,
+    progress: bool = False,
+) -> LesionRecord:
+    """Return loss and error without each block in turn, and with blocks exchanged, in eval mode ([1]).
+
+    images: of `part` ("train" or "test"), drawn by the subject's seed; None for all.
+    swaps:  for each number of them, `trials` orders are drawn by the seed; each swap exchanges two blocks of one stage
+            that keep the shape. A net that has no such two gets no shuffles.
+
+    Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a number out of range.
+    """
+    swaps = whole_numbers("swaps", swaps, 1)
+    whole("trials", trials, 1)
+    start = time.perf_counter()
+    with subject.examined() as net:
+        stages = blocks_of(net)
+        batches = subject.batches(part, images)
+        blocks = sum(map(len, stages.values()))
+        with make_bar(1 + blocks + len(swaps) * trials, f"lesions of {subject.name}", show=progress) as bar:
+
+            def measure() -> tuple[float | None, float]:
+                loss, error = loss_and_error(net, batches)
+                bar.update()
+                return finite(loss), error
+
+            loss, error = measure()
+            drops = []
+            for stage, row in stages.items():
+                for i, block in enumerate(row):
+                    found = (None, None)
+                    if not isinstance(block, PlainBlock) or keeps_shape(block):
+                        row[i] = without_branch(block)
+                        found = measure()
+                        row[i] = block
+                    drops.append({"block": f"{stage}.{i}", "loss": found[0], "error": found[1]})
+            shuffles = _shuffles(stages, swaps, trials, subject.generator(), measure)
+    return LesionRecord(
+        loss=loss, error=error, drops=drops, shuffles=shuffles, **subject.header(part, count_images(batches), start)
+    )
+
+
+class Bypass(nn.Module):
+    """What is left of a residual block without its branch: the shortcut, and the ReLU after the addition if any."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ReLU(shortcut(x)), or shortcut(x) for a pre-activation block."""
+        block = self.block
+        if isinstance(block, PreActBlock):
+            return x if block.downsample is None else block.downsample(block.relu(block.bn1(x)))
+        return block.relu(x if block.downsample is None else block.downsample(x))
+
+
+def without_branch(block: nn.Module) -> nn.Module:
+    """Return the module that takes the place of `block` when it is left out."""
+    return nn.Identity() if isinstance(block, PlainBlock) else Bypass(block)
+
+
+def _shuffles(
+    stages: dict[str, nn.Sequential], swaps: Sequence[int], trials: int, generator: torch.Generator, measure: Any
+) -> list[dict[str, Any]]:
+    """Exchange blocks and measure, `trials` times for each number of `swaps`; the last order is left in place."""
+    places = [(row, i) for row in stages.values() for i in range(len(row))]
+    pairs = [
+        (a, b)
+        for b, (row, i) in enumerate(places)
+        for a, (other, j) in enumerate(places[:b])
+        if row is other and keeps_shape(row[i]) and keeps_shape(row[j])
+    ]
+    if not pairs:
+        return []
+    blocks = [row[i] for row, i in places]
+    found = []
+    for number in swaps:
+        for _ in range(trials):
+            order = list(range(len(places)))
+            for pick in torch.randint(len(pairs), (number,), generator=generator).tolist():
+                a, b = pairs[pick]
+                order[a], order[b] = order[b], order[a]
+            for (row, i), which in zip(places, order, strict=True):
+                row[i] = blocks[which]
+            loss, error = measure()
+            found.append({"swaps": number, "tau": round(kendall_tau(order), 4), "loss": loss, "error": error})
+    return found
+
+
+def kendall_tau(order: Sequence[int]) -> float:
+    """Return Kendall's rank correlation of a permutation of 0..n-1 with the order itself: 1 for the same, -1 for the
+    reverse; the share of pairs that stand in their order minus the share of those that do not.
+    """
+    n = len(order)
+    ordered = sum(order[i] < order[j] for j in range(n) for i in range(j))
+    pairs = n * (n - 1) // 2
+    return (2 * ordered - pairs) / pairs if pairs else 1.0

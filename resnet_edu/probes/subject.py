@@ -1,0 +1,207 @@
+"""What all probes share: a net and the images it is asked with, a copy to work on, and a record's header.
+
+Scope: no probe touches the net it is given. Each works on a deep copy, so that parameters, buffers, gradients, flags,
+hooks and `requires_grad` stay as they were whatever happens; the global random state is put back as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..data.dataset import Batches, Dataset
+from ..nets.models import ResNet
+from ..support.system import code_version, device_name, library_versions, now, resolve_device
+from ..support.validate import one_of, whole
+from ..training.loop import EVALUATION_BATCH
+from ..training.step import exact
+
+Batch = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A net, and the images that it is asked with.
+
+    name:      what records and figures call the net, such as "plain56".
+    net:       (B, C, H, W) -> (B, classes); it is left exactly as it is.
+    dataset:   images and labels; give the one that the net was trained on.
+    weights:   where the net's weights came from, for the record.
+    normalize: as in the net's training; see `recipe.Recipe`.
+    seed:      of whatever a probe draws: images, directions, orders.
+    device:    where to compute, "cpu", "cuda" or "mps".
+    """
+
+    name: str
+    net: nn.Module
+    dataset: Dataset
+    weights: str = "as given"
+    normalize: str = "per_pixel_mean"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name, kind in (("name", str), ("net", nn.Module), ("dataset", Dataset), ("weights", str)):
+            value = getattr(self, name)
+            if not isinstance(value, kind):
+                raise TypeError(f"`{name}` must be a {kind.__name__}, but it is {value!r}")
+        whole("seed", self.seed, 0)
+        resolve_device(self.device)
+
+    @contextlib.contextmanager
+    def examined(self) -> Iterator[nn.Module]:
+        """Yield a copy of the net, in eval mode, on the device; frozen parameters stay frozen."""
+        device = resolve_device(self.device)
+        forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        with forked, torch.enable_grad(), exact(device, "float32"):
+            torch.default_generator.manual_seed(self.seed)
+            yield copied(self.net).to(device).eval()
+
+    def generator(self) -> torch.Generator:
+        """Return a fresh source of random numbers, on the processor so that it gives the same on every device."""
+        return torch.Generator().manual_seed(self.seed)
+
+    def batches(self, part: str, count: int | None = None, size: int = EVALUATION_BATCH) -> list[Batch]:
+        """Return normalised images (B, C, H, W) and labels (B,) of "train" or "test", in batches of up to `size`.
+
+        count: how many images, drawn by the seed; None, or more than there are, for all of them in their order.
+
+        Raises `ValueError` for another part, a count below 1, or if the net's output does not fit the classes, and
+        `TypeError` if that is no tensor.
+        """
+        one_of("part", part, ("train", "test"))
+        if count is not None:
+            whole("images", count, 1)
+        source = Batches(self.dataset, self.normalize, resolve_device(self.device))
+        images, labels = getattr(source, part)
+        if count is not None and count < len(images):
+            chosen = torch.randperm(len(images), generator=self.generator())[:count].to(images.device)
+            images, labels = images[chosen], labels[chosen]
+        found = [(source.normalized(images[i : i + size]), labels[i : i + size]) for i in range(0, len(images), size)]
+        self._check_output(found[0][0][:2])
+        return found
+
+    def _check_output(self, images: Tensor) -> None:
+        with self.examined() as net, torch.no_grad():
+            shape, classes = tuple(logits_of(net, images).shape), len(self.dataset.classes)
+        if shape != (len(images), classes):
+            raise ValueError(
+                f"{self.name} returns {shape} for {len(images)} images, but {self.dataset.name} has {classes} classes, "
+                f"so it should be ({len(images)}, {classes}): ask it with the data it was trained on"
+            )
+
+    def header(self, part: str, images: int, start: float) -> dict[str, Any]:
+        """Return the fields that all records have; `start` is `time.perf_counter()` at the probe's start."""
+        device = resolve_device(self.device)
+        return {
+            "net": self.name,
+            "weights": self.weights,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
+            "batch_norm": any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self.net.modules()),
+            "dataset": {
+                "name": self.dataset.name,
+                "fingerprint": self.dataset.fingerprint,
+                "part": part,
+                "images": images,
+            },
+            "seed": self.seed,
+            "device": {"type": device.type, "name": device_name(device)},
+            "threads": torch.get_num_threads(),
+            "seconds": round(time.perf_counter() - start, 3),
+            "date": now(),
+            "versions": library_versions(),
+            "code": dict(_code()),
+        }
+
+
+def copied(net: nn.Module) -> nn.Module:
+    """Return a deep copy of `net`.
+
+    Raises `ValueError` for a net that PyTorch cannot copy.
+    """
+    try:
+        return copy.deepcopy(net)
+    except Exception as error:
+        raise ValueError(
+            f"a probe works on a copy of the net, but this {type(net).__name__} cannot be copied: {error}. If it is "
+            "torch.nn.utils.weight_norm, or the like, take it off (remove_weight_norm) or use the one of "
+            "torch.nn.utils.parametrizations"
+        ) from error
+
+
+@functools.cache
+def _code() -> dict[str, str | None]:
+    """Return the version of this package as it was when first asked: what is loaded stays, a checkout may move on."""
+    return code_version()
+
+
+def logits_of(net: nn.Module, images: Tensor) -> Tensor:
+    """Return what `net` returns for `images`; raises `TypeError` unless it is a tensor."""
+    logits = net(images)
+    if not isinstance(logits, Tensor):
+        mode = "training" if net.training else "eval"
+        raise TypeError(
+            f"the net must return a tensor (B, classes), but in {mode} mode this {type(net).__name__} returns a "
+            f"{type(logits).__name__}: wrap it in a module that returns the logits alone"
+        )
+    return logits
+
+
+def whole_numbers(name: str, values: Iterable[int], least: int) -> list[int]:
+    """Return `values` as a list, of whole numbers of at least `least` each.
+
+    Raises `TypeError` or `ValueError`, which names the argument `name`, for anything else.
+    """
+    if not isinstance(values, Iterable):
+        raise TypeError(f"`{name}` must be a list or tuple of whole numbers, but it is {values!r}")
+    return [whole(name, value, least) for value in values]
+
+
+@torch.no_grad()
+def loss_and_error(net: nn.Module, batches: Sequence[Batch]) -> tuple[float, float]:
+    """Return mean cross-entropy (nats) and error (percent) of `net`, in the mode that it is in.
+
+    Either may be inf or NaN for weights far from any sensible ones; a logit that is NaN counts as an error.
+    """
+    total, right, seen = 0.0, 0, 0
+    for images, labels in batches:
+        logits = net(images).float()
+        total += F.cross_entropy(logits, labels, reduction="sum").item()
+        right += int((logits.argmax(1) == labels)[logits.isfinite().all(1)].sum())
+        seen += len(labels)
+    return total / seen, 100 * (seen - right) / seen
+
+
+def count_images(batches: Sequence[Batch]) -> int:
+    """Return the number of images in `batches`."""
+    return sum(len(labels) for _, labels in batches)
+
+
+def weighted_layers(net: nn.Module) -> dict[str, nn.Module]:
+    """Return name -> module of every convolution and linear layer, shortcuts included, from the image on."""
+    return {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
+
+
+def blocks_of(net: nn.Module) -> dict[str, nn.Sequential]:
+    """Return stage name -> its blocks.
+
+    Raises `TypeError` for a net that is none of `models.py`: others do not say what a block is.
+    """
+    if not isinstance(net, ResNet):
+        raise TypeError(f"blocks can be found in nets of resnet_edu.models only, but this is a {type(net).__name__}")
+    return {name: getattr(net, name) for name in net.stages}
+
+
+def keeps_shape(block: nn.Module) -> bool:
+    """Return whether a block's output has the shape of its input, so that it can be left out or moved."""
+    layers = [m for n, m in block.named_modules() if isinstance(m, nn.Conv2d) and "downsample" not in n]
+    return layers[0].in_channels == layers[-1].out_channels and all(m.stride == (1, 1) for m in layers)

@@ -1,0 +1,158 @@
+"""Files: written whole or not at all, and arrays kept in a cache.
+
+Source
+  [1] Python's documentation of `os.replace`: a rename within one folder is atomic.
+
+--- Images that took long to read, kept as bytes in a file of their own: read whole and right, or not at all.
+
+Scope: where caches lie, and one .npz file of a few arrays. What belongs into a cache is known where it is made, in
+`data_cifar.py` and `data_folder.py`.
+
+Sources
+  [1] NumPy, `numpy.lib.format`, version 1.0; each member of an .npz file has a CRC-32, which is checked at its end.
+  [2] XDG Base Directory Specification: where a cache belongs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+class WriteError(OSError):
+    """Raised for a file that could not be written. `strerror` has the system's words for the reason."""
+
+    def __init__(self, message: str, strerror: str | None = None) -> None:
+        super().__init__(message)
+        self.strerror = strerror
+
+
+def read_json(path: str | os.PathLike[str], error: type[ValueError] = ValueError) -> Any:
+    """Return the values in a JSON file.
+
+    Raises `FileNotFoundError` if there is none and `error` if it is no JSON text.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}") from None
+    except ValueError as reason:
+        raise error(f"{path} is damaged: it is no JSON text ({reason}); restore it or remove it") from None
+
+
+def fields_of(
+    kind: type, values: Any, origin: object, error: type[ValueError], schema: int, derived: Iterable[str] = ()
+) -> dict[str, Any]:
+    """Return the arguments of the data class `kind` that a file of a versioned format holds.
+
+    values:  what `read_json` has returned: an object with the class's fields, `schema` (the version) among them.
+    origin:  the file, for messages.
+    schema:  the newest version that is known.
+    derived: names in the file that are no fields.
+
+    Raises `error` for no object, a newer version, a missing or an unknown field.
+    """
+    if not isinstance(values, dict) or "schema" not in values:
+        raise error(f"{origin} is none of our files: it has no field 'schema'")
+    found = values["schema"]
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise error(f"{origin}: 'schema' must be a whole number of at least 1, but it is {found!r}")
+    if found > schema:
+        raise error(f"{origin} has schema {found}, but this version of resnet_edu knows {schema} at most: update it")
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    needed = {n for n, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
+    missing, unknown = sorted(needed - set(values)), sorted(set(values) - set(fields) - {"schema", *derived})
+    if missing or unknown:
+        what = f"lacks {', '.join(missing)}" if missing else f"has unknown fields: {', '.join(unknown)}"
+        raise error(f"{origin} is damaged or was edited: it {what}")
+    return {name: values[name] for name in fields if name in values}
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place ([1]).
+
+    Raises `WriteError`, which names the file, if that cannot be done; what was there before is kept then.
+    """
+    try:
+        _write(path, data)
+    except OSError as error:
+        raise WriteError(
+            f"cannot write {path} ({error.strerror or error}): make room on its disk, or see that its folder can be "
+            "written to, and try again",
+            error.strerror,
+        ) from None
+
+
+def _write(path: Path, data: bytes) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner may read
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+_ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is still writing a file
+
+
+def cache_folder() -> Path:
+    """Return where caches go: $RESNET_EDU_CACHE, or `resnet_edu` in the user's cache folder ([2])."""
+    named = os.path.expanduser(os.environ.get("RESNET_EDU_CACHE", ""))
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(named) if named else Path(base) / "resnet_edu"
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
+    """Return the named arrays of a cache, each whole and with the right checksum ([1]).
+
+    Raises `ValueError` for a file that cannot be read or is damaged, in whatever way.
+    """
+    arrays = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name in names:
+                with archive.open(f"{name}.npy") as member:
+                    arrays.append(np.lib.format.read_array(member, allow_pickle=False))
+                    if member.read(1):  # a header that tells of fewer bytes: their checksum would not be compared
+                        raise ValueError(f"{name} goes on behind its end")
+    except Exception as error:  # the readers of zip files and of headers can raise nearly anything
+        raise ValueError(f"the cache {path} is damaged ({type(error).__name__}: {error})") from None
+    return arrays
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write a cache, and the folder that it lies in. Raises `OSError` if it cannot be stored."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_atomic(path, buffer.getbuffer())
+
+
+def remove_abandoned(folder: Path, names: str) -> None:
+    """Remove from `folder` what processes left that were killed while they wrote a cache.
+
+    names: what the names of the caches look like, as in `Path.glob`. `write_atomic` adds to them what it has not yet
+    renamed. That another process writes one right now cannot be told from its name, but from its age.
+    """
+    with suppress(OSError):
+        for file in folder.glob(f".{names}.*.tmp"):
+            with suppress(OSError):  # another process may have removed it, or it may be somebody else's
+                if time.time() - file.stat().st_mtime > _ABANDONED:
+                    file.unlink()

@@ -1,0 +1,459 @@
+"""The recorder: watches a model run and writes down each operation that the author wrote.
+
+Scope: one run of one model. Calls of functions come through a `TorchFunctionMode`. Calls of modules come through one
+hook for all modules, which gives each module that runs a hook of its own with `always_call=True`: only such a hook
+sees keyword inputs and failures in every version of torch. What happens inside a leaf (a module without modules) is
+collapsed into one row. How a call runs is the matter of `trace_meta.py`.
+
+--- What the tracer knows about a module before it runs: whether it is one row, and what stands in that row.
+
+Scope: one module at a time, without running it.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from ..nets.shapes import ReceptiveField
+from . import ops
+from .graph import Node, resolve
+from .meta import META, MetaRunner, RealRunner, storage_of, tensors_in
+from .restore import Snapshot
+
+_VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
+_UNCOUNTED = "its multiply-adds are not counted"
+_SILENT = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
+
+
+@dataclass
+class Failure:
+    """Where an exception came up first: the innermost module, the call in it, and the shapes that reached it."""
+
+    error: Exception
+    path: str
+    module: nn.Module
+    call: str | None
+    shapes: tuple[tuple[int, ...], ...]
+
+
+class _Frame:
+    """A module that is running."""
+
+    __slots__ = (
+        *("args", "first", "kind", "lazy", "macs", "module", "opened", "path"),
+        *("shapes", "sources", "storages", "uncounted"),
+    )
+
+    def __init__(self, module: nn.Module, path: str, kind: Kind, args: tuple) -> None:
+        self.module, self.path, self.kind, self.args = module, path, kind, args
+        self.first = 0  # number of rows when it began
+        self.macs = 0
+        self.uncounted = False  # whether there were multiply-adds of unknown number
+        self.lazy = is_lazy(module)
+        self.opened = False  # whether it called other modules
+        self.shapes: list[tuple[int, ...]] = []
+        self.sources: list[Node | None] = []
+        self.storages: set[int | None] = set()
+
+    def spend(self, macs: int | None) -> None:
+        """Add the multiply-adds of one call; None if their number is not known."""
+        self.macs += macs or 0
+        self.uncounted |= macs is None
+
+
+class Recorder(TorchFunctionMode):
+    """Context manager under which one forward pass is recorded into `nodes`.
+
+    training: the flag that every module gets while it runs; None leaves all flags as they are.
+    """
+
+    def __init__(self, model: nn.Module, meta: bool, training: bool | None) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self.failure: Failure | None = None
+        self._model, self._meta, self._training = model, meta, training
+        self._runner = MetaRunner() if meta else RealRunner()
+        self._names: dict[int, str] = {}
+        self._kinds: dict[int, Kind] = {}
+        self._functions: dict[Callable, tuple[str, str, bool]] = {}
+        self._parameters: dict[int, str] = {}
+        self._counted: dict[int, Node] = {}
+        self._parameter_nodes: dict[int, Node] = {}
+        self._stack: list[_Frame] = []
+        self._made_by: dict[int, tuple[weakref.ref, Node]] = {}
+        self._handles: dict[int, RemovableHandle] = {}
+        self._keep: list[nn.Module] = []
+        self._thread = threading.get_ident()
+        self._outer_error = sys.exc_info()[1]
+
+    # ---- life cycle ------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Recorder:
+        """Take the snapshot, set the training flags and register the hooks."""
+        with ExitStack() as stack:
+            self._snapshot = Snapshot(values=not self._meta)
+            stack.callback(self._snapshot.restore)
+            for path, module in self._model.named_modules():
+                self._adopt(path, module)
+            self._parameters = {id(p): path for path, p in self._model.named_parameters()}
+            stack.enter_context(torch.no_grad())
+            stack.callback(register_module_forward_pre_hook(self._before).remove)
+            stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
+            super().__enter__()
+            stack.push(super().__exit__)
+            self._undo = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Undo everything, whatever happened."""
+        self._undo.__exit__(kind, error, traceback)
+
+    def _adopt(self, path: str, module: nn.Module) -> None:
+        if isinstance(module, torch.jit.ScriptModule):
+            raise TypeError(
+                f"{f'the layer {path!r}' if path else '`model`'} is a torch.jit.ScriptModule, inside which nothing can "
+                "be watched: trace the torch.nn.Module that it was made from by torch.jit.script or torch.jit.trace"
+            )
+        self._names[id(module)] = path
+        self._snapshot.add(module)
+        if self._training is not None:
+            module.__dict__["training"] = self._training  # not .eval(), which a model may have overridden
+
+    def input(self, tensor: Tensor) -> Tensor:
+        """Return the tensor that the model gets for `tensor`: a copy, or a stand-in on the meta device."""
+        with torch._C.DisableTorchFunction():
+            given = torch.empty_like(tensor, device=META) if self._meta else tensor.detach().clone()
+            fields = tuple(ReceptiveField() for _ in range(given.dim() - 2)) if 3 <= given.dim() <= 5 else None
+            node = Node("input", "input", outputs=(tuple(given.shape),), fields=fields, from_input=True)
+            self._record(given, node)
+        return given
+
+    # ---- who made which tensor -------------------------------------------------------------------------------------
+
+    def _record(self, tensor: Tensor, node: Node) -> None:
+        self._made_by[id(tensor)] = (weakref.ref(tensor), node)
+
+    def _source(self, tensor: Tensor) -> Node | None:
+        """Return the node that made `tensor`; a parameter that is used directly gets a row of its own."""
+        made = self._made_by.get(id(tensor))
+        if made is not None and made[0]() is tensor:
+            return made[1]
+        path = self._parameters.get(id(tensor))
+        if path is None:
+            return None
+        node = self._parameter_nodes.get(id(tensor))
+        if node is None or node.into is not None:
+            node = Node(path, "parameter", outputs=(tuple(tensor.shape),), note="used directly in forward")
+            self._count(node, [tensor])
+            if node.reused:
+                return None  # the row of its layer has counted it
+            self._parameter_nodes[id(tensor)] = node
+            self.nodes.append(node)
+        return node
+
+    def _count(self, node: Node, parameters: Iterable[Tensor]) -> None:
+        """Give `node` those of the model's parameters that no row has counted yet."""
+        for p in parameters:
+            owner = self._counted.get(id(p))
+            if owner is not None:
+                node.reused = True
+            elif id(p) in self._parameters:
+                self._counted[id(p)] = node
+                node.counted.append(id(p))
+                node.params += p.numel()
+
+    def uncounted(self) -> list[Node]:
+        """Return a node for each layer whose parameters the forward pass did not use."""
+        nodes: dict[str, Node] = {}
+        modules = dict(self._model.named_modules())
+        for path, p in self._model.named_parameters():
+            if id(p) in self._counted or isinstance(p, nn.parameter.UninitializedTensorMixin):
+                continue
+            owner = path.rpartition(".")[0]
+            whole = owner and not any(True for _ in modules[owner].children())
+            name = owner if whole else path
+            node = nodes.setdefault(name, Node(name, "not called", note="not reached by this forward pass"))
+            self._count(node, [p])
+        return list(nodes.values())
+
+    # ---- modules ---------------------------------------------------------------------------------------------------
+
+    def _describe(self, module: nn.Module) -> Kind:
+        """Return what is known of a module before it runs."""
+        known = self._kinds.get(id(module))
+        if known is None:
+            known = describe(module, module is self._model)
+            if not is_lazy(module):  # a lazy layer changes its class when it first runs
+                self._kinds[id(module)] = known
+        return known
+
+    def _before(self, module: nn.Module, args: tuple) -> None:
+        """Note the inputs of a module that is about to run."""
+        if threading.get_ident() != self._thread:
+            return
+        with torch._C.DisableTorchFunction():
+            parent = self._stack[-1] if self._stack else None
+            path = self._names.get(id(module))
+            if path is None:
+                path = self._adopt_unregistered(parent, module)
+            if id(module) not in self._handles:  # a hook of the module itself, for only those see keyword inputs
+                hook = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
+                self._handles[id(module)] = hook
+            if parent is not None:
+                parent.opened = True
+            frame = _Frame(module, path, self._describe(module), args)
+            if frame.kind.leaf and not (parent is not None and parent.kind.opaque):
+                self._note_inputs(frame, args)
+            frame.first = len(self.nodes)
+            self._stack.append(frame)
+
+    def _note_inputs(self, frame: _Frame, values: object) -> None:
+        for t in tensors_in(values):
+            frame.shapes.append(tuple(t.shape))
+            frame.sources.append(self._source(t))
+            frame.storages.add(storage_of(t))
+
+    def _adopt_unregistered(self, parent: _Frame | None, module: nn.Module) -> str:
+        """Name a module that is in no registry, such as one in a plain list: "layers[0]"."""
+        place = attribute_of(parent.module if parent is not None else self._model, module)
+        path = f"{parent.path}.{place}" if parent is not None and parent.path else place
+        for name, inner in module.named_modules():
+            if id(inner) not in self._names:
+                self._adopt(f"{path}.{name}" if name else path, inner)
+                self._keep.append(inner)  # so that its id stays its own
+        return path
+
+    def _after(self, module: nn.Module, args: tuple, kwargs: dict, result: object) -> None:
+        """Write the row of a leaf that has run; after an exception `result` is None."""
+        if threading.get_ident() != self._thread or not self._stack or self._stack[-1].module is not module:
+            return
+        with torch._C.DisableTorchFunction():
+            frame = self._stack.pop()
+            error = sys.exc_info()[1]
+            if result is None and isinstance(error, Exception) and error is not self._outer_error:
+                if frame.kind.leaf and not frame.opened:
+                    del self.nodes[frame.first :]  # calls inside a layer are no rows, and the layer has not become one
+                self.note_failure(error, frame, None, (args, kwargs))
+                return
+            parent = self._stack[-1] if self._stack else None
+            if parent is not None:
+                parent.macs += frame.macs
+                parent.uncounted |= frame.uncounted
+                if parent.kind.opaque:
+                    return
+            if frame.kind.leaf and (frame.kind.opaque or not frame.opened):  # a leaf that hid modules stays open
+                inner = self.nodes[frame.first :]
+                del self.nodes[frame.first :]
+                self._note_inputs(frame, kwargs)
+                self._leaf_row(frame, inner, result)
+
+    def _leaf_row(self, frame: _Frame, inner: list[Node], result: object) -> None:
+        """Write one row for a leaf in place of those of the calls inside it."""
+        kind = self._describe(frame.module)
+        name, shapes, sources = kind.kind, tuple(frame.shapes), tuple(frame.sources)
+        if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
+            name, shapes, sources = "add", inner[0].inputs, inner[0].sources
+        node = Node(frame.path, name, shapes, (), sources, kind.geometry, kind.bias, macs=frame.macs)
+        for swallowed in inner:
+            swallowed.into = node
+            for key in swallowed.counted:
+                del self._counted[key]
+        node.pads = any(n.pads or n.kind in ops.PADS for n in inner)
+        self._count(node, kind.parameters)
+        hidden = sum(p.numel() for p in kind.parameters if id(p) not in self._parameters)
+        notes = [f"not registered: {hidden:,} parameters that model.parameters() does not have"] if hidden else []
+        node.note = "; ".join([*notes, _UNCOUNTED] if frame.uncounted else notes)
+        made = [s for s in map(resolve, sources) if s is not None and s.from_input]
+        node.from_input = bool(made)
+        fields = ops.union([s.fields for s in made], shapes)
+        if kind.geometry is not None:
+            node.fields = ops.after_window(kind.geometry, fields)
+        elif name == "zero_pad":
+            node.fields = fields and tuple(f.after(1, kind.step) for f in fields)
+        elif kind.local or name == "add":
+            node.fields = fields
+        self._finish(node, result, frame.storages)
+
+    def _finish(self, node: Node, result: object, storages: set[int | None]) -> None:
+        """Add a node to the record, with its outputs; memory counts where it is not the input's."""
+        shapes, size = [], 0
+        for t in tensors_in(result):
+            shapes.append(tuple(t.shape))
+            storage = storage_of(t)
+            if storage not in storages:
+                size += t.numel() * t.element_size()
+                storages.add(storage)
+            self._record(t, node)
+        node.outputs, node.activation_bytes = tuple(shapes), size
+        self.nodes.append(node)
+
+    # ---- functions -------------------------------------------------------------------------------------------------
+
+    def __torch_function__(
+        self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        """Run one call of a torch function, and write its row unless it is inside one of PyTorch's own layers."""
+        kwargs = kwargs or {}
+        raw, name, is_property = self._functions.get(func) or self._name(func)
+        if is_property and raw not in _VIEWS_BY_PROPERTY:
+            if raw == "device" and self._meta:
+                return META
+            return func(*args, **kwargs)
+        frame = self._stack[-1] if self._stack else None
+        if frame is not None and frame.lazy and is_lazy(frame.module):
+            return func(*args, **kwargs)  # parameters are being made
+        try:
+            if frame is None or frame.kind.opaque:
+                result, macs = self._runner.run(func, name, args, kwargs)
+                if frame is not None:
+                    frame.spend(macs)
+                return result
+            return self._call(frame, func, raw, name, args, kwargs)
+        except Exception as error:
+            self.note_failure(error, frame, name, (args, kwargs))
+            raise
+
+    def _name(self, func: Callable) -> tuple[str, str, bool]:
+        raw = getattr(func, "__name__", type(func).__name__)
+        is_property = raw in ("__get__", "__set__", "__delete__")
+        if is_property:
+            raw = getattr(getattr(func, "__self__", None), "__name__", raw)
+        known = (raw, raw.strip("_"), is_property)
+        self._functions[func] = known
+        return known
+
+    def _call(self, frame: _Frame, func: Callable, raw: str, name: str, args: tuple, kwargs: dict) -> object:
+        given = list(tensors_in((args, kwargs)))
+        if name in _SILENT or raw in ("__len__", "__repr__", "__format__"):
+            return self._runner.run(func, name, args, kwargs)[0]
+        shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
+        makers = [self._made_by.get(id(t)) for t in given]
+        result, macs = self._runner.run(func, name, args, kwargs)
+        written = args[0] if raw == "__setitem__" else result
+        if next(tensors_in(written), None) is None:
+            return result  # .size(), .item(), ...: nothing that a table of shapes could show
+        sources = tuple(
+            m[1] if m is not None and m[0]() is t else self._source(t) for t, m in zip(given, makers, strict=True)
+        )
+        frame.spend(macs)
+        made = [s for s in map(resolve, sources) if s is not None and s.from_input]
+        kind = _addition(shapes, sources, args) if name in ops.ADDS else name
+        path = f"{frame.path}.{name}()" if frame.path else f"{name}()"
+        geometry = ops.call_geometry(name, args, kwargs)
+        node = Node(path, kind, shapes, (), sources, geometry, macs=macs or 0, from_input=bool(made))
+        node.note = _UNCOUNTED if macs is None else ""
+        node.fields = self._call_fields(node, name, [s.fields for s in made], args, kwargs)
+        self._finish(node, written, self._runner.storages(given))
+        return result
+
+    def _call_fields(
+        self, node: Node, name: str, candidates: list[ops.Fields], args: tuple, kwargs: dict
+    ) -> ops.Fields:
+        fields = ops.union(candidates, node.inputs)
+        if fields is None:
+            return None
+        if node.geometry is not None:
+            return ops.after_window(node.geometry, fields)
+        if name == "getitem":
+            return ops.after_slicing(args[1], fields)
+        if name == "pad":
+            return ops.after_padding(args[1] if len(args) > 1 else kwargs["pad"], fields)
+        if name in ("cat", "concat"):
+            return fields
+        return fields if name in ops.LOCAL_CALLS else None
+
+    # ---- failures --------------------------------------------------------------------------------------------------
+
+    def note_failure(self, error: Exception, frame: _Frame | None, call: str | None, values: object) -> None:
+        """Remember where an exception came up; layers further out that it passes on its way add nothing."""
+        if self.failure is not None:
+            if self.failure.error is error:
+                return
+            if self.failure.error in (error.__cause__, error.__context__):
+                self.failure.error = error
+                return
+        with torch._C.DisableTorchFunction():
+            shapes = tuple(tuple(t.shape) for t in tensors_in(values))
+            if frame is not None and frame.kind.leaf:
+                shapes = tuple(tuple(t.shape) for t in tensors_in(frame.args)) or shapes
+        module = frame.module if frame is not None else self._model
+        self.failure = Failure(error, frame.path if frame is not None else "", module, call, shapes)
+
+
+def _addition(shapes: tuple, sources: tuple[Node | None, ...], args: tuple) -> str:
+    """Return the kind of a sum: see `Row.kind`."""
+    if len(shapes) != 2 or not all(s is not None and s.from_input for s in map(resolve, sources)):
+        return "add_constant"
+    return "add" if shapes[0] == shapes[1] else "add_broadcast"
+
+
+class Kind(NamedTuple):
+    """What is known of a module before it runs."""
+
+    leaf: bool  # collapsed into one row
+    opaque: bool  # one of PyTorch's own leaves: nothing inside is looked at
+    kind: str
+    geometry: ops.Geometry | None
+    bias: bool | None
+    local: bool
+    step: int  # every how many pixels a zero_pad keeps
+    parameters: list[nn.Parameter]
+
+
+def is_lazy(module: nn.Module) -> bool:
+    """Return whether a layer has yet to make its parameters; it changes its class when it has."""
+    return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
+
+
+def describe(module: nn.Module, is_model: bool) -> Kind:
+    """Return what is known of a module.
+
+    A module without modules is a leaf. A whole model that is such a module is not, unless it is one of PyTorch's own:
+    its functions are all that there is to see.
+    """
+    cls = type(module)
+    own = cls.__module__.startswith("torch.nn.") or cls in ops.KINDS
+    childless = not any(m is not None for m in module._modules.values())
+    container = cls.__module__ == "torch.nn.modules.container"
+    leaf = isinstance(module, nn.MultiheadAttention) or (childless and not container and (own or not is_model))
+    return Kind(
+        leaf=leaf,
+        opaque=leaf and own,
+        kind=ops.KINDS.get(cls, cls.__name__),
+        geometry=ops.module_geometry(module) if leaf and not is_lazy(module) else None,
+        bias=module.bias is not None if isinstance(module, nn.Linear) else None,
+        local=ops.is_local(module),
+        step=getattr(module, "stride", 1) if cls in ops.KINDS else 1,
+        parameters=list(module.parameters()) if leaf else [],
+    )
+
+
+def attribute_of(owner: nn.Module, module: nn.Module) -> str:
+    """Return the name under which `owner` holds `module` outside of its registry: "layers[0]", or "<Linear>"."""
+    for name, value in vars(owner).items():
+        if value is module:
+            return name
+        if isinstance(value, (list, tuple)):
+            found = next((i for i, v in enumerate(value) if v is module), None)
+        elif isinstance(value, dict):
+            found = next((k for k, v in value.items() if v is module), None)
+        else:
+            continue
+        if found is not None:
+            return str(found) if name == "_modules" else f"{name}[{found!r}]"
+    return f"<{type(module).__name__}>"

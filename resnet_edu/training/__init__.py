@@ -1,0 +1,19 @@
+"""How a net is trained: the recipe, the loop, one step, checkpoints, several processes."""
+
+from .checkpoint import Checkpoint
+from .loop import Evaluation, Event, StopTraining, TrainingDiverged, evaluate, train
+from .recipe import Recipe
+from .step import Stepper, mixed
+
+__all__ = [
+    "Checkpoint",
+    "Evaluation",
+    "Event",
+    "Recipe",
+    "Stepper",
+    "StopTraining",
+    "TrainingDiverged",
+    "evaluate",
+    "mixed",
+    "train",
+]

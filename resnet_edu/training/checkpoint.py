@@ -1,0 +1,357 @@
+"""Checkpoints: the whole state of a run in one file, so that it can be stopped anywhere and go on as if nothing was.
+
+Scope: the file, what belongs into it, when it is written, and what is done about a damaged one, one of another run, a
+full disk and Ctrl-C. What a run is, is in `train.py`; whose checkpoint lies where, in `study.py`.
+
+The file has three parts: a line with the SHA-256 of all that follows; a line of JSON (format, identity of the run,
+numbers); tensors as safetensors. Reading it runs no code. It is written beside the old one and renamed, and the one
+before it is kept, so that a crash at any moment leaves a good one.
+
+Sources
+  [1] Hugging Face, safetensors, README, section "Format".
+  [2] PyTorch's documentation of `torch.get_rng_state` and `torch.cuda.get_rng_state`.
+  [3] Python's documentation of `signal`: handlers run in the main thread, between two bytecode instructions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import hashlib
+import json
+import logging
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from .. import __version__
+from ..support.files import write_atomic
+from . import weights
+from .group import ALONE, Group
+
+__all__ = ["Checkpoint", "CheckpointError", "Keeper", "identity_of", "load", "remove", "save"]
+
+FORMAT = 1
+HELD = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a polite end, a closed terminal
+
+State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors, and values that JSON can hold
+
+# Warnings go to standard error, unless the program that imports this package has set up logging in its own way.
+log = logging.getLogger(__name__)
+
+
+class CheckpointError(ValueError):
+    """Raised for a checkpoint that belongs to another run, or comes from a newer version of this package."""
+
+
+class _Damaged(ValueError):
+    """A file that is no whole checkpoint; the text says why."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the state of one run is kept, and how often it is saved, besides after each evaluation and on Ctrl-C.
+
+    path:    of the file; its folder is made if need be.
+    net:     the net's name: plain and residual twins have the same parameters, so their names tell them apart.
+    seconds: at most about this much work is lost if the process is killed.
+    steps:   save after every so many steps as well; None for by time alone.
+    """
+
+    path: str | os.PathLike[str]
+    net: str = ""
+    seconds: float = 60.0
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path))
+        if not (math.isfinite(self.seconds) and self.seconds >= 0):
+            raise ValueError(f"`seconds` between checkpoints must be at least 0, but it is {self.seconds!r}")
+        if self.steps is not None and (
+            isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1
+        ):
+            raise ValueError(
+                f"`steps` between checkpoints must be a whole number of at least 1, but it is {self.steps!r}"
+            )
+
+
+def save(path: str | os.PathLike[str], state: State, identity: dict[str, Any]) -> None:
+    """Write a checkpoint to `path`; the one that was there becomes `previous(path)`.
+
+    Whatever happens meanwhile, one of the two is whole. Raises `OSError` if it cannot be written: both are kept then.
+    """
+    path = Path(path)
+    tensors, values = state
+    head = json.dumps({"format": FORMAT, "identity": identity, "values": values}, allow_nan=False)
+    # A copy of each: parameters may share memory, or be channels last in it, and safetensors takes neither.
+    plain = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
+    body = head.encode() + b"\n" + safetensors.torch.save(plain)
+    new = path.with_name(f"{path.name}.new")
+    write_atomic(new, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    if path.exists():
+        os.replace(path, previous(path))
+    os.replace(new, path)
+
+
+def previous(path: Path) -> Path:
+    """Return where the checkpoint before the last one is."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def load(path: str | os.PathLike[str], identity: dict[str, Any]) -> State | None:
+    """Return the state in the checkpoint at `path`, or None if there is none, or none that is whole.
+
+    A damaged file is renamed to `*.damaged`, with a warning, and the one before it is taken.
+
+    Raises `CheckpointError` for the checkpoint of another run, naming the difference, or of a newer format.
+    """
+    path, damaged = Path(path), False
+    for candidate in (path, previous(path)):
+        try:
+            head, tensors = _decode(candidate.read_bytes())
+        except FileNotFoundError:
+            continue
+        except _Damaged as error:
+            aside = candidate.with_name(f"{candidate.name}.damaged")
+            os.replace(candidate, aside)
+            log.warning("the checkpoint %s is damaged (%s): set aside as %s", candidate, error, aside.name)
+            damaged = True
+            continue
+        _check(head, identity, candidate)
+        if damaged:
+            log.warning("going on from the checkpoint before it, %s", candidate)
+        return tensors, head["values"]
+    if damaged:
+        log.warning("there is no good checkpoint left at %s: that run starts afresh", path)
+    return None
+
+
+def identity_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what `load` would compare with the identity of a run: that of the first whole checkpoint, {} for none."""
+    path = Path(path)
+    for candidate in (path, previous(path)):
+        with contextlib.suppress(FileNotFoundError, _Damaged):
+            return _decode(candidate.read_bytes())[0].get("identity", {})
+    return {}
+
+
+def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    digest, _, body = raw.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise _Damaged(f"its {len(raw):,} bytes do not have the checksum that they begin with")
+    head, _, tensors = body.partition(b"\n")
+    try:
+        values = json.loads(head)
+        return values, safetensors.torch.load(tensors) if values["format"] <= FORMAT else {}
+    except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise _Damaged(f"its checksum is right, but it is no checkpoint: {error}") from None
+
+
+def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
+    """Raise `CheckpointError` unless a checkpoint is of this format and of the run with this identity."""
+    if head["format"] > FORMAT:
+        raise CheckpointError(
+            f"the checkpoint {path} has format {head['format']}, but this version of resnet_edu ({__version__}) knows "
+            f"only formats up to {FORMAT}: update resnet_edu, or remove the file to start that run afresh"
+        )
+    theirs, mine = _flat(head["identity"]), _flat(json.loads(json.dumps(identity)))
+    different = [
+        f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"
+        for name in mine | theirs
+        if theirs.get(name) != mine.get(name)
+    ]
+    if different:
+        threads = theirs.get("threads")
+        way = f" (torch.set_num_threads({threads}) first)" if threads and threads != mine.get("threads") else ""
+        raise CheckpointError(
+            f"the checkpoint {path} belongs to another run: {'; '.join(different)}. Train with what it says{way}, give "
+            "another path, or remove the file to start afresh"
+        )
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return {"recipe.lr": 0.1, ...} for {"recipe": {"lr": 0.1, ...}, ...}."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        found |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return found
+
+
+def remove(path: str | os.PathLike[str]) -> None:
+    """Remove the checkpoint at `path`, the one before it, and what a killed process may have left half-written.
+
+    What was set aside as damaged stays.
+    """
+    path = Path(path)
+    leftovers = path.parent.glob(f".{glob.escape(path.name)}.*.tmp") if path.parent.is_dir() else ()
+    for file in (path, previous(path), path.with_name(f"{path.name}.new"), *leftovers):
+        file.unlink(missing_ok=True)
+
+
+def tensors_of(
+    model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, device: torch.device
+) -> dict[str, Tensor]:
+    """Return what a checkpoint has to hold in tensors: parameters, buffers, momentum, and every random state ([2])."""
+    found = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for i, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state[parameter].items():
+            if isinstance(value, Tensor):
+                found[f"optimizer.{i}.{name}"] = value
+    found["random.batches"] = generator.get_state()
+    found["random.cpu"] = torch.get_rng_state()  # layers such as dropout draw from it
+    if device.type == "cuda":
+        found["random.cuda"] = torch.cuda.get_rng_state(device)
+    return found
+
+
+def put_back(
+    tensors: dict[str, Tensor],
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    device: torch.device,
+) -> None:
+    """Give everything the state that `tensors_of` returned; each tensor goes to its parameter's device.
+
+    Raises `weights.WeightsError` if the net has other parameters.
+    """
+    prefix = "model."
+    state = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
+    weights.check(state, model, "the checkpoint")
+    model.load_state_dict(state)
+    for i, parameter in enumerate(_parameters(optimizer)):
+        prefix = f"optimizer.{i}."
+        for key in (k for k in tensors if k.startswith(prefix)):
+            # In the parameter's place in memory, as the optimizer made it: the kernels' rounding may depend on that.
+            value = torch.empty_like(parameter.detach()).copy_(tensors[key])
+            optimizer.state[parameter][key.removeprefix(prefix)] = value
+    generator.set_state(tensors["random.batches"])
+    torch.set_rng_state(tensors["random.cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [p for group in optimizer.param_groups for p in group["params"]]
+
+
+class Keeper:
+    """Saves a run's state when it is time; a context for the training loop. Without a checkpoint it does nothing.
+
+    In the context, Ctrl-C, SIGTERM and SIGHUP have their usual effect only when `poll` or the end of the context has
+    saved the state or come to it (a second Ctrl-C: at once). Outside of the main thread Python does not allow to hold
+    signals ([3]), so there the last checkpoint on the schedule is what is left.
+
+    In a group of processes the first one alone reads and writes, and all hold signals: a process that left in the
+    middle of a step would take the others with it. A signal that reached any of them takes effect in all, at the same
+    `poll`. A second Ctrl-C changes nothing there: torchrun may send each process what the terminal has sent already.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint | None,
+        identity: Callable[[], dict[str, Any]],
+        state: Callable[[], State],
+        group: Group = ALONE,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.checkpoint, self.state, self.group, self.device = checkpoint, state, group, device
+        self.identity = identity() if checkpoint else {}
+        self.saved_at, self.saved_step, self.warned = time.monotonic(), 0, False
+        self.caught: list[int] = []
+        self.handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> Keeper:
+        if self.checkpoint:
+            if not self.group.rank:
+                self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+            self._hold()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._release()
+
+    def load(self) -> State | None:
+        """Return the state to go on from, or None to start afresh. Raises `CheckpointError`, see `load`."""
+        reads = self.checkpoint is not None and not self.group.rank
+        return self.group.from_first(load(self.checkpoint.path, self.identity) if reads else None)
+
+    def poll(self, step: int, together: bool = True) -> None:
+        """Save if it is time, or if the process was asked to end; call it wherever the state is consistent.
+
+        together: whether the whole group calls it at this place. Only there can it end.
+        """
+        if not self.checkpoint:
+            return
+        asked = max(self.caught, default=0)
+        if together:
+            asked = self.group.greatest(asked, self.device)
+        by_steps = self.checkpoint.steps and step - self.saved_step >= self.checkpoint.steps
+        if asked or by_steps or time.monotonic() - self.saved_at >= self.checkpoint.seconds:
+            self.save(step)
+        if asked and together:
+            self.group.meet()  # nobody leaves before the state is saved: torchrun ends the others then
+            self.caught = self.caught or [asked]
+            self._release()
+            self._hold()  # a handler of the program's own has returned: training goes on
+
+    def save(self, step: int) -> None:
+        """Save the state now. A disk that is full is told once, and is no reason to stop."""
+        if not self.checkpoint or self.group.rank:
+            return
+        try:
+            save(self.checkpoint.path, self.state(), self.identity)
+        except OSError as error:
+            if not self.warned:
+                log.warning(
+                    "cannot write the checkpoint %s (%s): training goes on, and the last good checkpoint is kept",
+                    self.checkpoint.path,
+                    error.strerror or error,
+                )
+            self.warned = True
+        self.saved_at, self.saved_step = time.monotonic(), step
+
+    def _hold(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in (getattr(signal, name) for name in HELD if hasattr(signal, name)):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # ignored (nohup, workers), or not Python's
+                self.handlers[number] = signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        impatient = number == signal.SIGINT and number in self.caught and self.group.size == 1
+        self.caught.append(number)
+        if impatient:
+            self._release()
+
+    def _release(self) -> None:
+        """Give the signals their handlers back, and pass on what was caught meanwhile."""
+        while self.handlers:
+            signal.signal(*self.handlers.popitem())
+        caught, self.caught = self.caught, []
+        for number in dict.fromkeys(caught):
+            _deliver(number)
+
+
+def _deliver(number: int) -> None:
+    """Raise a signal in this thread, also if its mask blocks it: Ray's workers block SIGINT, and get it another way."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        signal.raise_signal(number)
+        return
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    try:
+        signal.raise_signal(number)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

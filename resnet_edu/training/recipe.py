@@ -1,0 +1,106 @@
+"""How to train: one frozen data class, with the paper's recipe for CIFAR-10 as a preset.
+
+Scope: the fields, their meaning, and the contradictions among them that are refused. No torch.
+
+Source
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: the recipe for CIFAR-10,
+      and the slow start of the net with 110 layers.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..data.dataset import NORMALIZE
+from ..support.validate import is_number, whole
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train. The presets are `paper`, `scaled` and `digits`; `replace` changes single fields.
+
+    steps:      updates of the weights ("iterations" in the paper).
+    batch_size: images a step.
+    lr:         learning rate at the start (after the warm-up, if there is one).
+    momentum:   of SGD, 0 up to but not including 1.
+    weight_decay: times each weight, is added to its gradient.
+    milestones: steps after which the learning rate is divided by 10, ascending.
+    warmup_lr:  a lower learning rate to start with, until the training error of the last 100 batches falls below
+                `warmup_error` percent; None for none. The paper needs it for 110 layers.
+    warmup_error: in percent, see `warmup_lr`.
+    augment:    pad by 4 zero pixels, crop at random to the old size, mirror every other image.
+    normalize:  "per_pixel_mean" subtracts the mean image (the paper's); "per_channel" subtracts each channel's mean and
+                divides by its standard deviation.
+    eval_every: steps between two evaluations on the whole training and test set; there is one more after the last step.
+    """
+
+    steps: int
+    batch_size: int = 128
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    milestones: tuple[int, ...] = ()
+    warmup_lr: float | None = None
+    warmup_error: float = 80.0
+    augment: bool = False
+    normalize: str = "per_pixel_mean"
+    eval_every: int = 100
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.milestones, Iterable):
+            raise ValueError(f"`milestones` must be several whole numbers, (5, 8) say, but it is {self.milestones!r}")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+        for milestone in self.milestones:
+            whole("milestones", milestone, 0)
+        for name in ("steps", "batch_size", "eval_every"):
+            whole(name, getattr(self, name))
+        if not (is_number(self.lr) and self.lr > 0):
+            raise ValueError(f"`lr` must be a number above 0, but it is {self.lr!r}")
+        if not (is_number(self.momentum) and 0 <= self.momentum < 1):
+            raise ValueError(f"`momentum` must be at least 0 and below 1, but it is {self.momentum!r}")
+        if not (is_number(self.weight_decay) and self.weight_decay >= 0):
+            raise ValueError(f"`weight_decay` must be at least 0, but it is {self.weight_decay!r}")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
+        if self.milestones and not 0 < self.milestones[0] <= self.milestones[-1] < self.steps:
+            raise ValueError(
+                f"`milestones` must lie between 0 and `steps` ({self.steps}), or the learning rate would never fall, "
+                f"but they are {self.milestones}; Recipe.scaled(steps) puts them in proportion"
+            )
+        if self.warmup_lr is not None and not (is_number(self.warmup_lr) and 0 < self.warmup_lr < self.lr):
+            raise ValueError(f"`warmup_lr` must lie between 0 and `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
+        if not (is_number(self.warmup_error) and 0 < self.warmup_error <= 100):
+            raise ValueError(f"`warmup_error` must be a percentage above 0, but it is {self.warmup_error!r}")
+        if not isinstance(self.augment, bool):
+            raise ValueError(f"`augment` must be True or False, but it is {self.augment!r}")
+        if self.normalize not in NORMALIZE:
+            raise ValueError(f"`normalize` must be one of {', '.join(NORMALIZE)}, but it is {self.normalize!r}")
+
+    def replace(self, **changes: Any) -> Recipe:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def lr_at(self, step: int) -> float:
+        """Return the learning rate of the next update after `step` of them, warm-up aside."""
+        return self.lr / 10 ** bisect.bisect_right(self.milestones, step)
+
+    @classmethod
+    def paper(cls, depth: int = 56) -> Recipe:
+        """Return the recipe of section 4.2 of [1] for CIFAR-10; with 110 layers or more it starts slowly."""
+        slow = 0.01 if depth >= 110 else None
+        return cls(64_000, milestones=(32_000, 48_000), warmup_lr=slow, augment=True, eval_every=1000)
+
+    @classmethod
+    def scaled(cls, steps: int, depth: int = 56) -> Recipe:
+        """Return the paper's recipe in `steps` steps: the learning rate falls after 1/2 and 3/4 of them."""
+        every = max(1, whole("steps", steps, 4) // 64)
+        return cls.paper(depth).replace(steps=steps, milestones=(steps // 2, steps * 3 // 4), eval_every=every)
+
+    @classmethod
+    def digits(cls) -> Recipe:
+        """Return a recipe for scikit-learn's digits: 200 steps in which a deep plain net is seen to lag behind."""
+        return cls(200, eval_every=20)

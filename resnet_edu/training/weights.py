@@ -1,0 +1,87 @@
+"""Weights of a net in a file: safetensors, which hold tensors and a few words on them, and never code.
+
+Scope: writing and reading one file, and comparing it with the net it is meant for. Which weights come with the package,
+and how their files are checked, is in `shipped.py`.
+
+Source
+  [1] Hugging Face, safetensors, README, section "Format": a header in JSON, then the tensors' bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from ..support.files import write_atomic
+
+ABOUT = "resnet_edu"  # the one word in the header's metadata
+DTYPES = {"float32": torch.float32, "float16": torch.float16}
+
+
+class WeightsError(ValueError):
+    """Raised for a file that holds no weights, or those of another net."""
+
+
+def filename(net: str, seed: int) -> str:
+    """Return the name of the file for the weights of `net` after a run with `seed`, beside the run's record."""
+    return f"{net}-seed{seed}.safetensors"
+
+
+def save(
+    state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, object], dtype: str = "float32"
+) -> Path:
+    """Write a net's `state_dict()` to `path` and return it; the file is there whole or not at all.
+
+    state: names -> tensors, on any device.
+    about: a few words to be stored with them (net, seed, data set, ...). They are one text in JSON, because the format
+           keeps no order of several, and the same weights should give the same bytes.
+    dtype: "float32" or "float16", of the weights of convolutions and linear layers. What has one dimension or none
+           (biases, all of batch norm) is small, and its variances may be large: that keeps its own type.
+
+    Raises `ValueError` for another dtype, or a value that float16 cannot hold; `OSError` if it cannot be written.
+    """
+    if dtype not in DTYPES:
+        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, but it is {dtype!r}")
+    tensors = {}
+    for name, tensor in state.items():
+        stored = tensor.detach().cpu()
+        if stored.is_floating_point() and stored.dim() > 1:
+            stored = stored.to(DTYPES[dtype])
+            if tensor.isfinite().all() and not stored.isfinite().all():
+                raise ValueError(f"{name} has values beyond the range of {dtype}: use dtype='float32'")
+        tensors[name] = stored.contiguous()  # nets train with channels last in memory
+    path = Path(path)
+    write_atomic(path, safetensors.torch.save(tensors, {ABOUT: json.dumps(dict(about))}))
+    return path
+
+
+def read(data: bytes, origin: str | os.PathLike[str] = "the file") -> dict[str, Tensor]:
+    """Return names -> tensors of a file's bytes, on the processor; fractions as float32, whole numbers as they are.
+
+    Raises `WeightsError`, naming `origin`, for bytes that are no such file.
+    """
+    try:
+        found = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise WeightsError(f"{origin} is damaged: it is no safetensors file ({error})") from None
+    return {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
+
+
+def check(state: Mapping[str, Tensor], model: nn.Module, origin: str | os.PathLike[str]) -> None:
+    """Raise `WeightsError`, naming `origin`, unless `state` has the names and shapes of the model's own state."""
+    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
+    found = {name: tuple(t.shape) for name, t in state.items()}
+    for what, names in (("lacks", wanted.keys() - found.keys()), ("has, but the net has not:", found - wanted.keys())):
+        if names:
+            few = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
+            raise WeightsError(f"{origin} does not fit the net: it {what} {few} ({len(names)} names in all)")
+    for name, shape in wanted.items():
+        if found[name] != shape:
+            raise WeightsError(f"{origin} does not fit the net: {name} is {found[name]} in it, but {shape} in the net")

@@ -1,0 +1,40 @@
+"""Every folded solution of the chapters runs, by itself, as a reader would paste it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from resnet_edu.experiment import degradation
+from resnet_edu.training.recipe import Recipe
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent.parent / "notebooks").glob("*.ipynb"))
+
+
+def _solutions():
+    for path in NOTEBOOKS:
+        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+            text = "".join(cell["source"])
+            title = re.search(r"^### (.+)$", text, re.MULTILINE)
+            folded = text.partition("<summary>Solution</summary>")[2]
+            for code in re.findall(r"^```python\n(.*?)^```", folded, re.DOTALL | re.MULTILINE):
+                yield pytest.param(code, id=f"{path.stem[:2]} {title.group(1)}")
+
+
+def test_there_are_solutions():
+    assert len(list(_solutions())) >= 3 * len(NOTEBOOKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", list(_solutions()))
+def test_solution_runs(code, monkeypatch, capsys):
+    real = degradation.run
+
+    def few_steps(*args, recipe=None, **options):  # the solution as it is, but for the length of the training
+        recipe = recipe or Recipe.digits()
+        recipe = recipe.replace(steps=2 * recipe.steps // Recipe.digits().steps, eval_every=2)
+        return real(*args, recipe=recipe, progress=False, workers=0, **options)
+
+    monkeypatch.setattr(degradation, "run", few_steps)
+    exec(compile(code, "solution", "exec"), {"__name__": "__main__"})

@@ -1,0 +1,300 @@
+"""Answers that are handed in: the right ones, worked out here by other means, and every slip with its own words."""
+
+import pytest
+import torch
+from run_records import make
+from torch import nn
+
+from resnet_edu import check
+from resnet_edu.check.answers import EXERCISES
+from resnet_edu.experiment.shipped import load_records
+from resnet_edu.nets.blocks import PlainBlock
+from resnet_edu.nets.models import ResNet, plain34, resnet34, resnet50
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Halve(nn.Module):
+    """The block of exercise 2.3, mended, or as it was."""
+
+    def __init__(self, channels: int, norm: bool = True, stride: int = 2) -> None:
+        super().__init__()
+        out = 2 * channels
+        self.branch = nn.Sequential(
+            nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+            nn.Conv2d(out, out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+        )
+        self.shortcut = nn.Sequential(nn.Conv2d(channels, out, 1, stride, bias=False))
+        if norm:
+            self.shortcut.append(nn.BatchNorm2d(out))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.branch(x) + self.shortcut(x))
+
+
+def runs_of(net: str, steps: int, lr: float, errors: tuple[float, ...] = (70.0, 60.0), seeds=(0, 1)) -> list:
+    recipe = {"steps": steps, "lr": lr}
+    return [make(net, seed, (99.0, e), recipe=recipe) for seed, e in zip(seeds, errors, strict=True)]
+
+
+def depths(*errors: float, first: str = "plain") -> list:
+    return [make(f"{first}{d}", 0, (99.0, e)) for d, e in zip((8, 14, 20, 26, 32), errors, strict=True)]
+
+
+def same(images: torch.Tensor) -> torch.Tensor:
+    return images
+
+
+def twice(images: torch.Tensor) -> torch.Tensor:
+    return 2 * images + 0.5
+
+
+TWINS = [(kind, seed, 4, 10.0 + seed, 5.0) for seed in range(3) for kind in ("plain", "resnet")]
+SGD = [10.0, 11.0, 12.0, 10.0, 11.0]
+ADAM = {1e-4: [50.0, 52.0, 51.0, 50.0, 53.0], 1e-3: [10.5, 10.5, 12.5, 10.0, 10.5], 1e-2: [5.0, 6.1, 7.2, 5.0, 6.0]}
+NONE = [(12.0, 20.0), (11.0, 20.5), (13.0, 19.5), (12.5, 20.0), (11.5, 20.0)]
+SHORT = [(11.9, 8.0), (11.2, 8.0), (12.8, 8.0), (12.6, 8.0), (11.4, 8.0)]
+OTHERS = [(10.0, 20.0), (9.1, 20.0), (11.0, 20.0), (10.4, 20.0), (9.5, 20.0)]
+WEIGHTS, LATE = 64 * 64 * 9, 512 * 512 * 9
+VARIANCE = sum((x - 45.35 / 6) ** 2 for x in (7.4, 7.29, 7.4, 6.89, 8.42, 7.95)) / 5  # their sum is 45.35
+S, AWAY = VARIANCE**0.5, 45.35 / 6 - 6.61
+
+
+def right_ends() -> tuple[float, float]:
+    a, b, c = (r.final["train_error"] for r in load_records("digits") if r.net == "resnet56")
+    means = sorted(sum(t) / 3 for t in [(x, y, z) for x in (a, b, c) for y in (a, b, c) for z in (a, b, c)])
+    # The 2.5% quantile of 27 sorted values stands at place 0.65, counted from 0, and the 97.5% one at 25.35.
+    return means[0] + 0.65 * (means[1] - means[0]), means[25] + 0.35 * (means[26] - means[25])
+
+
+RIGHT = {
+    "1.1": {"cases": ["overfitting", "degradation", "unknown"]},
+    "1.2": {"patient": runs_of("plain56", 400, 0.1), "gentle": runs_of("plain56", 200, 0.01), "caught_up": False},
+    "1.4": {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0), "begins": 26},
+    "2.2": {"conv1": (128, 4, 4), "conv2": [1, 128, 4, 4], "shortcut": torch.Size([128, 4, 4])},
+    "2.3": {"block": Halve},
+    "2.4": {"plain": 0, "residual": torch.tensor(10)},
+    "3.2": {"imagenet": (512, 1, 1), "cifar": (512, 4, 4)},
+    "3.3": {"sizes": [28, 14, 7, 4], "share": 0.29},
+    "4.1": {
+        "early_weights": WEIGHTS,
+        "early_macs": WEIGHTS * 50_176,
+        "late_weights": LATE,
+        "late_macs": LATE * 196,
+    },
+    "4.3": {"net": ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4), "falls_more": "parameters"},
+    "4.4": {"plain_sizes": [56, 27, 13, 6], "tells": "residual"},
+    "4.5": {"vgg16": (15.35, 15.47), "vgg19": (19.51, 19.63), "nearer": ("convolutions", "all")},
+    "5.3": {
+        "changes": [
+            (resnet50(stride_on="1x1").eval(), same),
+            (resnet50().train(), same),
+            (resnet50().eval(), twice),
+        ]
+    },
+    "5.4": {"block": 33, "parameters": 0.570, "macs": 0.603},
+    "6.4": {"sgd": SGD, "adam": ADAM, "verdicts": {1e-4: "worse", 1e-3: "noise", 1e-2: "better"}},
+    "6.5": {
+        "none": NONE,
+        "kernels": SHORT,
+        "others": OTHERS,
+        "verdicts": {"kernels": "noise", "others": "better"},
+    },
+    "7.1": {
+        "mean": 7.56,
+        "deviation": 0.54,
+        "error": 0.22,
+        "deviations_away": AWAY / S,
+        "errors_away": AWAY / S * 6**0.5,
+    },
+    "7.2": {"runs": TWINS},
+    "7.4": {"draws": 27, "means": 10, "ends": right_ends(), "right": 0.68},
+    "7.5": {"runs": 1000, "alone": 750, "shared": 375, "eight": 46.9, "least": 2.17},
+}
+
+WRONG = [  # exercise, what is handed in instead, and words of the message
+    ("1.1", {"cases": ["degradation", "degradation", "unknown"]}, "case i` is 'degradation': its training error is as"),
+    ("1.1", {"cases": ["unknown", "degradation", "unknown"]}, "compare its training error with its test error"),
+    ("1.1", {"cases": ["overfitting", "overfitting", "unknown"]}, "gets 19% of them wrong"),
+    ("1.1", {"cases": ["overfitting", "unknown", "unknown"]}, "compare its training error with the smaller network's"),
+    ("1.1", {"cases": ["overfitting", "degradation", "degradation"]}, "against which shallower network?"),
+    ("1.1", {"cases": ["overfit", "degradation", "unknown"]}, "must be 'degradation', 'overfitting' or 'unknown'"),
+    ("1.1", {"cases": "overfitting"}, "a list of words is expected"),
+    ("1.1", {"cases": ["overfitting"]}, "has 1 entries, and 3 words are expected"),
+    ("1.2", {"patient": runs_of("plain56", 200, 0.1)}, "`patient` has 200 steps and `gentle` 200"),
+    ("1.2", {"gentle": runs_of("plain56", 200, 0.1)}, "the learning rate 0.1 and `gentle` 0.1"),
+    ("1.2", {"patient": runs_of("plain20", 400, 0.1)}, "is about plain20, and plain56 is asked for"),
+    ("1.2", {"patient": runs_of("plain56", 400, 0.1, seeds=(1, 1))}, "has one start twice"),
+    ("1.2", {"patient": runs_of("plain56", 400, 0.1)[:1]}, "has 1 records, and at least 2"),
+    ("1.2", {"caught_up": True}, "your best run ends with a training error of 60.00%, and plain-20 with"),
+    (
+        "1.2",
+        {"patient": runs_of("plain56", 400, 0.1, (70.0, 0.0))},
+        "your best run ends with a training error of 0.00%",
+    ),
+    ("1.2", {"patient": [1, 2]}, "holds 1, and the records"),
+    ("1.4", {"begins": 20}, r"the first with more than one percentage point above plain-8"),
+    ("1.4", {"begins": None}, r"26: 1.10%"),
+    ("1.4", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0)}, r"`begins` is 26"),
+    ("1.4", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0, first="resnet")}, "holds resnet8, and plain networks"),
+    ("1.4", {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0)[1:]}, "plain-8 is missing"),
+    ("2.2", {"conv1": (128, 3, 3)}, "rounded down"),
+    ("2.2", {"conv2": (64, 4, 4)}, "the channels of the input"),
+    ("2.2", {"shortcut": (64, 3, 3)}, "rounded down.* And these are the channels"),
+    ("2.2", {"conv1": (128, 4, 5)}, "not right in place 3"),
+    ("2.2", {"conv1": (4, 4)}, "with 2 numbers, and 3 are expected"),
+    ("2.2", {"conv1": "128x4x4"}, "some whole numbers are expected"),
+    ("2.2", {"conv1": (128, 3.5, 3.5)}, "some whole numbers are expected"),
+    ("2.3", {"block": lambda channels: Halve(channels, norm=False)}, r"\(8\).*no batch normalisation"),
+    ("2.3", {"block": lambda channels: Halve(channels, stride=1)}, r"\(8\).*"),
+    ("2.4", {"plain": 10}, "what does a plain block pass on"),
+    ("2.4", {"residual": 0}, "no other way around the blocks"),
+    ("2.4", {"plain": "none"}, "a number is expected"),
+    ("2.4", {"plain": False}, "a number is expected"),
+    ("3.2", {"imagenet": (512, 7, 7)}, "an image of 224×224"),
+    ("3.2", {"cifar": (10,)}, "those are the classes"),
+    ("3.2", {"cifar": (512, 2, 2)}, "not right in place 2 and 3"),
+    ("3.3", {"sizes": [56, 28, 14, 7]}, "maps of the right network"),
+    ("3.3", {"sizes": [112, 56, 28, 14]}, "with which stride"),
+    ("3.3", {"share": 3.46}, "wrong by right"),
+    ("3.3", {"share": 0.71}, "what is saved"),
+    ("3.3", {"share": 29}, "in percent"),
+    ("3.3", {"share": 1.0}, "those are parameters"),
+    ("4.1", {"early_weights": WEIGHTS + 64}, "the biases"),
+    ("4.1", {"early_weights": 64 * 64}, "more than one weight"),
+    ("4.1", {"late_weights": 512 * 9}, "a kernel for every input channel"),
+    ("4.1", {"early_macs": WEIGHTS * 224}, "height and width"),
+    ("4.1", {"early_macs": 2 * WEIGHTS * 50_176}, "counts as one"),
+    ("4.1", {"late_macs": LATE}, "each is used at every pixel"),
+    ("4.1", {"late_macs": LATE * 144}, "with padding 1"),
+    ("4.1", {"late_macs": 1}, "too small"),
+    ("4.3", {"net": plain34()}, "plain-34 as it was"),
+    ("4.3", {"net": resnet34()}, "16 additions"),
+    ("4.3", {"net": ResNet(PlainBlock, [2, 2, 2, 2], [64] * 4)}, "has 18 layers, and plain-34 has 34"),
+    ("4.3", {"net": ResNet(PlainBlock, [3, 4, 6, 3], [32] * 4)}, "not all have the channels"),
+    ("4.3", {"net": ResNet}, "not its class"),
+    ("4.3", {"falls_more": "multiply-adds"}, "divide what plain-34 has"),
+    ("4.4", {"plain_sizes": [56, 28, 14, 7]}, "sizes with padding 1"),
+    ("4.4", {"tells": "plain"}, "does it raise an error"),
+    ("4.5", {"vgg16": (15.47, 15.35)}, "exchanged"),
+    ("4.5", {"vgg19": (39.02, 19.63)}, "counts as one"),
+    ("4.5", {"vgg19": (19_508_428_800, 19.63)}, "in billions"),
+    ("4.5", {"nearer": ("all", "all")}, "nearer to the paper's 15.3"),
+    ("4.5", {"nearer": ("convolutions", "convolutions")}, "nearer to the paper's 19.6"),
+    ("5.3", {"changes": 3 * [(resnet50().train(), same)]}, "changes 1 and 2 give the same output"),
+    ("5.3", {"changes": [(resnet50().eval(), twice), (resnet50().eval(), lambda x: x + 3)] * 2}, "has 4 entries"),
+    ("5.3", {"changes": [(resnet50().eval(), change) for change in (twice, torch.neg, same)]}, "both of the images"),
+    ("5.3", {"changes": 3 * [(resnet50().eval(), same)]}, "it has no effect"),
+    ("5.3", {"changes": 3 * [(resnet34().eval(), same)]}, "load_state_dict"),
+    ("5.3", {"changes": 3 * [resnet50()]}, "a list of things"),
+    ("5.4", {"block": 17}, "still to be added"),
+    ("5.4", {"block": 16}, "the projection alone"),
+    ("5.4", {"parameters": 57.0}, "in percent"),
+    ("5.4", {"parameters": 1.570}, "how many times as many"),
+    ("5.4", {"macs": 1 - 1 / 1.603}, "share of the larger network"),
+    ("6.4", {"sgd": [0.1] * 5}, "nothing above 1"),
+    ("6.4", {"sgd": SGD[:3]}, "has 3 entries, and 5"),
+    ("6.4", {"sgd": [120.0] * 5}, "lie between 0 and 100"),
+    ("6.4", {"adam": {0.1: SGD}}, "with the rates 0.0001, 0.001 and 0.01"),
+    ("6.4", {"verdicts": {1e-4: "worse", 1e-3: "worse", 1e-2: "better"}}, "Is 0 in it"),
+    ("6.4", {"verdicts": {1e-4: "better", 1e-3: "noise", 1e-2: "better"}}, "is a larger error better"),
+    ("6.5", {"kernels": OTHERS}, "does their group have its weight_decay"),
+    ("6.5", {"others": SHORT}, "is a kernel in the wrong group"),
+    ("6.5", {"verdicts": {"kernels": "better", "others": "better"}}, "Is 0 in it"),
+    ("6.5", {"verdicts": {}}, "the keys 'kernels' and 'others'"),
+    ("7.1", {"mean": 7.4}, "the median"),
+    ("7.1", {"deviation": 0.49}, "divided by n"),
+    ("7.1", {"deviation": VARIANCE}, "the variance"),
+    ("7.1", {"error": S / 6}, "not by its root"),
+    ("7.1", {"error": S / 5**0.5}, "the root of how many"),
+    ("7.1", {"error": S}, "that is the deviation"),
+    ("7.1", {"error": S * (5 / 6) ** 0.5 / 6**0.5}, "on the way here"),
+    ("7.1", {"deviations_away": AWAY / S * 6**0.5}, "the other yardstick"),
+    ("7.1", {"errors_away": AWAY}, "in percentage points"),
+    ("7.1", {"deviations_away": 1.8}, "rounded too far"),
+    ("7.1", {"deviations_away": 1.7}, "rounded too far"),  # cut off
+    ("7.1", {"deviations_away": 1.9}, "too large"),
+    ("4.5", {"vgg16": (15.3, 15.47)}, "rounded too far"),
+    ("7.1", {"errors_away": 5}, "what the letter says"),
+    ("7.2", {"runs": TWINS[:4]}, "there are 2 seeds"),
+    ("7.2", {"runs": TWINS[:5]}, "seed 2 has one run, plain"),
+    ("7.2", {"runs": [*TWINS[:5], ("resnet", 2, 6, 12.0, 5.0)]}, "4 steps for one and 6"),
+    ("7.2", {"runs": [*TWINS[:5], ("resnet", 2, 4, 13.0, 5.0)]}, "the weights at the start differ"),
+    ("7.2", {"runs": [*TWINS, TWINS[0]]}, "two runs of kind 'plain'"),
+    ("7.2", {"runs": [(k, s, 4, 1.0, 5.0) for k, s, *_ in TWINS]}, "the same for every seed"),
+    ("7.2", {"runs": [(k, s, 4 + s, b, 5.0) for k, s, _, b, _ in TWINS]}, "the same number of steps"),
+    ("7.2", {"runs": [("Plain", 0, 4, 1.0, 5.0)]}, "must be 'plain' or 'resnet'"),
+    ("7.2", {"runs": [("plain", 0, 4, 1.0, 500.0)]}, "it is a percentage"),
+    ("7.4", {"draws": 9}, "three values are drawn"),
+    ("7.4", {"means": 27}, "the order of the draws"),
+    ("7.4", {"means": 7}, "is not one of"),
+    ("7.4", {"right": 0.95}, "what it promises"),
+    ("7.4", {"right": 0.325}, "how often it is wrong"),
+    ("7.4", {"right": 68}, "between 0 and 1"),
+    ("7.4", {"ends": (1.0, 2.0)}, "low end"),
+    ("7.5", {"runs": 500}, "both kinds"),
+    ("7.5", {"alone": 45_000}, "not minutes"),
+    ("7.5", {"shared": 187.5}, "each takes twice as long"),
+    ("7.5", {"eight": 93.75}, "four runs on each"),
+    ("7.5", {"least": 65 / 60}, "takes longer"),
+    ("7.5", {"least": 130}, "not minutes"),
+]
+
+
+def test_every_exercise_is_tried():
+    assert list(RIGHT) == list(EXERCISES)
+    assert {exercise for exercise, _, _ in WRONG} == set(EXERCISES)
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+def test_right_answers(exercise, capsys):
+    check.answer(exercise, **RIGHT[exercise])
+    assert capsys.readouterr().out.startswith(f"✓ exercise {exercise}: ")
+
+
+def test_a_network_may_be_built_wrongly_in_three_ways(capsys):
+    pooled, leaky = resnet50(), resnet50()
+    pooled.avgpool = nn.AdaptiveMaxPool2d(1)
+    for block in (m for m in leaky.modules() if hasattr(m, "relu")):
+        block.relu = nn.LeakyReLU(0.5)
+    check.answer("5.3", changes=[(net.eval(), same) for net in (resnet50(stride_on="1x1"), pooled, leaky)])
+    assert capsys.readouterr().out.startswith("✓ exercise 5.3: ")
+
+
+@pytest.mark.parametrize(("exercise", "change", "words"), WRONG, ids=[f"{e} {w[:30]}" for e, _, w in WRONG])
+def test_wrong_answers(exercise, change, words):
+    with pytest.raises(check.NotYet, match=words):
+        check.answer(exercise, **{**RIGHT[exercise], **change})
+
+
+def test_the_learners_networks_stay_as_they_were():
+    net = resnet50().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    check.answer("5.3", changes=[*RIGHT["5.3"]["changes"][::2], (net, same)])
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def dotted(value: object) -> object:
+    """What the exercise prints: a dot for everything inside."""
+    if isinstance(value, dict):
+        return {name: dotted(entry) for name, entry in value.items()}
+    return [dotted(entry) for entry in value] if isinstance(value, (list, tuple)) else ...
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+def test_dots_that_were_left_standing(exercise):
+    for name, value in RIGHT[exercise].items():
+        for left in (..., dotted(value)):
+            with pytest.raises(check.NotYet, match=r"\.\.\.|Ellipsis"):
+                check.answer(exercise, **{**RIGHT[exercise], name: left})
+
+
+def test_what_cannot_be_handed_in():
+    with pytest.raises(ValueError, match=r"no exercise '3\.1' to hand in; there are 1\.1, 1\.2"):
+        check.answer("3.1", value=1)
+    with pytest.raises(TypeError, match=r'takes all of `check.answer\("2.4", plain=..., residual=...\)`'):
+        check.answer("2.4", plain=0)

@@ -1,0 +1,229 @@
+"""Checkers of the recipe: first weights, and the learning rate. Each slip is named."""
+
+import bisect
+import math
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from resnet_edu import check
+from resnet_edu.nets.models import cifar_net
+from resnet_edu.training.recipe import Recipe
+
+
+def rejected(checker, answer):
+    with pytest.raises(check.NotYet) as caught:
+        checker(answer)
+    return str(caught.value)
+
+
+# ---------------------------------------------------------------- first weights
+
+
+def by_torch(net):
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def by_hand(net):
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            out, _, height, width = module.weight.shape
+            module.weight.copy_(torch.randn(module.weight.shape) * math.sqrt(2 / (out * height * width)))
+            if module.bias is not None:
+                module.bias.fill_(0)
+        if isinstance(module, nn.BatchNorm2d):
+            module.weight.data = torch.ones_like(module.weight)
+            module.bias.data.zero_()
+    return net
+
+
+def drawing(law, *, into=lambda net: net.modules(), rest=True):
+    """An answer that draws each kernel by `law(weight, fan_in, fan_out)` and does the rest right."""
+
+    @torch.no_grad()
+    def initialise(net):
+        if rest:
+            by_torch(net)
+        for module in into(net):
+            if isinstance(module, nn.Conv2d):
+                taps = module.kernel_size[0] * module.kernel_size[1]
+                law(module.weight, module.in_channels * taps, module.out_channels * taps)
+
+    return initialise
+
+
+def normal(std):
+    return drawing(lambda w, i, o: w.normal_(0, std(w, i, o)))
+
+
+def but(change):
+    """The right answer, and then a change of the net."""
+
+    @torch.no_grad()
+    def initialise(net):
+        by_torch(net)
+        change(net)
+
+    return initialise
+
+
+def each(kind, change):
+    return but(lambda net: [change(m) for m in net.modules() if isinstance(m, kind)])
+
+
+def twice_the_same(net):
+    torch.manual_seed(0)
+    by_torch(net)
+
+
+WRONG_WEIGHTS = {
+    normal(lambda w, i, o: (2 / i) ** 0.5): "keeps the backward pass",
+    normal(lambda w, i, o: 2 / o): "differ by a square root",
+    normal(lambda w, i, o: (1 / o) ** 0.5): "half of what is needed",
+    normal(lambda w, i, o: (1 / i) ** 0.5): "layers without ReLU, and counts what comes in",
+    normal(lambda w, i, o: (2 / (i + o)) ** 0.5): "Glorot",
+    drawing(lambda w, i, o: nn.init.xavier_uniform_(w)): "Glorot",
+    normal(lambda w, i, o: (2 / w.shape[0]) ** 0.5): "without the size of the kernel",
+    normal(lambda w, i, o: (2 / w.shape[1]) ** 0.5): "channels that come in",
+    normal(lambda w, i, o: (2 / (w.shape[0] * w.shape[2])) ** 0.5): "one side of the kernel",
+    drawing(lambda w, i, o: nn.init.kaiming_uniform_(w, a=5**0.5)): "by itself",
+    drawing(lambda w, i, o: w.uniform_(-((2 / o) ** 0.5), (2 / o) ** 0.5)): "as its bound",
+    drawing(lambda w, i, o: nn.init.kaiming_uniform_(w, mode="fan_out", nonlinearity="relu")): "the law is uniform",
+    drawing(lambda w, i, o: nn.init.trunc_normal_(w, 0, (2 / o) ** 0.5 / 0.87962, a=-3, b=3)): "not He's",
+    drawing(lambda w, i, o: w.copy_(torch.randn_like(w).clamp(-2, 2) / 0.9595 * (2 / o) ** 0.5)): "tails",
+    drawing(lambda w, i, o: w.copy_(torch.randn_like(w).pow(3) / 15**0.5 * (2 / o) ** 0.5)): "fourth moment",
+    normal(lambda w, i, o: 0.01): "one and the same spread, 0.0100",
+    normal(lambda w, i, o: (3 / o) ** 0.5): "not He's for convolution 1, 2, 3 of 3",
+    normal(lambda w, i, o: (2 / o) ** 0.5 if w.shape[2] > 1 else 0.5): "not He's for convolution 3 of 3",
+    drawing(lambda w, i, o: w.fill_((2 / o) ** 0.5)): "the same value everywhere",
+    drawing(lambda w, i, o: w.add_(0.02)): "a mean that is not 0",
+    drawing(lambda w, i, o: w.abs_()): "a mean that is not 0",
+    drawing(lambda w, i, o: w.copy_(torch.linspace(-1, 1, w.numel()).reshape(w.shape))): "the same each time",
+    twice_the_same: "the same each time",
+    drawing(
+        lambda w, i, o: w.normal_(0, (2 / o) ** 0.5), into=lambda net: net.children(), rest=False
+    ): "convolution 2 is left as it was. It sits in a block",
+    lambda net: None: "leaves the net as it was",
+    lambda net: by_torch(cifar_net(8)): "leaves the net as it was",
+    drawing(lambda w, i, o: w.normal_(0, (2 / o) ** 0.5), rest=False): "has a bias",
+    each(nn.Conv2d, lambda m: m.bias is not None and m.bias.normal_()): "has a bias",
+    each(nn.BatchNorm2d, lambda m: m.weight.zero_()): "zeros would switch the layer off",
+    each(nn.BatchNorm2d, lambda m: m.weight.normal_()): "scale of a batch norm",
+    each(nn.BatchNorm2d, lambda m: m.bias.fill_(0.1)): "shift of a batch norm",
+    each(nn.Linear, lambda m: m.weight.normal_(0, 0.01)): "linear layer is changed",
+    each(nn.Conv2d, lambda m: m.weight.fill_(math.nan)): "no finite numbers",
+    each(nn.Conv2d, lambda m: m.weight.requires_grad_(False)): "can no longer be trained",
+    each(
+        nn.Conv2d, lambda m: setattr(m, "weight", nn.Parameter(m.weight[:, :1].clone()))
+    ): "other parameters than before",
+    lambda net: nn.init.kaiming_normal_(net.weight): "raised AttributeError",
+}
+
+
+@pytest.mark.parametrize("right", [by_torch, by_hand])
+def test_right_first_weights(right, capsys):
+    state = torch.get_rng_state()
+    check.initialise(right)
+    assert capsys.readouterr().out.startswith(f"✓ {right.__name__}")
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("wrong", WRONG_WEIGHTS, ids=range(len(WRONG_WEIGHTS)))
+def test_wrong_first_weights_are_named(wrong):
+    message = rejected(check.initialise, wrong)
+    assert WRONG_WEIGHTS[wrong] in message
+    assert not re.search(r"fan_out|kaiming|2 / ", message.partition("raised")[0]), "the message gives the answer away"
+
+
+def test_what_is_no_function():
+    for checker in (check.initialise, check.schedule):
+        with pytest.raises(TypeError, match="function itself"):
+            checker(0.1)
+
+
+# ---------------------------------------------------------------- learning rate
+
+
+def by_torchs_scheduler():
+    """The rates that torch's own scheduler gives, one after the other, looked up."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], 0.1)
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, [32_000, 48_000])
+    rates = []
+    for _ in range(64_000):
+        rates.append(scheduler.get_last_lr()[0])
+        optimizer.step()
+        scheduler.step()
+    return rates
+
+
+@pytest.fixture(scope="module")
+def rates():
+    return by_torchs_scheduler()
+
+
+def test_right_schedules(rates, capsys):
+    check.schedule(rates.__getitem__)
+    check.schedule(Recipe.paper().lr_at)
+    check.schedule(lambda step: torch.tensor(0.1, dtype=torch.float64) / 10 ** ((step >= 32_000) + (step >= 48_000)))
+    assert capsys.readouterr().out.count("✓") == 3
+
+
+def stairs(milestones, start=0.1, factor=10.0, find=bisect.bisect_right):
+    return lambda step: start / factor ** find(milestones, step)
+
+
+def remembers():
+    state = {"lr": 0.1}
+
+    def lr_at(step):
+        if step >= 32_000:
+            state["lr"] /= 10
+        return state["lr"]
+
+    return lr_at
+
+
+PAPER = (32_000, 48_000)
+WRONG_RATES = {
+    stairs(PAPER, find=bisect.bisect_left): "one update late",
+    (lambda step: stairs(PAPER)(step + 1)): "one update early",
+    stairs(PAPER, factor=2): "halved",
+    stairs((32_000,)): "only the first change",
+    stairs((48_000,)): "only the second change",
+    (lambda s: 0.1 if s < 32_000 else 0.01 if s < 48_000 else 0.0001): "divides by too much",
+    stairs((82, 123)): "of 13 steps have another rate",  # counted in epochs
+    (lambda s: 0.1): "never changes",
+    stairs((32_000, 64_000)): "only the first change",
+    stairs((16_000, 32_000, 48_000)): "one change too many",
+    (lambda s: 0.1 * (1 - s / 64_000)): "straight line",
+    (lambda s: 0.05 * (1 + math.cos(math.pi * s / 64_000))): "cosine",
+    stairs((39_100, 58_650)): "100 and 150 epochs",
+    stairs((30_000, 60_000)): "30,000 and 60,000",
+    stairs(PAPER, start=1.0): "ten times too high",
+    stairs(PAPER, start=0.01): "a tenth",
+    (lambda s: stairs(PAPER)(s) * min(1, (s + 1) / 500)): "warm-up",
+    (lambda s: 0.01 if s < 400 else stairs(PAPER)(s)): "warm-up",
+    remembers(): "asked a second time",
+    stairs(PAPER, start=0.2): "13 of 13 steps have another rate",
+    stairs((32_000, 50_000)): "2 of 13 steps have another rate than in the recipe. The first of them: <lambda>(48000)",
+    (lambda s: "0.1"): "one number",
+    (lambda s: None): "returns None",
+    (lambda s: 0.0): "above 0",
+    (lambda s: math.nan): "above 0",
+    (lambda s: 0.1 / 0): "raised ZeroDivisionError",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_RATES, ids=range(len(WRONG_RATES)))
+def test_wrong_schedules_are_named(wrong):
+    assert WRONG_RATES[wrong] in rejected(check.schedule, wrong)

@@ -1,0 +1,329 @@
+"""`resnet-edu degrade` as a user runs it: real processes, real files."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from processes import COMMAND
+
+from resnet_edu.experiment import records
+
+
+def degrade(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [*COMMAND, *options], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
+    )
+
+
+@pytest.mark.slow
+def test_quick_run_leaves_everything(tmp_path):
+    done = degrade("--quick", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert folder.name.startswith("digits-")
+    nets = ["plain8", "plain14", "resnet8", "resnet14"]
+    assert sorted(p.name for p in folder.iterdir()) == sorted(
+        [
+            *(f"{n}-seed0.json" for n in nets),
+            "study.json",
+            "degradation.png",
+            "degradation.svg",
+            "figure6.png",
+            "figure6.svg",
+        ]
+    )
+    found = records.load_dir(folder)
+    assert [r.net for r in found] == nets
+    heading, rule, *rows = done.stdout.splitlines()
+    assert heading == heading.strip()
+    assert " ".join(heading.split()) == "net layers parameters train loss train error % test error % seconds"
+    assert set(rule) == {"-", " "}
+    by_net = {row.split()[0]: row.split() for row in rows[:4]}
+    for r in found:
+        cells = by_net[r.net]
+        assert cells[3:6] == [
+            f"{r.final['train_loss']:,.3f}",
+            f"{r.final['train_error']:,.2f}",
+            f"{r.final['test_error']:,.2f}",
+        ]
+    assert rows[4] == ""
+    assert rows[5].startswith("After 20 steps on digits")
+    assert str(folder.relative_to(tmp_path)) in rows[7]
+    assert "20 steps of 32 images" in done.stderr  # what will be done, before it is done
+
+
+@pytest.mark.slow
+def test_folder_of_images_with_the_papers_recipe(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for name in ("cat", "dog", "eel"):
+            (tmp_path / "pets" / part / name).mkdir(parents=True)
+            for i in range(12):
+                pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{i}.png")
+    done = degrade("--data", "pets", "--nets", "resnet8", "--epochs", "4", "--batch-size", "8", "--lr", "0.02",
+                   "--seeds", "2", "--workers", "1", "--out", "out", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = records.load_dir(tmp_path / "out")
+    assert [r.seed for r in found] == [0, 1]
+    recipe = found[0].recipe
+    assert (recipe["steps"], recipe["milestones"], recipe["lr"]) == (16, [8, 12], 0.02)  # 36 // 8 = 4 steps an epoch
+    assert recipe["augment"] is True
+    assert "learning rate 0.02, /10 after 8 and 12 steps, with augmentation" in done.stderr
+    assert "cost: about" in done.stderr
+    assert "±" in done.stdout
+    assert "it takes plain nets of two depths" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--nets", "vgg16"], ["unknown net 'vgg16'"]),
+        (["--nets", "resnet21"], ["6n+2"]),
+        (["--nets", ","], ["--nets"]),
+        (["--data", "nowhere"], ["there is no folder nowhere"]),
+        (["--seeds", "0"], ["--seeds must be at least 1"]),
+        (["--steps", "0"], ["--steps must be at least 1"]),
+        (["--batch-size", "5000"], ["`batch_size` is 5000", "1437"]),
+        (["--batch-size", "5000", "--epochs", "1"], ["--batch-size is 5000", "1437"]),
+        (["--batch-size", "0"], ["--batch-size must be at least 1"]),
+        (["--lr", "-1"], ["`lr` must be a number above 0"]),
+        (["--eval-every", "0"], ["--eval-every must be at least 1"]),
+        (["--recipe", "paper", "--steps", "3"], ["`steps` must be a whole number of at least 4"]),
+        (["--checkpoint-seconds", "nan"], ["`seconds` between checkpoints must be at least 0"]),
+        (["--checkpoint-steps", "0"], ["`steps` between checkpoints"]),
+        (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
+        (["--workers", "-1"], ["`workers`"]),
+        (["--out", "/proc/nowhere"], ["cannot write into the output folder"]),
+    ],
+)
+def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypatch):
+    from resnet_edu import cli
+
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["degrade", *options]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith("resnet-edu degrade: ")
+    for word in words:
+        assert word in err
+    assert "Traceback" not in err
+    assert "this goes on:" not in err
+    assert not list(tmp_path.glob("runs/*"))  # nothing is left behind
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--batch-size", "0"],
+        ["--lr", "nan"],
+        ["--eval-every", "0"],
+        ["--steps", "3"],
+        ["--workers", "-1"],
+        ["--checkpoint-seconds", "inf"],
+        ["--checkpoint-steps", "0"],
+    ],
+)
+def test_numbers_that_cannot_be_are_told_before_a_download(tmp_path, options, capsys, monkeypatch):
+    from resnet_edu import cli
+    from resnet_edu.data import dataset as data
+
+    def load(*arguments, **options):
+        raise AssertionError("the images were asked for")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(data, "load", load)
+    assert cli.main(["degrade", "--data", "cifar10", *options]) == 1
+    assert "must be" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_device_that_is_not_there(tmp_path, device, capsys, monkeypatch):
+    import torch
+
+    from resnet_edu import cli
+
+    if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
+        pytest.skip("it is there")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["degrade", "--device", device]) == 1
+    assert f"device '{device}' was asked for" in capsys.readouterr().err
+
+
+def test_records_are_never_overwritten(tmp_path, capsys):
+    from resnet_edu import cli
+
+    (tmp_path / "plain20-seed0.json").write_text("{}")
+    assert cli.main(["degrade", "--out", str(tmp_path)]) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["{}"]
+
+
+def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
+    from datetime import datetime
+
+    from resnet_edu import cli
+    from resnet_edu.cli import degrade as cli_degrade
+
+    class Stopped:
+        @staticmethod
+        def now():
+            return datetime(2026, 1, 2, 3, 4, 5)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_degrade, "datetime", Stopped)
+    for _ in range(2):
+        options = ["--quick", "--nets", "plain8", "--steps", "1", "--workers", "0"]
+        assert cli.main(["degrade", *options]) == 0
+    names = sorted(p.name for p in (tmp_path / "runs").iterdir())
+    assert names == ["digits-20260102-030405", "digits-20260102-030405-2"]
+    assert cli.main(["degrade", "--data", "nowhere"]) == 1
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == names  # nothing is left of one that failed
+
+
+def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
+    from resnet_edu import cli
+
+    fcntl = pytest.importorskip("fcntl")
+    options = ["--quick", "--nets", "plain8", "--workers", "0"]
+    ways = (["--out", str(tmp_path), *options], ["--resume", str(tmp_path)])
+    assert cli.main(["degrade", *ways[0], "--steps", "1"]) == 0
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    capsys.readouterr()
+    theirs = os.open(tmp_path, os.O_RDONLY)
+    fcntl.flock(theirs, fcntl.LOCK_EX)
+    said = f"resnet-edu degrade: another process is at work in {tmp_path}: wait for it, or stop it first\n"
+    for way in ways:
+        assert cli.main(["degrade", *way]) == 1
+        assert capsys.readouterr() == ("", said)  # and no word of how to go on with it
+    os.close(theirs)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_disk_that_is_full_when_the_figures_are_drawn(tmp_path, capsys, monkeypatch):
+    import errno
+
+    from resnet_edu import cli
+    from resnet_edu.figures import style as figure
+
+    def full(path, raw):
+        raise records.WriteError(f"cannot write {path} (No space left on device): make room", os.strerror(errno.ENOSPC))
+
+    def interrupt(path, raw):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    options = ["--quick", "--nets", "plain8,resnet8", "--steps", "1", "--workers", "0", "--out", "out"]
+    for way, wrong, status in ((options, full, 1), (["--resume", "out"], interrupt, 130)):
+        with monkeypatch.context() as patched:
+            patched.setattr(figure, "write_atomic", wrong)
+            assert cli.main(["degrade", *way]) == status
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "all 2 runs are done, with their records in out. For the table and the figures:\n" in err
+        assert err.splitlines()[-2].endswith("degrade --resume out")
+    assert list(Path("out").glob("*.png")) == []
+    assert cli.main(["degrade", "--resume", "out"]) == 0
+    assert len(list(Path("out").glob("*.png"))) == 2
+
+
+def test_steps_and_epochs_exclude_each_other(capsys):
+    from resnet_edu import cli
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["degrade", "--steps", "1", "--epochs", "1"])
+    assert caught.value.code == 2
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_help_says_what_it_leaves(capsys):
+    from resnet_edu import cli
+
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["degrade", "--help"])
+    assert caught.value.code == 0
+    out = capsys.readouterr().out
+    for word in (
+        "--data",
+        "--nets",
+        "--seeds",
+        "--recipe",
+        "--device",
+        "--out",
+        "--quick",
+        "runs/",
+        "--resume",
+        "Ctrl-C saves",
+    ):
+        assert word in out
+
+
+def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
+    from resnet_edu import cli
+
+    options = ["--quick", "--lr", "1e30", "--workers", "0", "--out", str(tmp_path / "out")]
+    assert cli.main(["degrade", *options]) == 1
+    err = capsys.readouterr().err
+    assert "training diverged: " in err
+    assert "with learning rate 1e+30" in err
+    assert "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatch):
+    """Whether a net is done or in flight: the one that diverges, of a study that was begun or resumed, ends none."""
+    from resnet_edu import cli
+    from resnet_edu.experiment import degradation
+    from resnet_edu.training.loop import TrainingDiverged
+
+    def run(failing: str, *options: str) -> str:
+        """Let a net diverge at once, and the others stop after their first evaluation, as workers that are ended."""
+
+        def run_one(cell, dataset, code, study, folder, callback):
+            def stop(event):
+                callback(event)
+                if event.kind == "evaluation":
+                    raise TrainingDiverged(event.step, event.lr, "another net")
+
+            if cell.net == failing:
+                raise TrainingDiverged(1, 0.1)
+            return real(cell, dataset, code, study, folder, stop)
+
+        monkeypatch.setattr(degradation, "_run_one", run_one)
+        assert cli.main(["degrade", *options]) == 1
+        return capsys.readouterr().err
+
+    real, out = degradation._run_one, tmp_path / "out"
+    quick = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
+    run("plain8", *quick, "--out", str(out))
+    assert not out.exists()  # nothing was done
+    said = f"0 of 2 runs are done; their records and the state of the others stay in {out}, but to go on would diverge"
+    assert said in run("resnet8", *quick, "--out", str(out))
+    saved = {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()}
+    assert set(saved) == {"plain8-seed0.checkpoint"}
+    assert said in run("plain8", "--resume", str(out))
+    assert {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()} == saved
+
+
+def test_held_out_images_are_tested_on(tmp_path):
+    from resnet_edu import cli
+    from resnet_edu.experiment import folder as study
+
+    out = tmp_path / "out"
+    options = ["--quick", "--nets", "plain8", "--steps", "4", "--hold-out", "112", "--workers", "0", "--out", str(out)]
+    assert cli.main(["degrade", *options]) == 0
+    (record,) = records.load_dir(out)
+    assert (record.dataset["train"], record.dataset["test"]) == (400, 112)  # --quick takes 512 training images
+    assert study.load(out).source.load().fingerprint == record.dataset["fingerprint"]
+
+
+def test_too_many_held_out(tmp_path, capsys):
+    from resnet_edu import cli
+
+    assert cli.main(["degrade", "--quick", "--hold-out", "512", "--out", str(tmp_path / "out")]) == 1
+    assert "`count` must be a whole number from 10 to 502" in capsys.readouterr().err

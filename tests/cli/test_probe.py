@@ -1,0 +1,132 @@
+"""`resnet-edu probe` as a user runs it: files, messages, and no files where it fails."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnet_edu import cli, probes
+from resnet_edu.data import dataset as data
+from resnet_edu.experiment import shipped
+from resnet_edu.experiment.degradation import build_net
+from resnet_edu.probes import records as probe_records
+from resnet_edu.training import weights
+from resnet_edu.training.loop import evaluate
+
+
+@pytest.fixture(autouse=True)
+def process(monkeypatch, tmp_path):
+    """The command sets its process up; the next test gets it as it was."""
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+
+
+def probe(*words: str) -> int:
+    return cli.main(["probe", *words, "--threads", "1"])
+
+
+def files(folder: str) -> list[str]:
+    return sorted(p.name for p in Path(folder).iterdir())
+
+
+def test_gradients_without_batch_norm(capsys):
+    assert probe("gradients", "--nets", "plain8", "--no-batch-norm", "--steps", "0,1", "--out", "o") == 0
+    assert files("o") == ["gradients-plain8.json", "gradients-plain8.png", "gradients-plain8.svg"]
+    record = probe_records.load("o/gradients-plain8.json")
+    assert (record.batch_norm, record.weights) == (False, "untrained, seed 0")
+    assert [m["step"] for m in record.moments] == [0, 1]
+    out = capsys.readouterr().out
+    assert "of plain8, no batch norm: at the start" in out  # what is to be seen, in words
+    assert out.endswith("1 record and gradients-plain8 (.png, .svg) are in o\n")
+
+
+def test_weights_of_ones_own(capsys):
+    digits = data.load("digits")
+    net = build_net("resnet8", digits, 4)
+    weights.save(net.state_dict(), "mine.safetensors", {"net": "resnet8"})
+    words = ("lesions", "--nets", "resnet8", "--weights", "mine.safetensors", "--trials", "1", "--out", "o")
+    assert probe(*words) == 0
+    record = probe_records.load("o/lesions-resnet8.json")
+    assert record.weights == "file mine.safetensors"
+    assert (record.loss, record.error) == pytest.approx(evaluate(net, digits), rel=1e-5)
+    assert probe(*words) == 1
+    assert "already holds 1 records" in capsys.readouterr().err
+
+
+def test_the_nets_of_the_package_are_asked_unless_others_are_named():
+    assert probe("responses", "--images", "20") == 0
+    (folder,) = Path("runs").iterdir()
+    assert folder.name.startswith("probe-responses-")
+    nets = list(shipped.load_study("digits").weights)
+    assert files(str(folder)) == sorted([*(f"responses-{n}.json" for n in nets), "responses.png", "responses.svg"])
+    record = probe_records.load(folder / "responses-plain20.json")
+    assert record.weights == "shipped: digits, seed 0"
+    trained = shipped.load_trained("plain20", study="digits")
+    expected = probes.responses(probes.Subject("plain20", trained, data.load("digits")), images=20)
+    assert record.deviations == pytest.approx(expected.deviations, rel=1e-4)
+
+
+def test_landscapes_say_what_they_cost(capsys):
+    words = ("landscape", "--nets", "resnet20", "--points", "3", "--images", "20")
+    assert probe(*words, "--plane", "--out", "plane") == 0
+    assert re.search(r"resnet20: about \d+ seconds", capsys.readouterr().err)
+    assert len(probe_records.load("plane/landscape-resnet20.json").loss) == 3
+    assert probe(*words, "--out", "slice") == 0
+    assert probe_records.load("slice/landscape-resnet20.json").y == [0]
+
+
+def test_identity_beside_the_trained_nets(capsys):
+    assert probe("identity", "--nets", "plain20", "--added", "6", "--images", "50", "--out", "o") == 0
+    assert [p["depth"] for p in probe_records.load("o/identity-plain20.json").points] == [20, 56]
+    loss = shipped.load_record("plain56", study="digits").final["train_loss"]
+    assert f"plain56 trained at its depth {loss:.3g}" in capsys.readouterr().out
+
+
+def test_a_small_study():
+    assert probe("study", "--depths", "8,26", "--steps", "0", "--seeds", "1", "--out", "o") == 0
+    assert [f for f in files("o") if f.endswith(".json")] == [
+        "gradient-study-digits.json", "identity-plain20.json", "identity-resnet20.json"
+    ]  # fmt: skip
+    assert {"gradients-after-0.png", "identity.svg"} <= set(files("o"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("gradients --nets resnet9", "9"),
+        ("gradients --nets resnet8 --steps 0,x", "--steps must be whole numbers with commas between them, but"),
+        ("gradients --nets resnet8 --steps 5,1", "must be whole numbers that ascend"),
+        ("gradients --no-batch-norm --weights shipped", "--no-batch-norm: no net without batch norm comes with"),
+        ("lesions --weights none.safetensors --nets resnet8", "there is no none.safetensors"),
+        ("lesions --weights some.safetensors --nets resnet8,plain8", "are those of one net: name it"),
+        ("lesions --nets resnet8", "has no record of resnet8"),
+        ("lesions --nets ,", "--nets must be names of nets, each once, such as plain20,resnet20: it is ','"),
+        ("gradients --nets=", "each once, such as plain20,resnet20: it is ''"),
+        ("responses --nets resnet20,plain20,resnet20", "such as plain20,resnet20: it is 'resnet20,plain20,resnet20'"),
+        ("landscape --nets resnet20 --points 0", "`points` must be at least 1, but it is 0"),
+        ("landscape --nets resnet20 --points -3", "`points` must be at least 1, but it is -3"),
+        ("lesions --study moon", "no study 'moon' comes with the package"),
+        ("landscape --nets resnet20 --points 4", "`points` must be odd"),
+        ("identity --nets plain20 --added 0", "`added` must be at least 1"),
+        ("responses --data nowhere", "nowhere"),
+        ("responses --threads 0", "--threads must be at least 1"),
+        ("responses --device tpu", "`device` must be auto, cpu, cuda or mps"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_left(words, message, capsys):
+    assert cli.main(["probe", *words.split(), "--out", "o"]) == 1
+    assert message in capsys.readouterr().err
+    assert not Path("o").exists()
+
+
+def test_help_of_every_question(capsys):
+    questions = ("gradients", "responses", "lesions", "landscape", "identity", "study")
+    for words in (["--help"], *([question, "--help"] for question in questions)):
+        with pytest.raises(SystemExit, match="0"):
+            cli.main(["probe", *words])
+        out = capsys.readouterr().out
+        assert all(question in out for question in (questions if len(words) == 1 else words[:1]))

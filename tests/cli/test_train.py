@@ -1,0 +1,107 @@
+"""`resnet-edu train`, in this process: what it leaves, and how the same command goes on."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from resnet_edu import cli
+from resnet_edu.cli import train as cli_train
+from resnet_edu.experiment import records
+
+OPTIONS = ["--steps", "3", "--batch-size", "16", "--eval-every", "1"]
+
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> Path:
+    """A working directory of its own; few images; and this process is not changed for good."""
+    load = cli_train.data.load
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_train.data, "load", lambda source, **options: load(source).head(64, 32))
+    monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
+    return tmp_path
+
+
+def train(*options: str, out: str = "out") -> int:
+    return cli.main(["train", "--net", "resnet8", "--out", out, *OPTIONS, *options])
+
+
+@pytest.fixture
+def interrupted(monkeypatch) -> Path:
+    """The folder of a run that Ctrl-C stopped after two of three steps."""
+    run_cell = cli_train.run_cell
+
+    def stopped(cell, dataset, device, show, **options):
+        def callback(event):
+            show(event)
+            if event.step == 2:
+                raise KeyboardInterrupt
+
+        return run_cell(cell, dataset, device, callback, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_train, "run_cell", stopped)
+        assert train() == 130
+    assert Path("out/resnet8-seed0.checkpoint").exists()
+    return Path("out")
+
+
+def test_the_same_command_goes_on_with_as_many_threads(interrupted, capsys):
+    assert train(out="whole") == 0
+    torch.set_num_threads(2)  # as on a machine, or in a container, with other cores
+    assert train() == 0
+    assert [p.name for p in interrupted.iterdir()] == ["resnet8-seed0.json"]
+    mine, whole = (records.load(Path(folder) / "resnet8-seed0.json") for folder in ("out", "whole"))
+    assert mine.threads == 1
+    assert mine.same_result(whole)
+
+
+def test_a_run_of_another_process_is_left_alone(interrupted, capsys):
+    """Two at once would write one checkpoint in turn."""
+    fcntl = pytest.importorskip("fcntl")
+    before = {p.name: p.read_bytes() for p in interrupted.iterdir()}
+    capsys.readouterr()
+    theirs = os.open(interrupted, os.O_RDONLY)
+    fcntl.flock(theirs, fcntl.LOCK_EX)
+    assert train() == 1
+    os.close(theirs)
+    said = "resnet-edu train: another process is at work in out: wait for it, or stop it first\n"
+    assert capsys.readouterr() == ("", said)
+    assert {p.name: p.read_bytes() for p in interrupted.iterdir()} == before
+
+
+def test_killed_between_the_record_and_the_clean_up(interrupted, capsys, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def killed(path):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_train.checkpoints, "remove", killed)
+        with pytest.raises(Killed):
+            train()
+    assert {"resnet8-seed0.json", "resnet8-seed0.checkpoint"} < {p.name for p in interrupted.iterdir()}
+    assert train() == 1
+    assert "already holds 1 records (resnet8-seed0.json, ...), and nothing is overwritten" in capsys.readouterr().err
+    assert [p.name for p in interrupted.iterdir()] == ["resnet8-seed0.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--data", "nowhere"], "there is no folder nowhere"),
+        (["--batch-size", "99"], "`batch_size` is 99"),
+        (["--lr", "1e30"], "training diverged"),
+    ],
+)
+def test_an_error_leaves_no_empty_folder(options, words, capsys):
+    assert train(*options, "--steps", "4", "--eval-every", "4") == 1
+    err = capsys.readouterr().err
+    assert words in err
+    assert ("the same command goes on" in err) == ("--lr" in options)
+    assert not Path("out").exists()

@@ -1,0 +1,470 @@
+"""The Ray engine on a real Ray of two machines (two nodes on this one): the same numbers, and losses cost nothing."""
+
+import _thread
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from jobs import processes_with
+from processes import HELPERS, ROOT, gone, linux, start_at_terminal
+
+from resnet_edu.data import dataset as data
+from resnet_edu.experiment import degradation
+from resnet_edu.experiment.cluster import RayEngine
+from resnet_edu.experiment.degradation import Cell, Recipe, run
+from resnet_edu.experiment.workers import WorkerDied, WorkerFailed
+from resnet_edu.support.system import prepare_process
+from resnet_edu.training.checkpoint import Checkpoint
+from resnet_edu.training.loop import TrainingDiverged
+
+TINY = Recipe(4, batch_size=16, lr=0.05, augment=True, eval_every=2)
+
+
+class Job:
+    """A job of the tests."""
+
+    def __init__(self, value):
+        self.value, self.name = value, f"job {value}"
+
+
+def nothing(*args):
+    pass
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A Ray cluster of two machines with a core each, which this process is connected to; it does without a network."""
+    ray = pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    patch.setenv("RAY_AUTH_MODE", "disabled")  # or Ray would leave a token in the home folder
+    patch.setenv("PYTHONPATH", os.pathsep.join([ROOT, HELPERS, os.environ.get("PYTHONPATH", "")]))
+    cluster = Cluster()
+    for options in ({"num_cpus": 1, "include_dashboard": False}, {"num_cpus": 1}):
+        try:
+            cluster.add_node(**options)
+        except Exception:  # Ray gives a node 30 seconds to start, which under load may be too short: once more
+            cluster.add_node(**options)
+    ray.init(cluster.address, logging_level="ERROR", log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+    patch.undo()
+
+
+def descendants(pid: int) -> list[int]:
+    """All processes that a process has started, and theirs."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):  # those of each thread
+        with contextlib.suppress(OSError):
+            for child in children.read_text().split():
+                found += [int(child), *descendants(int(child))]
+    return found
+
+
+def spread(engine: RayEngine, work, jobs, shared=(), setup=(nothing,), on_event=nothing) -> dict:
+    """Run jobs and return the results by the jobs' values."""
+    results = {}
+    engine.run(work, jobs, shared, setup, on_event, lambda job, result: results.update({job.value: result}))
+    return results
+
+
+def double(job, factor, send):
+    return job.value * factor
+
+
+def fail(job, send):
+    raise ZeroDivisionError("by nothing")
+
+
+def die(job, send):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(job, folder, send):
+    """Be killed in the first life; return how many lives there were."""
+    lives = folder / f"{job.value}.lives"
+    with lives.open("a") as file:
+        file.write("x")
+    if lives.read_text() == "x":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return len(lives.read_text())
+
+
+def wait_for_release(job, folder, send):
+    """Wait until the test releases the jobs; return the machines of all lives."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    with (folder / f"{job.value}.nodes").open("a") as file:
+        file.write(f"{node}\n")
+    while not (folder / f"{job.value}.release").exists():
+        send(node)
+        time.sleep(0.02)
+    return (folder / f"{job.value}.nodes").read_text().split()
+
+
+def denormals(job, send):
+    """Return how many of a million denormal numbers survive a multiplication, computed by how many threads."""
+    import torch
+
+    return int((torch.full((1_000_000,), 1e-40) * 1).count_nonzero()), torch.get_num_threads()
+
+
+def train_and_die_once(cell, dataset, folder, send):
+    """Train a net, with its state saved after every second step; be killed after step 5 of the first life."""
+
+    def callback(event):
+        with (folder / "log").open("a") as file:
+            file.write(f"{os.getpid()} {event.kind} {event.step}\n")
+        if event.step == 5 and not (folder / "killed").exists():
+            (folder / "killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    checkpoint = Checkpoint(folder / "state", cell.net, steps=2)
+    return degradation.run_cell(cell, dataset, "cpu", callback, checkpoint=checkpoint)
+
+
+def train_for_ever(cell, dataset, folder, send):
+    """Train a net that saves its state for one reason only: that it is interrupted."""
+    checkpoint = Checkpoint(folder / "state", cell.net, seconds=3600)
+    return degradation.run_cell(cell, dataset, "cpu", send, checkpoint=checkpoint)
+
+
+def warn(job, send):
+    """Log, as a run whose disk is full does, at once and when it is cancelled."""
+    log = logging.getLogger("resnet_edu.checkpoints")
+    log.info("not this")
+    log.warning("%s: the disk is %s", job.name, "full")
+    try:
+        while job.value:
+            send("running")
+            time.sleep(0.02)
+    finally:
+        log.warning("%s: the disk is still full", job.name)
+
+
+def chat(job, send):
+    """Send a lot, of which every hundredth is to be kept."""
+    for i in range(1, 501):
+        send(i, i % 100 == 0)
+    return "done"
+
+
+@pytest.mark.slow
+class TestSpread:
+    def test_what_is_to_be_kept_arrives_before_the_result(self, cluster):
+        told = []
+        engine = RayEngine().settle("cpu", cuda_here=False)[0]
+        setup, heard = (nothing,), lambda job, what: told.append(what)
+        engine.run(chat, [Job(1)], (), setup, heard, heard)
+        assert told[-1] == "done"
+        assert [event for event in told[:-1] if event % 100 == 0] == [100, 200, 300, 400, 500]
+        assert len(told) < 20  # the others are thinned
+        assert told[:-1] == sorted(told[:-1])
+
+    def test_warnings_are_logged_here(self, cluster, caplog):
+        told = []
+        spread(RayEngine(), warn, [Job(0)], on_event=lambda job, event: told.append(event))
+        spread(RayEngine(), double, [Job(1)], (10,))
+        assert caplog.messages == ["job 0: the disk is full", "job 0: the disk is still full"]
+        assert {(r.name, r.levelname) for r in caplog.records} == {("resnet_edu.checkpoints", "WARNING")}
+        assert told == []
+
+    def test_warnings_of_jobs_that_are_cancelled(self, cluster, caplog):
+        def on_event(job, event):
+            raise KeyError("mine")
+
+        for _ in range(3):  # Ray cancels at its best effort
+            with pytest.raises(KeyError, match="mine"):
+                spread(RayEngine(), warn, [Job(1)], on_event=on_event)
+            if "job 1: the disk is still full" in caplog.messages:
+                break
+        assert "job 1: the disk is still full" in caplog.messages
+
+    def test_every_job_once(self, cluster):
+        assert spread(RayEngine(), double, [Job(i) for i in range(5)], (10,)) == {i: 10 * i for i in range(5)}
+
+    def test_denormal_numbers_are_flushed_in_every_thread(self, cluster):
+        assert spread(RayEngine(), denormals, [Job(1)], setup=(prepare_process, 2)) == {1: (0, 2)}
+
+    def test_a_lost_process_costs_a_retry(self, cluster, tmp_path):
+        assert spread(RayEngine(), die_once, [Job(1)], (tmp_path,)) == {1: 2}
+
+    def test_a_job_that_is_lost_for_ever_is_named(self, cluster):
+        with pytest.raises(WorkerDied, match="gave job 7 up after 1 retries"):
+            spread(RayEngine(retries=1), die, [Job(7)])
+
+    def test_an_error_of_the_work_is_not_tried_again(self, cluster):
+        with pytest.raises(WorkerFailed) as caught:
+            spread(RayEngine(), fail, [Job(7)])
+        assert all(word in str(caught.value) for word in ("job 7", "ZeroDivisionError: by nothing", "in fail"))
+
+    def test_more_than_any_machine_has(self, cluster):
+        with pytest.raises(RuntimeError, match=r"needs 2 CPU and 0 GPU, but no machine .* 1 CPU and 0 GPU, 1 CPU and"):
+            spread(RayEngine(cpus_per_run=2), double, [Job(1)], (10,))
+        with pytest.raises(RuntimeError, match=r"needs 1 CPU and 0.25 GPU"):
+            spread(RayEngine(gpus_per_run=0.25), double, [Job(1)], (10,))
+
+    def test_an_error_of_the_driver_cancels_what_runs(self, cluster, tmp_path):
+        import ray
+
+        def on_event(job, event):
+            raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            spread(RayEngine(), wait_for_release, [Job(i) for i in range(9)], (tmp_path,), on_event=on_event)
+        assert spread(RayEngine(), double, [Job(1)], (10,)) == {1: 10}  # there is room again
+        assert ray.is_initialized()  # the connection was there before
+
+
+@pytest.mark.slow
+class TestStudy:
+    def test_same_numbers_as_the_local_engine(self, cluster, tmp_path):
+        digits = data.load("digits").head(64, 32)
+        options = {"seeds": 2, "threads": 1, "progress": False}
+        local = run(("plain8", "resnet8"), digits, TINY, workers=2, **options)
+        spread = run(("plain8", "resnet8"), digits, TINY, engine="ray", out=tmp_path, **options)
+        assert [r.name for r in tmp_path.iterdir()] != []
+        assert len(local) == 4
+        assert all(a.same_result(b) for a, b in zip(local, spread, strict=True))
+
+    def test_a_run_that_is_killed_goes_on_where_it_was(self, cluster, tmp_path):
+        digits = data.load("digits").head(64, 32)
+        recipe = TINY.replace(steps=8, eval_every=8)
+        (undisturbed,) = run(("resnet8",), digits, recipe, seeds=[1], workers=1, threads=1, progress=False)
+        cells, setup, found = [Cell("resnet8", 1, recipe)], (prepare_process, 1), []
+        engine = RayEngine()
+        engine.run(
+            train_and_die_once, cells, (digits, tmp_path), setup, nothing, lambda c, record: found.append(record)
+        )
+        assert found[0].same_result(undisturbed)
+        log = [line.split() for line in (tmp_path / "log").read_text().splitlines()]
+        first, second = dict.fromkeys(pid for pid, _, _ in log)  # two processes, and no more
+        steps = {p: [int(step) for pid, kind, step in log if (pid, kind) == (p, "step")] for p in (first, second)}
+        assert steps == {first: [1, 2, 3, 4, 5], second: [5, 6, 7, 8]}  # one step was lost, not five
+        assert [second, "resumed", "4"] in log
+
+    def test_a_study_whose_process_is_killed_from_outside(self, cluster, tmp_path):
+        digits = data.load("digits").head(64, 32)
+        options = {"seeds": 1, "threads": 1, "progress": False}
+        recipe = TINY.replace(steps=300, eval_every=100)
+        (undisturbed,) = run(("resnet8",), digits, recipe, workers=1, **options)
+        killed = []
+
+        def kill() -> None:
+            state = tmp_path / "checkpoints" / "resnet8-seed0.checkpoint"
+            deadline = time.monotonic() + 200
+            while not killed and time.monotonic() < deadline:
+                time.sleep(0.01)
+                for pid in set(processes_with("ray::_task")) & set(descendants(os.getpid())) if state.exists() else ():
+                    os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        (found,) = run(("resnet8",), digits, recipe, engine="ray", out=tmp_path, checkpoint_steps=5, **options)
+        thread.join()
+        assert len(killed) == 1
+        assert found.same_result(undisturbed)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["resnet8-seed0.json", "study.json"]
+
+    def test_a_run_that_is_cancelled_saves_its_state(self, cluster, tmp_path):
+        def on_event(cell, event):
+            if event.step > 5:
+                raise KeyboardInterrupt
+
+        digits = data.load("digits").head(64, 32)
+        cells = [Cell("resnet8", 0, TINY.replace(steps=10**6, eval_every=10**6))]
+        for _ in range(3):  # Ray cancels at its best effort: a worker that is in Ray's own code then may not hear of it
+            with pytest.raises(KeyboardInterrupt):
+                RayEngine().run(train_for_ever, cells, (digits, tmp_path), (prepare_process, 1), on_event, nothing)
+            if (tmp_path / "state").exists():
+                break
+        assert (tmp_path / "state").exists()
+
+    def test_divergence_is_told_as_such(self, cluster):
+        digits = data.load("digits").head(64, 32)
+        with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\): the loss of the batch") as caught:
+            run(("plain8",), digits, TINY.replace(lr=1e30), engine=RayEngine(retries=2), progress=False)
+        assert caught.value.lr == 1e30
+
+    def test_a_lost_machine_costs_a_retry(self, cluster, tmp_path):
+        """This comes last of those that use the cluster: one of its machines goes away."""
+        (lost,) = cluster.worker_nodes
+        places = {}
+
+        def on_event(job, node):
+            moved = places.setdefault(job.value, node) != node
+            if len(places) == 2 and cluster.worker_nodes:
+                cluster.remove_node(lost, allow_graceful=False)
+            if moved or (node != lost.node_id and not cluster.worker_nodes):
+                (tmp_path / f"{job.value}.release").touch()
+
+        found = spread(RayEngine(), wait_for_release, [Job(0), Job(1)], (tmp_path,), on_event=on_event)
+        (moved,) = [value for value, node in places.items() if node == lost.node_id]
+        stayed = places[1 - moved]
+        assert found == {moved: [lost.node_id, stayed], 1 - moved: [stayed]}
+
+
+ONE_OF_OUR_OWN = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from resnet_edu.cluster import RayEngine
+from jobs import Job, double, nothing, processes_with
+import ray
+
+def on_result(job, result):
+    session = ray.nodes()[0]["RayletSocketName"].split("/sockets")[0]
+    environments = [Path("/proc", str(p), "environ").read_bytes() for p in processes_with(session)]
+    silent = all(b"RAY_USAGE_STATS_ENABLED=0" in e for e in environments)
+    print(result, session, len(environments) > 1 and silent, len(processes_with(session + "/dashboard")))
+
+RayEngine().run(double, [Job(1)], (21,), (nothing,), nothing, on_result)
+print(ray.is_initialized(), "RAY_USAGE_STATS_ENABLED" in os.environ)
+"""
+
+
+def without_ray_settings() -> dict[str, str]:
+    """The environment of a user who has set nothing up, but for the tests' modules."""
+    found = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    path = os.pathsep.join([ROOT, HELPERS, os.environ.get("PYTHONPATH", "")])
+    return found | {"RAY_AUTH_MODE": "disabled", "PYTHONPATH": path}
+
+
+@linux
+@pytest.mark.slow
+def test_a_ray_that_we_start_is_silent_and_ends_with_us(tmp_path):
+    command = [sys.executable, "-c", ONE_OF_OUR_OWN.format(tests=HELPERS)]
+    environment = without_ray_settings()
+    for _ in range(2):
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+        if "Ray could not be started" not in done.stderr:  # it gives itself 30 seconds, too few under load
+            break
+    assert done.returncode == 0, done.stderr
+    result, session, *rest = done.stdout.split()
+    assert (result, rest) == ("21", ["True", "0", "False", "False"])
+    assert gone(processes_with(session))
+
+
+@linux
+@pytest.mark.slow
+def test_ctrl_c_ends_a_ray_that_we_started(tmp_path):
+    command = [sys.executable, "-m", "resnet_edu", "degrade", "--engine", "ray", "--nets", "plain8,resnet8"]
+    command += ["--quick", "--steps", "100000", "--eval-every", "100"]
+    for attempt in ("first", "second"):
+        out, ours = tmp_path / attempt, []
+        process = start_at_terminal([*command, "--out", str(out)], tmp_path)
+        deadline = time.monotonic() + 200
+        while process.poll() is None and time.monotonic() < deadline and not list(out.glob("checkpoints/*.checkpoint")):
+            time.sleep(0.1)
+            ours = descendants(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=100)
+        if "Ray could not be started" not in err:
+            break
+    assert process.returncode == 130
+    assert f"degrade --resume {out}" in err
+    assert err.rstrip().endswith("interrupted")
+    assert "Traceback" not in err
+    assert len(ours) > 3
+    assert gone(ours)
+
+
+@linux
+def test_an_interrupt_arrives_where_the_signal_is_blocked(tmp_path):
+    """As in Ray's workers, which block SIGINT and are interrupted without one: the state is saved, the run ends."""
+
+    def interrupt(event):
+        if event.step == 2:
+            _thread.interrupt_main()
+
+    digits = data.load("digits").head(64, 32)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train_for_ever(Cell("resnet8", 0, TINY.replace(steps=50, eval_every=50)), digits, tmp_path, interrupt)
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, set())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, handler)
+    assert (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gpus_per_run": 2}, "`gpus_per_run` must lie between 0 and 1, .* several GPUs see `resnet-edu train`"),
+        ({"gpus_per_run": -0.5}, "`gpus_per_run`"),
+        ({"gpus_per_run": True}, "`gpus_per_run` .* True"),
+        ({"gpus_per_run": "x"}, "`gpus_per_run` .* 'x'"),
+        ({"address": 3}, "`address` must be text, such as 'auto', or None, but it is 3"),
+        ({"cpus_per_run": 0}, "`cpus_per_run` must be a whole number of at least 1, but it is 0"),
+        ({"cpus_per_run": 0.5}, "`cpus_per_run`"),
+        ({"retries": -1}, "`retries` must be a whole number of at least 0"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        RayEngine(**options)
+
+
+@pytest.mark.parametrize(
+    ("asked", "gpus", "cuda_here", "settled"),
+    [
+        ("auto", None, True, ("cuda", 1)),
+        ("auto", None, False, ("cpu", 0)),
+        ("auto", 0.25, False, ("cuda", 0.25)),  # the GPUs may be in other machines
+        ("auto", 0, True, ("cpu", 0)),
+        ("cuda", None, False, ("cuda", 1)),
+        ("cpu", None, True, ("cpu", 0)),
+    ],
+)
+def test_the_device_follows_the_share_of_a_gpu(asked, gpus, cuda_here, settled):
+    engine, device = RayEngine(gpus_per_run=gpus).settle(asked, cuda_here)
+    assert (device, engine.gpus_per_run) == settled
+    assert engine.settle(device, cuda_here) == (engine, device)
+
+
+@pytest.mark.parametrize(("asked", "gpus"), [("cpu", 0.5), ("cuda", 0), ("mps", None), ("cuda:1", None)])
+def test_a_device_that_contradicts(asked, gpus):
+    with pytest.raises(ValueError, match=repr(asked)):
+        RayEngine(gpus_per_run=gpus).settle(asked, True)
+
+
+def test_without_ray_the_command_that_installs_it_is_told(tmp_path, monkeypatch, capsys):
+    from resnet_edu import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "ray", None)  # what makes `import ray` fail
+    assert cli.main(["degrade", "--quick", "--engine", "ray"]) == 1
+    err = capsys.readouterr().err
+    assert 'pip install "ray>=2.40"' in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(ImportError, match="pip install"):
+        run(("plain8",), engine="ray")
+    assert cli.main(["degrade", "--quick", "--nets", "plain8", "--workers", "0"]) == 0  # nothing else needs it
+
+
+def test_options_of_ray_without_ray(capsys):
+    from resnet_edu import cli
+
+    assert cli.main(["degrade", "--address", "auto"]) == 1
+    assert "--address is for a Ray cluster: add --engine ray" in capsys.readouterr().err
+
+
+def test_unknown_engine():
+    with pytest.raises(ValueError, match=r"`engine` must be .* but it is 'slurm'"):
+        run(("plain8",), engine="slurm")

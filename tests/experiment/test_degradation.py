@@ -1,0 +1,383 @@
+"""The experiment: fair twins, the same numbers every time, no process left behind, and no claim beyond the numbers."""
+
+import errno
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from processes import gone, linux, workers_of
+from run_records import make
+
+from resnet_edu.data import dataset as data
+from resnet_edu.data.dataset import Dataset
+from resnet_edu.experiment import degradation, records
+from resnet_edu.experiment.degradation import Cell, build_net, default_recipe, make_grid, run, space_evaluations
+from resnet_edu.experiment.records import RecordError
+from resnet_edu.experiment.statistics import headline, summary
+from resnet_edu.training.loop import Recipe, TrainingDiverged
+
+TINY = Recipe(4, batch_size=16, lr=0.05, augment=True, eval_every=2)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return data.load("digits").head(64, 32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("study") / "new" / "folder"
+
+
+@pytest.fixture(scope="module")
+def tiny(digits, folder) -> list[records.RunRecord]:
+    """A small study, whose records were written to `folder`."""
+    seen = []
+
+    def on_record(record):
+        seen.append((record.net, record.seed))
+        assert records.load(folder / record.filename) == record
+
+    found = run(("plain8", "resnet8"), digits, TINY, seeds=2, progress=False, out=folder, on_record=on_record)
+    assert sorted(seen) == [(r.net, r.seed) for r in found]
+    return found
+
+
+def children() -> set[int]:
+    return {p.pid for p in multiprocessing.active_children()}
+
+
+class TestRun:
+    def test_records(self, tiny, digits):
+        assert [(r.net, r.seed) for r in tiny] == [("plain8", 0), ("plain8", 1), ("resnet8", 0), ("resnet8", 1)]
+        r = tiny[0]
+        assert r.dataset["fingerprint"] == digits.fingerprint
+        assert (r.dataset["train"], r.dataset["test"], r.dataset["shape"]) == (64, 32, [1, 8, 8])
+        assert r.recipe["steps"] == 4
+        assert Recipe(**r.recipe) == TINY
+        assert [p["step"] for p in r.curves] == [2, 4]
+        # by hand: 9 weights a 3x3 filter, 2 values a channel for batch norm, 10 outputs of 64 inputs and a bias
+        convolutions = 9 * (16 + 2 * 16 * 16 + 16 * 32 + 32 * 32 + 32 * 64 + 64 * 64)
+        assert r.parameters == convolutions + 2 * (3 * 16 + 2 * 32 + 2 * 64) + 650
+        assert r.device["type"] == "cpu"
+        assert r.device["name"]
+        assert all(0 <= p["train_error"] <= 100 for p in r.curves)
+
+    def test_same_seed_same_record_and_in_this_process_too(self, tiny, digits):
+        again = run(("plain8", "resnet8"), digits, TINY, seeds=2, progress=False)
+        assert all(a.same_result(b) for a, b in zip(tiny, again, strict=True))
+        before = torch.get_num_threads()
+        torch.set_num_threads(tiny[0].threads)
+        try:
+            here = run(("resnet8",), digits, TINY, seeds=[1], workers=0, progress=False)
+        finally:
+            torch.set_num_threads(before)
+        assert here[0].same_result(tiny[3])
+        assert not tiny[0].same_result(tiny[1])
+
+    def test_twins_start_equal_and_the_global_state_is_left(self, digits):
+        before = torch.get_rng_state()
+        plain, residual, other = (build_net(n, digits, s) for n, s in (("plain20", 3), ("resnet20", 3), ("plain20", 4)))
+        for (name, a), b in zip(plain.state_dict().items(), residual.state_dict().values(), strict=True):
+            assert torch.equal(a, b), name
+        assert not torch.equal(plain.conv1.weight, other.conv1.weight)
+        assert torch.equal(torch.get_rng_state(), before)
+
+    def test_writes_each_record_when_its_net_is_done(self, tiny, folder):
+        # the fixture has looked into the folder at each call of `on_record`
+        assert {(r.net, r.seed): r for r in records.load_dir(folder)} == {(r.net, r.seed): r for r in tiny}
+
+    def test_progress_is_one_line_on_stderr(self, digits, capfd):
+        run(("plain8",), digits, TINY, workers=0)
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert "0%" in err
+        assert err.endswith("\r")  # the line is wiped
+
+    def test_colour_folder(self, tmp_path):
+        from PIL import Image
+
+        for k, name in enumerate(("red", "green", "blue")):
+            (tmp_path / name).mkdir()
+            for i in range(10):
+                colour = [20 * i] * 3
+                colour[k] = 255
+                Image.new("RGB", (8, 8), tuple(colour)).save(tmp_path / name / f"{i}.png")
+        (record,) = run(("resnet8",), tmp_path, Recipe(3, batch_size=8), progress=False)
+        assert record.dataset["classes"] == ["blue", "green", "red"]
+        assert record.dataset["shape"] == [3, 8, 8]
+
+
+def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkeypatch):
+    """The checkpoint is kept: the run is not done over again."""
+
+    def full(record, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(records.RunRecord, "save", full)
+        with pytest.raises(OSError, match="No space left"):
+            run(("plain8",), digits, TINY, workers=0, progress=False, out=tmp_path)
+    assert [p.name for p in (tmp_path / "checkpoints").glob("*.checkpoint")] == ["plain8-seed0.checkpoint"]
+    steps = []
+    degradation.resume(tmp_path, digits, progress=False, on_event=lambda cell, event: steps.append(event.step))
+    assert set(steps) == {4}
+    assert not (tmp_path / "checkpoints").exists()
+
+
+class TestDivergence:
+    def test_divergence_is_told_as_such(self, digits):
+        with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\): the loss of the batch .* step") as caught:
+            run(("plain8",), digits, TINY.replace(lr=1e30), progress=False)
+        assert caught.value.lr == 1e30
+        with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\)"):
+            run(("plain8",), digits, TINY.replace(lr=1e30), progress=False, workers=0)
+        assert children() == set()
+
+
+@pytest.mark.parametrize(("device", "count"), [("cpu", 2), ("cuda", 0), ("cuda:1", 0), ("mps", 0)])
+def test_processes_where_nothing_is_said(device, count):
+    assert degradation.default_workers(torch.device(device)) == count
+
+
+@pytest.mark.gpu
+def test_processes_share_a_graphics_card(digits):
+    """The same numbers, whether nets take turns in one process or share the card."""
+    options = {"device": "cuda", "precision": "float32", "progress": False}
+    alone, shared = (run(("plain8", "resnet8"), digits, TINY, workers=workers, **options) for workers in (0, 2))
+    assert [r.curves for r in shared] == [r.curves for r in alone]
+    assert children() == set()
+
+
+class TestBadArguments:
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ({"nets": ("resnet21",)}, "6n"),
+            ({"nets": ("vgg16",)}, "unknown net 'vgg16'"),
+            ({"nets": ()}, "there must be a net"),
+            ({"nets": ("plain8", "plain8")}, "net 'plain8' is named twice"),
+            ({"seeds": 0}, "a seed"),
+            ({"seeds": [1, 1]}, "seed 1 is named twice"),
+            ({"seeds": [-1]}, "at least 0"),
+            ({"workers": -1}, "`workers` must be a whole number of at least 0"),
+            ({"threads": 0.5}, "`threads`"),
+            ({"device": "gpu"}, "`device`"),
+            ({"recipe": Recipe(2, batch_size=100)}, "`batch_size` is 100, but .* only 64"),
+        ],
+    )
+    def test_said_before_any_training(self, digits, tmp_path, arguments, message):
+        options = {"nets": ("plain8",), "recipe": TINY, "progress": False, **arguments}
+        with pytest.raises(ValueError, match=message):
+            run(data=digits, **options)
+        assert children() == set()
+
+    def test_names_are_checked_before_the_data_is_read(self, tmp_path):
+        with pytest.raises(ValueError, match="unknown net"):
+            run(("vgg16",), tmp_path / "nowhere")
+
+    def test_folder_with_records(self, digits, tmp_path):
+        make().save(tmp_path / "old.json")
+        with pytest.raises(FileExistsError, match=r"already holds 1 records \(old.json, ...\), and nothing"):
+            run(("plain8",), digits, TINY, out=tmp_path)
+        assert [p.name for p in tmp_path.iterdir()] == ["old.json"]
+
+    @pytest.mark.parametrize("where", ["file/inside", "/proc/nowhere"])  # root may write into read-only folders
+    def test_folder_that_cannot_be_written(self, digits, tmp_path, where):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(OSError, match=r"cannot write into the output folder .* \(--out\)"):
+            run(("plain8",), digits, TINY, out=tmp_path / where)
+
+
+LONG = """
+from resnet_edu import data, degradation
+degradation.run(("plain8", "resnet8"), data.load("digits"), degradation.Recipe(100_000, batch_size=64), seeds=1)
+"""
+
+
+def start(code: str, tmp_path: Path, *arguments: str) -> subprocess.Popen:
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    command = [sys.executable, *(arguments or [str(script)])]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+@linux
+@pytest.mark.slow
+class TestNoProcessIsLeft:
+    def test_parent_killed(self, tmp_path):
+        process = start(LONG, tmp_path)
+        workers = workers_of(process)
+        process.kill()
+        process.wait()
+        assert gone(workers)
+
+    def test_worker_killed(self, tmp_path):
+        process = start(LONG, tmp_path)
+        workers = workers_of(process)
+        os.kill(workers[0], signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "WorkerDied: a worker process was ended by SIGKILL while it worked on" in err
+        assert "(seed 0)" in err
+        assert gone(workers)
+
+
+@pytest.mark.slow
+class TestWhereItIsCalledFrom:
+    CODE = """
+    print("once")
+    from resnet_edu import data, degradation
+    digits, recipe = data.load("digits").head(64, 32), degradation.Recipe(2, batch_size=16)
+    r = degradation.run(("plain8",), digits, recipe, progress=False)
+    print(len(r), r[0].net)
+    """
+
+    def test_script_without_main_guard(self, tmp_path):
+        out, err = start(self.CODE, tmp_path).communicate()
+        assert (out, err) == ("once\n1 plain8\n", "")
+
+    def test_notebook(self, tmp_path):
+        nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(self.CODE))])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+        outputs = notebook.cells[0].outputs
+        assert {o["name"] for o in outputs} == {"stdout"}
+        assert "".join(o["text"] for o in outputs) == "once\n1 plain8\n"
+
+
+class TestRecipeForTheData:
+    def test_digits(self):
+        digits = data.load("digits")
+        assert default_recipe(digits) == Recipe.digits()
+        assert default_recipe(digits, 50) == Recipe.digits().replace(steps=50, eval_every=5)
+
+    def test_parts_of_them(self):
+        digits = data.load("digits")
+        for some in (digits.head(64, 32), digits.hold_out(100), digits.head(500, 50).hold_out(100)):
+            assert default_recipe(some) == Recipe.digits()
+
+    def test_a_folder_of_that_name(self):
+        pixels, labels = torch.zeros(20, 3, 32, 32, dtype=torch.uint8), torch.arange(20) % 10
+        assert default_recipe(Dataset("digits", pixels, labels, pixels, labels, tuple("0123456789"))).augment
+        small = pixels[:, :1, :8, :8]
+        assert default_recipe(Dataset("digits", small, labels, small, labels, tuple("abcdefghij"))).augment
+
+    def test_others_take_the_papers_recipe_shortened(self, digits):
+        other = Dataset("photos", *(getattr(digits, n) for n in list(digits.__dataclass_fields__)[1:]))
+        recipe = default_recipe(other)
+        assert (recipe.steps, recipe.milestones, recipe.augment) == (1000, (500, 750), True)
+        assert default_recipe(other, 400).milestones == (200, 300)
+        assert default_recipe(other, 400, depth=110).warmup_lr == 0.01
+
+    @pytest.mark.parametrize(
+        ("steps", "images", "evaluations"),
+        [(300, 60_000, 3), (64_000, 60_000, 64), (6_000, 60_000, 19), (2, 60_000, 2), (300, 100, 60)],
+    )
+    def test_evaluations_cost_at_most_half_of_the_training(self, steps, images, evaluations):
+        pixels, labels = torch.zeros(images, 1, 1, 1, dtype=torch.uint8), torch.arange(images) % 2
+        dataset = Dataset("x", pixels[1:], labels[1:], pixels[:1], labels[:1], ("a", "b"))
+        recipe = space_evaluations(Recipe(steps), dataset)
+        assert -(-steps // recipe.eval_every) == evaluations
+        if evaluations > 3:
+            assert evaluations * images <= 0.5 * 3 * 128 * steps
+
+    def test_longest_first(self):
+        cells = make_grid(("plain20", "resnet56", "plain110"), 1, Recipe(10))
+        assert [c.net for c in sorted(cells, key=degradation._cost, reverse=True)] == [
+            "plain110",
+            "resnet56",
+            "plain20",
+        ]
+        assert Cell("plain20", 3, TINY).name == "plain20 (seed 3)"
+
+
+def study(seeds=1, **errors) -> list[records.RunRecord]:
+    """Records whose final training error is the given one, or one a seed."""
+    found = []
+    for net, value in errors.items():
+        values = value if isinstance(value, tuple) else (value,) * seeds
+        found += [make(net, seed, errors=(90.0, e)) for seed, e in enumerate(values)]
+    return found
+
+
+class TestHeadline:
+    def test_degradation_and_its_cure(self):
+        said = headline(study(plain20=5.0, plain56=30.0, resnet20=4.0, resnet56=3.5))
+        assert said == (
+            "After 20 steps on digits the deeper plain net is the worse one, in training already: plain20 gets 5.0% "
+            "of its own training images wrong, plain56 30.0% (one seed); with shortcuts the same layers hardly suffer "
+            "from depth: resnet20 4.0%, resnet56 3.5%."
+        )
+
+    def test_less_or_no_cure(self):
+        assert "suffer less" in headline(study(plain20=5.0, plain56=30.0, resnet20=4.0, resnet56=12.0))
+        assert "no better here" in headline(study(plain20=5.0, plain56=30.0, resnet20=4.0, resnet56=40.0))
+        assert "residual twins of both depths are needed" in headline(study(plain20=5.0, plain56=30.0))
+
+    def test_it_does_not_show(self):
+        assert "does not show: " in headline(study(plain20=0.0, plain56=0.3))
+        assert "no difference to speak of" in headline(study(plain20=0.0, plain56=0.3))
+        assert "rather its opposite" in headline(study(plain20=9.0, plain56=3.0))
+
+    def test_too_early(self):
+        said = headline(study(plain20=80.0, plain56=90.0, resnet20=50.0, resnet56=60.0))
+        assert "too early to tell: even plain20 still gets 80.0%" in said
+        assert "guessing: 90%" in said
+
+    def test_seeds_disagree(self):
+        said = headline(study(plain20=(5.0, 9.0, 5.0), plain56=(9.0, 4.0, 8.0)))
+        assert "the seeds disagree" in said
+        assert "worse in only 2 of 3 seeds" in said
+
+    def test_within_the_spread(self):
+        said = headline(study(plain20=(5.0, 5.0, 5.0), plain56=(5.0, 5.1, 15.0)))
+        assert "within the seeds' spread of 5.7 points" in said
+
+    def test_means_of_seeds(self):
+        assert "plain56 31.0% (means of 2 seeds)" in headline(study(2, plain20=5.0, plain56=(30.0, 32.0)))
+
+    def test_not_enough_to_compare(self):
+        assert "it takes plain nets of two depths" in headline(study(plain20=5.0, resnet56=3.0))
+        lone = [make("plain20", 0), make("plain56", 1)]
+        assert "no seed in common" in headline(lone)
+        with pytest.raises(RecordError):
+            headline([])
+
+    def test_is_one_sentence(self):
+        for records_ in (study(plain20=5.0, plain56=30.0), study(plain20=0.0, plain56=0.3), study(plain20=5.0)):
+            assert headline(records_).count(". ") == 0
+            assert headline(records_).endswith(".")
+
+
+class TestSummary:
+    def test_mean_and_deviation_by_hand(self):
+        table = summary(study(plain20=(4.0, 6.0, 8.0), resnet20=(1.0, 1.0, 1.0)))
+        assert [row["net"] for row in table] == ["plain20", "resnet20"]
+        assert table[0]["train_error"] == pytest.approx(6)
+        assert table[0]["train_error_std"] == pytest.approx(2)
+        assert (table[0]["layers"], table[0]["parameters"], table[0]["seeds"]) == (20, 269_722, 3)
+        assert "6.00 ± 2.00" in str(table)
+
+    def test_one_seed_has_no_deviation(self):
+        table = summary(study(plain20=4.0))
+        assert table[0]["train_error_std"] is None
+        assert "±" not in str(table)
+
+    def test_text_lines_up(self):
+        lines = str(summary(study(plain20=4.0, resnet110=12.0))).splitlines()
+        assert lines[0].split()[0] == "net"
+        assert len(set(map(len, lines))) == 1
+
+    def test_html(self):
+        page = summary(study(plain20=4.0))._repr_html_()
+        assert '<table class="resnet-table resnet-summary">' in page
+        assert '<th scope="row">plain20</th>' in page
+        assert page.count("<td ") == 6

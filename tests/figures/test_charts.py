@@ -1,0 +1,110 @@
+"""Small drawings: what they say in words, and what they refuse."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from resnet_edu.figures import charts
+from resnet_edu.figures import style as figure
+
+
+def _lines(series, **options):
+    return charts.lines(series, xlabel="layer", ylabel="norm", title="Norms", **options)
+
+
+def test_lines_tell_their_ends_in_words_and_are_labelled():
+    picture = _lines({"plain56": ([1, 2, 3], [640.4, 8.0, 0.25]), "resnet56": ([1, 2, 3], [5, 1, 0.5])}, yscale="log")
+    assert "plain56 from 640 to 0.25; resnet56 from 5 to 0.5" in picture.alt
+    svg = picture.svg()
+    assert 'role="img"' in svg
+    for label in ("plain56", "resnet56", "layer", "norm", "Norms"):
+        assert re.search(rf"<text[^>]*>{label}</text>", svg), label
+
+
+def test_nets_have_their_colours_and_dashes_and_others_differ():
+    picture = _lines(
+        {name: ([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) for name in ("plain20", "resnet20", "other", "one more")}
+    )
+    drawn = [(line.get_color(), str(line.get_linestyle())) for line in picture.fig.axes[0].lines[:4]]
+    assert drawn[0][0] == figure.COLORS["plain"]
+    assert drawn[1][0] == figure.COLORS["resnet"]
+    assert len(set(drawn)) == 4
+
+
+def test_a_line_that_ends_early_is_labelled_where_it_ends():
+    picture = _lines({"short": ([1, 2], [3, 4]), "long": (range(1, 21), range(1, 21))})
+    (label,) = [t for t in picture.fig.axes[0].texts if t.get_text() == "short"]
+    assert label.xy == (2, 4)
+
+
+def test_bars_are_as_long_as_their_values_and_told_in_words():
+    picture = charts.bars({"a": {"x": 3, "y": 0}, "b": {"y": 1.25}}, xlabel="units", title="Lengths")
+    assert picture.alt == "Bar chart: Lengths. units. a: x 3, y 0; b: y 1.25."
+    ax = picture.fig.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y"]
+    drawn = {c.get_label(): [(round(p.get_y() + p.get_height() / 2), p.get_width()) for p in c] for c in ax.containers}
+    assert drawn == {"a": [(0, 3)], "b": [(1, 1.25)]}
+    assert ax.yaxis_inverted()  # the first category is on top
+    assert [t.get_text() for t in ax.texts] == ["3", "1.25"]
+    assert len({p[0].get_hatch() for p in ax.containers}) == 2
+
+
+def test_differences_show_each_value_mean_and_interval():
+    rows = {"more": ([1.0, 2.0], (1.5, 0.5, 2.5)), "none": ([-1.0, 1.5, 0.1], (0.2, -1.0, 1.4))}
+    picture = charts.differences(rows, xlabel="points", title="Effects")
+    assert "points, mean and interval: more +1.5, from +0.5 to +2.5; none +0.2, from -1 to +1.4." in picture.alt
+    ax = picture.fig.axes[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["more", "none"]
+    drawn = {line.get_marker(): line for line in ax.lines}
+    assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [[1.0, 2.0], [-1.0, 1.5, 0.1]]
+    assert [list(line.get_xdata()) for line in ax.lines[1::3]] == [[0.5, 2.5], [-1.0, 1.4]]
+    filled = [line.get_mfc() != "none" for line in ax.lines if line.get_marker() == "D"]
+    assert filled == [True, False]  # an interval beside 0, and one that contains it
+    assert set(drawn) == {"None", "o", "D"}
+
+
+def test_images_take_tensors_and_arrays_grey_and_colour():
+    grey = charts.images(torch.zeros(3, 1, 8, 8, dtype=torch.uint8), torch.tensor([7, 8, 9]))
+    assert "3 images of 8 by 8 pixels, labelled 7, 8, 9" in grey.alt
+    assert len(grey.fig.axes) == 3
+    colour = charts.images(np.full((12, 3, 4, 6), 0.5), columns=5, title="Half")
+    assert colour.alt == "Half: 12 images of 6 by 4 pixels."
+    assert len(colour.fig.axes) == 12
+
+
+def test_pixels_are_shown_as_they_are():
+    pixels = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8)
+    (shown,) = charts.images(pixels).fig.axes[0].images
+    assert np.array_equal(shown.get_array(), pixels[0, 0].numpy())
+    assert (shown.norm.vmin, shown.norm.vmax) == (0, 255)  # a dark image stays dark
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: _lines({}), "it is empty"),
+        (lambda: _lines({"a": ([], [])}), "'a' must have as many"),
+        (lambda: _lines({"a": ([1, 2], [1])}), "it has 2 and 1"),
+        (lambda: _lines({"a": ([1], [float("nan")])}), "there is a nan"),
+        (lambda: _lines({"a": ([1], [0])}, yscale="log"), "no place for 0.0 of 'a'"),
+        (lambda: _lines({"a": ([1], [1])}, yscale="cubic"), "'cubic'"),
+        (lambda: charts.bars({}, xlabel="x", title="t"), "one value at least"),
+        (lambda: charts.bars({"a": {}}, xlabel="x", title="t"), "one value at least"),
+        (lambda: charts.bars({"a": {"x": -1}}, xlabel="x", title="t"), "'a' must have finite values"),
+        (lambda: charts.differences({}, xlabel="x", title="t"), "it is empty"),
+        (lambda: charts.differences({"a": ([], (0, 0, 0))}, xlabel="x", title="t"), "'a' must have one finite"),
+        (lambda: charts.differences({"a": ([1], (0, 0, float("inf")))}, xlabel="x", title="t"), "'a' must have one"),
+        (lambda: _lines({"a": [1]}), r"'a' must have \(x values, y values\), but it has \[1\]"),
+        (lambda: charts.differences({"a": ([1], (0, 0))}, xlabel="x", title="t"), r"'a' must have .*low.*\(0, 0\)\)"),
+        (lambda: charts.differences({"a": ([1], None)}, xlabel="x", title="t"), "'a' must have .*, None"),
+        (lambda: charts.images(np.zeros((2, 8, 8))), r"but it is \(2, 8, 8\)"),
+        (lambda: charts.images(np.zeros((0, 1, 8, 8))), "N >= 1"),
+        (lambda: charts.images(np.zeros((2, 1, 8, 8)), [1]), "there are 1 for 2"),
+        (lambda: charts.images(np.zeros((2, 1, 8, 8)), columns=0), "`columns`"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

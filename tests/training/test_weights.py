@@ -1,0 +1,128 @@
+"""Weights in a file: what a plain reading of the format finds in it, and files that are not what they should be."""
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from resnet_edu.data import dataset as data
+from resnet_edu.experiment.degradation import build_net, run
+from resnet_edu.nets.models import get_model
+from resnet_edu.training import weights
+from resnet_edu.training.loop import evaluate
+from resnet_edu.training.recipe import Recipe
+from resnet_edu.training.weights import WeightsError
+
+TINY = Recipe(4, batch_size=16, lr=0.05, eval_every=2)
+
+
+def by_hand(path: Path) -> tuple[dict, dict[str, np.ndarray]]:
+    """The words and the tensors of a file, read as its format is described: a length, a header, the bytes."""
+    raw = path.read_bytes()
+    end = 8 + struct.unpack("<Q", raw[:8])[0]
+    header = json.loads(raw[8:end])
+    about = json.loads(header.pop("__metadata__")["resnet_edu"])
+    kinds = {"F32": "<f4", "F16": "<f2", "I64": "<i8"}
+    tensors = {
+        name: np.frombuffer(raw[end + e["data_offsets"][0] : end + e["data_offsets"][1]], kinds[e["dtype"]]).reshape(
+            e["shape"]
+        )
+        for name, e in header.items()
+    }
+    return about, tensors
+
+
+class TestFile:
+    @pytest.mark.parametrize("dtype", ["float32", "float16"])
+    def test_a_plain_reading_finds_every_value(self, tmp_path, dtype):
+        model = get_model("resnet8").to(memory_format=torch.channels_last)
+        path = weights.save(model.state_dict(), tmp_path / "w.safetensors", {"net": "resnet8", "seed": 3}, dtype)
+        about, tensors = by_hand(path)
+        assert about == {"net": "resnet8", "seed": 3}
+        state = model.state_dict()
+        assert set(tensors) == set(state)
+        for name, tensor in state.items():
+            wanted = tensor.numpy().astype(dtype) if tensor.dim() > 1 else tensor.numpy()
+            assert tensors[name].dtype == wanted.dtype
+            assert np.array_equal(tensors[name], wanted)
+        assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]
+
+    def test_back_in_the_net(self, tmp_path):
+        ours, other = get_model("resnet8"), get_model("resnet8")
+        path = weights.save(ours.state_dict(), tmp_path / "w.safetensors", {})
+        state = weights.read(path.read_bytes(), path)
+        weights.check(state, other, path)
+        other.load_state_dict(state)
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), other.parameters(), strict=True))
+
+    def test_float16_comes_back_as_float32(self, tmp_path):
+        values = {"w": torch.tensor([[1 / 3]]), "n": torch.tensor(7), "running_var": torch.tensor([1e6])}
+        path = weights.save(values, tmp_path / "w", {}, "float16")
+        state = weights.read(path.read_bytes())
+        assert state["w"].dtype == torch.float32
+        assert state["running_var"].item() == 1e6
+        assert state["w"].item() == float(np.float16(1 / 3))
+        assert state["n"].dtype == torch.int64
+
+    def test_what_cannot_be_written(self, tmp_path):
+        with pytest.raises(ValueError, match="`dtype` must be one of float32, float16"):
+            weights.save({}, tmp_path / "w", {}, "int8")
+        with pytest.raises(ValueError, match="w has values beyond the range of float16"):
+            weights.save({"w": torch.tensor([[1e5]])}, tmp_path / "w", {}, "float16")
+        assert not list(tmp_path.iterdir())
+
+    @pytest.mark.parametrize("damage", [b"", b"garbage", lambda whole: whole[:-1], lambda whole: whole[:20]])
+    def test_a_damaged_file(self, tmp_path, damage):
+        path = weights.save({"w": torch.zeros(5)}, tmp_path / "w", {})
+        content = damage if isinstance(damage, bytes) else damage(path.read_bytes())
+        with pytest.raises(WeightsError, match=r"w\.x is damaged: it is no safetensors file"):
+            weights.read(content, "w.x")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda s: s.pop("fc.bias"), r"it lacks fc\.bias \(1 names in all\)"),
+            (lambda s: s.update({"module.fc.bias": s["fc.bias"]}), r"the net has not: module\.fc\.bias"),
+            (lambda s: s.update({"fc.bias": torch.zeros(4)}), r"fc\.bias is \(4,\) in it, but \(10,\) in the net"),
+        ],
+    )
+    def test_weights_of_another_net(self, change, message):
+        model = get_model("resnet8")
+        state = dict(model.state_dict())
+        change(state)
+        with pytest.raises(WeightsError, match=f"^w does not fit the net: .*{message}"):
+            weights.check(state, model, "w")
+
+
+class TestStudy:
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_final_weights_give_the_records_errors(self, tmp_path, workers):
+        digits = data.load("digits").head(64, 32)
+        (record,) = run(
+            ["resnet8"], digits, TINY, seeds=[2], workers=workers, progress=False, out=tmp_path, save_weights=True
+        )
+        left = ["resnet8-seed2.json", "resnet8-seed2.safetensors", "study.json"]
+        assert sorted(p.name for p in tmp_path.iterdir()) == left
+        path = tmp_path / weights.filename("resnet8", 2)
+        about, _ = by_hand(path)
+        assert about == {
+            "net": "resnet8", "seed": 2, "step": 4, "dataset": digits.name, "fingerprint": digits.fingerprint,
+        }  # fmt: skip
+        model: nn.Module = build_net("resnet8", digits, seed=9)
+        model.load_state_dict(weights.read(path.read_bytes()))
+        for part in ("train", "test"):
+            loss, error = evaluate(model, digits, part)
+            assert loss == pytest.approx(record.final[f"{part}_loss"], rel=1e-5)
+            assert error == record.final[f"{part}_error"]
+
+    def test_weights_need_a_folder(self, tmp_path):
+        with pytest.raises(ValueError, match="`save_weights` needs a folder"):
+            run(["resnet8"], data.load("digits").head(64, 32), TINY, save_weights=True)
+
+    def test_none_unless_asked_for(self, tmp_path):
+        run(["resnet8"], data.load("digits").head(64, 32), TINY, workers=0, progress=False, out=tmp_path)
+        assert sorted(p.name for p in tmp_path.iterdir()) == ["resnet8-seed0.json", "study.json"]

@@ -1,0 +1,203 @@
+"""The explorers in the chapters of the built site, by real clicks and keys, over HTTP and opened from a folder.
+
+Needs `make book` (or `make pages`). What each explorer does in detail is tested on pages of its own, which are quicker:
+test_explorers.py and the files named after the explorers.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from browser import DESKTOP, PHONE, Visit
+from make_site import STATE_SCRIPT, toc_documents
+from playwright.sync_api import BrowserContext, expect
+
+from resnet_edu.experiment.shipped import load_records
+from resnet_edu.widgets import NetworkExplorer
+
+pytestmark = pytest.mark.browser
+
+CHAPTERS = [name for name in toc_documents() if name.startswith("notebooks/")]
+DEEPER = "notebooks/01-deeper-is-not-better.html"
+READING_SHAPES = "notebooks/03-reading-shapes.html"
+both_ways = pytest.mark.parametrize("way", ["http", "file"])
+
+
+@pytest.fixture
+def chapter(context: BrowserContext, bases: dict[str, str]):
+    """Return a function that opens a page of the book; it must have asked for nothing and complained of nothing."""
+    visits = []
+
+    def open_chapter(path: str, way: str) -> Visit:
+        visits.append(Visit(context.new_page(), bases[way]).open(path))
+        return visits[-1]
+
+    yield open_chapter
+    for visit in visits:
+        assert not visit.foreign
+        assert not visit.complaints
+        visit.page.close()
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_every_explorer_of_a_chapter_is_mounted(chapter, site: Path, document: str):
+    code = json.loads((site / "_sources" / f"{document}.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in code["cells"] if cell["cell_type"] == "code"]
+    shown = sum(bool(re.search(r"^(\w+Explorer|StudyPlayer|Quiz|quiz)\(", cell, flags=re.M)) for cell in cells)
+    page = chapter(f"{document}.html", "http").page
+    assert page.locator(".rx-output").count() >= shown
+    assert page.locator(".rx-mount .rx").count() == page.locator(".rx-output").count()
+    assert page.locator(".rx-failed").count() == 0
+    for table in page.locator(".rx-static").all():
+        assert table.is_hidden()
+
+
+@pytest.mark.parametrize("document", CHAPTERS)
+def test_a_page_carries_no_code_of_its_widgets(site: Path, document: str):
+    page = (site / f"{document}.html").read_text(encoding="utf-8")
+    for _, state, _ in re.findall(STATE_SCRIPT, page, flags=re.DOTALL):
+        for model in json.loads(state)["state"].values():
+            assert model["state"]["_explorer"]
+            assert "_esm" not in model["state"]
+    assert "require.js" not in page
+    assert len(re.findall(r"<script[^>]*explorers\.js", page)) == 1
+
+
+@both_ways
+def test_the_network_explorer_answers_the_questions_of_its_chapter(chapter, way: str):
+    page = chapter(READING_SHAPES, way).page
+    explorer = page.locator(".rx-mount").filter(has=page.locator(".rx-drawing"))
+    macs = explorer.locator(".rx-total strong").nth(1)
+    expect(macs).to_have_text("485,359,616")
+    explorer.get_by_label("Image height (pixels)").fill("224")
+    expect(macs).to_have_text("1,814,073,344")
+    expect(explorer.locator(".rx-total").first).to_contain_text("no change")  # the parameters
+    expect(explorer.locator(".rx-total").nth(1)).to_contain_text("+274%")
+    for depth, path in (("18", "layer2.0"), ("50", "layer1.0")):
+        explorer.get_by_label("Depth (layers)").select_option(depth)
+        explorer.get_by_label("Shortcut", exact=True).select_option("identity")
+        expect(explorer.locator(".rx-error strong")).to_contain_text(f"ShapeMismatchError in {path}")
+    explorer.get_by_label("Shortcut", exact=True).select_option("projection")
+    explorer.get_by_label("Image height (pixels)").fill("32")
+    explorer.get_by_text("More settings").click()
+    expect(explorer.locator(".rx-error")).to_be_hidden()
+    explorer.get_by_label("train()").check()
+    expect(explorer.locator(".rx-error")).to_contain_text("Expected more than 1 value per channel when training")
+    explorer.get_by_label("Batch (images)").fill("2")
+    expect(explorer.locator(".rx-error")).to_be_hidden()
+
+
+@both_ways
+def test_an_opened_block_fits_in_the_chapter(chapter, way: str):
+    visit = chapter(READING_SHAPES, way)
+    page = visit.page
+    slab = page.locator(".rx-slab[aria-label^='layer2.0,']")
+    slab.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".rx-block svg")).to_be_visible()
+    for size in (PHONE, DESKTOP):
+        page.set_viewport_size(size)
+        assert not visit.check("sideways")
+        assert not visit.check("cutLetters")
+
+
+@both_ways
+def test_the_convolution_explorer_answers_the_questions_of_its_chapter(chapter, way: str):
+    page = chapter(READING_SHAPES, way).page
+    explorer = page.get_by_role("group", name="Convolution explorer")
+
+    def set_to(**values: int) -> None:
+        for label, value in values.items():
+            field = explorer.get_by_role("textbox", name=re.compile(f"^{label} "))
+            field.fill(str(value))
+            field.press("Enter")
+
+    expect(explorer).to_contain_text("the size stays.")  # a 3x3 with padding 1
+    set_to(Kernel=5)
+    expect(explorer).to_contain_text("2 pixels fewer.")
+    set_to(Padding=2)
+    expect(explorer).to_contain_text("the size stays.")
+    set_to(Kernel=3, Dilation=2)
+    expect(explorer).to_contain_text("reach over 5 pixels")
+    expect(explorer).to_contain_text("the size stays.")
+    set_to(Kernel=1, Dilation=1, Stride=2, Padding=0)
+    expect(explorer).to_contain_text("48 of 64 pixels (red) are never read.")  # three quarters
+    explorer.get_by_label("A stack of layers").select_option(label="two blocks of conv, conv, pool")
+    expect(explorer).to_contain_text("Linear(c * 7 * 7, …)")
+    output = explorer.get_by_role("slider", name="Output cell")
+    output.focus()
+    page.keyboard.press("Home")
+    expect(explorer).to_contain_text("Output [2, 0] sees row 4 and column 0 of the input.")
+
+
+@both_ways
+def test_the_block_explorer_answers_the_questions_of_its_chapter(chapter, way: str):
+    page = chapter("notebooks/02-the-residual-block.html", way).page
+    explorer = page.get_by_role("group", name="Block explorer")
+    explorer.get_by_role("radio", name="bottleneck").check()
+    for label, value in (("Channels in", 256), ("Channels out", 256), ("Stride", 1)):
+        explorer.get_by_role("textbox", name=label).fill(str(value))
+        page.keyboard.press("Enter")
+    expect(explorer.get_by_role("row", name="C: projection always")).to_contain_text("(+94.1%)")  # "nearly twice"
+    explorer.get_by_role("radio", name="identity").check()
+    expect(explorer).to_contain_text("The shapes are equal, so the input itself is added")
+    explorer.get_by_role("textbox", name="Stride").fill("2")
+    expect(explorer.locator(".rx-error")).to_contain_text("RuntimeError: The size of tensor a")
+    assert explorer.locator("figcaption").first.is_hidden()  # it belongs to a later question
+    explorer.get_by_text("hands to the addition, measured").click()
+    shares = explorer.locator("figcaption strong").all_inner_texts()
+    assert [share == "0.0%" for share in shares] == [False, True, False]  # behind the ReLU nothing is negative
+
+
+def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, str]):
+    context = browser.new_context(java_script_enabled=False, viewport=DESKTOP)
+    page = context.new_page()
+    page.goto(bases["http"] + READING_SHAPES)
+    table = page.locator(".rx-static table").filter(has_text="conv5_x").first
+    assert table.is_visible()
+    total = f"{NetworkExplorer('resnet18', input=(3, 112, 112)).trace().total_macs:,}"
+    assert total in table.inner_text()
+    context.close()
+
+
+@both_ways
+def test_a_reader_of_chapter_1_commits_and_finds_it_kept(chapter, way: str):
+    page = chapter(DEEPER, way).page
+    question = page.locator(".rx-mount").filter(has_text="Which one makes fewer mistakes")
+    question.get_by_label("The one with 20 layers.").check()
+    question.get_by_role("button", name="Commit", exact=True).press("Enter")
+    page.reload()
+    expect(question.get_by_role("status")).to_contain_text("You have committed to C.")
+    other = page.locator(".rx-mount").filter(has_text="How long is the gradient")
+    expect(other.get_by_role("status")).to_be_empty()
+    question.get_by_role("button", name="Show the answer").press("Enter")
+    expect(question.get_by_role("status")).to_have_text("C is right.")
+    question.get_by_role("button", name="Start over").press("Enter")
+
+
+@both_ways
+def test_the_study_player_and_the_gradient_explorer_answer_the_questions_of_chapter_1(chapter, way: str):
+    page = chapter(DEEPER, way).page
+    blocks = page.locator(".rx-mount").filter(
+        has=page.get_by_role("slider", name="Identity blocks added to each stage")
+    )
+    slider = blocks.get_by_role("slider", name="Identity blocks added to each stage")
+    story = blocks.locator(".rx-story:visible")
+    slider.focus()
+    for _ in range(20):
+        if "56 layers" in story.inner_text():
+            break
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(50)
+    expect(story).to_contain_text(
+        "56 layers, and not one output has changed. So a network of 56 layers with this training"
+    )
+    layers = page.get_by_role("slider", name="Layers of the network")
+    layers.press("End")
+    expect(page.locator(".rx-story:visible").last).to_contain_text("plain110: the first convolution's gradient is")
+    page.get_by_role("button", name="Show me now").last.press("Enter")
+    values = page.get_by_role("region", name="Values at this step")
+    plain56 = values.get_by_role("row", name=re.compile("plain56")).locator("td").first
+    errors = [r.final["train_error"] for r in load_records("digits") if r.net == "plain56"]
+    expect(plain56).to_have_text(f"{sum(errors) / len(errors):.2f}%")

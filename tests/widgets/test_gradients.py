@@ -1,0 +1,251 @@
+"""The gradient explorer: what Python hands over, and a reader who moves the depth, the moment, and identity blocks."""
+
+import dataclasses
+import statistics
+
+import pytest
+from browser import settled
+from traitlets import TraitError
+
+from resnet_edu.experiment.records import METRICS, RunRecord
+from resnet_edu.figures import style as figure
+from resnet_edu.probes.records import GradientStudy, IdentityRecord, load_shipped
+from resnet_edu.widgets import GradientExplorer
+from resnet_edu.widgets.gradients import gradients, identity
+
+HEADER = {
+    "net": "many", "weights": "untrained", "parameters": 0, "batch_norm": True, "seed": 0, "threads": 1,
+    "dataset": {"name": "toy", "fingerprint": "f", "part": "train", "images": 64}, "seconds": 1.0,
+    "device": {"type": "cpu", "name": "a processor"}, "date": "2026-01-02T00:00:00+00:00",
+}  # fmt: skip
+
+
+def net(kind: str, depth: int, grows: float, batch_norm: bool = True, gone: bool = False) -> dict:
+    """A net whose gradient grows by this factor at each layer towards the image; `gone`: diverged at step 3."""
+    norms = [grows ** (depth - 1 - i) for i in range(depth)]
+    here = {"norms": norms, "loss": [2.0, 4.0, 2.5], "first": [norms[0]] * 3, "last": [grows] * 3}
+    lost = {"norms": None, "loss": [None] * 3, "first": [None] * 3, "last": [None] * 3}
+    return {
+        "net": f"{kind}{depth}", "kind": kind, "depth": depth, "batch_norm": batch_norm,
+        "diverged": [3, 3, 3] if gone else [None] * 3, "moments": [here, lost if gone else here],
+    }  # fmt: skip
+
+
+STUDY = GradientStudy(
+    training={"batch_size": 64, "lr": 0.1},
+    steps=[0, 20],
+    seeds=[0, 1, 2],
+    nets=[
+        *(net("plain", depth, 1.2) for depth in (8, 20)),
+        *(net("resnet", depth, 1.01) for depth in (8, 20)),
+        *(net("plain", depth, 0.5, batch_norm=False) for depth in (8, 20)),
+        *(net("resnet", depth, 1.5, batch_norm=False, gone=depth == 20) for depth in (8, 20)),
+    ],
+    **HEADER,
+)
+POINT = {"train_loss": 0.25, "train_error": 5.0, "test_loss": 0.5, "test_error": 12.5}
+IDENTITY = IdentityRecord(
+    points=[
+        {"added": 0, "depth": 8, "parameters": 1000, **POINT, "change": 0.0},
+        {"added": 2, "depth": 20, "parameters": 3000, **POINT, "change": 0.0},
+        {"added": 4, "depth": 32, "parameters": 5000, **POINT, "train_loss": 0.2500004, "change": 3e-6},
+    ],
+    logit=12.0,
+    **{**HEADER, "net": "plain8"},
+)
+DATASET = {"name": "toy", "fingerprint": "f", "train": 100, "test": 50, "shape": [1, 8, 8], "classes": ["a", "b"]}
+
+
+def trained(seed: int, loss: float, **changes: object) -> RunRecord:
+    """A record of plain20, trained from scratch to this loss."""
+    points = [{"step": 10, "lr": 0.1, **dict.fromkeys(METRICS, 60.0), "train_loss": loss}]
+    run = RunRecord("plain20", 3000, DATASET, {"steps": 10}, seed, {"type": "cpu"}, 1, points, 1.0)
+    return dataclasses.replace(run, **changes)
+
+
+TRAINED = [trained(0, 1.0), trained(1, 2.0)]
+
+
+def explorer(**settings: object) -> GradientExplorer:
+    return GradientExplorer(STUDY, [IDENTITY], TRAINED, **settings)
+
+
+# ---------------------------------------------------------------- what is handed over
+
+
+def test_the_norms_are_those_of_the_convolutions():
+    handed = gradients(STUDY)
+    for mine, theirs in zip(handed["nets"], STUDY.nets, strict=True):
+        assert mine["norms"][0] == theirs["moments"][0]["norms"][:-1]  # the last layer is linear
+        assert mine["first"][0] == statistics.median(theirs["moments"][0]["first"])
+        assert mine["color"] == figure.COLORS[theirs["kind"]]
+    gone = next(n for n in handed["nets"] if n["net"] == "resnet20" and not n["batch_norm"])
+    assert (gone["norms"][1], gone["first"][1], gone["loss"]) == ([], None, [2.5, None])
+
+
+def test_only_nets_of_that_kind_and_data_stand_beside_the_deeper_net():
+    others = [
+        trained(0, 1.0, net="resnet20"),
+        trained(0, 1.0, dataset={**DATASET, "fingerprint": "other"}),
+        trained(2, float("nan")),
+    ]
+    (rival,) = identity(IDENTITY, [*TRAINED, *others])["trained"]
+    assert (rival["net"], rival["runs"], rival["train_loss"]) == ("plain20", 2, 1.5)
+    assert identity(IDENTITY)["blocks"] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"depth": 9}, "`depth` must be one of 8, 20, for which there is a record, but it is 9"),
+        ({"step": 1}, "`step` must be one of 0, 20"),
+        ({"net": "vgg16"}, "`net` must be one of plain8"),
+        ({"added": 3}, "`added` must be one of 0, 2, 4"),
+        ({"kind": "dense"}, "`kind` must be one of 'plain', 'resnet', 'both'"),
+        ({"view": "loss"}, "`view` must be one of 'gradients', 'identity'"),
+    ],
+)
+def test_wrong_settings_are_told(settings, message):
+    with pytest.raises(TraitError, match=message):
+        explorer(**settings)
+
+
+def test_no_records_of_identities_are_told():
+    with pytest.raises(ValueError, match="`identities` is empty"):
+        GradientExplorer(STUDY, [], TRAINED)
+
+
+def test_the_tables_without_javascript():
+    html = explorer(batch_norm=False, step=20).static_html()
+    assert "resnet20</th><td>diverged</td><td>–</td><td>–</td>" in html
+    assert f"plain8</th><td>{0.5**7:.3g}</td><td>0.5</td><td>{0.5**6:.3g}</td>" in html
+    html = explorer(view="identity").static_html()
+    assert "<td>20</td><td>3,000</td><td>0.25</td><td>5.00%</td><td>12.50%</td>" in html
+
+
+def test_the_shipped_records_are_there_by_default():
+    shown = GradientExplorer()
+    assert shown.depth == 56
+    assert {n["kind"] for n in shown.data["gradients"]["nets"]} == {"plain", "resnet"}
+    assert any(r["net"] == "plain20" and r["trained"] for r in shown.data["identity"])
+
+
+def test_what_chapter_1_reads_there(root):
+    """The numbers of the fold below the explorer."""
+    study = load_shipped("gradient-study-digits")
+    ends = {
+        (n["kind"], n["depth"], n["batch_norm"]): tuple(
+            statistics.median(n["moments"][0][k]) for k in ("first", "last")
+        )
+        for n in study.nets
+    }
+    plain, residual = (
+        {d: a / b for (k, d, bn), (a, b) in ends.items() if k == kind and bn} for kind in ("plain", "resnet")
+    )
+    assert max(ratio for depth, ratio in plain.items() if depth <= 20) < 10
+    assert min(ratio for depth, ratio in plain.items() if depth >= 32) > 10
+    (deepest,) = (n["moments"][0] for n in study.nets if n["kind"] == "plain" and n["depth"] == 110 and n["batch_norm"])
+    factors = [first / last for first, last in zip(deepest["first"], deepest["last"], strict=True)]
+    assert (round(min(factors) / 1e6), round(max(factors) / 1e6)) == (1, 4)
+    assert max(residual.values()) < 30
+    for length in ends["plain", 56, False]:
+        assert 10**-7.5 < length < 10**-6.5
+    (plain56,) = (n for n in study.nets if (n["net"], n["batch_norm"]) == ("plain56", False))
+    vanishing = [statistics.median(m["first"]) / statistics.median(m["last"]) for m in plain56["moments"]]
+    assert 0.5 < vanishing[0] < 2  # alike before training
+    assert max(vanishing[1:]) < 0.01  # and then smallest at the first
+    deep = [n for n in study.nets if n["kind"] == "resnet" and n["depth"] >= 56 and not n["batch_norm"]]
+    assert deep
+    assert all(step is not None and step <= 2 for n in deep for step in n["diverged"])
+    text = (root / "notebooks" / "01-deeper-is-not-better.ipynb").read_text(encoding="utf-8")
+    assert "between 20 and 32 layers; with 110 layers the first gradient is one to four million times the last" in text
+    assert "below 30 at every depth" in text
+    assert "about 10⁻⁷ for 56 layers; after some steps most of all at the first" in text
+    assert "And residual networks of 56 layers or more have diverged after two steps" in text
+
+
+# ---------------------------------------------------------------- a reader
+
+
+def rows(page) -> dict[str, list[str]]:
+    """The table that is to be seen: name -> its cells."""
+    settled(page)
+    found = page.locator(".rx-table:visible tbody tr").all()
+    return {row.locator("th").inner_text().strip(): row.locator("td").all_inner_texts() for row in found}
+
+
+def story(page) -> str:
+    settled(page)
+    return page.locator(".rx-story:visible").inner_text()
+
+
+def until(page, text: str) -> None:
+    """Wait until the story says so: what the reader does is drawn in the next frame."""
+    page.wait_for_function("t => document.querySelector('.rx-story').textContent.includes(t)", arg=text)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("way", ["http", "file"])
+def test_depth_norm_and_moment_by_keyboard(explorer_page, way):
+    page = (visit := explorer_page(explorer(depth=20), way=way)).page
+    ratio = 1.2**18
+    assert rows(page)["plain20"] == [f"{1.2**19:.3g}", "1.2", f"{ratio:.3g}", "2.5"]
+    assert f"plain20: the first convolution's gradient is {ratio:.3g} times as long as the last one's." in story(page)
+    assert "resnet20: the first convolution's gradient is about as long as the last one's." in story(page)
+    slider = page.get_by_role("slider", name="Layers of the network")
+    slider.press("ArrowLeft")
+    until(page, "plain8")
+    assert slider.get_attribute("aria-valuetext") == "8"
+    slider.press("End")
+    page.get_by_label("without").check()
+    until(page, "times shorter than the last one's")
+    assert "plain20: the first convolution's gradient is 262,000 times shorter" in story(page)
+    page.get_by_role("radio", name="before training").press("ArrowDown")
+    until(page, "resnet20 has diverged: its loss is no longer a number.")
+    assert rows(page)["resnet20"] == ["diverged", "–", "–", "–"]
+    assert page.locator(".rx-chart:visible text", has_text="resnet20 has diverged").count() == 1
+    page.get_by_role("radio", name="plain").check()
+    page.wait_for_function("() => !document.querySelector('.rx-story').textContent.includes('resnet')")
+    assert list(rows(page)) == ["plain20"]
+    assert "NaN" not in page.locator("article").inner_html()
+    assert not visit.foreign
+    assert not visit.complaints
+
+
+@pytest.mark.browser
+def test_the_drawing_is_to_scale(explorer_page):
+    """A gradient that grows by a constant factor is a straight line on a logarithmic axis, between the ticks."""
+    page = explorer_page(explorer(depth=20, kind="plain")).page
+    found = page.evaluate("""() => {
+        const chart = document.querySelector(".rx-chart");
+        const tick = (text) => [...chart.querySelectorAll(".rx-axes text")].find((t) => t.textContent === text);
+        const one = Number(tick("1").getAttribute("y")), hundred = Number(tick("100").getAttribute("y"));
+        const path = chart.querySelector("path[stroke-width]").getAttribute("d");
+        const ys = path.match(/[\\d.]+ [\\d.]+/g).map((p) => Number(p.split(" ")[1]));
+        return ys.map((y) => 100 ** ((one - 4 - y) / (one - hundred)));
+    }""")
+    assert found == pytest.approx([1.2**k for k in range(19, 0, -1)], rel=0.01)
+
+
+@pytest.mark.browser
+def test_identity_blocks_leave_the_loss_where_it_was(explorer_page):
+    page = (visit := explorer_page(explorer(view="identity"))).page
+    assert list(rows(page)) == ["plain8, trained"]
+    slider = page.get_by_role("slider", name="Identity blocks added to each stage")
+    slider.press("ArrowRight")
+    page.wait_for_selector(".rx-new")
+    assert page.locator(".rx-chart:visible rect").count() == 3 + 6
+    assert page.locator(".rx-new").count() == 6
+    assert rows(page)["with identity blocks"] == ["20", "0.25", "5.00%", "12.50%", "3,000"]
+    assert rows(page)["plain20, trained from scratch (mean of 2)"][1] == "1.5"
+    assert story(page).startswith("20 layers, and not one output has changed.")
+    assert "Training plain20 from scratch ended at 1.5." in story(page)
+    slider.press("End")
+    page.wait_for_function("() => document.querySelectorAll('.rx-new').length === 12")
+    assert "no output has changed by more than 3 · 10⁻⁶ (the largest is 12)" in story(page)
+    assert "scratch" not in story(page)  # no plain32 was trained
+    page.get_by_label("the gradient at each layer").check()
+    page.get_by_role("slider", name="Layers of the network").wait_for()
+    assert not slider.is_visible()
+    assert not visit.barriers()
+    assert not visit.complaints

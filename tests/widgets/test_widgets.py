@@ -1,0 +1,129 @@
+"""The explorers without a browser: the bundles are those of the sources, and an output carries what a page needs."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import make_widgets
+import pytest
+from make_site import strip_state
+from samples import sample
+from traitlets import TraitError
+
+from resnet_edu import widgets
+from resnet_edu.figures import style as figure
+from resnet_edu.widgets.base import VIEW, Explorer, OneOf, Whole
+
+EXPLORERS = [getattr(widgets, name) for name in widgets.__all__]
+MODULES = [make_widgets.MODULES / f"{name}.js" for name in make_widgets.explorers()]
+PRODUCTS = [*MODULES, make_widgets.PAGE, make_widgets.STYLE]
+
+
+@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.name)
+def test_bundles_are_made_from_the_sources_that_are_there(path: Path):
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    assert first == make_widgets.banner(path), f"{path.name} is stale: run `make widgets`"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not make_widgets.ESBUILD.exists(), reason="esbuild is not installed: `make widgets` installs it")
+def test_bundles_are_what_esbuild_makes(tmp_path: Path):
+    make_widgets.bundle(tmp_path, tmp_path / "page" / "explorers.js")
+    for path in PRODUCTS:
+        made = tmp_path / ("" if path in MODULES else "page") / path.name
+        assert made.read_bytes() == path.read_bytes(), f"{path.name} was edited by hand: run `make widgets`"
+
+
+def test_there_is_a_module_for_every_explorer_and_no_other():
+    assert sorted(path.stem for path in make_widgets.MODULES.iterdir()) == make_widgets.explorers()
+    assert sorted(explorer.class_traits()["_explorer"].default_value for explorer in EXPLORERS) == (
+        make_widgets.explorers()
+    )
+
+
+def test_all_javascript_of_a_page_is_small():
+    assert make_widgets.PAGE.stat().st_size < 80_000
+
+
+@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.name)
+def test_bundles_ask_nothing_of_the_network_and_run_no_text(path: Path):
+    code = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+    forbidden = (
+        r"https?://|\bfetch\(|XMLHttpRequest|WebSocket|\beval\((?!\))|new Function|innerHTML|import\(|\brequire\("
+    )
+    assert not re.findall(forbidden, code)
+
+
+def test_the_page_script_is_a_classic_one():
+    code = make_widgets.PAGE.read_text(encoding="utf-8")
+    assert not re.search(r"^\s*(import|export)\b", code, flags=re.M)
+    node = shutil.which("node")
+    if node:
+        subprocess.run([node, "--check", make_widgets.PAGE], check=True)
+
+
+def test_colours_of_nets_are_those_of_the_figures():
+    style = (make_widgets.SOURCES / "lib" / "style.js").read_text(encoding="utf-8")
+    for kind, color in figure.COLORS.items():
+        assert f'{kind}: "{color}"' in style
+    for color in figure.OTHER_COLORS:
+        assert f'"{color}"' in style
+    assert f'plain: "{" ".join(f"{v:g}" for v in figure.DASHES["plain"][1])}"' in style
+
+
+# ---------------------------------------------------------------- outputs
+
+
+@pytest.mark.parametrize("explorer", EXPLORERS, ids=lambda e: e.__name__)
+def test_an_output_has_the_view_and_a_table_for_readers_without_javascript(explorer: type[Explorer]):
+    widget = sample(explorer)
+    data, _ = widget._repr_mimebundle_()
+    assert data[VIEW]["model_id"] == widget.model_id
+    (view,) = re.findall(rf'<script type="{re.escape(VIEW)}">(.*?)</script>', data["text/html"])
+    assert json.loads(view) == data[VIEW]
+    assert re.search("<table|<ol", data["text/html"])
+    assert data["text/plain"]
+
+
+def test_a_base_explorer_says_what_is_missing():
+    with pytest.raises(NotImplementedError, match="must say what it shows"):
+        Explorer().static_html()
+
+
+def test_traits_say_value_and_rule():
+    class Dummy(Explorer):
+        number = Whole(3, 1, 9)
+        kind = OneOf(("a", "b"))
+
+    dummy = Dummy(number=9, kind="b")
+    for wrong in (0, 10, 2.5, "3", None, True):
+        with pytest.raises(TraitError, match="`number` must be a whole number from 1 to 9, but it is"):
+            dummy.number = wrong
+    with pytest.raises(TraitError, match="`kind` must be one of 'a', 'b', but it is 'c'"):
+        dummy.kind = "c"
+    assert (dummy.number, dummy.kind) == (9, "b")
+
+
+# ---------------------------------------------------------------- what the build leaves out of a page
+
+
+def state_script(models: dict) -> str:
+    text = json.dumps({"version_major": 2, "state": models}).replace("</", "<\\/")
+    return f'<p>before</p><script type="application/vnd.jupyter.widget-state+json">{text}</script><p>after</p>'
+
+
+def test_a_page_carries_the_explorers_state_without_their_code():
+    explorer = {"state": {"_explorer": "network", "_esm": "export default 1", "depth": 50, "note": "</script>"}}
+    page = strip_state(state_script({"a": explorer, "b": {"model_name": "LayoutModel", "state": {"_model_name": "L"}}}))
+    assert "_esm" not in page
+    assert page.count("</script>") == 1
+    (kept,) = re.findall(r"json\">(.*)</script>", page)
+    assert json.loads(kept)["state"] == {"a": {"state": {"_explorer": "network", "depth": 50, "note": "</script>"}}}
+    assert strip_state(page) == page
+
+
+def test_a_page_without_explorers_carries_no_state():
+    assert strip_state(state_script({"b": {"state": {"value": 3}}})) == "<p>before</p><p>after</p>"
+    assert strip_state("<p>nothing</p>") == "<p>nothing</p>"

@@ -1,0 +1,228 @@
+"""Build the book: run the default experiment, execute the chapters, write the site to _build/html.
+
+Run by `make book`. The experiment and the chapters run once for every state of the package: Jupyter's cache of
+executed notebooks looks at the cells alone, and would keep the outputs of a package that has changed since.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import posixpath
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+import citations
+import nbformat
+import setup_cell
+import yaml
+from jupyter_cache import get_cache
+from repository import Repository, merged
+from strip_notebooks import strip
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BUILD = ROOT / "_build"
+SITE = BUILD / "html"
+EXECUTED = BUILD / "jupyter_execute" / "notebooks"  # the chapters with their outputs, for tests
+STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
+OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
+STATE = BUILD / "state"  # a file for each product that is kept: the state of the package that it was made with
+
+
+def package_state() -> str:
+    """One hash of all that a chapter's output depends on, apart from its own cells."""
+    digest = hashlib.sha256()
+    files = [p for p in (ROOT / "resnet_edu").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    for path in [*sorted(files), ROOT / "pyproject.toml"]:
+        digest.update(path.relative_to(ROOT).as_posix().encode())
+        digest.update(path.read_bytes())
+    for library in ("torch", "torchvision", "numpy", "matplotlib"):
+        digest.update(f"{library} {version(library)}".encode())
+    return digest.hexdigest()
+
+
+def toc_documents(toc: Path = ROOT / "_toc.yml") -> list[str]:
+    """Every document of the table of contents, the root first, without suffix."""
+
+    def walk(node: object) -> list[str]:
+        if isinstance(node, list):
+            return [name for item in node for name in walk(item)]
+        if isinstance(node, dict):
+            own = [node[key] for key in ("root", "file") if key in node]
+            return own + [name for value in node.values() for name in walk(value)]
+        return []
+
+    return walk(yaml.safe_load(toc.read_text(encoding="utf-8")))
+
+
+def is_current(product: str, state: str) -> bool:
+    """Whether what is kept was made with this state of the package."""
+    note = STATE / product
+    return note.is_file() and note.read_text() == state
+
+
+def mark_current(product: str, state: str) -> None:
+    """Note that what is kept was made with this state of the package."""
+    STATE.mkdir(parents=True, exist_ok=True)
+    (STATE / product).write_text(state)
+
+
+@contextlib.contextmanager
+def empty_site() -> Iterator[None]:
+    """Build into an empty folder: pages of removed chapters would stay otherwise. Executed cells come from the cache.
+
+    Where the build fails or is killed, the site of before is kept, and is put back by the failure or the next build.
+    """
+    before = BUILD / "html.before"
+    if before.exists():
+        shutil.rmtree(SITE, ignore_errors=True)  # what a killed build has left
+    elif SITE.exists():
+        SITE.rename(before)
+    shutil.rmtree(BUILD / ".doctrees", ignore_errors=True)
+    try:
+        yield
+    except BaseException:
+        if before.exists():
+            shutil.rmtree(SITE, ignore_errors=True)
+            before.rename(SITE)
+        raise
+    shutil.rmtree(before, ignore_errors=True)
+
+
+def keep_executed() -> None:
+    """Leave every chapter with its outputs in EXECUTED; MyST-NB does so only for what it has just executed."""
+    cache = get_cache(BUILD / ".jupyter_cache")
+    EXECUTED.mkdir(parents=True, exist_ok=True)
+    for name in toc_documents():
+        path = ROOT / f"{name}.ipynb"
+        if path.is_file():
+            _, executed = cache.merge_match_into_notebook(nbformat.read(path, as_version=4))
+            nbformat.write(executed, EXECUTED / path.name)
+
+
+def strip_state(page: str) -> str:
+    """Return a built page without what it need not carry of its widgets: their modules are in explorers.js.
+
+    Of the embedded state the explorers' models stay, without their code and style; layouts and other widgets go.
+    """
+
+    def smaller(match: re.Match[str]) -> str:
+        content = json.loads(match[2])
+        kept = {}
+        for key, model in content["state"].items():
+            values = model.get("state", {})
+            if values.get("_explorer"):
+                small = {
+                    k: v for k, v in values.items() if k == "_explorer" or not (k[0] == "_" or k in OF_ALL_WIDGETS)
+                }
+                kept[key] = {**model, "state": small}
+        return match[1] + json.dumps({**content, "state": kept}).replace("</", "<\\/") + match[3] if kept else ""
+
+    return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
+
+
+def finish_downloads(folder: Path, repository: Repository) -> None:
+    """Make the notebooks that readers download fit for any place.
+
+    No outputs, plain citations, links that lead somewhere, set up from the repository's source.
+    """
+    for path in sorted(folder.rglob("*.ipynb")):
+        notebook = setup_cell.put(strip(nbformat.read(path, as_version=4)), repository.source)
+        for cell in notebook.cells:
+            if cell.cell_type == "markdown":
+                text = citations.as_markdown(cell.source, ROOT / "book" / "references.bib")
+                cell.source = links_from_anywhere(text, repository)
+        nbformat.validate(notebook)
+        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
+
+
+def links_from_anywhere(text: str, repository: Repository) -> str:
+    """Return the text of a notebook with links that hold outside the project's folder.
+
+    To chapters and pages they lead to the repository; while that has no address, to the notebook beside this one, and
+    pages are named without a link. Places within a notebook have other names in every program: they lose their link.
+    """
+
+    def elsewhere(match: re.Match[str]) -> str:
+        if match[1] is None:  # code
+            return match[0]
+        words, target = match[1], match[2].partition("#")[0]
+        if target and repository.url:
+            address = posixpath.normpath(posixpath.join("notebooks", target))
+            return f"[{words}]({repository.url}/blob/{repository.branch}/{address})"
+        return f"[{words}]({target})" if target.endswith(".ipynb") else words
+
+    code = r"^```.*?^```|`[^`\n]*`"
+    link = r"(?<!!)\[([^\]]+)\]\((?![a-z]+:)([^)\s]*)\)"
+    return re.sub(f"{link}|{code}", elsewhere, text, flags=re.DOTALL | re.MULTILINE)
+
+
+def write_config(repository: Repository) -> Path:
+    """Write Jupyter Book's configuration, the buttons for `repository` included, and return where it is."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    config.pop("repository", None)  # an empty address would stop Jupyter Book
+    local = config["sphinx"]["local_extensions"]  # looked for from the folder of the file that is written here
+    config["sphinx"]["local_extensions"] = {name: str(ROOT / folder) for name, folder in local.items()}
+    BUILD.mkdir(exist_ok=True)
+    path = BUILD / "config.yml"
+    path.write_text(yaml.safe_dump(merged(config, repository.settings()), allow_unicode=True), encoding="utf-8")
+    return path
+
+
+def run(*command: str | Path) -> None:
+    """Run a command from the root of the repository; stop the build when it fails."""
+    line = shlex.join(map(str, command))
+    print(f"+ {line}", flush=True)
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    if status:
+        sys.exit(f"`{line}` failed with status {status}; the book is not built.")
+
+
+def finish_pages() -> None:
+    """Take out of every page what it need not carry, and see that each page of the table of contents is there."""
+    for page in SITE.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        # The theme's script puts "auto" back. Without scripts that is a theme without colours.
+        small = strip_state(text).replace('data-theme="auto"', 'data-theme="light"', 1)
+        if small != text:
+            page.write_text(small, encoding="utf-8")
+
+    missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
+    if missing:
+        sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
+
+
+def main() -> None:
+    """Build the site and check that every page of the table of contents is there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--skip-experiment", action="store_true", help="only the pages (for work on the text)")
+    arguments = parser.parse_args()
+    tools = Path(sys.executable).parent
+    repository = Repository.from_config(ROOT / "_config.yml")
+    setup_cell.cell(repository.source)  # an address that cannot be one is told now, and not after the build
+
+    state = package_state()
+    if not is_current("cache", state):
+        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
+        mark_current("cache", state)
+    if not arguments.skip_experiment and not is_current("experiment", state):
+        run(tools / "resnet-edu", "degrade")
+        mark_current("experiment", state)
+
+    with empty_site():
+        config = write_config(repository)
+        run(tools / "jupyter-book", "build", ".", "--config", config, "-W", "-n", "--keep-going")
+        keep_executed()
+        finish_downloads(SITE / "_sources", repository)
+        finish_pages()
+    print(f"\nThe book is ready, {len(toc_documents())} pages. Open {SITE / 'index.html'} or run `make serve`.")
+
+
+if __name__ == "__main__":
+    main()
