@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help book pages widgets test test-site lint serve bench strip clean
+.PHONY: help book pages widgets test test-all test-site lint serve bench strip clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -43,12 +43,18 @@ widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)
 	npm ci --no-audit --no-fund --loglevel=error
 	$(PYTHON) tools/book/make_widgets.py
 
-test: lint ## check style and spelling, run all tests that need neither the built site nor a browser
-	$(BIN)/python -m pytest -m "not browser and not site"
+# Two processes, each with one computing thread and the tests of whole files.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test: lint ## check style and spelling, run the quick tests
+	$(PYTEST) -m "not slow and not browser and not site"
+
+test-all: lint ## the same with the slow tests: all that need neither the built site nor a browser
+	$(PYTEST) -m "not browser and not site"
 
 # The tests of the site read the pages that are there: after a change, build first.
 test-site: $(INSTALLED) | _build/html/index.html ## test the built site: its pages in Chromium, its downloads in a bare environment
-	$(BIN)/python -m pytest -m "browser or site"
+	$(PYTEST) -m "browser or site"
 
 _build/html/index.html:
 	$(MAKE) book
