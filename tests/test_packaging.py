@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(root: Path, wheel: zipfile
 @pytest.mark.slow
 def test_the_wheel_holds_the_shipped_studies(wheel: zipfile.ZipFile):
     manifests = [name for name in wheel.namelist() if name.endswith("/study.json")]
-    assert "resnet_edu/results/digits/study.json" in manifests
+    assert "resnet_edu/experiment/results/digits/study.json" in manifests
     for manifest in manifests:
         for name, said in json.loads(wheel.read(manifest))["files"].items():
             content = wheel.read(f"{manifest.rsplit('/', 1)[0]}/{name}")
