@@ -123,20 +123,20 @@ def load_cifar10(
     progress: show a bar and notes on stderr while it is downloaded.
     timeout:  seconds without a byte after which the next address is tried.
 
-    Raises `RuntimeError` if it is neither on disk nor to be had, saying why and what to do by hand; `TypeError` if
+    Raises `RuntimeError` if it is neither on disk nor can be downloaded, saying why and what to do; `TypeError` if
     `urls` is text, and `ValueError` if `root` is another file.
     """
     root, addresses = _folder_of(root, layout), _addresses(urls)
     problems: list[str] = []
-    for path, read, caches in _on_disk(root, layout, progress):
+    for path, read, cache_in in _on_disk(root, layout, progress):
         try:
             found = read(path, layout)
         except (ValueError, OSError, pickle.UnpicklingError) as error:
             problems.append(str(error))
             print(f"note: {error}: it is passed over", file=sys.stderr)
         else:
-            if caches is not None:
-                _write_cache(found, caches, layout)
+            if cache_in is not None:
+                _write_cache(found, cache_in, layout)
             return found
     try:
         path = _download(addresses, root, layout, progress, timeout)

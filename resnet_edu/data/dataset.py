@@ -173,7 +173,7 @@ def load(
     urls:   the addresses to download CIFAR-10 from; `load_cifar10` has the rules for them and for `root`.
 
     Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
-    `RuntimeError` if CIFAR-10 is neither on disk nor to be had.
+    `RuntimeError` if CIFAR-10 is neither on disk nor can be downloaded.
     """
     if source in _PIXELS and resize is not None:
         raise ValueError(f"`resize` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
