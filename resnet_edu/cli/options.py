@@ -24,7 +24,7 @@ def add_data_options(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--mirrors",
         metavar="URL,URL,...",
-        help="where to download CIFAR-10 from, in this order; an address that ends in / is a folder of Parquet files; "
+        help="where to download CIFAR-10 from, in this order; "
         f'"none" forbids the network (default: {data_cifar.URLS_VARIABLE}, or else a built-in list)',
     )
     group.add_argument("--resize", type=int, metavar="PIXELS", help="make the images of a folder this wide and high")

@@ -1,8 +1,7 @@
 """Images in memory: scikit-learn's digits, CIFAR-10, or a folder; and the batches that a training loop asks for.
 
-Scope: a `Dataset` holds all images as unsigned bytes. `Batches` keeps them on the computing device and turns them
-into normalised, augmented float32 batches there, so that no worker process and no copy per batch is needed.
-Reading folders of image files is in `data_folder.py`.
+A `Dataset` holds all images as unsigned bytes. `Batches` keeps them on the computing device and makes normalised,
+augmented float32 batches there, so that no worker process and no copy per batch is needed.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: per-pixel mean, 4 zero pixels
@@ -26,8 +25,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..support.validate import one_of, real, whole
 from .cifar10 import load_cifar10
-from .folder import FolderImages, read_folder
+from .folder import ImageArrays, read_folder
 
 NORMALIZE = ("per_pixel_mean", "per_channel")
 _PIXELS = {"digits": "8x8", "cifar10": "32x32"}  # the sources whose images have one size
@@ -53,30 +53,22 @@ class Dataset:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
+        if len(self.classes) < 2:
+            raise ValueError(f"there must be at least two classes, but `classes` is {self.classes!r}")
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             if images.dtype != torch.uint8 or images.dim() != 4 or not len(images):
-                raise ValueError(
-                    f"`{part}_images` must be a non-empty uint8 tensor (N, C, H, W), but it is "
-                    f"{images.dtype} {tuple(images.shape)}"
-                )
+                found = f"{images.dtype} {tuple(images.shape)}"
+                raise ValueError(f"`{part}_images` must be a non-empty uint8 tensor (N, C, H, W), but it is {found}")
             if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-                raise ValueError(
-                    f"`{part}_labels` must be int64 with one label for each of {len(images)} images, but it is "
-                    f"{labels.dtype} {tuple(labels.shape)}"
-                )
-            if labels.min() < 0 or labels.max() >= len(self.classes):
-                raise ValueError(
-                    f"`{part}_labels` must lie in 0..{len(self.classes) - 1} (`classes` has {len(self.classes)} "
-                    f"names), but they lie in {int(labels.min())}..{int(labels.max())}"
-                )
-        if self.train_images.shape[1:] != self.test_images.shape[1:]:
-            raise ValueError(
-                f"training and test images must have one shape (C, H, W), but they have "
-                f"{self.shape} and {tuple(self.test_images.shape[1:])}"
-            )
-        if len(self.classes) < 2:
-            raise ValueError(f"there must be at least two classes, but `classes` is {self.classes!r}")
+                found = f"{labels.dtype} {tuple(labels.shape)}"
+                raise ValueError(f"`{part}_labels` must be an int64 tensor ({len(images)},), but it is {found}")
+            least, most, last = int(labels.min()), int(labels.max()), len(self.classes) - 1
+            if least < 0 or most > last:
+                raise ValueError(f"`{part}_labels` must lie in 0..{last} (`classes`), but they lie in {least}..{most}")
+        if self.shape != self.test_images.shape[1:]:
+            found = f"{self.shape} and {tuple(self.test_images.shape[1:])}"
+            raise ValueError(f"training and test images must have one shape (C, H, W), but they have {found}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -93,13 +85,8 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def head(self, train: int, test: int) -> Dataset:
-        """Return the data set of the first `train` training and `test` test images, for trying things out.
-
-        There may be fewer. Raises `ValueError` for a number that is not whole, or less than one.
-        """
-        for name, count in (("train", train), ("test", test)):
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-                raise ValueError(f"`{name}` must be a whole number of images of at least 1, but it is {count!r}")
+        """Return the data set of the first `train` training and `test` test images, to try things out."""
+        train, test = whole("train", train), whole("test", test)
         return Dataset(
             f"{self.name}[:{train}]",
             self.train_images[:train],
@@ -118,18 +105,9 @@ class Dataset:
 
         Raises `ValueError` unless every class has an image on either side.
         """
-        classes, total = len(self.classes), len(self.train_labels)
-        if isinstance(count, bool) or not isinstance(count, int) or not classes <= count <= total - classes:
-            raise ValueError(
-                f"`count` must be a whole number from {classes} to {total - classes}, so that each of the {classes} "
-                f"classes has an image on either side, but it is {count!r}"
-            )
-        sizes = torch.bincount(self.train_labels, minlength=classes)
-        if sizes.min() < 2:
-            raise ValueError(
-                f"each class needs two or more training images, one for either side, but class "
-                f"{self.classes[int(sizes.argmin())]!r} has {int(sizes.min())}: add images, or leave the class out"
-            )
+        total = len(self.train_labels)
+        count = whole("count", count, len(self.classes), total - len(self.classes))
+        _check_splittable(self.train_labels.numpy(), self.classes)
         held = torch.from_numpy(split_mask(self.train_labels.numpy(), count / total, seed))
         images, labels = self.train_images, self.train_labels
         name = f"{self.name}[{total - int(held.sum())}+{int(held.sum())} held out]"
@@ -142,22 +120,17 @@ class Dataset:
     def __reduce__(self) -> tuple:
         # As NumPy arrays: torch would send tensors through shared memory, which is 64 MB small in many containers.
         parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
-        return _rebuild, (self.name, *(p.cpu().numpy() for p in parts), self.classes)
+        return _from_arrays, (ImageArrays(self.name, *(p.cpu().numpy() for p in parts), self.classes),)
 
 
 def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
     """Return the data set with its training images moved by up to `pixels` up, down, left and right, and not at all.
 
     There are (2 * pixels + 1)^2 times as many then; what a move uncovers is zero. The test images stay.
-
-    Raises `ValueError` for a number of pixels that is not whole, negative, or as large as the images.
+    `pixels` must be less than the images' size.
     """
-    if isinstance(pixels, bool) or not isinstance(pixels, int) or not 0 <= pixels < min(dataset.shape[1:]):
-        raise ValueError(
-            f"`pixels` must be a whole number from 0 to {min(dataset.shape[1:]) - 1}, less than the images' size, "
-            f"but it is {pixels!r}"
-        )
     _, height, width = dataset.shape
+    pixels = whole("pixels", pixels, 0, min(height, width) - 1)
     padded = F.pad(dataset.train_images, (pixels,) * 4)
     places = range(2 * pixels + 1)
     images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
@@ -171,8 +144,9 @@ def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
     )
 
 
-def _rebuild(name: str, a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, classes: tuple) -> Dataset:
-    return Dataset(name, *(torch.from_numpy(np.require(p, requirements="W")) for p in (a, b, c, d)), classes)
+def _from_arrays(found: ImageArrays) -> Dataset:
+    parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
+    return Dataset(found.name, *(torch.from_numpy(np.require(p, requirements="W")) for p in parts), found.classes)
 
 
 def load(
@@ -191,64 +165,54 @@ def load(
             "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
             or `valid/`, tried in this order), each with one folder a class; or of one folder a class, to be split.
     seed:   of the split of a folder; the other sources have a fixed one.
-    root:   where CIFAR-10 is (torchvision's `cifar-10-batches-py`, the archive, our cache file, ...), or is to be
-            downloaded to; ~ is the home folder. Without it the environment variable RESNET_EDU_DATA is taken, or else
-            the folder `data` in the working directory.
+    root:   where CIFAR-10 is, or is to be downloaded to; ~ is the home folder. Without it the environment variable
+            RESNET_EDU_DATA is taken, or else the folder `data` in the working directory.
     test_fraction: share of the test images where a folder is to be split, in every class alike.
     resize: make each image of a folder `resize` x `resize` pixels; None for the other sources, whose size is fixed.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
-    urls:   the addresses to download CIFAR-10 from, in their order; `data_cifar.load_cifar10` has the rules.
+    urls:   the addresses to download CIFAR-10 from; `load_cifar10` has the rules for them and for `root`.
 
     Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
-    `RuntimeError` if CIFAR-10 is neither on disk nor to be had.
+    `RuntimeError` if CIFAR-10 is neither on disk nor can be downloaded.
     """
     if source in _PIXELS and resize is not None:
-        raise ValueError(
-            f"`resize` is for a folder of images, but it is {resize!r} and the source is {source!r}, whose images have "
-            f"{_PIXELS[source]} pixels: leave it (or --resize) out, or give a folder"
-        )
+        raise ValueError(f"`resize` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
     if source == "digits":
-        return _digits()
+        return _split(_digits(), 0.2, seed=0)
     if source == "cifar10":
-        return _cifar10(root or os.environ.get("RESNET_EDU_DATA") or "data", urls, progress)
-    if not 0 < test_fraction < 1:
+        root = root or os.environ.get("RESNET_EDU_DATA") or "data"
+        return _from_arrays(load_cifar10(root, urls=urls, progress=progress))
+    if not 0 < real("test_fraction", test_fraction) < 1:
         raise ValueError(f"`test_fraction` must lie between 0 and 1, but it is {test_fraction}")
-    return _folder(Path(source), seed, test_fraction, resize, progress)
+    found = read_folder(Path(source), resize=resize, progress=progress)
+    return _split(found, test_fraction, seed) if found.test_images is None else _from_arrays(found)
 
 
-def _digits() -> Dataset:
+def _digits() -> ImageArrays:
     from sklearn.datasets import load_digits  # here, because it takes a second to import
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 8, 8) 0..16 -> (1797, 1, 8, 8)
-    test = split_mask(bunch.target, 0.2, seed=0)
-    return _dataset("digits", images, bunch.target, test, tuple(str(d) for d in range(10)))
+    return ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
 
 
-def _cifar10(root: str | os.PathLike[str], urls: Sequence[str] | None, progress: bool) -> Dataset:
-    found = load_cifar10(root, urls=urls, progress=progress)
-    parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
-    return _rebuild(found.name, *parts, found.classes)
+def _split(found: ImageArrays, test_fraction: float, seed: int) -> Dataset:
+    """Return the data set with some of the training images as test images."""
+    images, labels = found.train_images, found.train_labels
+    _check_splittable(labels, found.classes)
+    test = split_mask(labels, test_fraction, seed)
+    parts = (images[~test], labels[~test], images[test], labels[test])
+    return _from_arrays(ImageArrays(found.name, *parts, found.classes))
 
 
-def _folder(path: Path, seed: int, test_fraction: float, resize: int | None, progress: bool) -> Dataset:
-    found: FolderImages = read_folder(path, resize=resize, progress=progress)
-    if found.test_images is not None:
-        parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
-        return _rebuild(found.name, *parts, found.classes)
-    counts = np.bincount(found.train_labels)
+def _check_splittable(labels: np.ndarray, classes: tuple[str, ...]) -> None:
+    counts = np.bincount(labels, minlength=len(classes))
     if counts.min() < 2:
+        name = classes[int(counts.argmin())]
         raise ValueError(
-            f"class {found.classes[int(counts.argmin())]!r} in {path} has one image, but a folder that is to be split "
-            "into training and test images needs two or more in each class: add images, or make train/ and test/"
+            f"each class needs two or more images, one to train and one to test, but class {name!r} has "
+            f"{counts.min()}: add images, or leave the class out"
         )
-    test = split_mask(found.train_labels, test_fraction, seed)
-    return _dataset(found.name, found.train_images, found.train_labels, test, found.classes)
-
-
-def _dataset(name: str, images: np.ndarray, labels: np.ndarray, test: np.ndarray, classes: tuple) -> Dataset:
-    labels = labels.astype(np.int64)
-    return _rebuild(name, images[~test], labels[~test], images[test], labels[test], classes)
 
 
 def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarray:
@@ -282,8 +246,7 @@ def normalization(images: Tensor, kind: str = "per_pixel_mean") -> tuple[Tensor,
 
     Raises `ValueError` for another kind, or if a channel never varies (there is nothing to learn from it).
     """
-    if kind not in NORMALIZE:
-        raise ValueError(f"`normalize` must be one of {', '.join(NORMALIZE)}, but it is {kind!r}")
+    one_of("normalize", kind, NORMALIZE)
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     squares = torch.zeros(images.shape[1:], dtype=torch.float64)
     for part in images.cpu().split(4096):  # bounded memory

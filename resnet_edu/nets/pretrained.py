@@ -1,7 +1,6 @@
 """Weights that others have trained on ImageNet, in our nets, and what a net sees in a photograph.
 
-Scope: the download, with an error that says what to do, and the classes of one image. Where the weights lie and how an
-image has to be prepared is torchvision's knowledge, in its `Weights` objects. Nothing is downloaded unless asked for.
+Where the weights lie and how an image has to be prepared is in torchvision's `Weights` objects.
 
 Sources
   [1] torchvision's documentation, "Models and pre-trained weights" (`get_state_dict`, `transforms`, `meta`).
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from ..support.download import DownloadError
+from ..support.validate import whole
 
 
 def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.Module:
@@ -28,8 +27,8 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
               checksum in its name, and kept where `torch.hub` keeps such files ([2]).
     progress: show a bar on stderr.
 
-    Raises `DownloadError` if it cannot be downloaded, is another file or cannot be stored, with the reason and the way
-    out; and `RuntimeError`, naming them, if the parameters' names or shapes are not those of `net`.
+    Raises `RuntimeError` if it cannot be downloaded, is another file or cannot be stored, with the reason and the way
+    out; or, naming them, if the parameters' names or shapes are not those of `net`.
     """
     name = Path(urlsplit(weights.url).path).name
     folder = Path(torch.hub.get_dir()) / "checkpoints"
@@ -42,10 +41,9 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
     else:
         net.load_state_dict(state)
         return net.eval()
-    raise DownloadError(
-        f"{weights.url} could not be had: {reason}. It needs the internet, once. If this machine has none, download "
-        f"the file elsewhere and put it into {folder} under its name, {name}",
-        [(weights.url, reason)],
+    raise RuntimeError(
+        f"{weights.url} could not be downloaded: {reason}. If this machine has no internet, download the file "
+        f"elsewhere and put it into {folder} under its name, {name}"
     )
 
 
@@ -55,13 +53,12 @@ def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> 
     image: (3, H, W), uint8 or numbers from 0 to 1; it is prepared as in the training of `weights`.
 
     The net is asked in evaluation mode, on its own device, and is left in the mode that it was in.
-    Raises `ValueError` for another shape, or a count that the classes do not allow.
+    Raises `ValueError` for another shape.
     """
     classes = weights.meta["categories"]
     if image.dim() != 3 or image.shape[0] != 3:
         raise ValueError(f"`image` must be one image, (3, H, W), but it is {tuple(image.shape)}")
-    if not 1 <= count <= len(classes):
-        raise ValueError(f"`count` must be from 1 to {len(classes)}, the number of classes, but it is {count!r}")
+    count = whole("count", count, 1, len(classes))
     modes = {module: module.training for module in net.modules()}
     prepared = weights.transforms()(image).unsqueeze(0)  # (1, 3, 224, 224)
     try:

@@ -1,16 +1,9 @@
-"""Files: written whole or not at all, and arrays kept in a cache.
-
-Source
-  [1] Python's documentation of `os.replace`: a rename within one folder is atomic.
-
---- Images that took long to read, kept as bytes in a file of their own: read whole and right, or not at all.
-
-Scope: where caches lie, and one .npz file of a few arrays. What belongs into a cache is known where it is made, in
-`data_cifar.py` and `data_folder.py`.
+"""Files: written whole or not at all, JSON with a version, and caches of arrays.
 
 Sources
-  [1] NumPy, `numpy.lib.format`, version 1.0; each member of an .npz file has a CRC-32, which is checked at its end.
+  [1] Python's documentation of `os.replace`: a rename within one folder is atomic.
   [2] XDG Base Directory Specification: where a cache belongs.
+  [3] NumPy, `numpy.lib.format`, version 1.0; each member of an .npz file has a CRC-32, which is checked at its end.
 """
 
 from __future__ import annotations
@@ -28,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is still writing a file
 
 
 class WriteError(OSError):
@@ -109,9 +104,6 @@ def _write(path: Path, data: bytes) -> None:
         raise
 
 
-_ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is still writing a file
-
-
 def cache_folder() -> Path:
     """Return where caches go: $RESNET_EDU_CACHE, or `resnet_edu` in the user's cache folder ([2])."""
     named = os.path.expanduser(os.environ.get("RESNET_EDU_CACHE", ""))
@@ -120,7 +112,7 @@ def cache_folder() -> Path:
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Return the named arrays of a cache, each whole and with the right checksum ([1]).
+    """Return the named arrays of a cache, each whole and with the right checksum ([3]).
 
     Raises `ValueError` for a file that cannot be read or is damaged, in whatever way.
     """
@@ -146,10 +138,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def remove_abandoned(folder: Path, names: str) -> None:
-    """Remove from `folder` what processes left that were killed while they wrote a cache.
+    """Remove from `folder` the temporary files of processes that were killed while they wrote a cache.
 
-    names: what the names of the caches look like, as in `Path.glob`. `write_atomic` adds to them what it has not yet
-    renamed. That another process writes one right now cannot be told from its name, but from its age.
+    names: a pattern of the caches' names, as in `Path.glob`. A young file may be one that a process is writing now.
     """
     with suppress(OSError):
         for file in folder.glob(f".{names}.*.tmp"):

@@ -326,4 +326,4 @@ def test_too_many_held_out(tmp_path, capsys):
     from resnet_edu import cli
 
     assert cli.main(["degrade", "--quick", "--hold-out", "512", "--out", str(tmp_path / "out")]) == 1
-    assert "`count` must be a whole number from 10 to 502" in capsys.readouterr().err
+    assert "`count` must be from 10 to 502" in capsys.readouterr().err

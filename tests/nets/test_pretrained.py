@@ -15,7 +15,6 @@ from torchvision.transforms._presets import ImageClassification
 
 from resnet_edu.nets.models import resnet18, resnet34
 from resnet_edu.nets.pretrained import load_pretrained, top_classes
-from resnet_edu.support.download import DownloadError
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +82,10 @@ def test_a_download_that_fails_says_why_and_what_to_do(server, hub, address, rea
     url = address.format(base=server[0])
     net = resnet18()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    with pytest.raises(DownloadError) as raised:
+    with pytest.raises(RuntimeError) as raised:
         load_pretrained(net, weights(url), progress=False)
-    told = str(raised.value)
-    assert url in told
-    assert reason in told
-    assert str(hub) in told
+    for word in (url, reason, str(hub)):
+        assert word in str(raised.value)
     assert not list(hub.glob("*.pth"))
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
@@ -120,7 +117,7 @@ def test_the_most_probable_classes_of_an_image(theirs):
 
 @pytest.mark.parametrize(
     ("shape", "count", "message"),
-    [((1, 3, 8, 8), 3, r"must be one image, \(3, H, W\)"), ((3, 8, 8), 0, "from 1 to 1000"), ((1, 8, 8), 3, "is")],
+    [((1, 3, 8, 8), 3, r"must be one image, \(3, H, W\)"), ((3, 8, 8), 0, "from 1 to 1,000"), ((1, 8, 8), 3, "is")],
 )
 def test_what_is_no_image(theirs, shape, count, message):
     with pytest.raises(ValueError, match=message):
