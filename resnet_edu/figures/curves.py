@@ -111,12 +111,12 @@ class _Curve(NamedTuple):
         mean, low, high = ([combine(column) for column in columns] for combine in (fmean, min, max))
         return cls(metric, steps, mean, low, high, len(records))
 
-    def draw(self, ax: Axes, look: Look, label: str, **options: Any) -> tuple[float, float, str, str]:
+    def draw(self, ax: Axes, look: Look, label: str) -> tuple[float, float, str, str]:
         """Draw the mean, over a band of several seeds, and return what `label_ends` wants."""
         mean, low, high = (_drawable(self.metric, values) for values in (self.mean, self.low, self.high))
         if self.seeds > 1:
             ax.fill_between(self.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
-        _draw_line(ax, self.steps, mean, look, **options)
+        _draw_line(ax, self.steps, mean, look, label=label)
         return self.steps[-1], mean[-1], label, look.color
 
 
@@ -152,7 +152,7 @@ def degradation(
         fig, axes = new_figure(5.4, 3.4 * len(metrics), rows=len(metrics))
         for ax, (name, curves) in zip(axes, panels.items(), strict=True):
             looks = [net_look(net.kind, net.depth, nets) for net, _ in curves]
-            ends.append([c.draw(ax, look, n.net, label=n.net) for (n, c), look in zip(curves, looks, strict=True)])
+            ends.append([c.draw(ax, look, net.net) for (net, c), look in zip(curves, looks, strict=True)])
             _set_axes(ax, name, [v for r in records for v in r.curve(name)[1]], _last_step(records), ticks=6)
         axes[-1].set_xlabel("training steps (batches)")
         for ax, labels in zip(axes, ends, strict=True):
