@@ -29,6 +29,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import METRICS, RunRecord, check_comparable
+from ..nets.models import split_name
 from ..training.loop import Evaluation, Event
 from .style import (
     COLORS,
@@ -40,7 +41,6 @@ from .style import (
     label_ends,
     line_look,
     net_look,
-    net_width,
     new_figure,
     set_steps,
     style,
@@ -361,7 +361,8 @@ class LiveCurves:
 
     def _draw(self) -> Picture:
         names = list(dict.fromkeys(name for name, _ in self._trainings))
-        looks = _looks(names)
+        depths = [depth for kind, depth in map(split_name, names) if kind in COLORS and depth]
+        looks = {name: line_look(name, place, depths) for place, name in enumerate(names)}
         last_step = max(training.steps for training in self._trainings.values())
         with style():
             fig, axes = _new_figure(len(self.metrics), letters=max(map(len, names)))
@@ -424,13 +425,6 @@ class LiveCurves:
             listed = "; ".join(f"{name} {value:.3g}{unit}" for name, value in ends) or "nothing evaluated yet"
             parts.append(f"{METRIC_TITLES[metric]}, where each net is, highest first: {listed}.")
         return " ".join(parts)
-
-
-def _looks(names: list[str]) -> dict[str, Look]:
-    """Return the look of each line: of nets the deepest has the widest, as in `degradation`."""
-    depths = {name: int(d) for name in names if (d := name.removeprefix("plain").removeprefix("resnet")).isdigit()}
-    looks = {name: line_look(name, place) for place, name in enumerate(names)}
-    return looks | {name: looks[name]._replace(width=net_width(d, list(depths.values()))) for name, d in depths.items()}
 
 
 def _new_figure(panels: int, letters: int) -> tuple[Figure, list[Axes]]:

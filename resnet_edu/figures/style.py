@@ -29,6 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from ..nets.models import split_name
 from ..support.files import write_atomic
 
 INK = "#010203"  # the sentinel: no other element may have this colour
@@ -124,15 +125,17 @@ def net_look(kind: str, depth: int, nets: Sequence[tuple[str, int]]) -> Look:
     return Look(color, DASHES.get(kind, OTHER_DASH), net_width(depth, [d for _, d in nets]))
 
 
-def line_look(name: str, place: int) -> Look:
+def line_look(name: str, place: int, depths: Sequence[int] = ()) -> Look:
     """Return the look of the line of `name`, the one at `place` of several, from 0.
 
     Nets such as plain20 and resnet56 have the look that they have in the whole book, others get one in turn.
+
+    depths: of all nets in the figure, for the widths; if none are given, nets of 40 layers and more are drawn wide.
     """
-    for kind, dash in DASHES.items():
-        depth = name.removeprefix(kind)
-        if depth != name and depth.isdigit():
-            return Look(COLORS[kind], dash, 1.2 if int(depth) < 40 else 2.6)
+    kind, depth = split_name(name)
+    if kind in COLORS and depth:
+        width = net_width(depth, depths) if depths else 1.2 if depth < 40 else 2.6
+        return Look(COLORS[kind], DASHES[kind], width)
     return Look(PALETTE[place % len(PALETTE)], LINE_DASHES[place % len(LINE_DASHES)], 2.0)
 
 

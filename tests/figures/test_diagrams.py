@@ -43,9 +43,7 @@ class TestBlocks:
         ]
         assert len(elements(drawing, "rect")) == 6
         assert not elements(drawing, "circle")
-        assert [t.text for t in elements(drawing, "text")].count(
-            "128×28×28"
-        ) == 3  # after convolutions and at the end
+        assert [t.text for t in elements(drawing, "text")].count("128×28×28") == 3  # after convolutions and at the end
 
     @pytest.mark.parametrize(
         ("block", "shortcut"),
