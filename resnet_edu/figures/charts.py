@@ -38,18 +38,18 @@ def lines(
     if not series:
         raise ValueError("`series` must have one line at least, but it is empty")
     data = {name: _checked(name, values, yscale) for name, values in series.items()}
-    looks = {name: line_look(name, place) for place, name in enumerate(data)}
     with style():
         fig, (ax,) = new_figure()
-        for name, (x, y) in data.items():
-            looks[name].draw(ax, x, y, marker="o" if len(x) <= 4 else None)
+        ends = []
+        for place, (name, (x, y)) in enumerate(data.items()):
+            ends += line_look(name, place).draw(ax, x, y, name, marker="o" if len(x) <= 4 else None)
         ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
         ax.set_xlim(min(x[0] for x, _ in data.values()), max(x[-1] for x, _ in data.values()))
         if yscale == "linear":
             ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
-        label_ends(ax, [(x[-1], y[-1], name, looks[name].color) for name, (x, y) in data.items()], early=True)
-    ends = "; ".join(f"{name} from {_number(y[0])} to {_number(y[-1])}" for name, (_, y) in data.items())
-    return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {ends}.", caption)
+        label_ends(ax, ends, early=True)
+    words = "; ".join(f"{name} from {_number(y[0])} to {_number(y[-1])}" for name, (_, y) in data.items())
+    return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {words}.", caption)
 
 
 def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, caption: str | None = None) -> Picture:

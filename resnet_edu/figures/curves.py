@@ -36,6 +36,7 @@ from .style import (
     METRIC_AXES,
     METRIC_TITLES,
     OTHER_COLORS,
+    End,
     Look,
     Picture,
     label_ends,
@@ -64,13 +65,6 @@ def _metrics(metric: str | Sequence[str]) -> tuple[str, ...]:
 
 def _drawable(metric: str, values: Iterable[float]) -> list[float]:
     return [max(value, LEAST_LOSS) for value in values] if metric.endswith("loss") else list(values)
-
-
-def _draw_line(
-    ax: Axes, steps: Sequence[int], values: Sequence[float], look: Look, *, most_marks: int = 4, **options: Any
-) -> None:
-    """Draw values over steps, with a mark at each if there are few: a curve should not look like more than it is."""
-    look.draw(ax, steps, values, marker="o" if len(steps) <= most_marks else None, ms=look.width + 2, **options)
 
 
 def _set_axes(ax: Axes, metric: str, values: Sequence[float], last_step: int, ticks: int) -> None:
@@ -111,13 +105,13 @@ class _Curve(NamedTuple):
         mean, low, high = ([combine(column) for column in columns] for combine in (fmean, min, max))
         return cls(metric, steps, mean, low, high, len(records))
 
-    def draw(self, ax: Axes, look: Look, label: str) -> tuple[float, float, str, str]:
-        """Draw the mean, over a band of several seeds, and return what `label_ends` wants."""
+    def draw(self, ax: Axes, look: Look, label: str) -> list[End]:
+        """Draw the mean, over a band of several seeds, and return its end for `label_ends`."""
         mean, low, high = (_drawable(self.metric, values) for values in (self.mean, self.low, self.high))
         if self.seeds > 1:
             ax.fill_between(self.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
-        _draw_line(ax, self.steps, mean, look, label=label)
-        return self.steps[-1], mean[-1], label, look.color
+        marker = "o" if len(self.steps) <= 4 else None  # a curve of few points should not look like more
+        return look.draw(ax, self.steps, mean, label, marker=marker, ms=look.width + 2)
 
 
 def _by_net(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
@@ -147,12 +141,12 @@ def degradation(
     records, metrics = check_comparable(records), _metrics(metric)
     nets = [(r.kind, r.depth) for r in records]
     panels = {name: [(group[0], _Curve.of(group, name)) for group in _by_net(records)] for name in metrics}
-    ends = []
+    ends: list[list[End]] = [[] for _ in metrics]
     with style():
         fig, axes = new_figure(5.4, 3.4 * len(metrics), rows=len(metrics))
-        for ax, (name, curves) in zip(axes, panels.items(), strict=True):
-            looks = [net_look(net.kind, net.depth, nets) for net, _ in curves]
-            ends.append([c.draw(ax, look, net.net) for (net, c), look in zip(curves, looks, strict=True)])
+        for ax, (name, curves), labels in zip(axes, panels.items(), ends, strict=True):
+            for net, curve in curves:
+                labels += curve.draw(ax, net_look(net.kind, net.depth, nets), net.net)
             _set_axes(ax, name, [v for r in records for v in r.curve(name)[1]], _last_step(records), ticks=6)
         axes[-1].set_xlabel("training steps (batches)")
         for ax, labels in zip(axes, ends, strict=True):
@@ -196,17 +190,15 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
     }
     worst = max(r.final[metric] for r in records for metric in _PARTS)
     top = min(100, max(1, 5 * math.ceil(1.4 * worst / 5)))
-    ends = []
+    ends: list[list[End]] = [[] for _ in kinds]
     with style():
         size = (5.4, 3.4 * len(kinds)) if stacked else (4.5 * len(kinds), 3.8)
         fig, axes = new_figure(*size, rows=len(kinds) if stacked else 1, columns=1 if stacked else len(kinds))
-        for ax, (kind, nets) in zip(axes, panels.items(), strict=True):
-            labels = []
+        for ax, (kind, nets), labels in zip(axes, panels.items(), ends, strict=True):
             for depth, curves in nets:
                 color = _DEPTH_COLORS[depths.index(depth) % len(_DEPTH_COLORS)]
                 for curve, (part, dash, width) in zip(curves, _PARTS.values(), strict=True):
-                    labels.append(curve.draw(ax, Look(color, dash, width), f"{depth} {part}"))
-            ends.append(labels)
+                    labels += curve.draw(ax, Look(color, dash, width), f"{depth} {part}")
             set_steps(ax, _last_step(records), ticks=6 if stacked else 4)
             ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
             ax.set(title=_KINDS.get(kind, kind), ylim=(0, top))
@@ -369,16 +361,17 @@ class LiveCurves:
             for ax, metric in zip(axes, self.metrics, strict=True):
                 values: list[float] = []
                 for (name, _), training in self._trainings.items():
-                    values += self._draw_training(ax, training, metric, looks[name])
+                    values += self._draw_training(ax, name, training, metric, looks[name])
                 _set_axes(ax, metric, values, last_step, ticks=5)
                 label_ends(ax, [(last_step, y, name, looks[name].color) for name, y in self._ends(metric).items()])
             axes[-1].set_xlabel("training steps (batches)")
         return Picture(fig, self._alt(last_step), self._caption())
 
-    def _draw_training(self, ax: Axes, training: _Training, metric: str, look: Look) -> list[float]:
+    def _draw_training(self, ax: Axes, name: str, training: _Training, metric: str, look: Look) -> list[float]:
         """Draw one training and return the values that were drawn."""
         steps, values = training.points(metric)
-        _draw_line(ax, steps, _drawable(metric, values), look, most_marks=MARKS)
+        marker = "o" if len(steps) <= MARKS else None
+        look.draw(ax, steps, _drawable(metric, values), name, marker=marker, ms=look.width + 1.6)
         if metric == "train_loss" and training.smoothed and (self._open or self._stopped):
             steps, losses = zip(*training.smoothed, strict=True)
             ax.plot(steps, _drawable(metric, losses), color=look.color, lw=0.8, alpha=0.6)

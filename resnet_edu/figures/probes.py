@@ -38,6 +38,7 @@ from .style import (
     DASHES,
     INK,
     OTHER_COLORS,
+    End,
     Look,
     Picture,
     label_ends,
@@ -50,7 +51,6 @@ from .style import (
 )
 
 LEAST = 1e-9  # nats; a loss that is smaller is drawn there: a logarithmic scale has no zero
-End = tuple[float, float, str, str]  # as `label_ends` wants it
 
 
 def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
@@ -95,13 +95,11 @@ def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = No
             for (kind, batch_norm), nets in families.items():
                 points = [(net["depth"], _first_length(net["moments"][place], is_ratio)) for net in nets]
                 words[is_ratio].append(_over_depth(f"{kind} {'with' if batch_norm else 'without'} batch norm", points))
-                known = [(x, y) for x, y in points if y]  # a logarithmic scale has no zero
-                if known:
-                    other = {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
-                    look = Look(COLORS[kind] if batch_norm else other, DASHES[kind], 2.4 if batch_norm else 1.4)
-                    name = kind if batch_norm else f"{kind}, no BN"
-                    look.draw(ax, *zip(*known, strict=True), marker="o" if batch_norm else "s", ms=4, label=name)
-                    ends.append((*known[-1], name, look.color))
+                other = {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
+                look = Look(COLORS[kind] if batch_norm else other, DASHES[kind], 2.4 if batch_norm else 1.4)
+                name, marker = (kind, "o") if batch_norm else (f"{kind}, no BN", "s")
+                x, y = [depth for depth, _ in points], [length or None for _, length in points]  # no zero on this scale
+                ends += look.draw(ax, x, y, name, marker=marker, ms=4)
             set_decades(ax)
             ax.set_xlim(0, max(net["depth"] for net in study.nets))
             ax.set_ylabel("first / last" if is_ratio else "length of the gradient")
@@ -174,18 +172,15 @@ def lesions(records: Iterable[LesionRecord], caption: str | None = None) -> Pict
 
 
 def _draw_shuffles(ax: Axes, records: list[LesionRecord]) -> list[End]:
-    """Draw each trial as a point and the mean of each number of swaps as a line; return what `label_ends` wants."""
+    """Draw each trial as a point and the mean of each number of swaps as a line; return the lines' ends."""
     ends = []
     for r in records:
         look, errors = _look(r, records), {}
         for trial in r.shuffles:
             errors.setdefault(trial["swaps"], []).append(trial["error"])
         for swaps, values in errors.items():
-            look.draw(ax, [swaps] * len(values), values, ls="", marker="o", ms=3.5, alpha=0.6)
-        if errors:
-            means = [fmean(values) for values in errors.values()]
-            look.draw(ax, list(errors), means, label=_name(r))
-            ends.append((list(errors)[-1], means[-1], _name(r), look.color))
+            look.draw(ax, [swaps] * len(values), values, "", ls="", marker="o", ms=3.5, alpha=0.6)
+        ends += look.draw(ax, list(errors), [fmean(values) for values in errors.values()], _name(r))
     ticks = sorted({trial["swaps"] for r in records for trial in r.shuffles})
     ax.set_xscale("log", base=2)
     ax.set_xticks(ticks, [str(tick) for tick in ticks])
@@ -227,7 +222,7 @@ def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
     with style():
         fig, (ax,) = new_figure()
         for r in records:
-            ends += _draw_losses(ax, r, r.x, r.loss[0], _look(r, records))
+            ends += _look(r, records).draw(ax, r.x, _drawable(r.loss[0]), _name(r))
             first, middle, last = (short(r.loss[0][i]) for i in (0, len(r.x) // 2, -1))
             words.append(f"{_name(r)} {middle} in the middle, {first} and {last} at the ends")
         set_decades(ax)
@@ -240,7 +235,7 @@ def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
 
 
 def _plane(record: LandscapeRecord, caption: str | None) -> Picture:
-    values = np.array([[np.nan if v is None else max(v, LEAST) for v in row] for row in record.loss])
+    values = np.array([_drawable(row) for row in record.loss], dtype=float)  # None becomes NaN
     low, high = np.nanmin(values), np.nanmax(values)
     levels = np.log(np.geomspace(low, high, 10) if high > low else [low, low * 2])
     blue = LinearSegmentedColormap.from_list("depth", [(*to_rgb(COLORS["resnet"]), a) for a in (0.85, 0.0)])
@@ -278,7 +273,7 @@ def identity(
         fig, (ax,) = new_figure()
         for r in records:
             depths, losses = [p["depth"] for p in r.points], [p["train_loss"] for p in r.points]
-            ends += _draw_losses(ax, r, depths, losses, _look(r, records), marker="o", ms=4)
+            ends += _look(r, records).draw(ax, depths, _drawable(losses), _name(r), marker="o", ms=4)
             first, last = (f"{short(losses[i])} with {depths[i]}" for i in (0, -1))
             words.append(f"{_name(r)} {first} layers and {last}, {_change_of_logits(r)}")
         for r in trained:
@@ -286,7 +281,7 @@ def identity(
             words.append(f"{r.net} trained at its depth {short(loss)}")
             if r.net not in {record.net for record in records}:  # else it is where a line begins
                 look = Look(COLORS.get(r.kind, OTHER_COLORS[0]), "", 1.5)
-                look.draw(ax, [r.depth], [loss], marker="D", ms=7, mfc="none", mew=1.8)
+                look.draw(ax, [r.depth], [loss], r.net, marker="D", ms=7, mfc="none", mew=1.8)
                 where = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
                 ax.annotate(f"{r.net}, trained", (r.depth, loss), **where)
         set_decades(ax)
@@ -328,6 +323,10 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
+def _drawable(losses: Iterable[float | None]) -> list[float | None]:
+    return [None if loss is None else max(loss, LEAST) for loss in losses]
+
+
 def _name(record: ProbeRecord) -> str:
     return record.net if record.batch_norm else f"{record.net}, no batch norm"
 
@@ -347,7 +346,7 @@ def _after(step: int) -> str:
 def _draw_lines(
     ax: Axes, lines: Sequence[tuple[str, Sequence[float | None], Look]], what: str, marker: str | None = None
 ) -> list[End]:
-    """Draw (name, values, look) over 1, 2, 3, ... and return what `label_ends` wants.
+    """Draw (name, values, look) over 1, 2, 3, ... and return the lines' ends for `label_ends`.
 
     Lines of unequal length are drawn over their share of the way instead, so that all of them end at the right.
     """
@@ -356,18 +355,8 @@ def _draw_lines(
     share = any(len(values) != longest for _, values, _ in lines)
     for name, values, look in lines:
         x = [100 * i / max(1, len(values) - 1) if share else i + 1 for i in range(len(values))]
-        look.draw(ax, x, [math.nan if y is None else y for y in values], marker=marker, ms=3.5, label=name)
-        ends += [(a, b, name, look.color) for a, b in zip(x, values, strict=True) if b is not None][-1:]
+        ends += look.draw(ax, x, values, name, marker=marker, ms=3.5)
     ax.set_xlim(*((0, 100) if share else (1, max(2, longest))))
     ax.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1, steps=[1, 2, 2.5, 5, 10]))
     ax.set_xlabel(f"{what} (% of the way)" if share else what)
     return ends
-
-
-def _draw_losses(
-    ax: Axes, record: ProbeRecord, x: Sequence[float], losses: Sequence[float | None], look: Look, **options: Any
-) -> list[End]:
-    """Draw the losses that are finite over `x`, and return what `label_ends` wants: nothing if there is none."""
-    known = [(a, max(loss, LEAST)) for a, loss in zip(x, losses, strict=True) if loss is not None]
-    look.draw(ax, [a for a, _ in known], [loss for _, loss in known], label=_name(record), **options)
-    return [(*point, _name(record), look.color) for point in known[-1:]]

@@ -92,6 +92,9 @@ def new_figure(width: float = 5.4, height: float = 3.4, rows: int = 1, columns: 
     return fig, list(fig.subplots(rows, columns, squeeze=False).flat)
 
 
+End = tuple[float, float, str, str]  # of a line: x and y in data coordinates, what it is called, its colour
+
+
 class Look(NamedTuple):
     """How a line is drawn: colour, dash and width (points)."""
 
@@ -99,9 +102,15 @@ class Look(NamedTuple):
     dash: Any
     width: float
 
-    def draw(self, ax: Axes, x: Sequence[float], y: Sequence[float], **options: Any) -> None:
-        """Draw a line with this look; `options` are those of `Axes.plot`."""
-        ax.plot(x, y, **{"color": self.color, "ls": self.dash, "lw": self.width, **options})
+    def draw(self, ax: Axes, x: Sequence[float], y: Sequence[float | None], label: str, **options: Any) -> list[End]:
+        """Draw a line with gaps where y is None, and return its end for `label_ends`: an empty list if it has no point.
+
+        options: as of `Axes.plot`.
+        """
+        values = [math.nan if value is None else value for value in y]
+        ax.plot(x, values, **{"color": self.color, "ls": self.dash, "lw": self.width, "label": label, **options})
+        known = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b)]
+        return [(*point, label, self.color) for point in known[-1:]]
 
 
 def kind_color(kind: str, kinds: Sequence[str] = ()) -> str:
@@ -178,8 +187,8 @@ def spread_labels(positions: Sequence[float], gap: float, low: float, high: floa
     return result
 
 
-def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]], *, early: bool = False) -> None:
-    """Write a label to the right of each line's end, none over another: (x, y, text, colour) in data coordinates.
+def label_ends(ax: Axes, ends: Sequence[End], *, early: bool = False) -> None:
+    """Write a label to the right of each line's end, none over another.
 
     Letters are in the text's colour (thin letters in a line's colour are hard to read); a short stroke in the line's
     colour leads to each. Call it last, when limits and scales are set.

@@ -114,7 +114,9 @@ def test_lesions_are_the_records():
 
 def test_landscapes():
     picture = picture_of("slice")
-    assert drawn(picture, "plain20") == ([0, 1], [0.1, 3.0])  # the third is no number
+    x, y = drawn(picture, "plain20")
+    assert (x, y[1:]) == ([-1, 0, 1], [0.1, 3.0])
+    assert math.isnan(y[0])
     assert "plain20 0.1 in the middle, no number and 3 at the ends" in picture.alt
     picture = picture_of("plane")
     assert (
