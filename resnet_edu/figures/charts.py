@@ -148,7 +148,7 @@ def images(
         raise ValueError(f"there must be a label for each image, but there are {len(labels)} for {len(pixels)}")
     columns = min(whole("columns", columns), len(pixels))
     rows = math.ceil(len(pixels) / columns)
-    names = [str(getattr(label, "item", lambda label=label: label)()) for label in labels] if labels is not None else []
+    names = [] if labels is None else [str(label.item() if hasattr(label, "item") else label) for label in labels]
     with style():
         side = 6.0 / columns
         fig, (ax,) = new_figure(6.0, rows * side * (1.3 if names else 1.08) + (0.3 if title else 0))

@@ -12,12 +12,11 @@
 | What does one block matter, and the blocks' order? | `lesions`                  | lesions.py   |
 | What does the loss look like around the weights?   | `loss_slice`, `loss_plane` | landscape.py |
 | Is there a deeper net that is just as good?        | `identity`                 | identity.py  |
-| What does a block's branch hand to the addition?   | `measure_branches`         | branches.py  |
 
-Each returns a record (records.py) and leaves the net exactly as it was.
+Each returns a record (records.py) and leaves the net exactly as it was. The values of one block's branch, for the block
+explorer, are in branches.py.
 """
 
-from .branches import load_branches, measure_branches
 from .gradients import STUDY_DEPTHS, STUDY_STEPS, gradient_norms, gradient_study, gradients
 from .identity import identity, insert_identities
 from .landscape import estimate_seconds, filter_direction, loss_plane, loss_slice
@@ -40,5 +39,5 @@ __all__ = [
     "STUDY_DEPTHS", "STUDY_STEPS", "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord",
     "LesionRecord", "ProbeRecord", "ResponseRecord", "Subject", "estimate_seconds", "filter_direction",
     "gradient_norms", "gradient_study", "gradients", "identity", "insert_identities", "lesions", "load",
-    "load_branches", "load_shipped", "loss_plane", "loss_slice", "measure_branches", "responses",
+    "load_shipped", "loss_plane", "loss_slice", "responses",
 ]  # fmt: skip
