@@ -1,10 +1,6 @@
 """Small drawings for chapters: named lines, bars in groups, differences with intervals, and a sheet of images.
 
-Scope: numbers that are at hand in a cell, drawn in the book's one style with a text alternative. Curves of whole
-studies are in `plots.py`.
-
-Source
-  [1] WCAG 2.2, success criteria 1.1.1 (text alternative) and 1.4.1 (not by colour alone).
+They draw numbers that are at hand in a cell. Curves of whole studies are in curves.py.
 """
 
 from __future__ import annotations
@@ -15,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..support.validate import whole
-from .style import INK, PALETTE, Picture, label_ends, line_look, new_figure, style
+from ..support.validate import one_of, whole
+from .style import INK, PALETTE, Picture, label_ends, line_look, new_figure, short, style
 
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
 
@@ -38,29 +34,22 @@ def lines(
     Raises `ValueError` for no series, an empty one, unequal lengths, values that are not finite, or values of 0 or less
     on a logarithmic scale; each names the series.
     """
-    if yscale not in ("linear", "log"):
-        raise ValueError(f"`yscale` must be 'linear' or 'log', but it is {yscale!r}")
+    one_of("yscale", yscale, ("linear", "log"))
     if not series:
         raise ValueError("`series` must have one line at least, but it is empty")
     data = {name: _checked(name, values, yscale) for name, values in series.items()}
     with style():
         fig, (ax,) = new_figure()
-        drawn = [(name, *line_look(name, i)) for i, name in enumerate(data)]
-        for name, color, dash, width in drawn:
-            x, y = data[name]
-            ax.plot(x, y, color=color, ls=dash, lw=width, marker="o" if len(x) <= 4 else None)
+        ends = []
+        for place, (name, (x, y)) in enumerate(data.items()):
+            ends += line_look(name, place).draw(ax, x, y, name, marker="o" if len(x) <= 4 else None)
         ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
-        right = max(x[-1] for x, _ in data.values())
-        ax.set_xlim(min(x[0] for x, _ in data.values()), right)
+        ax.set_xlim(min(x[0] for x, _ in data.values()), max(x[-1] for x, _ in data.values()))
         if yscale == "linear":
             ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
-        ends = [(*(values[-1] for values in data[name]), name, color) for name, color, _, _ in drawn]
-        label_ends(ax, [end for end in ends if end[0] > 0.9 * right])
-        for x, y, name, _ in ends:  # a line that ends early has its label there
-            if x <= 0.9 * right:
-                ax.annotate(name, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
-    ends = "; ".join(f"{name} from {_short(y[0])} to {_short(y[-1])}" for name, (_, y) in data.items())
-    return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {ends}.", caption)
+        label_ends(ax, ends, early=True)
+    words = "; ".join(f"{name} from {_number(y[0])} to {_number(y[-1])}" for name, (_, y) in data.items())
+    return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {words}.", caption)
 
 
 def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, caption: str | None = None) -> Picture:
@@ -83,24 +72,23 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
         fig, (ax,) = new_figure(5.0, 0.9 + len(categories) * max(0.36, 0.1 + 0.2 * len(series)))
         for i, (name, values) in enumerate(series.items()):
             drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
-            drawn = [(y, value) for y, value in drawn if value]
-            ys, widths = zip(*drawn, strict=True) if drawn else ((), ())
+            ys, widths = [y for y, value in drawn if value], [value for _, value in drawn if value]
             color, hatch = PALETTE[i % len(PALETTE)], _HATCHES[i % len(_HATCHES)]
             made = ax.barh(
                 ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
             )
-            ax.bar_label(made, [_short(value) for value in widths], padding=3, fontsize=10)
+            ax.bar_label(made, [_number(value) for value in widths], padding=3, fontsize=10)
         ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
         ax.margins(x=0.12, y=0.02)
         ax.invert_yaxis()
         fig.legend(loc="outside lower center", ncols=len(series), frameon=False, fontsize=11)
-    told = "; ".join(
-        f"{name}: " + ", ".join(f"{category} {_short(value)}" for category, value in values.items())
+    words = "; ".join(
+        f"{name}: " + ", ".join(f"{category} {_number(value)}" for category, value in values.items())
         for name, values in series.items()
     )
-    return Picture(fig, f"Bar chart: {title}. {xlabel}. {told}.", caption)
+    return Picture(fig, f"Bar chart: {title}. {xlabel}. {words}.", caption)
 
 
 def differences(
@@ -140,8 +128,8 @@ def differences(
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
         ax.set_ylim(len(rows) - 0.4, -0.6)
-    told = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (_, (m, low, high)) in rows.items())
-    return Picture(fig, f"Chart of differences: {title}. {xlabel}, mean and interval: {told}.", caption)
+    words = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (_, (m, low, high)) in rows.items())
+    return Picture(fig, f"Chart of differences: {title}. {xlabel}, mean and interval: {words}.", caption)
 
 
 def images(
@@ -160,7 +148,7 @@ def images(
         raise ValueError(f"there must be a label for each image, but there are {len(labels)} for {len(pixels)}")
     columns = min(whole("columns", columns), len(pixels))
     rows = math.ceil(len(pixels) / columns)
-    names = [str(getattr(label, "item", lambda label=label: label)()) for label in labels] if labels is not None else []
+    names = [] if labels is None else [str(label.item() if hasattr(label, "item") else label) for label in labels]
     with style():
         side = 6.0 / columns
         fig, (ax,) = new_figure(6.0, rows * side * (1.3 if names else 1.08) + (0.3 if title else 0))
@@ -196,5 +184,5 @@ def _checked(name: str, values: tuple[Sequence[float], ...], yscale: str) -> tup
     return x, y
 
 
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _number(value: float) -> str:
+    return short(value, most=math.inf)  # such as the parameters of a net, all digits of them

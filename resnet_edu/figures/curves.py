@@ -1,68 +1,129 @@
-"""Drawings of records: errors over steps, with every net labelled at its line.
+"""Errors and losses over training steps: of finished records, and of nets while they train; a label at each line.
 
-Scope: from run records to a `figure.Picture`. In `degradation` colour and dash tell plain from residual nets and width
-the depth; in `figure6` dash and width tell training from test, and colour the depth. Labels at the lines' ends say the
-same, so that nothing depends on colour alone.
+In `degradation` and `LiveCurves` colour and dash tell plain from residual nets and width the depth; in `figure6` dash
+and width tell training from test, and colour the depth. Labels at the lines' ends say the same.
 
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 1 and 6.
-
---- Curves that grow while nets train, in a notebook: one figure, updated in place, and one clean figure left behind.
-
-Scope: hearing from trainings (`degradation.run(on_event=...)`, `train(callback=...)`), deciding when to draw, drawing,
-and showing. It needs no widget and no browser of its own: a notebook replaces an output by its display id ([1]), in
-Jupyter, VS Code and Colab alike. Outside a notebook nothing is shown, and `picture` has the figure.
-
-While a net trains, the loss of single batches is drawn too, smoothed, as a thin line; how many of them are heard of
-depends on the clock. The figure that stays has evaluations only, so that one training leaves one and the same figure.
+Live curves are one figure, updated in place: a notebook replaces an output by its display id ([2]), in Jupyter, VS Code
+and Colab alike. Outside a notebook nothing is shown, and `picture` has the figure. While a net trains, the loss of
+single batches is drawn too, smoothed, as a thin line; how many of them are seen depends on the clock. The figure that
+stays has evaluations only, so that one training leaves one and the same figure.
 
 Sources
-  [1] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
-  [2] Zhang et al., "Dive into Deep Learning", section 3.2: `Animator`, which is what readers know.
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 1 and 6.
+  [2] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
+  [3] Zhang et al., "Dive into Deep Learning", section 3.2: `Animator`, which is what readers know.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import METRICS, RunRecord, check_comparable
+from ..nets.models import split_name
+from ..training.loop import Evaluation, Event
 from .style import (
     COLORS,
-    DASHES,
     METRIC_AXES,
     METRIC_TITLES,
     OTHER_COLORS,
-    OTHER_DASH,
+    End,
+    Look,
     Picture,
-    kind_color,
     label_ends,
     line_look,
-    net_width,
+    net_look,
     new_figure,
+    set_steps,
     style,
 )
 
-if TYPE_CHECKING:
-    from ..training.loop import Evaluation, Event
-
-
 BOTH = ("train_error", "test_error")
+LEAST_LOSS = 1e-6  # nats; a loss that is smaller is drawn there: a logarithmic scale has no zero
+
+
+# What finished and live curves share.
+
+
+def _metrics(metric: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the metrics to draw, a panel for each; "both" is training and then test error."""
+    several = isinstance(metric, Iterable) and not isinstance(metric, str)
+    metrics = BOTH if metric == "both" else tuple(metric) if several else (metric,)
+    if not metrics or any(m not in METRICS for m in metrics):
+        raise ValueError(f"`metric` must be 'both', or of {', '.join(METRICS)}, but it is {metric!r}")
+    return metrics
+
+
+def _drawable(metric: str, values: Iterable[float]) -> list[float]:
+    return [max(value, LEAST_LOSS) for value in values] if metric.endswith("loss") else list(values)
+
+
+def _set_axes(ax: Axes, metric: str, values: Sequence[float], last_step: int, ticks: int) -> None:
+    """Set the title, labels and scales of a panel that shows `values` of `metric`."""
+    ax.set(title=METRIC_TITLES[metric], ylabel=METRIC_AXES[metric])
+    set_steps(ax, last_step, ticks)
+    if metric.endswith("loss"):
+        ax.set_yscale("log")
+        if not any(map(math.isfinite, values)):
+            ax.set_ylim(0.1, 10)  # matplotlib finds no limits of a logarithmic axis without data
+    else:
+        top = max(values, default=0)
+        ax.set_ylim(0, min(100, max(1, top * 1.06)) if top else 100)
+
+
+# Finished records.
+
 _DEPTH_COLORS = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])
 _KINDS = {"plain": "Plain nets", "resnet": "Residual nets"}
-_PARTS = {  # in figure6: what is drawn, and how
-    "train_error": ("train", {"lw": 1.3, "ls": (0, (4, 1.6))}),
-    "test_error": ("test", {"lw": 2.6, "ls": "-"}),
-}
+_PARTS = {"train_error": ("train", (0, (4, 1.6)), 1.3), "test_error": ("test", "-", 2.6)}  # dash and width in figure6
+
+
+class _Curve(NamedTuple):
+    """The steps that all records of a net have, and mean, least and greatest value of a metric at each."""
+
+    metric: str
+    steps: list[int]
+    mean: list[float]
+    low: list[float]
+    high: list[float]
+    seeds: int
+
+    @classmethod
+    def of(cls, records: list[RunRecord], metric: str) -> _Curve:
+        curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
+        steps = sorted(set.intersection(*map(set, curves)))
+        columns = [[curve[step] for curve in curves] for step in steps]
+        mean, low, high = ([combine(column) for column in columns] for combine in (fmean, min, max))
+        return cls(metric, steps, mean, low, high, len(records))
+
+    def draw(self, ax: Axes, look: Look, label: str) -> list[End]:
+        """Draw the mean, over a band of several seeds, and return its end for `label_ends`."""
+        mean, low, high = (_drawable(self.metric, values) for values in (self.mean, self.low, self.high))
+        if self.seeds > 1:
+            ax.fill_between(self.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
+        marker = "o" if len(self.steps) <= 4 else None  # a curve of few points should not look like more
+        return look.draw(ax, self.steps, mean, label, marker=marker, ms=look.width + 2)
+
+
+def _by_net(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
+    """Return the records of each net, by kind and depth."""
+    groups: dict[tuple[str, int, str], list[RunRecord]] = {}
+    for record in records:
+        groups.setdefault((record.kind, record.depth, record.net), []).append(record)
+    return [groups[key] for key in sorted(groups)]
+
+
+def _last_step(records: Iterable[RunRecord]) -> int:
+    return max(int(record.final["step"]) for record in records)
 
 
 def degradation(
@@ -70,26 +131,42 @@ def degradation(
 ) -> Picture:
     """Return the curves of a study over training steps.
 
-    metric:  one of `records.METRICS`, or several, drawn one below the other; "both" is training and then test error.
+    metric:  one of `METRICS`, or several, drawn one below the other; "both" is training and then test error.
     caption: shown below the picture.
 
     Of several seeds the mean is drawn, over a band from the least to the greatest. Losses are on a logarithmic scale.
 
-    Raises `ValueError` for another metric, `records.RecordError` for records that cannot be compared.
+    Raises `ValueError` for another metric, `RecordError` for records that cannot be compared.
     """
-    records = check_comparable(records)
-    several = isinstance(metric, Iterable) and not isinstance(metric, str)
-    metrics = BOTH if metric == "both" else tuple(metric) if several else (metric,)
-    if not metrics or any(m not in METRICS for m in metrics):
-        raise ValueError(f"`metric` must be 'both', or of {', '.join(METRICS)}, but it is {metric!r}")
+    records, metrics = check_comparable(records), _metrics(metric)
+    nets = [(r.kind, r.depth) for r in records]
+    panels = {name: [(group[0], _Curve.of(group, name)) for group in _by_net(records)] for name in metrics}
+    ends: list[list[End]] = [[] for _ in metrics]
     with style():
         fig, axes = new_figure(5.4, 3.4 * len(metrics), rows=len(metrics))
-        for ax, name in zip(axes, metrics, strict=True):
-            _draw(ax, records, name)
+        for ax, (name, curves), labels in zip(axes, panels.items(), ends, strict=True):
+            for net, curve in curves:
+                labels += curve.draw(ax, net_look(net.kind, net.depth, nets), net.net)
+            _set_axes(ax, name, [v for r in records for v in r.curve(name)[1]], _last_step(records), ticks=6)
         axes[-1].set_xlabel("training steps (batches)")
-        for ax, name in zip(axes, metrics, strict=True):
-            label_ends(ax, _ends(records, name))
-    return Picture(fig, _alt(records, metrics), caption)
+        for ax, labels in zip(axes, ends, strict=True):
+            label_ends(ax, labels)
+    return Picture(fig, _alt(records, panels), caption)
+
+
+def _alt(records: list[RunRecord], panels: dict[str, list[tuple[RunRecord, _Curve]]]) -> str:
+    """Return what `degradation` shows, in words and numbers."""
+    seeds = len({r.seed for r in records})
+    over = f", means of {seeds} seeds" if seeds > 1 else ""
+    parts = [f"Line chart over {_last_step(records):,} training steps on {records[0].dataset['name']}{over}."]
+    for metric, curves in panels.items():
+        percent, listed = metric.endswith("error"), []
+        for net, curve in sorted(curves, key=lambda found: -found[1].mean[-1]):
+            first, last = curve.mean[0], curve.mean[-1]
+            listed.append(f"{net.net} from {first:.1f}% to {last:.1f}%" if percent else f"{net.net} {last:.3g}")
+        what = metric.replace("_", " ").replace("train ", "training ").capitalize()
+        parts.append(f"{what}, highest at the end first: {'; '.join(listed)}.")
+    return " ".join(parts)
 
 
 def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked: bool = False) -> Picture:
@@ -102,186 +179,85 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
     caption: shown below the picture.
     stacked: one panel below the other, readable on a phone, instead of side by side.
 
-    Raises `records.RecordError` for records that cannot be compared.
+    Raises `RecordError` for records that cannot be compared.
     """
     records = check_comparable(records)
-    kinds = sorted(
-        {r.kind for r in records}, key=lambda kind: (list(_KINDS).index(kind) if kind in _KINDS else 9, kind)
-    )
+    kinds = sorted({r.kind for r in records}, key=lambda kind: (kind not in _KINDS, kind))
     depths = sorted({r.depth for r in records})
+    panels = {
+        kind: [(g[0].depth, [_Curve.of(g, m) for m in _PARTS]) for g in _by_net(r for r in records if r.kind == kind)]
+        for kind in kinds
+    }
     worst = max(r.final[metric] for r in records for metric in _PARTS)
     top = min(100, max(1, 5 * math.ceil(1.4 * worst / 5)))
+    ends: list[list[End]] = [[] for _ in kinds]
     with style():
         size = (5.4, 3.4 * len(kinds)) if stacked else (4.5 * len(kinds), 3.8)
         fig, axes = new_figure(*size, rows=len(kinds) if stacked else 1, columns=1 if stacked else len(kinds))
-        ends = []
-        for ax, kind in zip(axes, kinds, strict=True):
-            here = []
-            for _, group in _groups([r for r in records if r.kind == kind]):
-                depth = group[0].depth
+        for ax, (kind, nets), labels in zip(axes, panels.items(), ends, strict=True):
+            for depth, curves in nets:
                 color = _DEPTH_COLORS[depths.index(depth) % len(_DEPTH_COLORS)]
-                for metric, (part, look) in _PARTS.items():
-                    steps, mean, low, high = _curve(group, metric)
-                    _line(ax, steps, (mean, low, high), len(group) > 1, color=color, **look)
-                    here.append((steps[-1], mean[-1], f"{depth} {part}", color))
-            _over_steps(ax, records, ticks=6 if stacked else 4)
+                for curve, (part, dash, width) in zip(curves, _PARTS.values(), strict=True):
+                    labels += curve.draw(ax, Look(color, dash, width), f"{depth} {part}")
+            set_steps(ax, _last_step(records), ticks=6 if stacked else 4)
             ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-            ax.set_title(_KINDS.get(kind, kind))
-            ax.set_ylim(0, top)
-            ends.append(here)
+            ax.set(title=_KINDS.get(kind, kind), ylim=(0, top))
         for ax in axes[-1:] if stacked else axes:
             ax.set_xlabel("iterations")
         for ax in axes if stacked else axes[:1]:
             ax.set_ylabel("error (%)")
-        for ax, here in zip(axes, ends, strict=True):
-            label_ends(ax, here)
-    return Picture(fig, _alt6(records, kinds, top), caption)
+        for ax, labels in zip(axes, ends, strict=True):
+            label_ends(ax, labels)
+    return Picture(fig, _alt6(records, panels, top), caption)
 
 
-def _alt6(records: list[RunRecord], kinds: Sequence[str], top: float) -> str:
+def _alt6(records: list[RunRecord], panels: dict[str, list[tuple[int, list[_Curve]]]], top: float) -> str:
     """Return what `figure6` shows, in words and numbers."""
-    data, steps = records[0].dataset["name"], max(int(r.final["step"]) for r in records)
     seeds = len({r.seed for r in records})
-    over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
-    parts = [f"Line charts of training error (dashed) and test error (bold) over {steps:,} iterations on {data}{over}."]
-    for kind in kinds:
-        ends = []
-        for _, group in _groups([r for r in records if r.kind == kind]):
-            train, test = (_curve(group, metric)[1][-1] for metric in _PARTS)
-            ends.append(f"{group[0].depth} layers end at {train:.1f}% training and {test:.1f}% test error")
-        parts.append(f"{_KINDS.get(kind, kind)}: {'; '.join(ends)}.")
+    over = f"{_last_step(records):,} iterations on {records[0].dataset['name']}"
+    over += f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
+    parts = [f"Line charts of training error (dashed) and test error (bold) over {over}."]
+    for kind, nets in panels.items():
+        ends = [(depth, train.mean[-1], test.mean[-1]) for depth, (train, test) in nets]
+        listed = [f"{depth} layers end at {a:.1f}% training and {b:.1f}% test error" for depth, a, b in ends]
+        parts.append(f"{_KINDS.get(kind, kind)}: {'; '.join(listed)}.")
     if max(max(r.curve(metric)[1]) for r in records for metric in _PARTS) > top:
         parts.append(f"The axis ends at {top}%; higher errors at the beginning are cut off.")
     return " ".join(parts)
 
 
-def _line(
-    ax: Axes,
-    steps: list[int],
-    values: tuple[list[float], ...],
-    band: bool,
-    *,
-    color: str,
-    lw: float,
-    ls: Any,
-    **rest: Any,
-) -> None:
-    """Draw a mean, and its band from the least to the greatest value if there is one: `values` are these three."""
-    mean, low, high = values
-    if band:
-        ax.fill_between(steps, low, high, color=color, alpha=0.18, linewidth=0)
-    marker = "o" if len(steps) <= 4 else None  # a curve of few points should not look like more
-    ax.plot(steps, mean, color=color, lw=lw, ls=ls, marker=marker, ms=lw + 2, **rest)
-
-
-def _over_steps(ax: Axes, records: list[RunRecord], ticks: int = 6) -> None:
-    """Set the axis of steps, for all the records alike."""
-    ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    ax.set_xlim(0, max(int(r.final["step"]) for r in records))
-
-
-def _groups(records: list[RunRecord]) -> list[tuple[str, list[RunRecord]]]:
-    """Return (net, its records) by kind and depth."""
-    nets = sorted({(r.kind, r.depth, r.net) for r in records})
-    return [(net, [r for r in records if r.net == net]) for _, _, net in nets]
-
-
-def _curve(records: list[RunRecord], metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Return the steps that all the records have, and mean, least and greatest value at each."""
-    curves = [dict(zip(*r.curve(metric), strict=True)) for r in records]
-    steps = sorted(set.intersection(*(set(c) for c in curves)))
-    columns = [[c[s] for c in curves] for s in steps]
-    return steps, [statistics.fmean(c) for c in columns], [min(c) for c in columns], [max(c) for c in columns]
-
-
-def _draw(ax: Axes, records: list[RunRecord], metric: str) -> None:
-    depths = sorted({r.depth for r in records})
-    kinds = sorted({r.kind for r in records})
-    floor = _floor(records, metric)
-    for net, group in _groups(records):
-        kind, depth = group[0].kind, group[0].depth
-        steps, mean, low, high = _curve(group, metric)
-        width = net_width(depth, depths)
-        dash = DASHES.get(kind, OTHER_DASH)
-        color = kind_color(kind, kinds)
-        values = tuple([max(v, floor) for v in column] for column in (mean, low, high))
-        _line(ax, steps, values, len(group) > 1, color=color, lw=width, ls=dash, label=net)
-    ax.set_title(METRIC_TITLES[metric])
-    ax.set_ylabel(METRIC_AXES[metric])
-    _over_steps(ax, records)
-    if metric.endswith("loss"):
-        ax.set_yscale("log")
-    else:
-        top = max(max(r.curve(metric)[1]) for r in records)
-        ax.set_ylim(0, min(100, max(1, top * 1.06)))
-
-
-def _floor(records: list[RunRecord], metric: str) -> float:
-    """Return the least value that can be drawn: a logarithmic scale has no zero."""
-    return 1e-6 if metric.endswith("loss") else 0.0
-
-
-def _ends(records: list[RunRecord], metric: str) -> list[tuple[float, float, str, str]]:
-    kinds = sorted({r.kind for r in records})
-    floor = _floor(records, metric)
-    ends = []
-    for net, group in _groups(records):
-        steps, mean, _, _ = _curve(group, metric)
-        ends.append((steps[-1], max(mean[-1], floor), net, kind_color(group[0].kind, kinds)))
-    return ends
-
-
-def _alt(records: list[RunRecord], metrics: Sequence[str]) -> str:
-    """Return what the picture shows, in words and numbers."""
-    data, steps = records[0].dataset["name"], max(int(r.final["step"]) for r in records)
-    seeds = len({r.seed for r in records})
-    parts = []
-    for metric in metrics:
-        percent = metric.endswith("error")
-        ends = []
-        for net, group in _groups(records):
-            _, mean, _, _ = _curve(group, metric)
-            text = f"{net} from {mean[0]:.1f}% to {mean[-1]:.1f}%" if percent else f"{net} {mean[-1]:.3g}"
-            ends.append((mean[-1], text))
-        listed = "; ".join(text for _, text in sorted(ends, key=lambda e: -e[0]))
-        what = metric.replace("_", " ").replace("train ", "training ")
-        parts.append(f"{what[0].upper()}{what[1:]}, highest at the end first: {listed}.")
-    over = f", means of {seeds} seeds" if seeds > 1 else ""
-    return f"Line chart over {steps:,} training steps on {data}{over}. " + " ".join(parts)
-
+# Nets while they train.
 
 PACE = 0.5  # seconds between two drawings at least
 SHARE = 0.1  # of the time, at most, goes into drawing ...
 LONGEST = 5.0  # seconds: ... but nobody waits longer than this; the first drawing, which loads fonts, may take a few
 RESOLUTION = 300  # parts of the width: less progress than this cannot be seen
 WINDOW = 1 / 30  # of all steps: about so many are averaged in the smoothed loss of batches
-FLOOR = 1e-6  # the least loss on a logarithmic scale, which has no zero
 MARKS = 40  # of more evaluations than these a line is enough
 
 
 @dataclass
-class _Curve:
-    """What has been heard of one training."""
+class _Training:
+    """What is known of one training so far."""
 
     steps: int
     step: int = 0
     evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    trace: list[tuple[int, float]] = field(default_factory=list)  # (step, smoothed loss of batches)
+    smoothed: list[tuple[int, float]] = field(default_factory=list)  # (step, loss of batches)
 
-    def hear(self, event: Event) -> bool:
-        """Take an event in and return whether there is something new to see."""
+    def update(self, event: Event) -> bool:
+        """Take in an event and return whether there is something new to see."""
         self.step, self.steps = event.step, event.steps
         for evaluation in (*event.earlier, event.evaluation):
             if evaluation is not None:
                 self.evaluations[evaluation.step] = evaluation
         if event.kind != "step":
             return event.kind != "evaluating"
-        before, last = self.trace[-1] if self.trace else (0, event.loss)
-        if self.trace and event.step - before < self.steps / RESOLUTION:
+        before, last = self.smoothed[-1] if self.smoothed else (0, event.loss)
+        if self.smoothed and event.step - before < self.steps / RESOLUTION:
             return False
         past = math.exp(-(event.step - before) / (self.steps * WINDOW))  # of unevenly spaced steps, too
-        self.trace.append((event.step, past * last + (1 - past) * event.loss))
+        self.smoothed.append((event.step, past * last + (1 - past) * event.loss))
         return True
 
     def points(self, metric: str) -> tuple[list[int], list[float]]:
@@ -294,8 +270,7 @@ class _Curve:
 class LiveCurves:
     """Curves of nets while they train: `with LiveCurves() as live: degradation.run(on_event=live)`.
 
-    metric:  "train_error" (the training error first), or another of `figure.METRIC_TITLES`, or several, drawn one below
-             the other.
+    metric:  one of `METRICS`, or several, drawn one below the other; "both" is training and then test error.
     caption: below the figure that stays; None says how to read it.
     clock:   seconds, for tests.
 
@@ -303,13 +278,12 @@ class LiveCurves:
     single one. What has a net's name has its look in this book. Several seeds of a net are several lines.
 
     The figure is redrawn at most twice a second, less often where that would take a tenth of the time, and only if
-    something has changed.
-    Training that ends in an exception, or by Ctrl-C, leaves the figure of what there is.
+    something has changed. Training that ends in an exception, or by Ctrl-C, leaves the figure of what there is.
 
-    picture: the `figure.Picture` of what has been heard so far; None before anything has.
+    picture: the `Picture` of what is known so far; None before anything is.
     drawn:   how often the figure was drawn while training.
 
-    Raises `ValueError` for an unknown metric, `RuntimeError` if it hears something outside of its `with` block.
+    Raises `ValueError` for an unknown metric, `RuntimeError` for an event outside of its `with` block.
     """
 
     def __init__(
@@ -319,52 +293,48 @@ class LiveCurves:
         caption: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.metrics = (metric,) if isinstance(metric, str) else tuple(metric)
-        if not self.metrics or any(m not in METRIC_TITLES for m in self.metrics):
-            raise ValueError(f"`metric` must be one or several of {', '.join(METRIC_TITLES)}, but it is {metric!r}")
-        self.caption, self.clock = caption, clock
-        self._begin()
+        self.metrics, self.caption, self.clock = _metrics(metric), caption, clock
+        self._reset()
 
-    def _begin(self) -> None:
+    def _reset(self) -> None:
         self.drawn = 0
-        self._curves: dict[tuple[str, int], _Curve] = {}
+        self._trainings: dict[tuple[str, int], _Training] = {}  # (net, seed) -> training
         self._display: Any = None  # the handle of the output, once there is one
-        self._open = self._news = self._stopped = False
+        self._open = self._changed = self._stopped = False
         self._next = -math.inf  # the time before which nothing is drawn
 
     def __enter__(self) -> LiveCurves:
-        self._begin()
+        self._reset()
         self._open = True
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._open, self._stopped = False, kind is not None
-        if self._curves:
+        if self._trainings:
             self._show()
 
-    def __call__(self, *told: Any) -> None:
-        """Hear of a training: `(cell, event)`, as `degradation.run` tells it, or `(event,)` of a net without a name."""
-        cell, event = told if len(told) == 2 else (None, *told)
-        self._hear(("net", 0) if cell is None else (cell.net, cell.seed), event)
+    def __call__(self, *arguments: Any) -> None:
+        """Take in `(cell, event)`, as `degradation.run` calls it, or `(event,)` of a net without a name."""
+        *cell, event = arguments
+        self._update((cell[0].net, cell[0].seed) if cell else ("net", 0), event)
 
     def named(self, name: str, seed: int = 0) -> Callable[[Event], None]:
         """Return a callback for the training of a net that is to be called `name` in the figure."""
-        return lambda event: self._hear((name, seed), event)
+        return lambda event: self._update((name, seed), event)
 
     @property
     def picture(self) -> Picture | None:
-        """The figure of what has been heard so far."""
-        return self._draw(final=not self._open) if self._curves else None
+        """The figure of what is known so far."""
+        return self._draw() if self._trainings else None
 
-    def _hear(self, key: tuple[str, int], event: Event) -> None:
+    def _update(self, key: tuple[str, int], event: Event) -> None:
         if not self._open:
             raise RuntimeError("these curves are closed: use them inside of `with LiveCurves() as live:`")
-        curve = self._curves.setdefault(key, _Curve(event.steps))
-        self._news |= curve.hear(event)
-        if self._news and self.clock() >= self._next:
-            begin, self._news = self.clock(), False
-            if self._show():
-                self.drawn += 1
+        training = self._trainings.setdefault(key, _Training(event.steps))
+        self._changed |= training.update(event)
+        if self._changed and self.clock() >= self._next:
+            begin, self._changed = self.clock(), False
+            self.drawn += self._show()
             end = self.clock()
             self._next = end + min(max(PACE, (end - begin) / SHARE), LONGEST)
 
@@ -373,71 +343,75 @@ class LiveCurves:
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
         if getattr(shell, "kernel", None) is None:
             return False
-        picture = self._draw(final=not self._open)
         if self._display is None:
             from IPython.display import display
 
-            self._display = display(picture, display_id=True)
+            self._display = display(self._draw(), display_id=True)
         else:
-            self._display.update(picture)
+            self._display.update(self._draw())
         return True
 
-    def _draw(self, final: bool) -> Picture:
-        """Return the figure; `final` is the one that stays."""
-        looks = _looks(list(dict.fromkeys(name for name, _ in self._curves)))
+    def _draw(self) -> Picture:
+        names = list(dict.fromkeys(name for name, _ in self._trainings))
+        depths = [depth for kind, depth in map(split_name, names) if kind in COLORS and depth]
+        looks = {name: line_look(name, place, depths) for place, name in enumerate(names)}
+        last_step = max(training.steps for training in self._trainings.values())
         with style():
-            fig, axes = _canvas(len(self.metrics), max(map(len, looks)))
+            fig, axes = _new_figure(len(self.metrics), letters=max(map(len, names)))
             for ax, metric in zip(axes, self.metrics, strict=True):
-                for (name, _), curve in self._curves.items():
-                    _live_line(ax, curve, metric, looks[name], traced=self._stopped or not final)
-                self._scale(ax, metric)
-                label_ends(ax, [(ax.get_xlim()[1], y, name, looks[name][0]) for name, y in self._ends(metric).items()])
+                values: list[float] = []
+                for (name, _), training in self._trainings.items():
+                    values += self._draw_training(ax, name, training, metric, looks[name])
+                _set_axes(ax, metric, values, last_step, ticks=5)
+                label_ends(ax, [(last_step, y, name, looks[name].color) for name, y in self._ends(metric).items()])
             axes[-1].set_xlabel("training steps (batches)")
-        return Picture(fig, self._alt(final), self._caption(final))
+        return Picture(fig, self._alt(last_step), self._caption())
 
-    def _scale(self, ax: Axes, metric: str) -> None:
-        ax.set(title=METRIC_TITLES[metric], ylabel=METRIC_AXES[metric])
-        ax.set_xlim(0, max(curve.steps for curve in self._curves.values()))
-        ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        if metric.endswith("loss"):
-            ax.set_yscale("log")
-        else:
-            top = max((max(curve.points(metric)[1], default=0) for curve in self._curves.values()), default=0)
-            ax.set_ylim(0, min(100, max(1, top * 1.06)) if top else 100)
+    def _draw_training(self, ax: Axes, name: str, training: _Training, metric: str, look: Look) -> list[float]:
+        """Draw one training and return the values that were drawn."""
+        steps, values = training.points(metric)
+        marker = "o" if len(steps) <= MARKS else None
+        look.draw(ax, steps, _drawable(metric, values), name, marker=marker, ms=look.width + 1.6)
+        if metric == "train_loss" and training.smoothed and (self._open or self._stopped):
+            steps, losses = zip(*training.smoothed, strict=True)
+            ax.plot(steps, _drawable(metric, losses), color=look.color, lw=0.8, alpha=0.6)
+            values = [*values, *losses]
+        return values
 
     def _ends(self, metric: str) -> dict[str, float]:
-        """Return where each net is, the mean over its seeds; of a loss before its first evaluation, the trace's end."""
+        """Return where each net is, the mean over its seeds: at its last evaluation, or at its batches' loss so far."""
         found: dict[str, list[float]] = {}
-        for (name, _), curve in self._curves.items():
-            values = curve.points(metric)[1]
+        for (name, _), training in self._trainings.items():
+            values = training.points(metric)[1]
             if not values and metric == "train_loss":
-                values = [loss for _, loss in curve.trace]
+                values = [loss for _, loss in training.smoothed]
             if values:
-                found.setdefault(name, []).append(max(values[-1], FLOOR if metric.endswith("loss") else 0.0))
-        return {name: sum(values) / len(values) for name, values in found.items()}
+                found.setdefault(name, []).extend(_drawable(metric, values[-1:]))
+        return {name: fmean(values) for name, values in found.items()}
 
-    def _under_way(self) -> str:
-        """Say which trainings have not ended, and where they are."""
-        several = len({seed for _, seed in self._curves}) > 1
+    def _progress(self) -> str:
+        """Return which trainings have not ended, and where they are, in words."""
+        several = len({seed for _, seed in self._trainings}) > 1
         return "; ".join(
-            f"{name}{f' (seed {seed})' if several else ''} at step {curve.step:,} of {curve.steps:,}"
-            for (name, seed), curve in self._curves.items()
-            if curve.steps not in curve.evaluations
+            f"{name}{f' (seed {seed})' if several else ''} at step {training.step:,} of {training.steps:,}"
+            for (name, seed), training in self._trainings.items()
+            if training.steps not in training.evaluations
         )
 
-    def _caption(self, final: bool) -> str:
-        if not final:
-            return f"Training: {self._under_way() or 'nearly done'}."
-        read = self.caption or "Each point is an evaluation on all of these images, in evaluation mode."
-        if self.caption is None and len({seed for _, seed in self._curves}) > 1:
-            read += " One line for each seed, labelled at their mean."
-        return f"Stopped early: {self._under_way() or 'at the end'}. {read}" if self._stopped else read
+    def _caption(self) -> str:
+        if self._open:
+            return f"Training: {self._progress() or 'nearly done'}."
+        caption = self.caption
+        if caption is None:
+            caption = "Each point is an evaluation on all of these images, in evaluation mode."
+            if len({seed for _, seed in self._trainings}) > 1:
+                caption += " One line for each seed, labelled at their mean."
+        return f"Stopped early: {self._progress() or 'at the end'}. {caption}" if self._stopped else caption
 
-    def _alt(self, final: bool) -> str:
-        parts = [f"Line chart over {max(curve.steps for curve in self._curves.values()):,} training steps."]
-        if not final or self._stopped:
-            parts.append(f"Not at the end: {self._under_way() or 'nearly done'}.")
+    def _alt(self, last_step: int) -> str:
+        parts = [f"Line chart over {last_step:,} training steps."]
+        if self._open or self._stopped:
+            parts.append(f"Not at the end: {self._progress() or 'nearly done'}.")
         for metric in self.metrics:
             ends = sorted(self._ends(metric).items(), key=lambda end: -end[1])
             unit = "" if metric.endswith("loss") else "%"
@@ -446,37 +420,14 @@ class LiveCurves:
         return " ".join(parts)
 
 
-def _looks(names: list[str]) -> dict[str, tuple[str, Any, float]]:
-    """Return the look of each line: of nets the deepest has the widest, as in `plots.degradation`."""
-    depths = {name: int(d) for name in names if (d := name.removeprefix("plain").removeprefix("resnet")).isdigit()}
-    looks = {name: line_look(name, place) for place, name in enumerate(names)}
-    return {
-        name: (color, dash, net_width(depths[name], list(depths.values())) if name in depths else width)
-        for name, (color, dash, width) in looks.items()
-    }
-
-
-def _canvas(panels: int, letters: int) -> tuple[Figure, list[Axes]]:
+def _new_figure(panels: int, letters: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of panels one below the other, with room for labels of so many letters on the right.
 
     Margins are fixed: to have them fitted takes several times as long as to draw.
     """
-    width, height = 5.4, 3.4
+    width, height = 5.4, 3.4  # inches, of a panel
     left, right, bottom, top = 0.8, min(2.0, 0.4 + 0.1 * letters), 0.58, 0.42
     fig = Figure(figsize=(width, height * panels))
-    share = 1 / panels
-    boxes = [
-        (left / width, 1 - (k + 1) * share + bottom / height * share, 1 - (left + right) / width) for k in range(panels)
-    ]
-    return fig, [fig.add_axes((x, y, w, (1 - (bottom + top) / height) * share)) for x, y, w in boxes]
-
-
-def _live_line(ax: Axes, curve: _Curve, metric: str, look: tuple[str, Any, float], traced: bool) -> None:
-    color, dash, width = look
-    floor = FLOOR if metric.endswith("loss") else 0.0
-    steps, values = curve.points(metric)
-    marker = "o" if len(steps) <= MARKS else None
-    ax.plot(steps, [max(v, floor) for v in values], color=color, ls=dash, lw=width, marker=marker, ms=width + 1.6)
-    if traced and metric == "train_loss" and curve.trace:
-        steps, values = zip(*curve.trace, strict=True)
-        ax.plot(steps, [max(v, floor) for v in values], color=color, lw=0.8, alpha=0.6)
+    size = (1 - (left + right) / width, (1 - (bottom + top) / height) / panels)
+    corners = [(left / width, 1 - (k + 1 - bottom / height) / panels) for k in range(panels)]
+    return fig, [fig.add_axes((*corner, *size)) for corner in corners]

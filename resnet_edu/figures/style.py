@@ -1,15 +1,13 @@
-"""Figures for pages and files: one drawing that is readable on white, on dark and on paper, and to a screen reader.
+"""What all figures share: colours, style, the look and the labels of lines, and `Picture`, which shows itself as SVG.
 
-Scope: what all figures of the book share: colours, style, labels at the ends of lines, and `Picture`, which shows
-itself in a notebook as inline SVG. What is drawn is elsewhere (`plots.py`).
-
-Lines and letters are drawn in one sentinel colour, which becomes `currentColor` in the page's SVG: they take the page's
-text colour, in light and dark alike.
+A figure is readable on white, on dark and on paper, and to a screen reader. Lines and letters are drawn in one sentinel
+colour, which becomes `currentColor` in the page's SVG: they take the page's text colour, in light and dark alike.
 
 Sources
   [1] Okabe and Ito, "Color Universal Design", 2008: a palette for all kinds of colour vision.
   [2] WCAG 2.2, success criteria 1.1.1 (text alternative), 1.4.1 (not by colour alone) and 1.4.11 (3:1 for graphics).
   [3] W3C, "SVG Accessibility API Mappings": `role="img"` and `aria-label` on an inline SVG.
+  [4] Robertson, Wright and Dykstra, "Order Restricted Statistical Inference", 1988, section 1.4: min-max formulas.
 """
 
 from __future__ import annotations
@@ -18,16 +16,20 @@ import contextlib
 import hashlib
 import html
 import io
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from ..nets.models import split_name
 from ..support.files import write_atomic
 
 INK = "#010203"  # the sentinel: no other element may have this colour
@@ -90,6 +92,27 @@ def new_figure(width: float = 5.4, height: float = 3.4, rows: int = 1, columns: 
     return fig, list(fig.subplots(rows, columns, squeeze=False).flat)
 
 
+End = tuple[float, float, str, str]  # of a line: x and y in data coordinates, what it is called, its colour
+
+
+class Look(NamedTuple):
+    """How a line is drawn: colour, dash and width (points)."""
+
+    color: str
+    dash: Any
+    width: float
+
+    def draw(self, ax: Axes, x: Sequence[float], y: Sequence[float | None], label: str, **options: Any) -> list[End]:
+        """Draw a line with gaps where y is None, and return its end for `label_ends`: an empty list if it has no point.
+
+        options: as of `Axes.plot`.
+        """
+        values = [math.nan if value is None else value for value in y]
+        ax.plot(x, values, **{"color": self.color, "ls": self.dash, "lw": self.width, "label": label, **options})
+        known = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b)]
+        return [(*point, label, self.color) for point in known[-1:]]
+
+
 def kind_color(kind: str, kinds: Sequence[str] = ()) -> str:
     """Return the colour of a kind of net; further `kinds` than plain and resnet get the other colours in turn."""
     if kind in COLORS:
@@ -105,16 +128,46 @@ def net_width(depth: int, depths: Sequence[int]) -> float:
     return WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * share
 
 
-def line_look(name: str, place: int) -> tuple[str, Any, float]:
-    """Return colour, dash and width (points) of the line of `name`, the one at `place` of several, from 0.
+def net_look(kind: str, depth: int, nets: Sequence[tuple[str, int]]) -> Look:
+    """Return the look of a net's line among `nets`, (kind, depth) each: its kind by colour and dash, depth by width."""
+    color = kind_color(kind, sorted({k for k, _ in nets}))
+    return Look(color, DASHES.get(kind, OTHER_DASH), net_width(depth, [d for _, d in nets]))
+
+
+def line_look(name: str, place: int, depths: Sequence[int] = ()) -> Look:
+    """Return the look of the line of `name`, the one at `place` of several, from 0.
 
     Nets such as plain20 and resnet56 have the look that they have in the whole book, others get one in turn.
+
+    depths: of all nets in the figure, for the widths; if none are given, nets of 40 layers and more are drawn wide.
     """
-    for kind, dash in DASHES.items():
-        depth = name.removeprefix(kind)
-        if depth != name and depth.isdigit():
-            return COLORS[kind], dash, 1.2 if int(depth) < 40 else 2.6
-    return PALETTE[place % len(PALETTE)], LINE_DASHES[place % len(LINE_DASHES)], 2.0
+    kind, depth = split_name(name)
+    if kind in COLORS and depth:
+        width = net_width(depth, depths) if depths else 1.2 if depth < 40 else 2.6
+        return Look(COLORS[kind], DASHES[kind], width)
+    return Look(PALETTE[place % len(PALETTE)], LINE_DASHES[place % len(LINE_DASHES)], 2.0)
+
+
+def short(value: float | None, most: float = 1e6) -> str:
+    """Return a number in few letters: three digits, or all of them from 100 to `most`; "no number" for none."""
+    if value is None or not math.isfinite(value):
+        return "no number"
+    return f"{value:,.0f}" if 100 <= abs(value) < most else f"{value:.3g}"
+
+
+def set_decades(ax: Axes) -> None:
+    """Give a logarithmic y axis round numbers, not powers that are hard to read, unless they get long."""
+    ax.set_yscale("log", nonpositive="mask")
+    ax.yaxis.set_major_locator(LogLocator(numticks=7))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
+
+
+def set_steps(ax: Axes, last: int, ticks: int = 6) -> None:
+    """Make the x axis one of training steps, from 0 to `last`."""
+    ax.xaxis.set_major_locator(MaxNLocator(ticks, integer=True))
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    ax.set_xlim(0, last)
 
 
 def spread_labels(positions: Sequence[float], gap: float, low: float, high: float) -> list[float]:
@@ -123,50 +176,39 @@ def spread_labels(positions: Sequence[float], gap: float, low: float, high: floa
     The order is kept. Where there is no room for all at that gap, they are spaced evenly.
     """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
-    if len(order) > 1 and gap * (len(order) - 1) > high - low:
-        gap = (high - low) / (len(order) - 1)
-    # Blocks of labels that touch: each block sits at the mean of what its members wish for.
-    blocks: list[list[float]] = []  # [sum of (wish - offset), members]
-    for i in order:
-        blocks.append([positions[i], 1])
-        while len(blocks) > 1 and _start(blocks[-2], gap, low, high) + blocks[-2][1] * gap > _start(
-            blocks[-1], gap, low, high
-        ):
-            total, count = blocks.pop()
-            # A member k places into the block wishes the block's start at its own wish minus k gaps.
-            blocks[-1][0] += total - count * blocks[-1][1] * gap
-            blocks[-1][1] += count
-    placed = [_start(b, gap, low, high) + k * gap for b in blocks for k in range(int(b[1]))]
+    last = len(order) - 1
+    gap = min(gap, (high - low) / max(1, last))
+    # Without the gaps before it, each label only has to be no lower than the one before: isotonic regression ([4]).
+    wishes = [positions[i] - k * gap for k, i in enumerate(order)]
     result = [0.0] * len(positions)
-    for i, place in zip(order, placed, strict=True):
-        result[i] = place
+    for k, i in enumerate(order):
+        best = max(min(fmean(wishes[a : b + 1]) for b in range(k, last + 1)) for a in range(k + 1))
+        result[i] = min(max(best, low), high - last * gap) + k * gap
     return result
 
 
-def _start(block: list[float], gap: float, low: float, high: float) -> float:
-    total, count = block
-    return min(max(total / count, low), high - (count - 1) * gap)
-
-
-def label_ends(ax: Axes, ends: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write a label to the right of each line's end, none over another: (x, y, text, colour) in data coordinates.
+def label_ends(ax: Axes, ends: Sequence[End], *, early: bool = False) -> None:
+    """Write a label to the right of each line's end, none over another.
 
     Letters are in the text's colour (thin letters in a line's colour are hard to read); a short stroke in the line's
     colour leads to each. Call it last, when limits and scales are set.
+
+    early: label a line that ends before the last tenth of the axis where it ends.
     """
     fig = ax.figure
     if fig.get_layout_engine() is not None:
         fig.draw_without_rendering()  # the layout decides on the axes' height
-    box = ax.get_window_extent()
+    inside = [end for end in ends if early and end[0] <= 0.9 * ax.get_xlim()[1]]
+    ends = [end for end in ends if end not in inside]
+    to_axes = ax.transData + ax.transAxes.inverted()
+    starts = [to_axes.transform((x, y)) for x, y, *_ in ends]
     line_height = matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
-    wishes = [ax.transAxes.inverted().transform(ax.transData.transform((x, y)))[1] for x, y, _, _ in ends]
-    places = spread_labels(wishes, line_height / box.height, 0.0, 1.0)
-    for (x, y, text, color), place in zip(ends, places, strict=True):
-        start = ax.transAxes.inverted().transform(ax.transData.transform((x, y)))
-        ax.plot(
-            [start[0], 1.03, 1.05], [start[1], place, place], color=color, lw=0.9, transform=ax.transAxes, clip_on=False
-        )
+    places = spread_labels([y for _, y in starts], line_height / ax.get_window_extent().height, 0.0, 1.0)
+    for (_, _, text, color), (x, y), place in zip(ends, starts, places, strict=True):
+        ax.plot([x, 1.03, 1.05], [y, place, place], color=color, lw=0.9, transform=ax.transAxes, clip_on=False)
         ax.text(1.06, place, text, transform=ax.transAxes, va="center", ha="left")
+    for x, y, text, _ in inside:
+        ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
 
 
 class Picture:
@@ -224,8 +266,7 @@ class Picture:
         raw = self._raw(path.suffix[1:], "white")
         if path.suffix == ".svg":
             title = f"<title>{html.escape(self.alt)}</title>"
-            text = re.sub(r"(<svg\b)([^>]*>)", rf'\1 role="img"\2{_plain(title)}', raw.decode(), count=1)
-            raw = text.encode()
+            raw = re.sub(r"<svg\b([^>]*>)", lambda m: f'<svg role="img"{m[1]}{title}', raw.decode(), count=1).encode()
         write_atomic(path, raw)
         return path
 
@@ -235,11 +276,6 @@ class Picture:
         with style(), matplotlib.rc_context({"svg.hashsalt": "resnet_edu"}):
             self.fig.savefig(buffer, format=form, dpi=150 if form == "png" else 72, facecolor=ground, metadata=no_date)
         return buffer.getvalue()
-
-
-def _plain(text: str) -> str:
-    """Return `text` for use in a regular expression's replacement."""
-    return text.replace("\\", r"\\")
 
 
 def _clean(raw: bytes) -> str:

@@ -1,20 +1,20 @@
-"""Probes: what a trained net can be asked, on a processor, from its weights and a data set.
+"""Probes: what a trained net can be asked, from its weights and a data set. Figures of the answers: `figures.probes`.
 
     from resnet_edu import probes
 
-    asked = probes.Subject("resnet56", net, dataset)
-    probes.lesions(asked).drops
+    subject = probes.Subject("resnet56", net, dataset)
+    probes.lesions(subject).drops
 
-| question                                             | function                 | module             |
-|------------------------------------------------------|--------------------------|--------------------|
-| How long is the gradient at each layer?              | `gradients`              | probe_gradients.py |
-| How strongly does each layer respond?                | `responses`              | probe_responses.py |
-| What does one block matter, and the blocks' order?   | `lesions`                | probe_lesions.py   |
-| What does the loss look like around the weights?     | `loss_slice`, `loss_plane` | probe_landscape.py |
-| Is there a deeper net that is just as good?          | `identity`               | probe_identity.py  |
+| question                                           | function                   | module       |
+|----------------------------------------------------|----------------------------|--------------|
+| How long is the gradient at each layer?            | `gradients`                | gradients.py |
+| How strongly does each layer respond?              | `responses`                | responses.py |
+| What does one block matter, and the blocks' order? | `lesions`                  | lesions.py   |
+| What does the loss look like around the weights?   | `loss_slice`, `loss_plane` | landscape.py |
+| Is there a deeper net that is just as good?        | `identity`                 | identity.py  |
 
-Scope: one name for each probe. Each returns a record (`probe_records.py`) and leaves the net exactly as it was.
-Figures of the records are in `probe_plots.py`.
+Each returns a record (records.py) and leaves the net exactly as it was. The values of one block's branch, for the block
+explorer, are in branches.py.
 """
 
 from .gradients import STUDY_DEPTHS, STUDY_STEPS, gradient_norms, gradient_study, gradients
@@ -36,27 +36,8 @@ from .responses import responses
 from .subject import Subject
 
 __all__ = [
-    "STUDY_DEPTHS",
-    "STUDY_STEPS",
-    "GradientRecord",
-    "GradientStudy",
-    "IdentityRecord",
-    "LandscapeRecord",
-    "LesionRecord",
-    "ProbeRecord",
-    "ResponseRecord",
-    "Subject",
-    "estimate_seconds",
-    "filter_direction",
-    "gradient_norms",
-    "gradient_study",
-    "gradients",
-    "identity",
-    "insert_identities",
-    "lesions",
-    "load",
-    "load_shipped",
-    "loss_plane",
-    "loss_slice",
-    "responses",
-]
+    "STUDY_DEPTHS", "STUDY_STEPS", "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord",
+    "LesionRecord", "ProbeRecord", "ResponseRecord", "Subject", "estimate_seconds", "filter_direction",
+    "gradient_norms", "gradient_study", "gradients", "identity", "insert_identities", "lesions", "load",
+    "load_shipped", "loss_plane", "loss_slice", "responses",
+]  # fmt: skip

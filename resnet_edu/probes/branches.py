@@ -1,8 +1,8 @@
 """What a block's branch hands to the addition, measured in small nets that were trained on the digits.
 
-Scope: one block of a net in three variants - as the paper has it, with a ReLU before the addition, without a shortcut -
-and the numbers that tell them apart, as plain values for the block explorer. `python -m resnet_edu.branches` makes
-the record that comes with the package.
+One block of a net in three variants: as the paper has it, with a ReLU before the addition, and without a shortcut. The
+numbers that tell them apart are plain values, for the block explorer. `python -m resnet_edu.probes.branches` makes the
+record that comes with the package.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figure 2: the ReLU after the addition.
@@ -23,10 +23,12 @@ from torch import Tensor, nn
 from ..data.dataset import Batches, Dataset, load
 from ..experiment.degradation import build_net
 from ..nets.blocks import BasicBlock, PlainBlock
-from ..support.files import write_atomic
+from ..support.files import read_json, write_atomic
 from ..support.system import library_versions, now
+from ..support.validate import one_of
 from ..training.loop import train
 from ..training.recipe import Recipe
+from .subject import keeps_shape
 
 VARIANTS = {
     "after": "ReLU after the addition, as in the paper",
@@ -79,19 +81,13 @@ def measure_branches(depth: int = 20, steps: int = 100, seed: int = 0, block: st
 
 def load_branches(path: Path = RECORD) -> dict[str, Any]:
     """Return the record that comes with the package: what `measure_branches()` returned when it was made."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_json(path)
 
 
 def _block(net: nn.Module, path: str) -> nn.Module:
     """Return the block at `path`, if it is one that keeps the shape."""
-    found = {
-        name: module
-        for name, module in net.named_modules()
-        if isinstance(module, (BasicBlock, PlainBlock)) and module.conv1.weight.shape == module.conv2.weight.shape
-    }
-    if path not in found:
-        raise ValueError(f"`block` must be one of {', '.join(found)} (those that keep the shape), but it is {path!r}")
-    return found[path]
+    blocks = {n: m for n, m in net.named_modules() if isinstance(m, BasicBlock | PlainBlock) and keeps_shape(m)}
+    return blocks[one_of("block", path, blocks)]
 
 
 def _run(net: nn.Module, block: nn.Module, dataset: Dataset, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
@@ -104,17 +100,10 @@ def _run(net: nn.Module, block: nn.Module, dataset: Dataset, recipe: Recipe) -> 
     def at_branch(_: nn.Module, __: tuple[Tensor, ...], output: Tensor) -> None:
         kept["branch"] = output.clone()
 
-    handles = [block.register_forward_hook(at_block), block.bn2.register_forward_hook(at_branch)]
-    was_training = net.training
-    try:
-        batches = Batches(dataset, recipe.normalize, torch.device("cpu"))
-        images, _ = next(batches.evaluation("test", len(dataset.test_images)))
-        with torch.no_grad():
-            net.eval()(images)
-    finally:
-        net.train(was_training)
-        for handle in handles:
-            handle.remove()
+    batches = Batches(dataset, recipe.normalize, torch.device("cpu"))
+    images, _ = next(batches.evaluation("test", len(dataset.test_images)))
+    with block.register_forward_hook(at_block), block.bn2.register_forward_hook(at_branch), torch.no_grad():
+        net.eval()(images)
     return kept["input"], kept["branch"], kept["output"]
 
 

@@ -1,7 +1,5 @@
 """How long the gradient of the loss is at each layer, before training and in its first steps.
 
-Scope: one net at chosen steps (`gradients`), and many fresh nets in one compact record (`gradient_study`).
-
 A gradient's length alone misleads where batch norm follows: multiply the kernel by 100 and the output is the same, but
 the gradient 100 times shorter. So each layer's weight is measured beside it.
 
@@ -12,6 +10,7 @@ Sources
 
 from __future__ import annotations
 
+import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -24,12 +23,13 @@ from torch import Tensor, nn
 from ..data.dataset import Dataset
 from ..experiment.degradation import build_net
 from ..nets.models import split_name
+from ..nets.shapes import cifar_blocks_per_stage
 from ..support.system import in_double, make_bar
 from ..support.validate import whole
 from ..training.loop import Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from .records import GradientRecord, GradientStudy, finite
-from .subject import Subject, copied, count_images, logits_of, weighted_layers, whole_numbers
+from .subject import Subject, logits_of, weighted_layers
 
 STUDY_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 STUDY_STEPS = (0, 1, 20)
@@ -67,18 +67,18 @@ def gradients(
     batches = subject.batches("train", images, size=len(subject.dataset.train_images))
     with subject.examined() as net:
         moments, diverged = _moments(net, subject, steps, recipe, *batches[0])
-    training = {k: getattr(recipe, k) for k in ("batch_size", "lr", "momentum", "weight_decay")}
+    training = {name: getattr(recipe, name) for name in ("batch_size", "lr", "momentum", "weight_decay")}
     return GradientRecord(
         layers=list(weighted_layers(subject.net)),
         training=training if steps[-1] else None,
         moments=moments,
         diverged=diverged,
-        **subject.header("train", count_images(batches), start),
+        **subject.header("train", batches, start),
     )
 
 
 def _ascending(steps: Sequence[int]) -> list[int]:
-    steps = whole_numbers("steps", steps, 0)
+    steps = [whole("steps", step, 0) for step in steps]
     if not steps or steps != sorted(set(steps)):
         raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
     return steps
@@ -89,12 +89,13 @@ def _moments(
 ) -> tuple[list[dict[str, Any]], int | None]:
     """Train `net` in place, measure at `steps`, and return the moments and the step of divergence, if any."""
     moments: list[dict[str, Any]] = []
-    diverged: list[int] = []
+    diverged = None
 
     def measure(step: int) -> None:
+        nonlocal diverged
         loss, norms, lengths = gradient_norms(net, images, labels)
         if finite(loss) is None:
-            diverged.append(step)
+            diverged = step
             raise StopTraining
         moments.append({"step": step, "loss": loss, "norms": [finite(n) for n in norms], "lengths": lengths})
 
@@ -108,14 +109,14 @@ def _moments(
         if steps[0] == 0:
             measure(0)
         if steps[-1]:
-            how = {"seed": subject.seed, "device": subject.device, "precision": "float32"}
-            alone = recipe.replace(eval_every=recipe.steps)  # nobody asks for evaluations, and they too could diverge
-            train(net, subject.dataset, alone, callback=callback, stops=steps, **how)
+            options = {"seed": subject.seed, "device": subject.device, "precision": "float32"}
+            rarely = recipe.replace(eval_every=recipe.steps)  # nobody asks for evaluations, and they could diverge too
+            train(net, subject.dataset, rarely, callback=callback, stops=steps, **options)
     except StopTraining:
         pass
     except TrainingDiverged as error:
-        diverged.append(error.step - 1)  # the loss of a batch is that of the weights before its update
-    return moments, diverged[0] if diverged else None
+        diverged = error.step - 1  # the loss of a batch is that of the weights before its update
+    return moments, diverged
 
 
 def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, list[float], list[float]]:
@@ -126,7 +127,7 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
 
     Raises `ValueError` for a net without such layers, or with a weight that is computed from others.
     """
-    net = copied(net).train().requires_grad_(True)
+    net = copy.deepcopy(net).train().requires_grad_(True)
     weights = _weights(net)
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
         loss = F.cross_entropy(logits_of(net, images), labels)  # a layer such as dropout draws
@@ -145,9 +146,8 @@ def _weights(net: nn.Module) -> list[nn.Parameter]:
         own = dict(layer.named_parameters(recurse=False))
         if "weight" not in own:  # but a tensor made anew for each pass: it would get no gradient
             raise ValueError(
-                f"the weight of layer {name!r} is no parameter but computed from others, by weight_norm or the like, "
-                "so its gradient cannot be measured: make it one, by torch.nn.utils.parametrize."
-                "remove_parametrizations(layer, 'weight'), or remove_weight_norm(layer) for torch.nn.utils.weight_norm"
+                f"the weight of layer {name!r} is computed from others: make it a parameter, by torch.nn.utils."
+                "parametrize.remove_parametrizations(layer, 'weight') or remove_weight_norm(layer)"
             )
         found.append(own["weight"])
     return found
@@ -171,63 +171,59 @@ def gradient_study(
 
     Raises `ValueError` for depths, steps or seeds that there are not, before anything is computed.
     """
-    steps, depths = _ascending(steps), whole_numbers("depths", depths, 1)
+    steps, depths = _ascending(steps), list(depths)
     if not depths:
         raise ValueError("`depths` must name at least one, such as (8, 20), but it is empty")
-    whole("seeds", seeds, 1)
-    names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
+    for depth in depths:
+        cifar_blocks_per_stage(depth)
+    whole("seeds", seeds)
     recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr)
     check_fit(recipe, dataset)
-    for name, bn in names:
-        with torch.device("meta"):
-            build_net(name, dataset, 0, batch_norm=bn)
     start = time.perf_counter()
     nets = []
-    with make_bar(sum(split_name(n)[1] for n, _ in names) * seeds, "gradients", show=progress) as bar:
-        for name, bn in names:
-            found = []
+    names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
+    with make_bar(4 * sum(depths) * seeds, "gradients", show=progress) as bar:
+        for name, batch_norm in names:
+            records = []
             for seed in range(seeds):
-                bar.set_description_str(f"{name}{'' if bn else ' without batch norm'}, seed {seed}", refresh=False)
-                net = build_net(name, dataset, seed, batch_norm=bn)
-                asked = Subject(name, net, dataset, "untrained", seed=seed, device=device)
-                found.append(gradients(asked, steps, recipe=recipe, images=batch_size))
+                about = f"{name}{'' if batch_norm else ' without batch norm'}, seed {seed}"
+                bar.set_description_str(about, refresh=False)
+                net = build_net(name, dataset, seed, batch_norm=batch_norm)
+                subject = Subject(name, net, dataset, "untrained", seed=seed, device=device)
+                records.append(gradients(subject, steps, recipe=recipe, images=batch_size))
                 bar.update(split_name(name)[1])
-            nets.append(_condensed(found, steps, digits))
-    header = asked.header("train", batch_size, start)
+            nets.append(_condensed(records, steps, digits))
+    header = subject.header("train", subject.batches("train", batch_size), start)
     header |= {"net": "many", "parameters": None, "batch_norm": None, "seed": 0}  # each net has its own
-    return GradientStudy(training=found[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
+    return GradientStudy(training=records[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
 
 
-def _condensed(found: list[GradientRecord], steps: list[int], digits: int) -> dict[str, Any]:
+def _condensed(records: list[GradientRecord], steps: list[int], digits: int) -> dict[str, Any]:
     """Return one net's entry of a study, from a record for each seed."""
-    kind, depth = split_name(found[0].net)
+    kind, depth = split_name(records[0].net)
+    last = max(i for i, name in enumerate(records[0].layers) if "conv" in name)
     moments = []
     for step in steps:
-        here = [next((m for m in record.moments if m["step"] == step), None) for record in found]
-        left = [m["norms"] for m in here if m]
-        last = max(i for i, name in enumerate(found[0].layers) if "conv" in name)
+        found = [next((m for m in record.moments if m["step"] == step), None) for record in records]
+        norms = list(zip(*(m["norms"] for m in found if m), strict=True))  # (layers, seeds that are left)
         moments.append(
             {
-                "norms": [_median(values, digits) for values in zip(*left, strict=True)] if left else None,
-                "loss": [m and finite(m["loss"], digits) for m in here],
-                "first": [m and _rounded(m["norms"][0], digits) for m in here],
-                "last": [m and _rounded(m["norms"][last], digits) for m in here],
+                "norms": [_median(values, digits) for values in norms] or None,
+                "loss": [m and finite(m["loss"], digits) for m in found],
+                "first": [m and finite(m["norms"][0], digits) for m in found],
+                "last": [m and finite(m["norms"][last], digits) for m in found],
             }
         )
     return {
-        "net": found[0].net,
+        "net": records[0].net,
         "kind": kind,
         "depth": depth,
-        "batch_norm": found[0].batch_norm,
-        "diverged": [record.diverged for record in found],
+        "batch_norm": records[0].batch_norm,
+        "diverged": [record.diverged for record in records],
         "moments": moments,
     }
 
 
 def _median(values: Sequence[float | None], digits: int) -> float | None:
-    known = [v for v in values if v is not None]
+    known = [value for value in values if value is not None]
     return finite(statistics.median(known), digits) if known else None
-
-
-def _rounded(value: float | None, digits: int) -> float | None:
-    return None if value is None else finite(value, digits)

@@ -1,8 +1,5 @@
 """Blocks that do nothing, put into a trained net: a deeper net exists that is just as good.
 
-Scope: building the deeper net (`insert_identities`) and measuring that its loss is the same (`identity`). What such a
-net's gradients are can be asked with `probe_gradients.gradients`, since it is a net like any other.
-
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 1: "There exists a solution by
       construction to the deeper model: the added layers are identity mapping, and the other layers are copied".
@@ -22,7 +19,7 @@ from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, init_
 from ..support.system import make_bar
 from ..support.validate import whole
 from .records import IdentityRecord, finite
-from .subject import Batch, Subject, blocks_of, count_images, loss_and_error, weighted_layers, whole_numbers
+from .subject import Batch, Subject, blocks_of, loss_and_error, weighted_layers
 
 
 def identity(
@@ -32,9 +29,9 @@ def identity(
 
     images: of the training set and of the test set, drawn by the subject's seed; None for all.
 
-    Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a number below 1.
+    Raises `TypeError` for another net than a `ResNet`, `ValueError` for a number below 1.
     """
-    added = whole_numbers("added", added, 1)
+    added = [whole("added", number) for number in added]
     start = time.perf_counter()
     with subject.examined() as net:
         blocks_of(net)
@@ -45,10 +42,10 @@ def identity(
             for number in (0, *added):
                 deeper = insert_identities(net, number)
                 changes = [a - b for a, b in zip(_logits(deeper, parts), before, strict=True)]
-                points.append({"added": number, **_size(deeper), **_losses(deeper, parts), "change": _largest(changes)})
+                points.append({"added": number, **_describe(deeper, parts), "change": _largest(changes)})
                 bar.update()
-    seen = sum(map(count_images, parts.values()))
-    return IdentityRecord(points=points, logit=_largest(before), **subject.header("both", seen, start))
+    header = subject.header("both", parts["train"] + parts["test"], start)
+    return IdentityRecord(points=points, logit=_largest(before), **header)
 
 
 def insert_identities(net: nn.Module, added: int) -> nn.Module:
@@ -60,13 +57,13 @@ def insert_identities(net: nn.Module, added: int) -> nn.Module:
 
     In training mode the batch norms of a plain block take the batch's own statistics, and it is no identity any more.
 
-    Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a negative number.
+    Raises `TypeError` for another net than a `ResNet`, `ValueError` for a negative number.
     """
     whole("added", added, 0)
     deeper = copy.deepcopy(net)
-    for row in blocks_of(deeper).values():
+    for stage in blocks_of(deeper).values():
         for _ in range(added):
-            row.append(identity_block(row[-1]))
+            stage.append(identity_block(stage[-1]))
     return deeper
 
 
@@ -106,14 +103,13 @@ def _largest(batches: list[Tensor]) -> float | None:
     return finite(torch.stack([values.abs().max() for values in batches]).max())  # Python's max() passes over NaN
 
 
-def _losses(net: nn.Module, parts: dict[str, list[Batch]]) -> dict[str, float | None]:
-    found = {}
+def _describe(net: nn.Module, parts: dict[str, list[Batch]]) -> dict[str, Any]:
+    """Return the net's depth, parameters, losses and errors."""
+    found: dict[str, Any] = {
+        "depth": sum("downsample" not in name for name in weighted_layers(net)),
+        "parameters": sum(p.numel() for p in net.parameters()),
+    }
     for part, batches in parts.items():
         loss, error = loss_and_error(net, batches)
         found |= {f"{part}_loss": finite(loss), f"{part}_error": error}
     return found
-
-
-def _size(net: nn.Module) -> dict[str, Any]:
-    depth = sum("downsample" not in name for name in weighted_layers(net))
-    return {"depth": depth, "parameters": sum(p.numel() for p in net.parameters())}

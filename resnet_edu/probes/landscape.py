@@ -1,7 +1,7 @@
-"""The loss around a trained net: slices along one or two random directions, in a scale that nets can be compared in.
+"""The loss around a trained net: along one or two random directions, in a scale that nets can be compared in.
 
-Scope: the directions and the measuring. Weights before a batch norm can be made longer without any effect, and a step
-of a given length then matters less; so each filter's direction gets the length of that filter ([1]).
+Weights before a batch norm can be made longer without any effect, and a step of a given length then matters less. So
+each filter's direction gets the length of that filter ([1]).
 
 Source
   [1] Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, sections 3 and 4: filter normalisation;
@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
 from ..support.system import make_bar
-from ..support.validate import whole
+from ..support.validate import real, whole
 from .records import LandscapeRecord, finite
-from .subject import Batch, Subject, count_images, loss_and_error
+from .subject import Subject, loss_and_error
 
 Direction = dict[str, Tensor]
 
@@ -44,7 +43,7 @@ def loss_slice(
 
     Raises `ValueError` for a number out of range.
     """
-    return _landscape(subject, _line(points, reach), [0.0], part, images, progress)
+    return _landscape(subject, points, reach, part, images, progress, plane=False)
 
 
 def loss_plane(
@@ -60,8 +59,7 @@ def loss_plane(
 
     The first direction is the one of `loss_slice` with the same seed.
     """
-    line = _line(points, reach)
-    return _landscape(subject, line, line, part, images, progress)
+    return _landscape(subject, points, reach, part, images, progress, plane=True)
 
 
 def estimate_seconds(subject: Subject, points: int, *, part: str = "train", images: int | None = 512) -> float:
@@ -69,7 +67,7 @@ def estimate_seconds(subject: Subject, points: int, *, part: str = "train", imag
 
     Raises `ValueError` for a number out of range.
     """
-    whole("points", points, 1)
+    whole("points", points)
     with subject.examined() as net:
         batches = subject.batches(part, images)
         loss_and_error(net, batches[:1])  # the first pass of a process takes longer
@@ -78,52 +76,43 @@ def estimate_seconds(subject: Subject, points: int, *, part: str = "train", imag
         return points * (time.perf_counter() - start)
 
 
-def _line(points: int, reach: float) -> list[float]:
-    whole("points", points, 3)
-    if points % 2 == 0:
-        raise ValueError(f"`points` must be odd, so that the net itself is one of them, but it is {points}")
-    if isinstance(reach, bool) or not isinstance(reach, Real) or not 0 < reach < float("inf"):
-        raise ValueError(f"`reach` must be a number above 0, but it is {reach!r}")
-    half = points // 2
-    return [float(reach) * i / half for i in range(-half, half + 1)]
-
-
 def _landscape(
-    subject: Subject, x: list[float], y: list[float], part: str, images: int | None, progress: bool
+    subject: Subject, points: int, reach: float, part: str, images: int | None, progress: bool, *, plane: bool
 ) -> LandscapeRecord:
+    if whole("points", points, 3) % 2 == 0:
+        raise ValueError(f"`points` must be odd, so that the net itself is one of them, but it is {points}")
+    reach, half = real("reach", reach, above=0), points // 2
+    x = [reach * i / half for i in range(-half, half + 1)]
+    y = x if plane else [0.0]
     start = time.perf_counter()
     with subject.examined() as net:
         batches = subject.batches(part, images)
         generator = subject.generator()
-        directions = [filter_direction(net, generator) for _ in range(1 if len(y) == 1 else 2)]
+        directions = [filter_direction(net, generator) for _ in range(2 if plane else 1)]
         centre = {name: p.detach().clone() for name, p in net.named_parameters()}
         loss, error = [], []
         with make_bar(len(x) * len(y), f"loss around {subject.name}", show=progress) as bar:
             for b in y:
-                rows = []
+                row = []
                 for a in x:
-                    rows.append(_at(net, centre, directions, (a, b), batches))
+                    _move(net, centre, directions, (a, b))
+                    row.append(loss_and_error(net, batches))
                     bar.update()
-                loss.append([finite(value) for value, _ in rows])
-                error.append([value for _, value in rows])
-    return LandscapeRecord(x=x, y=y, loss=loss, error=error, **subject.header(part, count_images(batches), start))
+                loss.append([finite(value) for value, _ in row])
+                error.append([value for _, value in row])
+    return LandscapeRecord(x=x, y=y, loss=loss, error=error, **subject.header(part, batches, start))
 
 
 @torch.no_grad()
-def _at(
-    net: nn.Module,
-    centre: Mapping[str, Tensor],
-    directions: Sequence[Direction],
-    steps: tuple[float, float],
-    batches: Sequence[Batch],
-) -> tuple[float, float]:
-    """Move the net to centre + steps[0] * first direction + steps[1] * second one, and measure there."""
+def _move(
+    net: nn.Module, centre: Mapping[str, Tensor], directions: Sequence[Direction], steps: tuple[float, float]
+) -> None:
+    """Move the net's parameters to centre + steps[0] * first direction + steps[1] * second one, if there is one."""
     for name, parameter in net.named_parameters():
         value = centre[name].clone()
         for step, direction in zip(steps, directions, strict=False):
             value.add_(direction[name], alpha=step)
         parameter.copy_(value)
-    return loss_and_error(net, batches)
 
 
 @torch.no_grad()

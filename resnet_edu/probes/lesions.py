@@ -1,6 +1,6 @@
 """What a single block matters, and what the order of the blocks matters.
 
-Scope: leave out one block at a time, and exchange blocks of one shape; no training in between. Of a residual block the
+One block at a time is left out, and blocks of one shape are exchanged; no training in between. Of a residual block the
 branch is left out and the shortcut stays; a plain block can only be left out where it keeps the shape.
 
 Source
@@ -11,7 +11,7 @@ Source
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from ..nets.blocks import PlainBlock, PreActBlock
 from ..support.system import make_bar
 from ..support.validate import whole
 from .records import LesionRecord, finite
-from .subject import Subject, blocks_of, count_images, keeps_shape, loss_and_error, whole_numbers
+from .subject import Subject, blocks_of, keeps_shape, loss_and_error
 
 
 def lesions(
@@ -39,10 +39,10 @@ def lesions(
     swaps:  for each number of them, `trials` orders are drawn by the seed; each swap exchanges two blocks of one stage
             that keep the shape. A net that has no such two gets no shuffles.
 
-    Raises `TypeError` for a net that is none of `models.py`, `ValueError` for a number out of range.
+    Raises `TypeError` for another net than a `ResNet`, `ValueError` for a number out of range.
     """
-    swaps = whole_numbers("swaps", swaps, 1)
-    whole("trials", trials, 1)
+    swaps = [whole("swaps", number) for number in swaps]
+    whole("trials", trials)
     start = time.perf_counter()
     with subject.examined() as net:
         stages = blocks_of(net)
@@ -57,18 +57,16 @@ def lesions(
 
             loss, error = measure()
             drops = []
-            for stage, row in stages.items():
-                for i, block in enumerate(row):
-                    found = (None, None)
+            for name, stage in stages.items():
+                for i, block in enumerate(stage):
+                    without = (None, None)
                     if not isinstance(block, PlainBlock) or keeps_shape(block):
-                        row[i] = without_branch(block)
-                        found = measure()
-                        row[i] = block
-                    drops.append({"block": f"{stage}.{i}", "loss": found[0], "error": found[1]})
+                        stage[i] = nn.Identity() if isinstance(block, PlainBlock) else Bypass(block)
+                        without = measure()
+                        stage[i] = block
+                    drops.append({"block": f"{name}.{i}", "loss": without[0], "error": without[1]})
             shuffles = _shuffles(stages, swaps, trials, subject.generator(), measure)
-    return LesionRecord(
-        loss=loss, error=error, drops=drops, shuffles=shuffles, **subject.header(part, count_images(batches), start)
-    )
+    return LesionRecord(loss=loss, error=error, drops=drops, shuffles=shuffles, **subject.header(part, batches, start))
 
 
 class Bypass(nn.Module):
@@ -86,25 +84,24 @@ class Bypass(nn.Module):
         return block.relu(x if block.downsample is None else block.downsample(x))
 
 
-def without_branch(block: nn.Module) -> nn.Module:
-    """Return the module that takes the place of `block` when it is left out."""
-    return nn.Identity() if isinstance(block, PlainBlock) else Bypass(block)
-
-
 def _shuffles(
-    stages: dict[str, nn.Sequential], swaps: Sequence[int], trials: int, generator: torch.Generator, measure: Any
+    stages: dict[str, nn.Sequential],
+    swaps: Sequence[int],
+    trials: int,
+    generator: torch.Generator,
+    measure: Callable[[], tuple[float | None, float]],
 ) -> list[dict[str, Any]]:
     """Exchange blocks and measure, `trials` times for each number of `swaps`; the last order is left in place."""
-    places = [(row, i) for row in stages.values() for i in range(len(row))]
+    places = [(stage, i) for stage in stages.values() for i in range(len(stage))]
+    blocks = [stage[i] for stage, i in places]
     pairs = [
         (a, b)
-        for b, (row, i) in enumerate(places)
-        for a, (other, j) in enumerate(places[:b])
-        if row is other and keeps_shape(row[i]) and keeps_shape(row[j])
+        for b in range(len(places))
+        for a in range(b)
+        if places[a][0] is places[b][0] and keeps_shape(blocks[a]) and keeps_shape(blocks[b])
     ]
     if not pairs:
         return []
-    blocks = [row[i] for row, i in places]
     found = []
     for number in swaps:
         for _ in range(trials):
@@ -112,16 +109,17 @@ def _shuffles(
             for pick in torch.randint(len(pairs), (number,), generator=generator).tolist():
                 a, b = pairs[pick]
                 order[a], order[b] = order[b], order[a]
-            for (row, i), which in zip(places, order, strict=True):
-                row[i] = blocks[which]
+            for (stage, i), which in zip(places, order, strict=True):
+                stage[i] = blocks[which]
             loss, error = measure()
             found.append({"swaps": number, "tau": round(kendall_tau(order), 4), "loss": loss, "error": error})
     return found
 
 
 def kendall_tau(order: Sequence[int]) -> float:
-    """Return Kendall's rank correlation of a permutation of 0..n-1 with the order itself: 1 for the same, -1 for the
-    reverse; the share of pairs that stand in their order minus the share of those that do not.
+    """Return Kendall's rank correlation of a permutation of 0..n-1 with 0..n-1: 1 for the same, -1 for the reverse.
+
+    It is the share of pairs that stand in their order minus the share of those that do not.
     """
     n = len(order)
     ordered = sum(order[i] < order[j] for j in range(n) for i in range(j))

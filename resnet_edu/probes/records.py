@@ -1,7 +1,6 @@
-"""Probe records: what a net was asked, what it answered, and where, as versioned JSON.
+"""Probe records: what a net was asked, what it answered, and where, as versioned JSON: one data class a probe.
 
-Scope: one data class a probe, on a common header, written and read as safely as run records are. No torch. A number
-that is not finite (the loss of a net that has blown up) is None here and null in the file.
+A number that is not finite (the loss of a net that has blown up) is None here and null in the file ([1]).
 
 Source
   [1] RFC 8259, "The JavaScript Object Notation (JSON) Data Interchange Format", section 6: no NaN, no Infinity.
@@ -17,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from .. import __version__
-from ..experiment.records import RecordError, read_json
-from ..support.files import write_atomic
+from ..experiment.records import RecordError
+from ..support.files import fields_of, read_json, write_atomic
+from ..support.validate import one_of
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "experiment" / "results" / "probes"
@@ -81,8 +80,8 @@ class ProbeRecord:
         write_atomic(path, (compact_json(self.to_dict()) + "\n").encode())
         return path
 
-    def check(self) -> None:
-        """Raise `ValueError` if the answer does not fit together; each probe's class has its own rules."""
+    def _check_answer(self) -> None:
+        """Raise an error if the answer does not fit together; each probe's class has its own rules."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +101,10 @@ class GradientRecord(ProbeRecord):
     moments: list[dict[str, Any]]
     diverged: int | None = None
 
-    def check(self) -> None:
-        """Raise `ValueError` unless each moment has a number for each layer."""
+    def _check_answer(self) -> None:
         for moment in self.moments:
-            for name in ("norms", "lengths"):
-                if len(moment[name]) != len(self.layers):
-                    raise ValueError(f"step {moment['step']} has {len(moment[name])} {name}, not {len(self.layers)}")
+            _check_length(f"norms at step {moment['step']}", moment["norms"], len(self.layers))
+            _check_length(f"lengths at step {moment['step']}", moment["lengths"], len(self.layers))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +115,8 @@ class ResponseRecord(ProbeRecord):
     layers: list[str]
     deviations: list[float | None]
 
-    def check(self) -> None:
-        """Raise `ValueError` unless there is a deviation for each layer."""
-        if len(self.layers) != len(self.deviations):
-            raise ValueError(f"there are {len(self.deviations)} deviations for {len(self.layers)} layers")
+    def _check_answer(self) -> None:
+        _check_length("deviations", self.deviations, len(self.layers))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +153,11 @@ class LandscapeRecord(ProbeRecord):
     loss: list[list[float | None]]
     error: list[list[float]]
 
-    def check(self) -> None:
-        """Raise `ValueError` unless there is a value at each point."""
-        for name in ("loss", "error"):
-            rows = getattr(self, name)
-            if len(rows) != len(self.y) or any(len(row) != len(self.x) for row in rows):
-                raise ValueError(f"'{name}' must have {len(self.y)} rows of {len(self.x)} values")
+    def _check_answer(self) -> None:
+        for name, rows in (("loss", self.loss), ("error", self.error)):
+            _check_length(f"rows of {name}", rows, len(self.y))
+            for row in rows:
+                _check_length(f"values in a row of {name}", row, len(self.x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,15 +201,17 @@ class GradientStudy(ProbeRecord):
         """The name of the file that the command line writes this record to."""
         return f"{self.probe}-{self.dataset['name']}.json"
 
-    def check(self) -> None:
-        """Raise `ValueError` unless each net has a moment for each step, and each moment a value for each seed."""
+    def _check_answer(self) -> None:
         for net in self.nets:
-            if len(net["moments"]) != len(self.steps):
-                raise ValueError(f"{net['net']} has {len(net['moments'])} moments, not {len(self.steps)}")
+            _check_length(f"moments of {net['net']}", net["moments"], len(self.steps))
             for moment in net["moments"]:
                 for name in ("loss", "first", "last"):
-                    if len(moment[name]) != len(self.seeds):
-                        raise ValueError(f"{net['net']} has {len(moment[name])} of '{name}', not {len(self.seeds)}")
+                    _check_length(f"values of {name} of {net['net']}", moment[name], len(self.seeds))
+
+
+def _check_length(what: str, values: list[Any], count: int) -> None:
+    if len(values) != count:
+        raise ValueError(f"there must be {count} {what}, but there are {len(values)}")
 
 
 KINDS: dict[str, type[ProbeRecord]] = {
@@ -229,29 +225,15 @@ def from_dict(values: dict[str, Any], origin: str = "the record") -> ProbeRecord
 
     Raises `RecordError`, naming `origin`, for an unknown probe, a newer format, and a missing or a wrong field.
     """
-    if not isinstance(values, dict) or values.get("probe") not in KINDS:
-        found, known = values.get("probe") if isinstance(values, dict) else values, ", ".join(KINDS)
-        raise RecordError(f"{origin} is no probe record: 'probe' must be one of {known}, but it is {found!r}")
-    schema = values.get("schema")
-    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-        raise RecordError(f"{origin}: 'schema' must be a whole number of at least 1, but it is {schema!r}")
-    if schema > SCHEMA:
-        raise RecordError(
-            f"{origin} has schema {schema}, but this version of resnet_edu ({__version__}) knows only schemas "
-            f"up to {SCHEMA}: update resnet_edu to read it"
-        )
-    kind = KINDS[values["probe"]]
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    needed = {name for name, f in fields.items() if f.default is f.default_factory is dataclasses.MISSING}
-    missing, unknown = sorted(needed - set(values)), sorted(set(values) - set(fields) - {"probe"})
-    if missing or unknown:
-        what = f"lacks {', '.join(missing)}" if missing else f"has unknown fields: {', '.join(unknown)}"
-        raise RecordError(f"{origin} is damaged or was edited: it {what}")
-    record = kind(**{name: value for name, value in values.items() if name != "probe"})
+    probe = values.get("probe") if isinstance(values, dict) else None
+    if not isinstance(probe, str) or probe not in KINDS:
+        raise RecordError(f"{origin}: 'probe' must be one of {', '.join(KINDS)}, but it is {probe!r}")
+    kind = KINDS[probe]
+    record = kind(**fields_of(kind, values, origin, RecordError, SCHEMA, derived=("probe",)))
     try:
         for name in ("name", "fingerprint", "part", "images"):
             record.dataset[name]
-        record.check()
+        record._check_answer()
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         why = f"there is no {error}" if isinstance(error, KeyError) else error
         raise RecordError(f"{origin} is damaged: {why}") from None
@@ -263,26 +245,22 @@ def load(path: str | os.PathLike[str]) -> ProbeRecord:
 
     Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
     """
-    return from_dict(read_json(path), str(Path(path)))
+    return from_dict(read_json(path, RecordError), str(path))
 
 
 def load_shipped(name: str) -> ProbeRecord:
     """Return a record that comes with the package, such as "gradient-study-digits" or "identity-plain20".
 
-    They were made by `resnet-edu probe study`. Raises `ValueError`, naming those that are there, for another name.
+    They were made by `resnet-edu probe study`. Raises `ValueError` for another name.
     """
-    there = sorted(path.stem for path in SHIPPED.glob("*.json"))
-    if name not in there:
-        raise ValueError(f"no probe record {name!r} comes with the package: there is {', '.join(there) or 'none'}")
-    return load(SHIPPED / f"{name}.json")
+    return load(SHIPPED / f"{one_of('name', name, sorted(path.stem for path in SHIPPED.glob('*.json')))}.json")
 
 
-def finite(value: float, digits: int | None = None) -> float | None:
+def finite(value: float | None, digits: int | None = None) -> float | None:
     """Return `value` as a float, rounded to so many significant digits if asked for, or None if it is not finite."""
-    value = float(value)
-    if not math.isfinite(value):
+    if value is None or not math.isfinite(value):
         return None
-    return value if digits is None else float(f"{value:.{digits}g}")
+    return float(value) if digits is None else float(f"{float(value):.{digits}g}")
 
 
 def compact_json(values: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..nets.blocks import PreActBlock
 from ..support.system import in_double
 from .records import ResponseRecord, finite
-from .subject import Subject, count_images
+from .subject import Subject
 
 
 def responses(subject: Subject, *, part: str = "test", images: int | None = 2000) -> ResponseRecord:
@@ -39,14 +39,13 @@ def responses(subject: Subject, *, part: str = "test", images: int | None = 2000
         totals = {name: torch.zeros(3, dtype=torch.float64) for name in places}
         with contextlib.ExitStack() as hooks, torch.no_grad():
             for name, module in places.items():
-                handle = module.register_forward_hook(lambda _m, _i, out, name=name: _add(totals[name], out))
-                hooks.callback(handle.remove)
+                hooks.enter_context(
+                    module.register_forward_hook(lambda _m, _i, out, name=name: _add(totals[name], out))
+                )
             for pixels, _ in batches:
                 net(pixels)
-    deviations = [finite(_deviation(total)) for total in totals.values()]
-    return ResponseRecord(
-        layers=list(places), deviations=deviations, **subject.header(part, count_images(batches), start)
-    )
+    deviations = [finite(_deviation(*total.tolist())) for total in totals.values()]
+    return ResponseRecord(layers=list(places), deviations=deviations, **subject.header(part, batches, start))
 
 
 @torch.no_grad()
@@ -72,9 +71,9 @@ def response_places(net: nn.Module, images: Tensor) -> dict[str, nn.Module]:
     with contextlib.ExitStack() as hooks:
         for module in net.modules():
             if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-                hooks.callback(module.register_forward_hook(leave).remove)
+                hooks.enter_context(module.register_forward_hook(leave))
             elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in before:
-                hooks.callback(module.register_forward_pre_hook(enter).remove)
+                hooks.enter_context(module.register_forward_pre_hook(enter))
         net(images)
     return {name: found[module] for name, module in net.named_modules() if module in found}
 
@@ -85,6 +84,5 @@ def _add(total: Tensor, values: Tensor) -> None:
     total += torch.stack([values.new_tensor(values.numel()), values.sum(), values.square().sum()]).cpu()
 
 
-def _deviation(total: Tensor) -> float:
-    count, first, second = total.tolist()
-    return max(0.0, second / count - (first / count) ** 2) ** 0.5
+def _deviation(count: float, sum_: float, squares: float) -> float:
+    return max(0.0, squares / count - (sum_ / count) ** 2) ** 0.5

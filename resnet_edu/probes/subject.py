@@ -1,7 +1,7 @@
 """What all probes share: a net and the images it is asked with, a copy to work on, and a record's header.
 
-Scope: no probe touches the net it is given. Each works on a deep copy, so that parameters, buffers, gradients, flags,
-hooks and `requires_grad` stay as they were whatever happens; the global random state is put back as well.
+No probe touches the net it is given: each works on a deep copy, so that parameters, buffers, gradients, flags and hooks
+stay as they were whatever happens. The global random state is put back as well.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import copy
 import functools
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..training.loop import EVALUATION_BATCH
 from ..training.step import exact
 
 Batch = tuple[Tensor, Tensor]
+_code = functools.cache(code_version)  # what is loaded stays as it is, while a checkout may move on
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +37,7 @@ class Subject:
     net:       (B, C, H, W) -> (B, classes); it is left exactly as it is.
     dataset:   images and labels; give the one that the net was trained on.
     weights:   where the net's weights came from, for the record.
-    normalize: as in the net's training; see `recipe.Recipe`.
+    normalize: as in the net's training; see `Recipe`.
     seed:      of whatever a probe draws: images, directions, orders.
     device:    where to compute, "cpu", "cuda" or "mps".
     """
@@ -51,9 +52,8 @@ class Subject:
 
     def __post_init__(self) -> None:
         for name, kind in (("name", str), ("net", nn.Module), ("dataset", Dataset), ("weights", str)):
-            value = getattr(self, name)
-            if not isinstance(value, kind):
-                raise TypeError(f"`{name}` must be a {kind.__name__}, but it is {value!r}")
+            if not isinstance(getattr(self, name), kind):
+                raise TypeError(f"`{name}` must be a {kind.__name__}, but it is {getattr(self, name)!r}")
         whole("seed", self.seed, 0)
         resolve_device(self.device)
 
@@ -64,7 +64,7 @@ class Subject:
         forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         with forked, torch.enable_grad(), exact(device, "float32"):
             torch.default_generator.manual_seed(self.seed)
-            yield copied(self.net).to(device).eval()
+            yield copy.deepcopy(self.net).to(device).eval()
 
     def generator(self) -> torch.Generator:
         """Return a fresh source of random numbers, on the processor so that it gives the same on every device."""
@@ -79,11 +79,9 @@ class Subject:
         `TypeError` if that is no tensor.
         """
         one_of("part", part, ("train", "test"))
-        if count is not None:
-            whole("images", count, 1)
         source = Batches(self.dataset, self.normalize, resolve_device(self.device))
         images, labels = getattr(source, part)
-        if count is not None and count < len(images):
+        if count is not None and whole("images", count) < len(images):
             chosen = torch.randperm(len(images), generator=self.generator())[:count].to(images.device)
             images, labels = images[chosen], labels[chosen]
         found = [(source.normalized(images[i : i + size]), labels[i : i + size]) for i in range(0, len(images), size)]
@@ -92,14 +90,14 @@ class Subject:
 
     def _check_output(self, images: Tensor) -> None:
         with self.examined() as net, torch.no_grad():
-            shape, classes = tuple(logits_of(net, images).shape), len(self.dataset.classes)
-        if shape != (len(images), classes):
+            shape, expected = tuple(logits_of(net, images).shape), (len(images), len(self.dataset.classes))
+        if shape != expected:
             raise ValueError(
-                f"{self.name} returns {shape} for {len(images)} images, but {self.dataset.name} has {classes} classes, "
-                f"so it should be ({len(images)}, {classes}): ask it with the data it was trained on"
+                f"{self.name} returns {shape} for {expected[0]} images, but {self.dataset.name} has {expected[1]} "
+                "classes: ask it with the data it was trained on"
             )
 
-    def header(self, part: str, images: int, start: float) -> dict[str, Any]:
+    def header(self, part: str, batches: Sequence[Batch], start: float) -> dict[str, Any]:
         """Return the fields that all records have; `start` is `time.perf_counter()` at the probe's start."""
         device = resolve_device(self.device)
         return {
@@ -111,7 +109,7 @@ class Subject:
                 "name": self.dataset.name,
                 "fingerprint": self.dataset.fingerprint,
                 "part": part,
-                "images": images,
+                "images": sum(len(labels) for _, labels in batches),
             },
             "seed": self.seed,
             "device": {"type": device.type, "name": device_name(device)},
@@ -123,47 +121,16 @@ class Subject:
         }
 
 
-def copied(net: nn.Module) -> nn.Module:
-    """Return a deep copy of `net`.
-
-    Raises `ValueError` for a net that PyTorch cannot copy.
-    """
-    try:
-        return copy.deepcopy(net)
-    except Exception as error:
-        raise ValueError(
-            f"a probe works on a copy of the net, but this {type(net).__name__} cannot be copied: {error}. If it is "
-            "torch.nn.utils.weight_norm, or the like, take it off (remove_weight_norm) or use the one of "
-            "torch.nn.utils.parametrizations"
-        ) from error
-
-
-@functools.cache
-def _code() -> dict[str, str | None]:
-    """Return the version of this package as it was when first asked: what is loaded stays, a checkout may move on."""
-    return code_version()
-
-
 def logits_of(net: nn.Module, images: Tensor) -> Tensor:
     """Return what `net` returns for `images`; raises `TypeError` unless it is a tensor."""
     logits = net(images)
     if not isinstance(logits, Tensor):
         mode = "training" if net.training else "eval"
         raise TypeError(
-            f"the net must return a tensor (B, classes), but in {mode} mode this {type(net).__name__} returns a "
-            f"{type(logits).__name__}: wrap it in a module that returns the logits alone"
+            f"in {mode} mode this {type(net).__name__} returns a {type(logits).__name__}: wrap it in a module that "
+            "returns the logits alone, a tensor (B, classes)"
         )
     return logits
-
-
-def whole_numbers(name: str, values: Iterable[int], least: int) -> list[int]:
-    """Return `values` as a list, of whole numbers of at least `least` each.
-
-    Raises `TypeError` or `ValueError`, which names the argument `name`, for anything else.
-    """
-    if not isinstance(values, Iterable):
-        raise TypeError(f"`{name}` must be a list or tuple of whole numbers, but it is {values!r}")
-    return [whole(name, value, least) for value in values]
 
 
 @torch.no_grad()
@@ -181,23 +148,15 @@ def loss_and_error(net: nn.Module, batches: Sequence[Batch]) -> tuple[float, flo
     return total / seen, 100 * (seen - right) / seen
 
 
-def count_images(batches: Sequence[Batch]) -> int:
-    """Return the number of images in `batches`."""
-    return sum(len(labels) for _, labels in batches)
-
-
 def weighted_layers(net: nn.Module) -> dict[str, nn.Module]:
     """Return name -> module of every convolution and linear layer, shortcuts included, from the image on."""
     return {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
 def blocks_of(net: nn.Module) -> dict[str, nn.Sequential]:
-    """Return stage name -> its blocks.
-
-    Raises `TypeError` for a net that is none of `models.py`: others do not say what a block is.
-    """
+    """Return stage name -> its blocks. Raises `TypeError` for another net than a `ResNet` of this package."""
     if not isinstance(net, ResNet):
-        raise TypeError(f"blocks can be found in nets of resnet_edu.models only, but this is a {type(net).__name__}")
+        raise TypeError(f"blocks can be found in nets of resnet_edu.nets only, but this is a {type(net).__name__}")
     return {name: getattr(net, name) for name in net.stages}
 
 

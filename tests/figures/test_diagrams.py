@@ -1,92 +1,185 @@
-"""Diagrams of blocks: what they say is what the block does, and the SVG is well formed."""
+"""Diagrams of blocks and nets: what they say is what runs, and the SVG is well formed."""
 
 import xml.etree.ElementTree as ElementTree
 
 import pytest
+import torch
+import torchvision
 from torch import nn
 
 from resnet_edu.figures import diagrams
+from resnet_edu.figures.diagrams import _SHORTCUT, Drawing
 from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
-from resnet_edu.nets.models import resnet20
+from resnet_edu.nets.models import plain34, resnet20, resnet34, resnet50
+from resnet_edu.tracing.rows import rows_by_size
+from resnet_edu.tracing.run import trace
 
-SVG = "{http://www.w3.org/2000/svg}"
 SHAPE = (1, 64, 56, 56)
+PHOTO = (1, 3, 224, 224)
 
 
-def _draw(block, title="Block"):
-    drawing = diagrams.blocks({title: block}, SHAPE)
-    root = ElementTree.fromstring(drawing.parts[0])
-    texts = [t.text for t in root.iter(f"{SVG}text")]
-    return drawing.alts[0], root, texts
+def elements(drawing: Drawing, name: str, part: int = 0) -> list[ElementTree.Element]:
+    return list(ElementTree.fromstring(drawing.parts[part]).iter(f"{{http://www.w3.org/2000/svg}}{name}"))
 
 
-def test_a_plain_block_is_a_straight_line():
-    alt, root, texts = _draw(PlainBlock(64, 128, 2))
-    assert alt == (
-        "Block: input 64×56×56; 3×3 conv, 128, stride 2, batch norm, ReLU, 3×3 conv, 128, batch norm, ReLU; "
-        "output 128×28×28. No shortcut."
+def draw_block(block: nn.Module) -> Drawing:
+    return diagrams.blocks({"Block": block}, SHAPE)
+
+
+def assert_boxes_are_inside_and_apart(drawing: Drawing, beside: float = 0) -> None:
+    _, _, width, height = map(float, elements(drawing, "svg")[0].get("viewBox").split())
+    boxes = [[float(box.get(k)) for k in ("x", "y", "width", "height")] for box in elements(drawing, "rect")]
+    assert boxes
+    assert all(x >= 0 and y >= 0 and x + w + beside <= width and y + h <= height for x, y, w, h in boxes)
+    assert len({(x, y) for x, y, _, _ in boxes}) == len(boxes)
+
+
+class TestBlocks:
+    def test_a_plain_block_is_a_straight_line(self):
+        drawing = draw_block(PlainBlock(64, 128, 2))
+        assert drawing.alts == [
+            "Block: input 64×56×56; 3×3 conv, 128, stride 2, batch norm, ReLU, 3×3 conv, 128, batch norm, ReLU; "
+            "output 128×28×28. No shortcut."
+        ]
+        assert len(elements(drawing, "rect")) == 6
+        assert not elements(drawing, "circle")
+        assert [t.text for t in elements(drawing, "text")].count("128×28×28") == 3  # after convolutions and at the end
+
+    @pytest.mark.parametrize(
+        ("block", "shortcut"),
+        [
+            (BasicBlock(64, 64), "from the input to the addition: unchanged."),
+            (BasicBlock(64, 128, 2, shortcut="zero_pad"), "from the input to the addition: zero padding."),
+            (BasicBlock(64, 128, 2), "from the input to the addition: 1×1 conv, 128, stride 2, batch norm."),
+            (PreActBlock(64, 128, 2), "from the output of ReLU to the addition: 1×1 conv, 128, stride 2."),
+            (Bottleneck(64, 16), "from the input to the addition: unchanged."),
+        ],
     )
-    assert len(list(root.iter(f"{SVG}rect"))) == 6
-    assert not list(root.iter(f"{SVG}circle"))
-    assert texts.count("128×28×28") == 3  # behind each convolution, and at the end
+    def test_shortcuts_are_told_from_where_they_begin(self, block, shortcut):
+        drawing = draw_block(block)
+        assert drawing.alts[0].endswith(f"Shortcut {shortcut}")
+        assert len(elements(drawing, "circle")) == 2  # the branching point and the addition
+        layers = [m for m in block.modules() if not list(m.children())]
+        relu_calls = 1 if isinstance(block, BasicBlock | PreActBlock) else 2  # one module, called several times
+        assert len(elements(drawing, "rect")) == len(layers) + relu_calls
+        assert_boxes_are_inside_and_apart(drawing)
+
+    def test_a_layer_that_does_not_run_is_not_drawn(self):
+        block = PlainBlock(64, 64)
+        wanted = draw_block(block).alts
+        block.spare = nn.Linear(2, 2)
+        assert draw_block(block).alts == wanted
+
+    def test_several_blocks_stand_side_by_side_with_a_caption(self):
+        models = {"plain <b>": PlainBlock(64, 64), "residual": BasicBlock(64, 64)}
+        drawing = diagrams.blocks(models, SHAPE, caption="a < b")
+        html = drawing._repr_html_()
+        assert html.count('role="img"') == 2
+        assert "<figcaption>a &lt; b</figcaption>" in html
+        assert "<b>" not in html
+        assert str(drawing).startswith("plain <b>: input 64")
+
+    @pytest.mark.parametrize(
+        ("modules", "message"),
+        [
+            ({}, "it is empty"),
+            ({"net": resnet20().layer1}, "'net' has 3 additions"),
+            ({"x": nn.Conv2d(3, 8, 3)}, "takes 3 chan"),
+            ({"empty": nn.Sequential()}, "'empty' does nothing"),
+        ],
+    )
+    def test_bad_input_is_named(self, modules, message):
+        with pytest.raises((ValueError, RuntimeError), match=message):
+            diagrams.blocks(modules, (1, 16, 8, 8))
 
 
-@pytest.mark.parametrize(
-    ("block", "shortcut"),
-    [
-        (BasicBlock(64, 64), "from the input to the addition: unchanged."),
-        (BasicBlock(64, 128, 2, shortcut="zero_pad"), "from the input to the addition: zero padding."),
-        (BasicBlock(64, 128, 2), "from the input to the addition: 1×1 conv, 128, stride 2, batch norm."),
-        (PreActBlock(64, 128, 2), "from the output of ReLU to the addition: 1×1 conv, 128, stride 2."),
-        (Bottleneck(64, 16), "from the input to the addition: unchanged."),
-    ],
-)
-def test_shortcuts_are_told_from_where_they_begin(block, shortcut):
-    alt, root, _ = _draw(block)
-    assert alt.endswith(f"Shortcut {shortcut}")
-    assert len(list(root.iter(f"{SVG}circle"))) == 2  # the branching point and the addition
-    layers = [m for m in block.modules() if not list(m.children())]
-    relu_calls = 1 if isinstance(block, BasicBlock | PreActBlock) else 2  # one module, called several times
-    assert len(list(root.iter(f"{SVG}rect"))) == len(layers) + relu_calls
+def on_meta(build, **options):
+    with torch.device("meta"):
+        return build(**options)
 
 
-def test_nothing_is_drawn_outside():
-    for block in (PlainBlock(64, 64), BasicBlock(64, 128, 2), PreActBlock(64, 128, 2), Bottleneck(64, 64, 2)):
-        _, root, _ = _draw(block)
-        _, _, width, height = map(float, root.get("viewBox").split())
-        for box in root.iter(f"{SVG}rect"):
-            x, y, w, h = (float(box.get(k)) for k in ("x", "y", "width", "height"))
-            assert x >= 0
-            assert y >= 0
-            assert x + w <= width
-            assert y + h <= height
+@pytest.fixture(scope="module")
+def figure3() -> Drawing:
+    models = {"VGG-19": on_meta(torchvision.models.vgg19), "plain-34": on_meta(plain34)}
+    return diagrams.nets({**models, "ResNet-34": on_meta(resnet34, shortcut="zero_pad")}, PHOTO)
 
 
-def test_a_layer_that_does_not_run_is_not_drawn():
-    block = PlainBlock(64, 64)
-    wanted = _draw(block)[0]
-    block.spare = nn.Linear(2, 2)
-    assert _draw(block)[0] == wanted
+def shortcuts(drawing: Drawing) -> list[ElementTree.Element]:
+    return [path for path in elements(drawing, "path") if path.get("stroke") == _SHORTCUT]
 
 
-def test_several_blocks_stand_side_by_side_with_a_caption():
-    drawing = diagrams.blocks({"plain <b>": PlainBlock(64, 64), "residual": BasicBlock(64, 64)}, SHAPE, caption="a < b")
-    html = drawing._repr_html_()
-    assert html.count('role="img"') == 2
-    assert "<figcaption>a &lt; b</figcaption>" in html
-    assert "<b>" not in html
-    assert str(drawing).startswith("plain <b>: input 64")
+class TestNets:
+    """Boxes, bands and shortcuts are those of the paper's figure 3 and Table 1."""
 
+    def test_figure_3_in_words(self, figure3):
+        vgg, plain, resnet = figure3.alts
+        assert vgg == (
+            "VGG-19: 224×224: 2 times 3×3, 64; 112×112: max pool, /2, 2 times 3×3, 128; 56×56: max pool, /2, "
+            "4 times 3×3, 256; 28×28: max pool, /2, 4 times 3×3, 512; 14×14: max pool, /2, 4 times 3×3, 512; "
+            "7×7: max pool, /2; 1×1: 2 times fc, 4096, fc, 1000; no shortcut."
+        )
+        layers = (
+            "112×112: 7×7, 64, /2; 56×56: max pool, /2, 6 times 3×3, 64; 28×28: 3×3, 128, /2, 7 times 3×3, 128; "
+            "14×14: 3×3, 256, /2, 11 times 3×3, 256; 7×7: 3×3, 512, /2, 5 times 3×3, 512; 1×1: mean pool, fc, 1000; "
+        )
+        assert plain == f"plain-34: {layers}no shortcut."
+        assert resnet == f"ResNet-34: {layers}16 shortcuts, 3 of them dashed."
 
-@pytest.mark.parametrize(
-    ("modules", "message"),
-    [
-        ({}, "it is empty"),
-        ({"net": resnet20().layer1}, "'net' has 3 additions"),
-        ({"x": nn.Conv2d(3, 8, 3)}, "takes 3 chan"),
-        ({"empty": nn.Sequential()}, "'empty' does nothing"),
-    ],
-)
-def test_bad_input_is_named(modules, message):
-    with pytest.raises((ValueError, RuntimeError), match=message):
-        diagrams.blocks(modules, (1, 16, 8, 8))
+    def test_every_layer_is_a_box_and_every_shortcut_a_line(self, figure3):
+        # 19 layers with weights and 5 poolings; 34 layers and 2 poolings, twice
+        assert len(elements(figure3, "rect")) == 19 + 5 + 2 * (34 + 2)
+        lines = shortcuts(figure3)
+        assert len(lines) == 16
+        assert sum(bool(line.get("stroke-dasharray")) for line in lines) == 3
+        assert elements(figure3, "svg")[0].get("aria-label") == " ".join(figure3.alts)
+        assert_boxes_are_inside_and_apart(figure3, beside=18)  # a shortcut's arc
+
+    def test_one_band_is_one_height_and_one_colour_in_all_nets(self, figure3):
+        names = {t.text: float(t.get("y")) for t in elements(figure3, "text") if t.get("text-anchor") == "end"}
+        assert list(names) == ["224×224", "112×112", "56×56", "28×28", "14×14", "7×7", "1×1"]
+        colours = {}
+        for box in elements(figure3, "rect"):
+            band = sum(top <= float(box.get("y")) + 8.5 + 1e-6 for top in names.values())
+            colours.setdefault(band, set()).add(box.get("fill"))
+        assert [len(found) for found in colours.values()] == [1] * 7
+
+    def test_a_bottleneck_net_has_four_dashed_shortcuts(self):
+        (alt,) = diagrams.nets({"a <b>": on_meta(resnet50)}, PHOTO, caption="c < d").alts
+        assert alt.startswith("a <b>: 112×112: 7×7, 64, /2; 56×56: max pool, /2, 1×1, 64, 3×3, 64, 1×1, 256")
+        assert alt.endswith("16 shortcuts, 4 of them dashed.")  # conv2_x begins with a change of channels
+
+    def test_a_shortcut_from_the_input_is_drawn_from_the_top(self):
+        class Around(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.conv = nn.Conv2d(4, 4, 3, padding=1)
+
+            def forward(self, x):
+                return self.conv(x) + x
+
+        drawing = diagrams.nets({"around": Around()}, (1, 4, 8, 8))
+        assert drawing.alts == ["around: 8×8: 3×3, 4; 1 shortcut, 0 of them dashed."]
+        (line,), (box,) = shortcuts(drawing), elements(drawing, "rect")
+        assert float(line.get("d").split()[1].split("H")[0]) < float(box.get("y"))
+
+    def test_rows_by_size_lose_nothing(self):
+        t = trace(on_meta(resnet34), PHOTO)
+        groups = rows_by_size(t)
+        assert list(groups) == ["112×112", "56×56", "28×28", "14×14", "7×7", "1×1"]
+        assert sorted(r.index for rows in groups.values() for r in rows) == list(range(len(t.rows)))
+        stages = t.view("stages").to_dicts()  # a basic block's stage is a map size
+        for stage, rows in zip(stages, groups.values(), strict=True):
+            assert sum(r.params for r in rows) == stage["params"]
+            assert sum(r.macs for r in rows) == stage["macs"]
+
+    @pytest.mark.parametrize(
+        ("model", "shape", "message"),
+        [
+            (None, PHOTO, "it is empty"),
+            (nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ConvTranspose2d(4, 4, 2, 2), nn.Conv2d(4, 4, 1)), PHOTO, "'x' gr"),
+            (nn.Sequential(nn.Linear(4, 4)), (1, 2, 4), r"'0' \(Linear\) puts out \(1, 2, 4\)"),
+        ],
+    )
+    def test_bad_input_is_named(self, model, shape, message):
+        with pytest.raises(ValueError, match=message):
+            diagrams.nets({"x": model} if model else {}, shape)

@@ -1,4 +1,4 @@
-"""Live curves: what they hear, when they draw, and what a real kernel is left with. Time is a number in these tests."""
+"""Live curves: what they show, when they draw, and what a real kernel is left with. Time is a number in these tests."""
 
 import itertools
 import math
@@ -41,25 +41,26 @@ def lines(picture) -> list[tuple[list[float], list[float]]]:
     return [(list(line.get_xdata()), list(line.get_ydata())) for line in found]
 
 
-class TestWhatItHears:
+class TestEvents:
     def test_the_figure_has_the_evaluations_of_the_records(self, digits):
         with LiveCurves("test_loss") as live:
             records = degradation.run(NETS, digits, RECIPE, seeds=2, workers=0, progress=False, on_event=live)
         assert sorted(lines(live.picture)) == sorted(r.curve("test_loss") for r in records)
         assert "One line for each seed" in live.picture.caption
 
+    @pytest.mark.slow
     def test_from_worker_processes_too(self, digits):
-        heard = []
+        seen = []
         with LiveCurves() as live:
 
             def on_event(where, event):
-                heard.append((where.net, event.kind, event.step))
+                seen.append((where.net, event.kind, event.step))
                 live(where, event)
 
             records = degradation.run(NETS, digits, RECIPE, workers=2, progress=False, on_event=on_event)
         assert sorted(lines(live.picture)) == sorted(r.curve("train_error") for r in records)
         for net in NETS:
-            assert [step for n, kind, step in heard if (n, kind) == (net, "evaluation")] == [2, 4, 6]
+            assert [step for n, kind, step in seen if (n, kind) == (net, "evaluation")] == [2, 4, 6]
 
     def test_the_same_training_leaves_the_same_figure(self, digits):
         found = []
@@ -78,6 +79,7 @@ class TestWhatItHears:
 
     def test_nets_by_names_of_their_own(self):
         with LiveCurves() as live:
+            assert live.picture is None
             live.named("warm-up")(evaluated(1000, 10.0))
             live.named("none")(evaluated(1000, 20.0))
         assert lines(live.picture) == [([1000], [10.0]), ([1000], [20.0])]
@@ -118,7 +120,8 @@ class TestDrawing:
         assert lines(live.picture) == [([1000], [1e-6])]  # no zero on a logarithmic scale
 
     def test_caption_and_alternative(self):
-        with LiveCurves(("train_error", "train_loss")) as live:
+        live = LiveCurves(("train_error", "train_loss"))
+        with live:
             live(cell("plain8"), evaluated(1000, 40.0))
             live(cell("resnet8"), stepped(250))
             assert live.picture.caption == "Training: resnet8 at step 250 of 1,000."
@@ -130,11 +133,16 @@ class TestDrawing:
             "first: plain8 40%; resnet8 8%. Training loss, on all training images, where each net is, highest first: "
             "plain8 1; resnet8 0.25."
         )
-
-    def test_own_caption(self):
-        with LiveCurves(caption="Mine.") as live:
-            live(cell(), evaluated(1000, 40.0))
+        live.caption = "Mine."
         assert live.picture.caption == "Mine."
+
+    @pytest.mark.parametrize("metric", ["train_loss", "test_loss", "both"])
+    def test_before_the_first_evaluation(self, metric):
+        with LiveCurves(metric) as live:
+            live(cell(), Event("evaluating", 0, 1000, 0.1, 1.0, 0.0))
+            live.picture.svg()  # a logarithmic axis without data
+            live(cell(), stepped(1))
+            assert ("nothing evaluated yet" in live.picture.alt) is (metric != "train_loss")
 
     @pytest.mark.parametrize(
         ("cost", "wait"),
@@ -186,11 +194,6 @@ class TestDrawing:
         assert lines(live.picture) == [([500], [0.5]), ([600], [0.4])]
         assert live.picture.caption.startswith("Stopped early: plain8 at step 600 of 1,000.")
 
-    def test_nothing_heard_nothing_drawn(self):
-        with LiveCurves() as live:
-            pass
-        assert live.picture is None
-
     def test_used_again_it_begins_anew(self):
         live = LiveCurves()
         for net in NETS:
@@ -199,7 +202,7 @@ class TestDrawing:
             assert len(lines(live.picture)) == 1
 
     def test_bad_arguments(self):
-        with pytest.raises(ValueError, match=r"`metric` must be one or several of train_loss.* 'accuracy'"):
+        with pytest.raises(ValueError, match=r"`metric` must be 'both', or of train_loss.* 'accuracy'"):
             LiveCurves("accuracy")
         with pytest.raises(ValueError, match="`metric`"):
             LiveCurves(())
@@ -210,14 +213,14 @@ class TestDrawing:
 # What a reader's notebook has: the drawings are counted by the messages that the kernel sends.
 
 SETUP = """
-from resnet_edu import data, degradation
-from resnet_edu.live import LiveCurves
-from resnet_edu.recipe import Recipe
+from resnet_edu import Recipe, data
+from resnet_edu.experiment import degradation
+from resnet_edu.figures import LiveCurves
 
 now = 0.0
 digits = data.load("digits").head(64, 32)
 
-def run(seconds, stop=None, workers=0):
+def run(seconds, stop=None):
     def on_event(cell, event):
         global now
         now += seconds
@@ -225,7 +228,7 @@ def run(seconds, stop=None, workers=0):
         if event.step == stop:
             raise KeyboardInterrupt
     with LiveCurves(clock=lambda: now) as live:
-        degradation.run(("plain8", "resnet8"), digits, Recipe(6, batch_size=16, eval_every=2), workers=workers,
+        degradation.run(("plain8", "resnet8"), digits, Recipe(6, batch_size=16, eval_every=2), workers=0,
                         progress=False, on_event=on_event)
 """
 
@@ -249,9 +252,11 @@ def execute(*cells: str):
     return [cell.outputs for cell in notebook.cells[1:]], [replaced.get(k, []) for k in range(1, len(cells) + 1)]
 
 
+@pytest.mark.slow
 def test_in_a_notebook_one_figure_stays(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (fast, still, stopped), replaced = execute(f"run({2 * PACE})", "run(0)", "run(0, stop=3)")
+    runs = f"run({2 * PACE})", "run(0)", "run(0, stop=3)"
+    (fast, still, stopped), replaced = execute(*runs)
     (output,) = fast
     assert output.output_type == "display_data"
     page = output.data["text/html"]
@@ -270,13 +275,6 @@ def test_in_a_notebook_one_figure_stays(monkeypatch):
     figure, error = stopped
     assert "Stopped early: plain8 at step 3 of 6." in figure.data["text/html"]
     assert error.ename == "KeyboardInterrupt"
-
-
-@pytest.mark.slow
-def test_in_a_notebook_with_workers():
-    ((output,),), (replaced,) = execute(f"run({2 * PACE}, workers=2)")
-    assert output.data["text/html"] == replaced[-1]
-    assert len(replaced) >= 2 * 3  # all evaluations arrive, the first event makes the output, and one figure stays
 
 
 def test_outside_a_notebook_nothing_is_shown(digits, capfd):

@@ -1,6 +1,7 @@
 """Probes against hand-computed nets, autograd and straightforward code; and the promise to leave the net alone."""
 
 import copy
+import importlib
 import math
 from itertools import pairwise
 
@@ -18,13 +19,13 @@ from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset
 from resnet_edu.experiment.degradation import build_net
 from resnet_edu.nets import models
-from resnet_edu.probes import identity as probe_identity
 from resnet_edu.probes.lesions import kendall_tau
 from resnet_edu.probes.responses import response_places
 from resnet_edu.training.loop import evaluate, train
 from resnet_edu.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+identity_module = importlib.import_module("resnet_edu.probes.identity")  # in the room's face it is the function
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,16 @@ def _generator() -> torch.Generator:
 
 
 LABELS = torch.tensor([0, 1, 2, 3])
+
+
+def answer(record: probes.ProbeRecord, *ignored: str) -> dict:
+    return {k: v for k, v in record.to_dict().items() if k not in ("seconds", "date", *ignored)}
+
+
+def subject_of(name: str, digits: Dataset, seed: int = 0, **options) -> probes.Subject:
+    """A fresh net, as the question's subject."""
+    return probes.Subject(name, build_net(name, digits, seed, **options), digits, seed=seed)
+
 
 # What every probe promises.
 
@@ -121,9 +132,7 @@ def test_what_makes_nets_of_its_own_leaves_the_surroundings_alone(digits):
 @pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
 def test_the_same_question_gets_the_same_answer(digits, name):
     subject = probes.Subject("resnet14", build_net("resnet14", digits, 0), digits, "seed 0, untrained", seed=3)
-    a, b = (PROBES[name][0](subject).to_dict() for _ in range(2))
-    for key in ("seconds", "date"):
-        a.pop(key), b.pop(key)
+    a, b = (answer(PROBES[name][0](subject)) for _ in range(2))
     assert a == b
     assert a["net"] == "resnet14"
     assert a["weights"] == "seed 0, untrained"
@@ -133,21 +142,18 @@ def test_the_same_question_gets_the_same_answer(digits, name):
 
 
 def test_in_small_batches_the_answer_is_the_same(digits, monkeypatch):
-    subject = probes.Subject("resnet14", lived_in(build_net("resnet14", digits, 0)), digits)
+    few = digits.head(40, 16)
+    subject = probes.Subject("resnet14", lived_in(build_net("resnet14", few, 0)), few)
     questions = (
         lambda: probes.responses(subject, images=None),
         lambda: probes.lesions(subject, images=None, swaps=(1,), trials=1),
         lambda: probes.loss_slice(subject, points=3, part="test", images=None),
         lambda: probes.identity(subject, (1,), images=None),
     )
-    whole = [ask().to_dict() for ask in questions]  # 300 and 100 images: a batch each
-    monkeypatch.setattr(probes.Subject.batches, "__defaults__", (None, 7))  # the last one has 6 and 2 images
-    assert [len(labels) for _, labels in subject.batches("test")] == [7] * 14 + [2]
-    small = [ask().to_dict() for ask in questions]
-    for a, b in zip(whole, small, strict=True):
-        for key in ("seconds", "date"):
-            a.pop(key), b.pop(key)
-        assert close(a, b, rel=1e-4)
+    whole = [answer(ask()) for ask in questions]  # 40 and 16 images: a batch each
+    monkeypatch.setattr(probes.Subject.batches, "__defaults__", (None, 7))
+    assert [len(labels) for _, labels in subject.batches("test")] == [7, 7, 2]
+    assert close(whole, [answer(ask()) for ask in questions], rel=1e-4)
 
 
 def test_the_seed_draws_the_images(digits):
@@ -184,13 +190,9 @@ def close(a: object, b: object, rel: float = 0.02) -> bool:
 @pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
 def test_a_graphics_card_finds_the_same(digits, name):
     net = lived_in(build_net("resnet14", digits, 0))
-    cpu, card = (
-        PROBES[name][0](probes.Subject("resnet14", net, digits, device=device)).to_dict() for device in ("cpu", "cuda")
-    )
-    assert (cpu["device"]["type"], card["device"]["type"]) == ("cpu", "cuda")
-    for key in ("seconds", "date", "device"):
-        cpu.pop(key), card.pop(key)
-    assert close(cpu, card)
+    cpu, card = (PROBES[name][0](probes.Subject("resnet14", net, digits, device=device)) for device in ("cpu", "cuda"))
+    assert (cpu.device["type"], card.device["type"]) == ("cpu", "cuda")
+    assert close(answer(cpu, "device"), answer(card, "device"))
 
 
 def test_wrong_subjects(digits):
@@ -205,7 +207,7 @@ def test_wrong_subjects(digits):
         probes.responses(probes.Subject("resnet8", models.cifar_net(8, in_channels=1, num_classes=7), digits))
     for probe in (probes.lesions, probes.identity):
         other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-        with pytest.raises(TypeError, match=r"nets of resnet_edu\.models only, but this is a Sequential"):
+        with pytest.raises(TypeError, match=r"nets of resnet_edu\.nets only, but this is a Sequential"):
             probe(probes.Subject("other", other, digits))
 
 
@@ -214,23 +216,31 @@ def test_wrong_subjects(digits):
     [
         (lambda s: probes.responses(s, part="validation"), ValueError, "`part` must be one of 'train', 'test', but it"),
         (lambda s: probes.loss_slice(s, part="training"), ValueError, "`part` must be one of 'train', 'test', but it"),
-        (lambda s: probes.identity(s, 2), TypeError, "`added` must be a list or tuple of whole numbers, but it is 2"),
-        (lambda s: probes.lesions(s, swaps=3), TypeError, "`swaps` must be a list or tuple of .* but it is 3"),
-        (lambda s: probes.gradients(s, 5), TypeError, "`steps` must be a list or tuple of .* but it is 5"),
+        (lambda s: probes.identity(s, 2), TypeError, "not iterable"),
+        (lambda s: probes.identity(s, (0,)), ValueError, "`added` must be at least 1, but it is 0"),
+        (lambda s: probes.lesions(s, swaps=(1.5,)), TypeError, "`swaps` must be a whole number, but it is 1.5"),
+        (lambda s: probes.gradients(s, 5), TypeError, "not iterable"),
+        (lambda s: probes.gradients(s, ()), ValueError, "ascend"),
+        (lambda s: probes.gradients(s, (1, 0)), ValueError, "ascend"),
+        (lambda s: probes.gradients(s, (0, 0)), ValueError, "ascend"),
+        (lambda s: probes.gradients(s, (-1,)), ValueError, "-1"),
+        (lambda s: probes.gradients(s, (30,), recipe=Recipe(20)), ValueError, "longer"),
         (lambda s: probes.gradients(s, recipe=3), TypeError, "`recipe` must be a Recipe, but it is 3"),
-        (lambda s: probes.loss_plane(s, reach="1"), ValueError, "`reach` must be a number above 0, but it is '1'"),
+        (lambda s: probes.loss_plane(s, reach="1"), TypeError, "`reach` must be a number, but it is '1'"),
+        (lambda s: probes.loss_slice(s, reach=0), ValueError, "`reach` must be greater than 0, but it is 0"),
+        (lambda s: probes.loss_slice(s, points=4), ValueError, "`points` must be odd"),
+        (lambda s: probes.loss_slice(s, points=1), ValueError, "`points` must be at least 3"),
+        (lambda s: probes.loss_slice(s, images=0), ValueError, "`images` must be at least 1, but it is 0"),
         (lambda s: probes.estimate_seconds(s, -3), ValueError, "`points` must be at least 1, but it is -3"),
+        (lambda s: probes.insert_identities(s.net, -1), ValueError, "`added` must be at least 0, but it is -1"),
         (lambda s: probes.gradient_study(s.dataset, ()), ValueError, "`depths` must name at least one"),
-        (
-            lambda s: probes.gradient_study(s.dataset, 8),
-            TypeError,
-            "`depths` must be a list or tuple of .* but it is 8",
-        ),
+        (lambda s: probes.gradient_study(s.dataset, (8, 9)), ValueError, r"`depth` must be 6n\+2 .* but it is 9"),
+        (lambda s: probes.gradient_study(s.dataset, 8), TypeError, "not iterable"),
     ],
 )
 def test_wrong_questions(digits, ask, kind, message):
     with pytest.raises(kind, match=message):
-        ask(probes.Subject("resnet8", build_net("resnet8", digits, 0), digits))
+        ask(subject_of("resnet8", digits))
 
 
 def test_a_net_must_return_a_tensor_in_both_modes(digits):
@@ -252,9 +262,9 @@ def test_a_net_must_return_a_tensor_in_both_modes(digits):
 def test_a_net_that_cannot_be_copied(digits):
     net = nn.Sequential(weight_norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(4 * 36, 10))
     for probe in (probes.responses, probes.loss_slice):
-        with pytest.raises(ValueError, match=r"Sequential cannot be copied: .*take it off \(remove_weight_norm\)"):
+        with pytest.raises(RuntimeError, match=r"deepcopy.*weight_norm"):  # as PyTorch says it
             probe(probes.Subject("normed", net, digits))
-    with pytest.raises(ValueError, match=r"weight of layer '0' is no parameter .* remove_weight_norm\(layer\)"):
+    with pytest.raises(ValueError, match=r"weight of layer '0' is computed from .* remove_weight_norm\(layer\)"):
         probes.gradients(probes.Subject("normed", net, digits))
 
 
@@ -303,7 +313,7 @@ class TestGradients:
         images, labels = torch.randn(4, 1, 8, 8, generator=_generator()), LABELS
         plain = probes.gradient_norms(net, images, labels)
         parametrizations.weight_norm(net[0])
-        message = "weight of layer '0' is no parameter but computed .*remove_parametrizations"
+        message = "weight of layer '0' is computed from others: .*remove_parametrizations"
         with pytest.raises(ValueError, match=message):
             probes.gradient_norms(net, images, labels)
         with pytest.raises(ValueError, match=message):
@@ -317,19 +327,11 @@ class TestGradients:
             probes.gradients(probes.Subject("empty", net, digits))
 
     def test_every_moment_where_updates_come_many_at_once(self, digits, in_chunks):
-        subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
-        record = probes.gradients(subject, (0, 1, 3, 7), recipe=Recipe(100, 16, lr=0.01))
+        record = probes.gradients(subject_of("resnet8", digits), (0, 1, 3, 7), recipe=Recipe(100, 16, lr=0.01))
         assert [moment["step"] for moment in record.moments] == [0, 1, 3, 7]
 
-    def test_a_net_that_blows_up_is_told(self, digits):
-        net = build_net("resnet20", digits, 0, batch_norm=False)
-        recipe = Recipe(20, batch_size=64, lr=100.0)
-        record = probes.gradients(probes.Subject("resnet20", net, digits), (0, 20), recipe=recipe)
-        assert [m["step"] for m in record.moments] == [0]
-        assert 1 <= record.diverged <= 20
-
     def test_on_all_images(self, digits):
-        subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
+        subject = subject_of("resnet8", digits)
         record, same = (probes.gradients(subject, images=count) for count in (None, 300))
         assert record.moments == same.moments
         assert record.dataset["images"] == 300
@@ -349,6 +351,7 @@ class TestGradients:
             with torch.no_grad():
                 for p in net.parameters():
                     p -= 100 * p.grad
+        assert [moment["step"] for moment in record.moments] == [0]
         assert record.diverged == [math.isfinite(v) for v in losses].index(False) >= 1
 
     def test_frozen_layers_stay_frozen_and_are_measured_all_the_same(self, digits):
@@ -366,31 +369,14 @@ class TestGradients:
         with pytest.raises(ValueError, match=r"all parameters of resnet8 are frozen, .*: give steps=\(0,\)"):
             probes.gradients(probes.Subject("resnet8", net.requires_grad_(False), digits), (0, 2), recipe=recipe)
 
-    @pytest.mark.parametrize(
-        ("steps", "message"),
-        [((), "ascend"), ((1, 0), "ascend"), ((0, 0), "ascend"), ((-1,), "-1"), ((30,), "longer")],
-    )
-    def test_wrong_steps(self, digits, steps, message):
-        with pytest.raises(ValueError, match=message):
-            probes.gradients(
-                probes.Subject("resnet8", build_net("resnet8", digits, 0), digits), steps, recipe=Recipe(20)
-            )
-
     def test_a_study_is_made_of_single_measurements(self, digits):
         study = probes.gradient_study(digits, (8,), (0, 1), seeds=3, batch_size=64)
         assert [(n["net"], n["batch_norm"]) for n in study.nets] == [
             ("plain8", True), ("resnet8", True), ("plain8", False), ("resnet8", False)
         ]  # fmt: skip
         net = study.nets[3]
-        single = [
-            probes.gradients(
-                probes.Subject("resnet8", build_net("resnet8", digits, s, batch_norm=False), digits, seed=s),
-                (0, 1),
-                recipe=Recipe(1, batch_size=64),
-                images=64,
-            )
-            for s in range(3)
-        ]
+        subjects = [subject_of("resnet8", digits, seed, batch_norm=False) for seed in range(3)]
+        single = [probes.gradients(s, (0, 1), recipe=Recipe(1, batch_size=64), images=64) for s in subjects]
         last_conv = single[0].layers.index("layer3.0.conv2")
         for i, moment in enumerate(net["moments"]):
             assert moment["loss"] == pytest.approx([r.moments[i]["loss"] for r in single], rel=1e-3)
@@ -401,14 +387,10 @@ class TestGradients:
         assert net["diverged"] == [None] * 3
 
     def test_a_study_keeps_those_that_blow_up(self, digits):
-        study = probes.gradient_study(digits, (20,), (0, 5), seeds=2, lr=1e4, batch_size=64)
-        net = next(n for n in study.nets if n["net"] == "resnet20" and not n["batch_norm"])
-        assert all(1 <= step <= 5 for step in net["diverged"])
+        study = probes.gradient_study(digits, (8,), (0, 3), seeds=2, lr=1e6, batch_size=32)
+        net = next(n for n in study.nets if n["net"] == "resnet8" and not n["batch_norm"])
+        assert all(1 <= step <= 3 for step in net["diverged"])
         assert net["moments"][1] == {"norms": None, "loss": [None] * 2, "first": [None] * 2, "last": [None] * 2}
-
-    def test_a_study_refuses_depths_at_once(self, digits):
-        with pytest.raises(ValueError, match="9"):
-            probes.gradient_study(digits, (8, 9))
 
 
 def norm(m: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
@@ -564,7 +546,7 @@ class TestLesions:
         taus = []
         for seed in range(4):
             subject = probes.Subject("resnet20", net, digits, seed=seed)
-            record = probes.lesions(subject, images=10, swaps=(1, 2), trials=4)
+            record = probes.lesions(subject, images=2, swaps=(1, 2), trials=4)
             taus.append([s["tau"] for s in record.shuffles])
         assert len({tuple(t) for t in taus}) == 4
 
@@ -641,17 +623,8 @@ class TestLandscape:
         assert record.loss[0][0] is None
         assert record.error[0][0] == 100
 
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [({"points": 4}, "odd"), ({"points": 1}, "3"), ({"reach": 0}, "0"), ({"images": 0}, "0")],
-    )
-    def test_wrong_numbers(self, digits, options, message):
-        with pytest.raises(ValueError, match=message):
-            probes.loss_slice(probes.Subject("resnet8", build_net("resnet8", digits, 0), digits), **options)
-
     def test_estimate_grows_with_the_points(self, digits):
-        subject = probes.Subject("resnet8", build_net("resnet8", digits, 0), digits)
-        assert probes.estimate_seconds(subject, 10**6, images=10) > 1
+        assert probes.estimate_seconds(subject_of("resnet8", digits), 10**6, images=10) > 1
 
 
 class TestIdentity:
@@ -712,7 +685,7 @@ class TestIdentity:
             return deeper
 
         net = lived_in(build_net("resnet8", digits, 0))
-        monkeypatch.setattr(probe_identity, "insert_identities", shifted)
+        monkeypatch.setattr(identity_module, "insert_identities", shifted)
         record = probes.identity(probes.Subject("resnet8", net, digits), (1, 4), images=None)
         assert [p["change"] for p in record.points] == pytest.approx([0, 0.5, 2], abs=1e-5)
         mean = (digits.train_images.float() / 255).mean(0)
@@ -731,8 +704,4 @@ class TestIdentity:
         assert [p["change"] for p in record.points] == [None, None]
         assert probes.load(record.save(tmp_path / "x.json")) == record
         number, none = torch.tensor([1.0]), torch.tensor([math.nan])
-        assert [probe_identity._largest(b) for b in ([number, none], [none, number], [-number])] == [None, None, 1]
-
-    def test_negative_number(self, digits):
-        with pytest.raises(ValueError, match="-1"):
-            probes.insert_identities(build_net("resnet8", digits, 0), -1)
+        assert [identity_module._largest(b) for b in ([number, none], [none, number], [-number])] == [None, None, 1]

@@ -28,11 +28,8 @@ def net_of(study: GradientStudy, name: str, batch_norm: bool = True) -> dict:
 
 
 def test_small_enough_for_a_page():
-    files = list(probe_records.SHIPPED.iterdir())
-    assert sorted(p.name for p in files) == [
-        "gradient-study-digits.json", "identity-plain20.json", "identity-plain56.json", "identity-resnet20.json",
-        "identity-resnet56.json",
-    ]  # fmt: skip
+    files = list(probe_records.SHIPPED.glob("*.json"))
+    assert len(files) == 5
     assert sum(p.stat().st_size for p in files) < 60_000
 
 
@@ -100,5 +97,5 @@ def test_a_deeper_solution_that_training_did_not_find():
 
 
 def test_a_name_that_is_not_there():
-    with pytest.raises(ValueError, match="no probe record 'moon' comes with the package: there is gradient-study-dig"):
+    with pytest.raises(ValueError, match=r"`name` must be one of 'gradient-study-digits', .* but it is 'moon'"):
         probes.load_shipped("moon")
