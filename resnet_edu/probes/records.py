@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from .. import __version__
-from ..experiment.records import RecordError, read_json
-from ..support.files import write_atomic
+from ..experiment.records import RecordError
+from ..support.files import read_json, write_atomic
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "experiment" / "results" / "probes"
@@ -263,7 +263,7 @@ def load(path: str | os.PathLike[str]) -> ProbeRecord:
 
     Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
     """
-    return from_dict(read_json(path), str(Path(path)))
+    return from_dict(read_json(path, RecordError), str(Path(path)))
 
 
 def load_shipped(name: str) -> ProbeRecord:
