@@ -71,7 +71,7 @@ def test_no_record_at_all(tmp_path, text):
 
 
 def test_no_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no record at .*x\.json"):
+    with pytest.raises(FileNotFoundError, match=r"there is no file .*x\.json"):
         probe_records.load(tmp_path / "x.json")
 
 
