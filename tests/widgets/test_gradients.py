@@ -1,6 +1,7 @@
 """The gradient explorer: what Python hands over, and a reader who moves the depth, the moment, and identity blocks."""
 
 import dataclasses
+import re
 import statistics
 
 import pytest
@@ -97,9 +98,9 @@ def test_only_nets_of_that_kind_and_data_stand_beside_the_deeper_net():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"depth": 9}, "`depth` must be one of 8, 20, for which there is a record, but it is 9"),
+        ({"depth": 9}, "`depth` must be one of 8, 20, but it is 9"),
         ({"step": 1}, "`step` must be one of 0, 20"),
-        ({"net": "vgg16"}, "`net` must be one of plain8"),
+        ({"net": "vgg16"}, "`net` must be one of 'plain8'"),
         ({"added": 3}, "`added` must be one of 0, 2, 4"),
         ({"kind": "dense"}, "`kind` must be one of 'plain', 'resnet', 'both'"),
         ({"view": "loss"}, "`view` must be one of 'gradients', 'identity'"),
@@ -115,12 +116,16 @@ def test_no_records_of_identities_are_told():
         GradientExplorer(STUDY, [], TRAINED)
 
 
+def cells_of(page: str) -> list[list[str]]:
+    """The rows of a table in HTML."""
+    return [re.findall("<t[hd].*?>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", page)]
+
+
 def test_the_tables_without_javascript():
-    html = explorer(batch_norm=False, step=20).static_html()
-    assert "resnet20</th><td>diverged</td><td>–</td><td>–</td>" in html
-    assert f"plain8</th><td>{0.5**7:.3g}</td><td>0.5</td><td>{0.5**6:.3g}</td>" in html
-    html = explorer(view="identity").static_html()
-    assert "<td>20</td><td>3,000</td><td>0.25</td><td>5.00%</td><td>12.50%</td>" in html
+    rows = cells_of(explorer(batch_norm=False, step=20).static_html())
+    assert ["resnet20", "diverged", "–", "–"] in rows
+    assert ["plain8", f"{0.5**7:.3g}", "0.5", f"{0.5**6:.3g}"] in rows
+    assert ["2", "20", "3,000", "0.25", "5.00%", "12.50%"] in cells_of(explorer(view="identity").static_html())
 
 
 def test_the_shipped_records_are_there_by_default():
