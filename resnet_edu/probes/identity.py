@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
 from ..nets.initialise import init_weights
+from ..nets.models import remove_batch_norm
 from ..support.system import make_bar
 from ..support.validate import whole
 from .records import IdentityRecord, finite
