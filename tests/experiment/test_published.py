@@ -246,17 +246,15 @@ class TestCommand:
                 assert set(row[key]) == {"mean", "std"}
                 assert row[key]["mean"] == pytest.approx(statistics.fmean(e[key] for e in ends))
 
-    def test_text_names_the_study_and_where_it_ran(self, capsys):
+    def test_text_and_markdown_name_the_study_and_where_it_ran(self, capsys):
+        study = shipped.load_study("digits")
         assert cli.main(["results", "--study", "digits"]) == 0
         out = capsys.readouterr().out
-        study = shipped.load_study("digits")
         assert out.startswith(f"digits: {study.title}\n")
         assert study.hardware in out
         assert study.command in " ".join(out.split())
         assert "cannot be compared with published ones: another data set (digits)" in out
         assert str(results(shipped.load_records("digits"))) in out
-
-    def test_markdown(self, capsys):
         assert cli.main(["results", "--study", "digits", "--format", "markdown"]) == 0
         assert capsys.readouterr().out.startswith("## digits: ")
 

@@ -135,8 +135,8 @@ def test_the_shipped_records_are_there_by_default():
     assert any(r["net"] == "plain20" and r["trained"] for r in shown.data["identity"])
 
 
-def test_what_chapter_1_reads_there(root):
-    """The numbers of the fold below the explorer."""
+def test_what_chapter_1_reads_there():
+    """The numbers of the fold below the explorer: between which depths, how many times, at which step."""
     study = load_shipped("gradient-study-digits")
     ends = {
         (n["kind"], n["depth"], n["batch_norm"]): tuple(
@@ -162,11 +162,6 @@ def test_what_chapter_1_reads_there(root):
     deep = [n for n in study.nets if n["kind"] == "resnet" and n["depth"] >= 56 and not n["batch_norm"]]
     assert deep
     assert all(step is not None and step <= 2 for n in deep for step in n["diverged"])
-    text = (root / "notebooks" / "01-deeper-is-not-better.ipynb").read_text(encoding="utf-8")
-    assert "between 20 and 32 layers; with 110 layers the first gradient is one to four million times the last" in text
-    assert "below 30 at every depth" in text
-    assert "about 10⁻⁷ for 56 layers; after some steps most of all at the first" in text
-    assert "And residual networks of 56 layers or more have diverged after two steps" in text
 
 
 # ---------------------------------------------------------------- a reader

@@ -87,11 +87,6 @@ def test_an_output_has_the_view_and_a_table_for_readers_without_javascript(explo
     assert data["text/plain"]
 
 
-def test_a_base_explorer_says_what_is_missing():
-    with pytest.raises(NotImplementedError, match="must say what it shows"):
-        Explorer().static_html()
-
-
 def test_traits_say_value_and_rule():
     class Dummy(Explorer):
         number = Whole(3, 1, 9)
