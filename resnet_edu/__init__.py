@@ -8,21 +8,18 @@ import importlib
 
 __version__ = "0.1.0"
 
-_ROOM_OF = {
-    name: room
-    for room, names in {
-        "nets": (
-            "BasicBlock Bottleneck PlainBlock PreActBlock ResNet get_model "
-            "plain18 plain20 plain32 plain34 plain44 plain56 plain110 resnet18 resnet20 resnet32 resnet34 resnet44 "
-            "resnet50 resnet56 resnet101 resnet110 resnet152"
-        ),
-        "tracing": "Trace TraceError trace",
-        "training": "Recipe evaluate train",
-        "experiment": "load_records load_trained",
-    }.items()
-    for name in names.split()
-}
 _ROOMS = ("check", "data", "experiment", "figures", "nets", "probes", "tracing", "training", "widgets")
+_NAMES = {
+    "nets": (
+        "BasicBlock Bottleneck PlainBlock PreActBlock ResNet get_model "
+        "plain18 plain20 plain32 plain34 plain44 plain56 plain110 resnet18 resnet20 resnet32 resnet34 resnet44 "
+        "resnet50 resnet56 resnet101 resnet110 resnet152"
+    ),
+    "tracing": "Trace TraceError trace",
+    "training": "Recipe evaluate train",
+    "experiment": "load_records load_trained",
+}
+_ROOM_OF = {name: room for room, names in _NAMES.items() for name in names.split()}
 
 __all__ = ["__version__", *_ROOMS, *_ROOM_OF]
 

@@ -1,12 +1,4 @@
-"""The start of a chapter: which versions run, and where it computes.
-
-Scope: what the set-up cell of every chapter calls once `resnet_edu` is there. Installing is the cell's own business
-(`book/setup_cell.py`): a package that is missing cannot install itself.
-
---- The source of a function, shown where a chapter talks about it, instead of a copy that could differ from what runs.
-
-Scope: one function. What is shown is Markdown in a notebook, so that JupyterLab, Colab and the built page each
-highlight it in their own colours, and plain text elsewhere.
+"""What a chapter calls beside its subject: `start`, which says what runs and where, and `show_source`.
 
 Source
   [1] IPython's documentation, "Rich display": `_repr_markdown_`.
@@ -27,7 +19,7 @@ from . import __version__
 from .figures.style import STYLE
 from .support.system import device_name, resolve_device
 
-ON_PAPER = {"figure.facecolor": "white", "axes.facecolor": "white"}  # a picture of one's own has no page behind it
+WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}  # a picture of one's own has no page behind it
 
 
 def start(device: str | torch.device = "auto") -> torch.device:
@@ -35,12 +27,13 @@ def start(device: str | torch.device = "auto") -> torch.device:
 
     device: "auto" (a CUDA card, else an Apple graphics unit, else the processor), or what `torch.device` takes.
 
-    Plots that a reader makes with matplotlib get the book's sizes and grid, on white. Random numbers, the number of
-    threads and all else in the process are left alone.
+    Plots that a reader makes with matplotlib get the book's sizes and grid, on white. Random numbers and the number of
+    threads are left alone.
+
     Raises `ValueError` for an unknown device and `RuntimeError` for one that this machine does not have.
     """
     found = resolve_device(device)
-    matplotlib.rcParams.update(STYLE | ON_PAPER)
+    matplotlib.rcParams.update(STYLE | WHITE)
     where = f"{found} ({device_name(found)})"
     if found.type == "cpu":
         threads = torch.get_num_threads()
@@ -51,7 +44,7 @@ def start(device: str | torch.device = "auto") -> torch.device:
 
 @dataclass(frozen=True)
 class Source:
-    """Python source that shows itself: highlighted in a notebook, as it is by `print`."""
+    """Python source that shows itself: in a notebook as Markdown ([1]), highlighted as the page does."""
 
     text: str
 
@@ -67,12 +60,12 @@ class Source:
 def show_source(*functions: Callable[..., object]) -> Source:
     """Return the source of functions, methods or classes, one below the other, without their indentation.
 
-    An `nn.Module` object stands for its class.
+    A chapter shows what runs instead of a copy that could differ. An `nn.Module` object stands for its class.
 
     Raises `TypeError` for no object, or for one that is not written in Python (such as `torch.relu`); `OSError` where
     its file is not there.
 
-    >>> from resnet_edu.blocks import PlainBlock
+    >>> from resnet_edu.nets import PlainBlock
     >>> print(str(show_source(PlainBlock.forward)).splitlines()[0])
     def forward(self, x: Tensor) -> Tensor:
     """

@@ -1,5 +1,7 @@
-"""The start of a chapter, and the set-up cell that comes before it."""
+"""The start of a chapter, the set-up cell before it, and the source that it shows."""
 
+import doctest
+import inspect
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import torch
 from repository import SOURCE_VARIABLE, VARIABLE, Repository
 
 from resnet_edu import notebook
+from resnet_edu.nets.blocks import BasicBlock, PlainBlock
+from resnet_edu.notebook import show_source
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -108,3 +112,31 @@ def test_without_the_setting_there_is_no_button(tmp_path, text):
 def test_an_address_that_is_none_is_refused(tmp_path, url):
     with pytest.raises(ValueError, match="OWNER/NAME"):
         Repository.from_config(config(tmp_path, f"repository: {{url: '{url}'}}"), {})
+
+
+# ---------------------------------------------------------------- the source that a chapter shows
+
+
+def test_the_source_is_that_which_runs():
+    source = show_source(BasicBlock.forward)
+    assert str(source).startswith("def forward(self, x: Tensor) -> Tensor:\n    ")
+    assert "".join(str(source).split()) == "".join(inspect.getsource(BasicBlock.forward).split())
+    assert repr(source) == str(source)
+    assert str(show_source(BasicBlock(8, 8))) == inspect.getsource(BasicBlock).rstrip()  # an object for its class
+
+
+def test_the_source_is_markdown_in_a_notebook():
+    source = show_source(PlainBlock.forward, BasicBlock.forward)
+    assert source._repr_markdown_() == f"```python\n{source}\n```"
+    assert str(source) == f"{show_source(PlainBlock.forward)}\n\n{show_source(BasicBlock.forward)}"
+
+
+def test_what_has_no_source():
+    with pytest.raises(TypeError, match=r"relu.* has no Python source to show"):
+        show_source(torch.relu)
+    with pytest.raises(TypeError, match="got none"):
+        show_source()
+
+
+def test_the_example_holds():
+    assert doctest.testmod(notebook) == (0, 2)

@@ -30,8 +30,9 @@ from resnet_edu.experiment import folder as study_folder
 from resnet_edu.experiment.folder import Source, StudyError
 from resnet_edu.experiment.published import is_shortened
 from resnet_edu.experiment.records import RecordError, RunRecord, check_comparable, load_dir
-from resnet_edu.experiment.shipped import MANIFEST, RESULTS, Study, build, load_study
+from resnet_edu.experiment.shipped import MANIFEST, RESULTS, ShippedStudy, build, load_study
 from resnet_edu.support.files import write_atomic
+from resnet_edu.support.validate import one_of
 from resnet_edu.training import evaluate, weights
 
 KINDS = (*weights.DTYPES, "none")
@@ -51,7 +52,7 @@ def ship(
     seed: int = 0,
     root: Path = RESULTS,
     replace: bool = False,
-) -> Study:
+) -> ShippedStudy:
     """Make a shipped study of the records and weights in `folder`, and return it.
 
     folder:   of `degradation.run(..., out=folder, save_weights=True)`.
@@ -75,8 +76,7 @@ def ship(
     for what, text in (("title", title), ("command", command)):
         if not text.strip():
             raise ValueError(f"`{what}` must say something, but it is empty")
-    if kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {', '.join(KINDS)}, but it is {kind!r}")
+    one_of("kind", kind, KINDS)
     if root.exists() and not root.is_dir():
         raise NotADirectoryError(f"`root` must be a folder, but {root} is a file: name another (--into)")
     target = root / name
@@ -89,13 +89,11 @@ def ship(
         made.mkdir()
         for record in found:
             record.save(made / record.filename)
-        stored = {}
-        if kind != "none":
-            for record in (r for r in found if r.seed == seed):
-                stored[record.net] = _weights(record, Path(folder), made, kind, dataset)
-            if not stored:
-                raise ValueError(f"`seed` is {seed}, but {folder} has seeds {sorted({r.seed for r in found})} only")
-        study = Study(
+        chosen = [r for r in found if r.seed == seed and kind != "none"]
+        if not chosen and kind != "none":
+            raise ValueError(f"`seed` is {seed}, but {folder} has seeds {sorted({r.seed for r in found})} only")
+        stored = {r.net: _weights(r, Path(folder), made, kind, dataset) for r in chosen}
+        study = ShippedStudy(
             name=name,
             title=title,
             about=about,
@@ -123,10 +121,10 @@ def ship(
 def _weights(record: RunRecord, folder: Path, made: Path, kind: str, dataset: Dataset | None) -> dict[str, Any]:
     """Store the weights of a run, and return what the manifest says of them."""
     if dataset is None or dataset.fingerprint != record.dataset["fingerprint"]:
-        what = "none was given" if dataset is None else f"the one given ({dataset.name}) has other images"
+        given = "none was given" if dataset is None else f"the one given ({dataset.name}) has other images"
         raise ValueError(
             f"the weights of {record.net} are tried on the data they were trained on, {record.dataset['name']}, but "
-            f"{what}"
+            + given
         )
     name = weights.filename(record.net, record.seed)
     try:
@@ -160,12 +158,12 @@ def _test_error(record: RunRecord, state: dict, dataset: Dataset, origin: Path) 
 
 
 def _hardware(found: Sequence[RunRecord]) -> str:
-    """Say what the runs were computed on, and how: each way once."""
-    told = set()
+    """Return what the runs were computed on, and how: each way once."""
+    ways = set()
     for r in found:
         threads = f"{r.threads} thread{'s' * (r.threads > 1)} a run" if r.device["type"] == "cpu" else ""
-        told.add(", ".join(part for part in (r.device["name"], threads, r.device.get("precision")) if part))
-    return "; ".join(sorted(told))
+        ways.add(", ".join(part for part in (r.device["name"], threads, r.device.get("precision")) if part))
+    return "; ".join(sorted(ways))
 
 
 def _sums(path: Path) -> dict[str, Any]:

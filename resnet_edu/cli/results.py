@@ -1,6 +1,6 @@
 """`resnet-edu results`: the measured errors beside the published ones.
 
-Scope: options and the headings above each table; the table is made by `results_table.py`.
+Scope: options and the headings above each table; the table is made by `experiment/published.py`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import textwrap
 from pathlib import Path
 
 from ..experiment import records, shipped
-from ..experiment.published import WIDTH, Results, results
-from ..experiment.shipped import Study
+from ..experiment.published import Results, results
+from ..experiment.shipped import ShippedStudy
+from ..support.table import WIDTH
 
 FORMATS = ("text", "markdown", "json")
 DESCRIPTION = """\
@@ -61,17 +62,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _facts(study: Study) -> str:
+def _facts(study: ShippedStudy) -> str:
     return f"{study.date}, {study.hardware}. Made by: {study.command}"
 
 
-def _text(study: Study | None, table: Results) -> str:
+def _text(study: ShippedStudy | None, table: Results) -> str:
     if study is None:
-        return table.to_text()
+        return str(table)
     lines = [f"{study.name}: {study.title}", study.about, _facts(study)]
-    return "\n".join(textwrap.fill(line, WIDTH) for line in lines if line) + "\n\n" + table.to_text()
+    return "\n".join(textwrap.fill(line, WIDTH) for line in lines if line) + "\n\n" + str(table)
 
 
-def _markdown(study: Study | None, table: Results) -> str:
+def _markdown(study: ShippedStudy | None, table: Results) -> str:
     heading = f"## {study.name}: {study.title}\n\n{study.about}\n\n{_facts(study)}\n\n" if study else ""
-    return heading + table.to_markdown()
+    return heading + table.table().to_markdown()

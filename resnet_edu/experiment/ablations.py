@@ -1,22 +1,13 @@
-"""What may be said about runs that differ in one thing: the mean difference, its interval, and a verdict.
+"""What does each part of a recipe do? The same net is trained with the part and without it, from several seeds.
 
-Scope: numbers of runs in, a table out. What the runs are is in `ablations.py`.
+With one seed, a variant and the recipe it is compared with see the same batches and, unless the law of the first
+weights is what differs, begin with the same weights. So their difference is taken seed by seed. Its mean has a 95%
+confidence interval of Student's t ([1]); an effect is called clear only if 0 lies outside. One comparison in twenty is
+called clear by chance alone: of seven, one should not be surprised by one.
 
-The rule: with one seed, a variant and the recipe it is compared with see the same batches and, unless the law of the
-first weights is what differs, begin with the same weights. So their difference is taken seed by seed. Its mean has a
-95% confidence interval of Student's t ([1]); an effect is called clear only if 0 lies outside. One comparison in
-twenty is called clear by chance alone: of seven, one should not be surprised by one.
-
-Source
+Sources
   [1] "Student", "The probable error of a mean", Biometrika 6(1), 1908.
-
---- What does each part of a recipe do? The same net is trained with the part and without it, from several seeds.
-
-Scope: variants of one training, and carrying them out, on the processor side by side. What may be said about the
-differences is in `effects.py`, and to be had from here as well.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 3.4, 4.2: the parts of the recipe.
+  [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 3.4, 4.2: the parts of the recipe.
 """
 
 from __future__ import annotations
@@ -35,11 +26,11 @@ from torch import nn
 from ..data.dataset import Dataset, moved
 from ..nets.initialise import LAWS, draw_kernels
 from ..support.system import available_cores, in_double, make_bar, prepare_process, resolve_device
-from ..support.validate import whole
+from ..support.table import Column, Table, TableList
+from ..support.validate import one_of, whole
 from ..training.loop import Event, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from .degradation import Cell, build_net
-from .statistics import cells_as_html, cells_as_text
 from .workers import run_in_workers
 
 METRICS = {  # what is compared: name, unit in words
@@ -96,7 +87,7 @@ class Effect:
         return ("higher" if self.mean > 0 else "lower") if self.clear else "within the noise"
 
 
-class Effects(list):
+class Effects(TableList):
     """A list of `Effect`, one for each variant but the first, that prints as a table and shows as one in a notebook.
 
     metric: a key of `METRICS`. baseline: the name of the first variant, and `level` its mean.
@@ -115,21 +106,6 @@ class Effects(list):
             return found[key]
         return super().__getitem__(key)
 
-    def cells(self) -> list[list[str]]:
-        """Return heading and rows as text."""
-        what, unit = METRICS[self.metric]
-        decimals = 1 if unit == "points" else 3
-        heading = ["variant", f"{what}: change in {unit}", "95% interval", "verdict"]
-        return [heading] + [
-            [
-                e.variant,
-                "–" if math.isnan(e.mean) else f"{e.mean:+.{decimals}f}",
-                "–" if math.isnan(e.low) else f"{e.low:+.{decimals}f} to {e.high:+.{decimals}f}",
-                e.verdict,
-            ]
-            for e in self
-        ]
-
     @property
     def rows(self) -> dict[str, tuple[tuple[float, ...], tuple[float, float, float]]]:
         """What `charts.differences` draws: of every variant that did not diverge."""
@@ -143,13 +119,26 @@ class Effects(list):
         seeds = max((len(e.differences) + e.diverged for e in self), default=0)
         return f"Against {self.baseline}, whose {what} is {level}; {seeds} seeds"
 
-    def __str__(self) -> str:
-        return f"{self.caption}\n{cells_as_text(self.cells())}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return cells_as_html(self.cells(), "resnet-effects", self.caption)
+    def table(self) -> Table:
+        """Return the table: change, interval and verdict of each variant."""
+        what, unit = METRICS[self.metric]
+        form = "+.1f" if unit == "points" else "+.3f"
+        columns = [
+            Column("variant", "variant"),
+            Column("change", f"{what}: change in {unit}", True),
+            Column("interval", "95% interval", True),
+            Column("verdict", "verdict", True),
+        ]
+        rows = [
+            {
+                "variant": e.variant,
+                "change": "–" if math.isnan(e.mean) else f"{e.mean:{form}}",
+                "interval": "–" if math.isnan(e.low) else f"{e.low:{form}} to {e.high:{form}}",
+                "verdict": e.verdict,
+            }
+            for e in self
+        ]
+        return Table(self.caption, columns, rows, results=True)
 
 
 def effects(outcomes: Iterable[Outcome], metric: str = "test_error") -> Effects:
@@ -158,22 +147,18 @@ def effects(outcomes: Iterable[Outcome], metric: str = "test_error") -> Effects:
     Raises `ValueError` for an unknown metric, two outcomes of one variant and seed, no variant to compare, or a first
     variant that diverged or lacks a seed that another has.
     """
-    if metric not in METRICS:
-        raise ValueError(f"`metric` must be one of {', '.join(METRICS)}, but it is {metric!r}")
+    one_of("metric", metric, METRICS)
     groups: dict[str, dict[int, Outcome]] = {}
     for outcome in outcomes:
         group = groups.setdefault(outcome.variant, {})
         if outcome.seed in group:
-            raise ValueError(
-                f"a variant must have one outcome for each seed, but {outcome.variant!r} has two for {outcome.seed}: "
-                "leave one out, or give runs that differ variants of their own"
-            )
+            raise ValueError(f"{outcome.variant!r} has two outcomes for seed {outcome.seed}: leave one of them out")
         group[outcome.seed] = outcome
     if len(groups) < 2:
         raise ValueError(f"there must be two variants at least, to compare them, but there is {list(groups)}")
     (baseline, first), *others = groups.items()
-    needed = {seed for group in groups.values() for seed in group}
-    if missing := [s for s in sorted(needed) if s not in first or first[s].diverged_at is not None]:
+    seeds = {seed for group in groups.values() for seed in group}
+    if missing := [s for s in sorted(seeds) if s not in first or first[s].diverged_at is not None]:
         raise ValueError(f"{baseline!r}, which all are compared with, has no result for seeds {missing}")
     found = []
     for name, group in others:
@@ -195,18 +180,15 @@ def interval(differences: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-__all__ = ["METRICS", "Effect", "Effects", "Outcome", "Variant", "effects", "interval", "run", "switches"]
-
-
 @dataclass(frozen=True)
 class Variant:
     """One way to build and to train a net.
 
     name:       what it is called in tables and figures.
-    net:        a name of `models.get_model`.
+    net:        a name of `get_model`.
     recipe:     how to train it.
-    law:        of the first kernels, a key of `initialise.LAWS`.
-    batch_norm: False leaves it out, see `models.cifar_net`.
+    law:        of the first kernels, a key of `LAWS`.
+    batch_norm: False leaves it out, see `cifar_net`.
     moves:      pixels by which training images are moved in all directions, see `data.moved`.
     """
 
@@ -218,16 +200,12 @@ class Variant:
     moves: int = 0
 
     def __post_init__(self) -> None:
-        if self.law not in LAWS:
-            raise ValueError(f"`law` must be one of {', '.join(LAWS)}, but it is {self.law!r}")
+        one_of("law", self.law, LAWS)
 
     def but(self, name: str, **changes: Any) -> Variant:
         """Return a variant of another name; `changes` are fields of it or of its recipe."""
-        own = {f.name for f in dataclasses.fields(self)}
-        recipe = self.recipe.replace(**{k: v for k, v in changes.items() if k not in own})
-        return dataclasses.replace(
-            self, name=name, **{"recipe": recipe, **{k: v for k, v in changes.items() if k in own}}
-        )
+        own = {f.name: changes.pop(f.name) for f in dataclasses.fields(self) if f.name in changes}
+        return dataclasses.replace(self, name=name, **{"recipe": self.recipe.replace(**changes), **own})
 
     def build(self, dataset: Dataset, seed: int) -> nn.Module:
         """Return the untrained net; its weights depend on the seed alone."""
@@ -241,24 +219,20 @@ def switches(net: str, recipe: Recipe, moves: int = 0) -> list[Variant]:
     Parts are batch norm, He initialisation, the falling learning rate, weight decay, and augmentation (the recipe's, or
     `moves`, see `Variant`); one that the recipe lacks has no switch.
     """
-    whole = Variant("the recipe", net, recipe, moves=moves)
-    found = [
-        whole,
-        whole.but("without batch norm", batch_norm=False),
-        whole.but("kernels of std 0.01", law="gaussian"),
-    ]
+    full = Variant("the recipe", net, recipe, moves=moves)
+    variants = [full, full.but("without batch norm", batch_norm=False), full.but("kernels of std 0.01", law="gaussian")]
     if recipe.milestones:
-        found.append(whole.but("constant learning rate", milestones=()))
+        variants.append(full.but("constant learning rate", milestones=()))
     if recipe.weight_decay:
-        found.append(whole.but("without weight decay", weight_decay=0.0))
+        variants.append(full.but("without weight decay", weight_decay=0.0))
     if recipe.augment or moves:
-        found.append(whole.but("without augmentation", augment=False, moves=0))
-    return found
+        variants.append(full.but("without augmentation", augment=False, moves=0))
+    return variants
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """One run: what a worker is told."""
+    """One run, as a worker gets it; `name` is for its messages."""
 
     variant: Variant
     seed: int
@@ -266,11 +240,6 @@ class _Trial:
     @property
     def name(self) -> str:
         return f"{self.variant.name} (seed {self.seed})"
-
-    @property
-    def cell(self) -> Cell:
-        """What a callback of `degradation.run` would get, with the variant's name for the net's."""
-        return Cell(self.variant.name, self.seed, self.variant.recipe)
 
 
 def run(
@@ -289,17 +258,16 @@ def run(
     device:   "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
     workers:  processes that train side by side on the processor; 0 trains in this one, as other devices do.
     progress: show one line on stderr.
-    on_event: called with a `cells.Cell`, whose `net` is the variant's name, and a `train.Event`: `live.LiveCurves`.
+    on_event: called with a `Cell`, whose `net` is the variant's name, and a `training.Event`: `figures.LiveCurves`.
 
-    A run that diverges is an outcome, not an error. Raises `ValueError` for no variant, two of one name, a number of
-    seeds or workers that cannot be, or a recipe that does not fit the data.
+    A run that diverges is an outcome, not an error. Raises `ValueError` for no variant, two of one name, or a recipe
+    that does not fit the data.
     """
     variants = list(variants)
     names = [v.name for v in variants]
     if not variants or len(set(names)) < len(names):
         raise ValueError(f"`variants` must be one at least, each with a name of its own, but they are {names}")
-    for name, value, least in (("seeds", seeds, 2), ("workers", workers, 0)):
-        whole(name, value, least)
+    whole("seeds", seeds, 2), whole("workers", workers, 0)
     for variant in variants:
         check_fit(variant.recipe, dataset)
     device = resolve_device(device)
@@ -307,9 +275,9 @@ def run(
     done: dict[_Trial, Outcome] = {}
     with make_bar(len(trials), "training", show=progress) as bar:
 
-        def hear(trial: _Trial, event: Event) -> None:
+        def report(trial: _Trial, event: Event) -> None:
             if on_event is not None:
-                on_event(trial.cell, event)
+                on_event(Cell(trial.variant.name, trial.seed, trial.variant.recipe), event)
 
         def finish(trial: _Trial, outcome: Outcome) -> None:
             done[trial] = outcome
@@ -318,10 +286,10 @@ def run(
         if device.type == "cpu" and workers:
             count = min(workers, len(trials))
             setup = (prepare_process, max(1, available_cores() // count))
-            run_in_workers(_work, trials, (dataset, "cpu"), count, setup, hear, finish)
+            run_in_workers(_work, trials, (dataset, "cpu"), count, setup, report, finish)
         else:
             for trial in trials:
-                finish(trial, _work(trial, dataset, device, functools.partial(hear, trial)))
+                finish(trial, _work(trial, dataset, device, functools.partial(report, trial)))
     return [done[trial] for trial in trials]
 
 

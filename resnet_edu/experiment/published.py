@@ -1,6 +1,4 @@
-"""What others measured with the paper's nets on CIFAR-10, where each number is from, and how ours compare.
-
-Scope: the numbers, the question whether a record may stand beside them, and the distance between two results.
+"""What others measured with the paper's nets on CIFAR-10, where each number is from, and our results beside them.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 6 and figure 6.
@@ -10,29 +8,19 @@ Sources
       with its best epoch on the test set, which flatters it. The result is given as "7.36(16)", without saying what the
       16 is. The six single errors that follow (7.4, 7.29, 7.4, 6.89, 8.42, 7.95) have a mean of 7.56, a sample standard
       deviation of 0.54, and a standard error of 0.22; so no standard deviation is taken from it.
-
---- The table of a study: one row a net, beside the published numbers, with the distance from them.
-
-Scope: from records to rows, and from rows to text, Markdown and HTML. What was published, and what a distance is, is in
-`reference_results.py`; a study that must not be compared gets no distances, and says why.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 6.
 """
 
 from __future__ import annotations
 
-import html
 import math
-import statistics
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..support.table import Column, Table, TableList
 from ..training.recipe import Recipe
-from .records import RecordError, RunRecord, check_comparable
-from .statistics import cells_as_html, cells_as_text
+from .records import RecordError, RunRecord, by_net
+from .statistics import mean_and_std, with_spread
 
 FAR = 2.0  # standard deviations: a result that is farther off than this is called so
 IMAGES = (50_000, 10_000)  # of CIFAR-10: training on all of them, as the published numbers do
@@ -64,9 +52,7 @@ class Reference:
         return self.low != self.high
 
     def __str__(self) -> str:
-        if self.approximate:
-            return f"about {self.low:g} to {self.high:g}"
-        return f"{self.low:.2f}" + (f" ± {self.std:.2f}" if self.std is not None else "")
+        return f"about {self.low:g} to {self.high:g}" if self.approximate else with_spread(self.low, self.std)
 
 
 SOURCES = {
@@ -133,7 +119,7 @@ def why_not_comparable(record: RunRecord) -> str | None:
     """Return why a record must not be measured against the published numbers; None if it may.
 
     It may if it is of CIFAR-10 with all 50,000 training and 10,000 test images, and of the paper's recipe, trained in
-    at most as many processes as the paper's nets: batch norm in more is over fewer images (`distributed.py`).
+    at most as many processes as the paper's nets: in more, batch norm is over fewer images.
     """
     name, train, test = (record.dataset.get(key) for key in ("name", "train", "test"))
     if name.split("[")[0] != "cifar10":
@@ -149,11 +135,6 @@ def why_not_comparable(record: RunRecord) -> str | None:
         share = record.recipe["batch_size"] // record.processes
         return f"batch norm over {share} images a process, in {record.processes} processes (the paper had two GPUs)"
     return None
-
-
-def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Return the mean and the sample standard deviation (n - 1 below the line), None for one value."""
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
 
 
 def deviations(mean: float, std: float | None, reference: Reference) -> float | None:
@@ -172,80 +153,58 @@ def deviations(mean: float, std: float | None, reference: Reference) -> float | 
     return gap / yardstick
 
 
-OURS = ("net", "iterations", "seeds", "train error %", "test error %")
-WIDTH = 110  # columns, of the notes below a table of text
 YARDSTICK = (
     "sd: how far our mean test error is above (+) or below (-) the published one, in standard deviations of one run "
     "(root mean square of ours and theirs, or the one that is known); within a range read off a figure it is 0."
 )
 
 
-class Results(list):
+class Results(TableList):
     """A list of one dict a net, that prints as a table and shows as one in a notebook. JSON can hold the dicts.
 
-    Keys: net; dataset (its name); recipe (see `reference_results.recipe_name`); iterations; seeds (how many);
-    train_error and test_error (percent, in eval mode after the last step: {"mean", "std"}, std the sample standard
-    deviation, None for one seed); device; study; shortened; not_comparable (why, or None); and references, of each the
-    source, test_error ({"low", "high", "std"}: low is high unless it was read off a figure), the same as text, note,
-    and deviations (how far ours is from it, see `reference_results.deviations`; None where it is not known).
+    Keys: net; dataset (its name); recipe (see `recipe_name`); iterations; seeds (how many); train_error and test_error
+    (percent, in eval mode after the last step: {"mean", "std"}, std the sample standard deviation, None for one seed);
+    device; study; shortened; not_comparable (why, or None); and references, of each the source, test_error ({"low",
+    "high", "std"}: low is high unless it was read off a figure), the same as text, note, and deviations (how far ours
+    is from it, see `deviations`; None where it is not known).
     """
 
-    def sources(self) -> list[str]:
-        """Return the keys of `reference_results.SOURCES` that have a column."""
-        there = {r["source"] for row in self for r in row["references"]}
-        return [source for source in SOURCES if source in there]
+    def table(self) -> Table:
+        """Return the table, with a column for each source that has a number, and what has to be said of the numbers."""
+        found = {r["source"] for row in self for r in row["references"]}
+        sources = [source for source in SOURCES if source in found]
+        columns = [Column("net", "net"), Column("iterations", "iterations", True), Column("seeds", "seeds", True)]
+        columns += [Column("train_error", "train error %", True), Column("test_error", "test error %", True)]
+        columns += [Column(source, source, True, "-") for source in sources]
+        rows = [
+            row
+            | {key: with_spread(**row[key]) for key in ("train_error", "test_error")}
+            | {r["source"]: _with_deviations(r) for r in row["references"]}
+            for row in self
+        ]
+        notes = self._notes() + [f"{source}: {SOURCES[source]}." for source in sources]
+        return Table("Final errors, in eval mode", columns, rows, notes=notes, results=True)
 
-    def cells(self) -> list[list[str]]:
-        """Return heading and rows as text."""
-        rows = [[*OURS, *self.sources()]]
-        for row in self:
-            cells = [row["net"], f"{row['iterations']:,}", str(row["seeds"])]
-            cells += [_spread(row["train_error"]), _spread(row["test_error"])]
-            found = {r["source"]: r for r in row["references"]}
-            rows.append(cells + [_reference(found.get(source)) for source in self.sources()])
-        return rows
-
-    def notes(self) -> list[str]:
-        """Return what has to be said of the numbers, a sentence or two each."""
+    def _notes(self) -> list[str]:
+        """Return which nets cannot be compared and why, what "sd" means, and which results are far off."""
         notes = []
         for reason in dict.fromkeys(row["not_comparable"] for row in self if row["not_comparable"]):
-            nets = [row["net"] for row in self if row["not_comparable"] == reason]
-            who = "These results" if len(nets) == len(self) else f"The results of {', '.join(nets)}"
+            rows = [row for row in self if row["not_comparable"] == reason]
+            all_nets = len(rows) == len(self)
+            who = "These results" if all_nets else f"The results of {', '.join(row['net'] for row in rows)}"
             note = f"{who} cannot be compared with published ones: {reason}."
-            if any(row["references"] for row in self if row["not_comparable"] == reason):
+            if any(row["references"] for row in rows):
                 note += " The published numbers are there for orientation; no difference is computed."
             notes.append(note)
-        measured = [(row, r) for row in self for r in row["references"] if r["deviations"] is not None]
+        measured = [(row["net"], r) for row in self for r in row["references"] if r["deviations"] is not None]
         if measured:
             notes.append(YARDSTICK)
-        for row, r in measured:
+        for net, r in measured:
             if abs(r["deviations"]) > FAR:
                 side = "above" if r["deviations"] > 0 else "below"
-                notes.append(
-                    f"FAR OFF: the test error of {row['net']} is {abs(r['deviations']):.1f} standard deviations {side} "
-                    f"that of {r['source']}."
-                )
-        return notes + [f"{source}: {SOURCES[source]}." for source in self.sources()]
-
-    def to_text(self) -> str:
-        """Return the table and its notes as plain text."""
-        notes = [textwrap.fill(note, WIDTH) for note in self.notes()]
-        return "\n".join([cells_as_text(self.cells()), "", *notes]).rstrip()
-
-    __str__ = to_text
-    __repr__ = to_text  # the prompt of Python shows the table, as a notebook does
-
-    def to_markdown(self) -> str:
-        """Return the table and its notes as Markdown."""
-        heading, *rows = self.cells()
-        rule = ["---", *("---:" for _ in heading[1:])]
-        lines = [f"| {' | '.join(cells)} |" for cells in (heading, rule, *rows)]
-        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]).rstrip()
-
-    def _repr_html_(self) -> str:
-        # Addresses in the notes are broken anywhere: on a phone a line has no room for a whole one.
-        notes = "".join(f'<p style="overflow-wrap:anywhere">{html.escape(note)}</p>' for note in self.notes())
-        return cells_as_html(self.cells(), "resnet-results", "Final errors, in eval mode") + notes
+                distance = f"{abs(r['deviations']):.1f} standard deviations {side} that of {r['source']}"
+                notes.append(f"FAR OFF: the test error of {net} is {distance}.")
+        return notes
 
 
 def results(records: Iterable[RunRecord], study: str | None = None) -> Results:
@@ -253,12 +212,9 @@ def results(records: Iterable[RunRecord], study: str | None = None) -> Results:
 
     Published numbers stand beside nets trained on CIFAR-10, and are compared with those of the paper's own recipe.
 
-    Raises `records.RecordError` for records of different data sets or recipes, for none, and for an error that is NaN.
+    Raises `RecordError` for records of different data sets or recipes, for none, and for an error that is NaN.
     """
-    groups: dict[str, list[RunRecord]] = {}
-    for record in check_comparable(records):
-        groups.setdefault(record.net, []).append(record)
-    return Results(_row(net, group, study) for net, group in groups.items())
+    return Results(_row(net, group, study) for net, group in by_net(records).items())
 
 
 def _row(net: str, group: list[RunRecord], study: str | None) -> dict[str, Any]:
@@ -270,7 +226,6 @@ def _row(net: str, group: list[RunRecord], study: str | None) -> dict[str, Any]:
         if not math.isfinite(mean):
             raise RecordError(f"a record of {net} ends with a {key} that is no number: leave it out")
         errors[key] = {"mean": mean, "std": std}
-    beside = references(net) if first.dataset["name"] == "cifar10" else []
     return {
         "net": net,
         "dataset": first.dataset["name"],
@@ -282,25 +237,19 @@ def _row(net: str, group: list[RunRecord], study: str | None) -> dict[str, Any]:
         "study": study,
         "shortened": is_shortened(first),
         "not_comparable": reason,
-        "references": [_beside(r, errors["test_error"], reason is None) for r in beside],
+        "references": [
+            {
+                "source": r.source,
+                "test_error": {"low": r.low, "high": r.high, "std": r.std},
+                "text": str(r),
+                "note": r.note,
+                "deviations": None if reason else deviations(**errors["test_error"], reference=r),
+            }
+            for r in (references(net) if first.dataset["name"] == "cifar10" else [])
+        ],
     }
 
 
-def _beside(reference: Reference, ours: dict[str, float | None], compare: bool) -> dict[str, Any]:
-    return {
-        "source": reference.source,
-        "test_error": {"low": reference.low, "high": reference.high, "std": reference.std},
-        "text": str(reference),
-        "note": reference.note,
-        "deviations": deviations(ours["mean"], ours["std"], reference) if compare else None,
-    }
-
-
-def _spread(error: dict[str, float | None]) -> str:
-    return f"{error['mean']:.2f}" + (f" ± {error['std']:.2f}" if error["std"] is not None else "")
-
-
-def _reference(found: dict[str, Any] | None) -> str:
-    if found is None:
-        return "-"
-    return found["text"] if found["deviations"] is None else f"{found['text']} ({found['deviations']:+.1f} sd)"
+def _with_deviations(found: dict[str, Any]) -> str:
+    distance = found["deviations"]
+    return found["text"] if distance is None else f"{found['text']} ({distance:+.1f} sd)"

@@ -1,9 +1,6 @@
 """Run records: what one training run was, where it ran, and what came out, as versioned JSON.
 
-Scope: the data class, writing and reading it safely, and comparing two runs. Only the standard library is imported,
-so that a figure or a table can be made from records without torch.
-
-Sources
+Source
   [1] RFC 8259, "The JavaScript Object Notation (JSON) Data Interchange Format", section 6: no NaN, no Infinity.
 """
 
@@ -13,17 +10,17 @@ import dataclasses
 import json
 import math
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
-from ..support.files import write_atomic
+from ..nets.models import split_name
+from ..support.files import fields_of, read_json, write_atomic
+from ..support.validate import one_of
 
 SCHEMA = 1
-STUDY_FILE = "study.json"  # beside the records of a study, what it is: see `study.py`
+STUDY_FILE = "study.json"  # beside the records of a study, what it is: see `folder.py`
 METRICS = ("train_loss", "train_error", "test_loss", "test_error")
 _POINT = ("step", "lr", *METRICS)
 
@@ -42,7 +39,7 @@ class RunRecord:
     recipe:     the fields of `recipe.Recipe`, as plain values.
     seed:       of the initial weights, the order of the batches and the augmentation.
     device:     type ("cpu", "cuda", "mps"), name (the processor's or the card's) and precision ("float32", "bfloat16");
-                and processes, if several trained the net together (`distributed.py`).
+                and processes, if several trained the net together.
     threads:    computing threads on the processor.
     curves:     one dict an evaluation: step, lr, and `METRICS`, in eval mode over the whole training and test set.
     seconds:    wall time of the training with its evaluations.
@@ -74,13 +71,12 @@ class RunRecord:
     @property
     def kind(self) -> str:
         """The net's name without its depth: "plain" or "resnet" for the nets of the experiment."""
-        return re.sub(r"\d+$", "", self.net)
+        return split_name(self.net)[0]
 
     @property
     def depth(self) -> int:
         """The number at the end of the net's name (its layers with weights), 0 if there is none."""
-        found = re.search(r"\d+$", self.net)
-        return int(found.group()) if found else 0
+        return split_name(self.net)[1]
 
     @property
     def processes(self) -> int:
@@ -93,12 +89,8 @@ class RunRecord:
         return filename(self.net, self.seed)
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
-        """Return the steps and the values of one of `METRICS`.
-
-        Raises `ValueError` for another name.
-        """
-        if metric not in METRICS:
-            raise ValueError(f"`metric` must be one of {', '.join(METRICS)}, but it is {metric!r}")
+        """Return the steps and the values of one of `METRICS`; `ValueError` for another name."""
+        one_of("metric", metric, METRICS)
         return [int(p["step"]) for p in self.curves], [p[metric] for p in self.curves]
 
     def to_dict(self) -> dict[str, Any]:
@@ -113,24 +105,7 @@ class RunRecord:
 
         Raises `RecordError`, naming `origin`, for a newer format, a missing or a wrong field.
         """
-        if not isinstance(values, dict) or "schema" not in values:
-            raise RecordError(f"{origin} is no run record: it has no field 'schema'")
-        schema = values["schema"]
-        if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
-            raise RecordError(f"{origin}: 'schema' must be a whole number of at least 1, but it is {schema!r}")
-        if schema > SCHEMA:
-            raise RecordError(
-                f"{origin} has schema {schema}, but this version of resnet_edu ({__version__}) knows only schemas "
-                f"up to {SCHEMA}: update resnet_edu to read it"
-            )
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        optional = {"date", "versions", "code", "schema"}
-        missing = sorted(set(fields) - optional - set(values))
-        unknown = sorted(set(values) - set(fields) - {"final"})
-        if missing or unknown:
-            what = f"lacks {', '.join(missing)}" if missing else f"has unknown fields: {', '.join(unknown)}"
-            raise RecordError(f"{origin} is damaged or was edited: it {what}")
-        record = cls(**{name: values[name] for name in fields if name in values})
+        record = cls(**fields_of(cls, values, origin, RecordError, SCHEMA, derived=("final",)))
         curves = _check(record, origin)
         if values.get("final", record.curves[-1]) != record.curves[-1]:
             raise RecordError(f"{origin} contradicts itself: 'final' is not the last point of 'curves'")
@@ -144,8 +119,7 @@ class RunRecord:
         path = Path(path)
         if path.exists() and not overwrite:
             raise FileExistsError(f"{path} exists: give another path, or overwrite=True to replace it")
-        text = json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n"
-        write_atomic(path, text.encode())
+        write_atomic(path, (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
         return path
 
     def same_result(self, other: RunRecord) -> bool:
@@ -169,45 +143,45 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is(value: Any, kind: type) -> bool:
+    """Return whether `value` is of this type, and no `bool`; an `int` is a `float` too."""
+    return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+
+
+_RULES = {  # field: (its type, in words)
+    **dict.fromkeys(("net", "date"), (str, "text")),
+    **dict.fromkeys(("parameters", "seed", "threads"), (int, "a whole number")),
+    **dict.fromkeys(("dataset", "recipe", "device", "versions", "code"), (dict, "an object")),
+    "seconds": (float, "a number"),
+}
 
 
 def _check(record: RunRecord, origin: str) -> list[dict[str, float]]:
-    """Return the record's curves with None as NaN, or say which field is wrong and how."""
+    """Return the record's curves with None as NaN. Raises `RecordError` that says which field is wrong and how."""
 
-    def wrong(field: str, rule: str, value: Any) -> RecordError:
-        return RecordError(f"{origin} is damaged: '{field}' must be {rule}, but it is {value!r}")
+    def check(right: bool, field: str, rule: str, value: Any) -> None:
+        if not right:
+            raise RecordError(f"{origin} is damaged: '{field}' must be {rule}, but it is {value!r}")
 
-    for name in ("net", "date"):
-        if not isinstance(getattr(record, name), str):
-            raise wrong(name, "text", getattr(record, name))
-    for name in ("parameters", "seed", "threads"):
-        if not isinstance(getattr(record, name), int) or isinstance(getattr(record, name), bool):
-            raise wrong(name, "a whole number", getattr(record, name))
-    if not _number(record.seconds):
-        raise wrong("seconds", "a number", record.seconds)
-    for name in ("dataset", "recipe", "device", "versions", "code"):
-        if not isinstance(getattr(record, name), dict):
-            raise wrong(name, "an object", getattr(record, name))
-    if not isinstance(record.processes, int) or isinstance(record.processes, bool) or record.processes < 1:
-        raise wrong("device.processes", "a whole number of at least 1", record.processes)
+    for name, (kind, rule) in _RULES.items():
+        check(_is(getattr(record, name), kind), name, rule, getattr(record, name))
+    count = record.processes
+    check(_is(count, int) and count >= 1, "device.processes", "a whole number of at least 1", count)
     for name in ("name", "fingerprint"):
-        if not isinstance(record.dataset.get(name), str):
-            raise wrong(f"dataset.{name}", "text", record.dataset.get(name))
-    if not isinstance(record.curves, list) or not record.curves:
-        raise wrong("curves", "a list of at least one evaluation", record.curves)
+        value = record.dataset.get(name)
+        check(_is(value, str), f"dataset.{name}", "text", value)
+    check(
+        _is(record.curves, list) and record.curves != [], "curves", "a list of at least one evaluation", record.curves
+    )
     curves = []
     for i, point in enumerate(record.curves):
-        if not isinstance(point, dict) or set(point) != set(_POINT):
-            raise wrong(f"curves[{i}]", f"an object with {', '.join(_POINT)}", point)
+        right = _is(point, dict) and set(point) == set(_POINT)
+        check(right, f"curves[{i}]", f"an object with {', '.join(_POINT)}", point)
         for name, value in point.items():
-            if not (_number(value) or (value is None and name in METRICS)):
-                raise wrong(f"curves[{i}].{name}", "a number", value)
+            check(_is(value, float) or (value is None and name in METRICS), f"curves[{i}].{name}", "a number", value)
         curves.append({k: math.nan if v is None else v for k, v in point.items()})
     steps = [p["step"] for p in curves]
-    if steps != sorted(set(steps)):
-        raise wrong("curves", "in ascending order of steps", steps)
+    check(steps == sorted(set(steps)), "curves", "in ascending order of steps", steps)
     return curves
 
 
@@ -221,21 +195,7 @@ def load(path: str | os.PathLike[str]) -> RunRecord:
 
     Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
     """
-    return RunRecord.from_dict(read_json(path), str(Path(path)))
-
-
-def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return the values in the JSON file of a record.
-
-    Raises `FileNotFoundError` if there is none and `RecordError` if it is no JSON text.
-    """
-    path = Path(path)
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no record at {path}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RecordError(f"{path} is damaged: it is no JSON text ({error}); restore it or remove it") from None
+    return RunRecord.from_dict(read_json(path, RecordError), str(Path(path)))
 
 
 def load_dir(path: str | os.PathLike[str]) -> list[RunRecord]:
@@ -255,15 +215,15 @@ def load_dir(path: str | os.PathLike[str]) -> list[RunRecord]:
 def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return `records` as a list if they may stand in one table.
 
-    That is: one dataset, one recipe, one number of processes (`distributed.py`), no net and seed twice.
+    That is: one data set, one recipe, one number of processes, no net and seed twice.
 
     Raises `RecordError` naming the first two that differ.
     """
     records = list(records)
     if not records:
         raise RecordError("there are no records to compare")
-    first = records[0]
-    for r in records[1:]:
+    first, *others = records
+    for r in others:
         for what, mine, theirs in (
             ("dataset", first.dataset.get("fingerprint"), r.dataset.get("fingerprint")),
             ("recipe", _finite(first.recipe), _finite(r.recipe)),
@@ -271,11 +231,19 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
         ):
             if mine != theirs:
                 raise RecordError(
-                    f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed}) differ in their {what}, so they "
-                    "cannot be compared in one table or figure: pass the records of one study"
+                    f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed}) differ in their {what}: pass the "
+                    "records of one study"
                 )
-    keys = [(r.net, r.seed) for r in records]
-    twice = next((k for k in keys if keys.count(k) > 1), None)
-    if twice:
-        raise RecordError(f"{twice[0]} with seed {twice[1]} occurs twice: pass each run once")
+    runs = [(r.net, r.seed) for r in records]
+    if len(set(runs)) < len(runs):
+        net, seed = next(run for run in runs if runs.count(run) > 1)
+        raise RecordError(f"{net} with seed {seed} occurs twice: pass each run once")
     return records
+
+
+def by_net(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
+    """Return comparable records as one list for each net, in their order. Raises as `check_comparable`."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in check_comparable(records):
+        groups.setdefault(record.net, []).append(record)
+    return groups

@@ -1,17 +1,16 @@
 """What comes with the package: the records of studies, and trained weights of one seed a net.
 
-Scope: finding, checking and reading them. `ship.py` makes them. A study is a folder in `results/` with a manifest,
-`study.json`, which says what was run and has the SHA-256 of every other file. Nothing is read before that agrees.
+A study is a folder in `results/` with a manifest, `study.json`, which says what was run and has the SHA-256 ([1]) of
+every other file. Nothing is read before that agrees. `tools/ship.py` makes such a folder.
 
 Source
-  [1] FIPS 180-4, "Secure Hash Standard": SHA-256.
+  [1] FIPS 180-4, "Secure Hash Standard".
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.models import get_model
+from ..support.files import fields_of, read_json
 from ..training import weights
-from .records import RecordError, RunRecord
+from . import records
+from .records import RunRecord
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MANIFEST = "study.json"
@@ -34,7 +35,7 @@ class ShippedError(ValueError):
 
 
 @dataclass(frozen=True)
-class Study:
+class ShippedStudy:
     """What a manifest says of a study.
 
     name:      of the study and its folder.
@@ -58,7 +59,7 @@ class Study:
     shortened: bool
     weights: dict[str, dict[str, Any]]
     files: dict[str, dict[str, Any]]
-    folder: Path = field(compare=False)
+    folder: Path = field(default=RESULTS, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the manifest's content."""
@@ -67,27 +68,31 @@ class Study:
         return {"schema": SCHEMA, **values}
 
 
-def studies(root: Path = RESULTS) -> list[Study]:
+def studies(root: Path = RESULTS) -> list[ShippedStudy]:
     """Return all studies that come with the package: those of `PREFERRED` first, then by name.
 
     Raises `ShippedError` for a manifest that cannot be read.
     """
-    names = sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
-    names.sort(key=lambda name: PREFERRED.index(name) if name in PREFERRED else len(PREFERRED))
-    return [_load_study(name, root) for name in names]
+    return [_load_study(name, root) for name in _names(root)]
 
 
-def load_study(study: str | None = None, root: Path = RESULTS) -> Study:
+def load_study(study: str | None = None, root: Path = RESULTS) -> ShippedStudy:
     """Return the study of that name; without one, the first of `PREFERRED` that is there.
 
     Raises `ValueError`, naming those that are there, for another name; `ShippedError` for a damaged manifest.
     """
-    there = [path.parent.name for path in sorted(root.glob(f"*/{MANIFEST}"))]
-    if study is None:
-        study = next((name for name in PREFERRED if name in there), None)
-    if study not in there:
-        raise ValueError(f"no study {study!r} comes with the package: there is {', '.join(there) or 'none'}")
+    names = _names(root)
+    if study is None and names and names[0] in PREFERRED:
+        study = names[0]
+    if study not in names:
+        raise ValueError(f"no study {study!r} comes with the package: there is {', '.join(names) or 'none'}")
     return _load_study(study, root)
+
+
+def _names(root: Path) -> list[str]:
+    """Return the names of the studies in a folder: those of `PREFERRED` first, then by name."""
+    names = sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
+    return sorted(names, key=lambda name: PREFERRED.index(name) if name in PREFERRED else len(PREFERRED))
 
 
 def load_records(study: str | None = None, root: Path = RESULTS) -> list[RunRecord]:
@@ -96,8 +101,8 @@ def load_records(study: str | None = None, root: Path = RESULTS) -> list[RunReco
     Raises what `load_study` raises, and `ShippedError` or `records.RecordError` for a damaged file.
     """
     found = load_study(study, root)
-    records = [_record(found, name) for name in found.files if name.endswith(".json")]
-    return sorted(records, key=lambda r: (r.kind, r.depth, r.seed))
+    runs = [_record(found, name) for name in found.files if name.endswith(".json")]
+    return sorted(runs, key=lambda r: (r.kind, r.depth, r.seed))
 
 
 def load_record(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> RunRecord:
@@ -106,10 +111,7 @@ def load_record(net: str, seed: int = 0, study: str | None = None, root: Path = 
     Raises what `load_records` raises, and `ValueError`, naming what is there, for a net or a seed that is not.
     """
     found = load_study(study, root)
-    name = f"{net}-seed{seed}.json"
-    if name not in found.files:
-        raise ValueError(f"study {found.name!r} has no record of {net} with seed {seed}: {_listed(found, '.json')}")
-    return _record(found, name)
+    return _record(found, _filename(found, net, seed, ".json"))
 
 
 def load_weights(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> dict[str, Tensor]:
@@ -136,11 +138,8 @@ def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path =
 def _trained(net: str, seed: int, study: str | None, root: Path) -> tuple[nn.Module, dict[str, Tensor]]:
     """Return the net, as it is built, and its trained weights."""
     found = load_study(study, root)
-    record = load_record(net, seed, found.name, root)
-    name = weights.filename(net, seed)
-    if name not in found.files:
-        listed = _listed(found, ".safetensors")
-        raise ValueError(f"study {found.name!r} has no weights of {net} with seed {seed}: {listed}")
+    record = _record(found, _filename(found, net, seed, ".json"))
+    name = _filename(found, net, seed, ".safetensors")
     model = build(record)
     state = weights.read(_read(found, name), found.folder / name)
     weights.check(state, model, found.folder / name)
@@ -153,54 +152,44 @@ def build(record: RunRecord) -> nn.Module:
         return get_model(record.net, num_classes=len(record.dataset["classes"]), in_channels=record.dataset["shape"][0])
 
 
-def _listed(study: Study, ending: str) -> str:
-    """Say of which nets and seeds there are files."""
-    seeds: dict[str, list[str]] = {}
-    for name in sorted(study.files):
-        if name.endswith(ending):
-            net, seed = name.removesuffix(ending).rsplit("-seed", 1)
-            seeds.setdefault(net, []).append(seed)
-    told = "; ".join(f"{net} with seed {', '.join(s)}" for net, s in seeds.items())
-    return f"there is {told}" if told else "it has none at all"
+def _filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
+    """Return the name of a run's file. Raises `ValueError`, naming those that are there, if there is none."""
+    name = f"{net}-seed{seed}{ending}"
+    if name not in study.files:
+        what = "record" if ending == ".json" else "weights"
+        runs = [file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending)]
+        raise ValueError(
+            f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {', '.join(runs) or 'none'}"
+        )
+    return name
 
 
-def _record(study: Study, name: str) -> RunRecord:
-    data = _read(study, name)
-    try:
-        values = json.loads(data)
-    except ValueError as error:
-        raise RecordError(f"{study.folder / name} is no JSON text ({error})") from None
-    return RunRecord.from_dict(values, str(study.folder / name))
+def _record(study: ShippedStudy, name: str) -> RunRecord:
+    _read(study, name)
+    return records.load(study.folder / name)
 
 
-def _read(study: Study, name: str) -> bytes:
+def _read(study: ShippedStudy, name: str) -> bytes:
     """Return a file's bytes if their checksum is that of the manifest."""
     path = study.folder / name
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ShippedError(f"{path} is missing, but {MANIFEST} names it: install the package again") from None
-    found, wanted = hashlib.sha256(data).hexdigest(), study.files[name]["sha256"]
-    if found != wanted:
+    found, expected = hashlib.sha256(data).hexdigest(), study.files[name]["sha256"]
+    if found != expected:
         raise ShippedError(
-            f"{path} is damaged or was changed: its sha256 is {found}, but {MANIFEST} has {wanted}: install the "
+            f"{path} is damaged or was changed: its sha256 is {found}, but {MANIFEST} has {expected}: install the "
             "package again"
         )
     return data
 
 
-def _load_study(name: str, root: Path) -> Study:
+def _load_study(name: str, root: Path) -> ShippedStudy:
     path = root / name / MANIFEST
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        schema = values.pop("schema")
-        if schema != SCHEMA:
-            raise ShippedError(f"{path} has schema {schema!r}, but this version of resnet_edu knows {SCHEMA} only")
-        study = Study(**values, folder=path.parent)
-        if study.name != name or any(set(f) != {"sha256", "bytes"} for f in study.files.values()):
-            raise KeyError("name or files")
-    except ShippedError:
-        raise
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ShippedError(f"{path} is no manifest of a study ({error}): install the package again") from None
+    values = fields_of(ShippedStudy, read_json(path, ShippedError), path, ShippedError, SCHEMA)
+    study = ShippedStudy(**values | {"folder": path.parent})
+    files = study.files if isinstance(study.files, dict) else {"": None}
+    if study.name != name or not all(isinstance(f, dict) and set(f) == {"sha256", "bytes"} for f in files.values()):
+        raise ShippedError(f"{path} is no manifest of the study {name!r}: install the package again")
     return study

@@ -1,42 +1,33 @@
-"""What the records of a study say: a table, and one sentence that claims no more than the numbers do.
+"""What the records of a study say, and what a few runs can tell.
 
-Scope: from records to text; training error first, because a net that generalises badly is another matter than one that
-cannot even fit the images it is shown.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2 and figure 6.
-
---- What a few runs can tell: their spread, the error of their mean, and how many seeds a difference takes.
-
-Scope: numbers in, numbers out, for results such as test errors, one number a run. The simulations draw the results of
-whole studies from normal distributions: they say what would happen if a study were done thousands of times.
+Tables have training error first: a net that generalises badly is another matter than one that cannot even fit the
+images it is shown. Simulations draw the results of whole studies from normal distributions: they say what would happen
+if a study were done thousands of times.
 
 Sources
-  [1] Student, "The Probable Error of a Mean", Biometrika 6 (1908), pages 1-25: a mean of few values and its error.
-  [2] Welch, "The generalization of 'Student's' problem when several different population variances are involved",
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2 and figure 6.
+  [2] Student, "The Probable Error of a Mean", Biometrika 6 (1908), pages 1-25: a mean of few values and its error.
+  [3] Welch, "The generalization of 'Student's' problem when several different population variances are involved",
       Biometrika 34 (1947), pages 28-35: the difference of two means.
 """
 
 from __future__ import annotations
 
-import html
 import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ..support.validate import is_number, whole
-from .records import RunRecord, check_comparable
+from ..support.table import Column, Table, TableList
+from ..support.validate import real, whole
+from .records import RunRecord, by_net, check_comparable
 
 CLEAR = 1.0  # percentage points: a smaller difference of training errors is called none
 LEARNT = 0.75  # of the error of guessing: a net above it has learnt too little to be compared
-_COLUMNS = {  # key: (heading, decimals, unit in the cell)
-    "net": ("net", None),
-    "layers": ("layers", 0),
-    "parameters": ("parameters", 0),
+TRIALS = 10_000  # simulated studies: a share of them is known to about half a percentage point
+_MEANS = {  # what a summary has the means of: (heading, decimals)
     "train_loss": ("train loss", 3),
     "train_error": ("train error %", 2),
     "test_error": ("test error %", 2),
@@ -44,62 +35,34 @@ _COLUMNS = {  # key: (heading, decimals, unit in the cell)
 }
 
 
-class Summary(list):
+def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Return the mean and the sample standard deviation (n - 1 below the line), None for one value."""
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+
+
+def with_spread(mean: float, std: float | None, decimals: int = 2) -> str:
+    """Return a mean as text, with "±" and the standard deviation if there is one."""
+    return f"{mean:,.{decimals}f}" + (f" ± {std:.{decimals}f}" if std is not None else "")
+
+
+class Summary(TableList):
     """A list of one dict a net, that prints as a table and shows as one in a notebook.
 
     Keys: net, layers, parameters, seeds (how many), and mean over the seeds of train_loss (nats), train_error and
     test_error (percent), seconds, each with its sample standard deviation as `<key>_std` (None for one seed).
     """
 
-    def cells(self) -> list[list[str]]:
-        """Return heading and rows as text."""
-        several = any(row["seeds"] > 1 for row in self)
-        rows = [[heading for heading, _ in _COLUMNS.values()] + (["seeds"] if several else [])]
-        for row in self:
-            cells = [_cell(row, key, decimals) for key, (_, decimals) in _COLUMNS.items()]
-            rows.append(cells + ([str(row["seeds"])] if several else []))
-        return rows
-
-    def __str__(self) -> str:
-        return cells_as_text(self.cells())
-
-    __repr__ = __str__  # the prompt of Python shows the table, as a notebook does
-
-    def _repr_html_(self) -> str:
-        caption = "Training first: loss and error in eval mode, after the last step"
-        return cells_as_html(self.cells(), "resnet-summary", caption)
-
-
-def cells_as_text(rows: list[list[str]]) -> str:
-    """Return rows of cells, the heading first, as plain text: the first column to the left, numbers to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join([r[0].ljust(widths[0]), *map(str.rjust, r[1:], widths[1:])]).rstrip() for r in rows]
-    return "\n".join([lines[0], "  ".join("-" * w for w in widths), *lines[1:]])
-
-
-def cells_as_html(rows: list[list[str]], css_class: str, caption: str) -> str:
-    """Return rows of cells, the heading first, as an HTML table with a caption."""
-    heading, *rows = rows
-    head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in heading)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(r[0])}</th>'
-        + "".join(f'<td style="text-align:right">{html.escape(c)}</td>' for c in r[1:])
-        + "</tr>"
-        for r in rows
-    )
-    return (
-        # On a phone the table is pushed sideways, not the page; the arrow keys do so as well.
-        f'<div style="overflow-x:auto" tabindex="0" role="group" aria-label="{html.escape(caption)}">'
-        f'<table class="resnet-table {css_class}"><caption>{caption}</caption>'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cell(row: dict[str, Any], key: str, decimals: int | None) -> str:
-    if decimals is None:
-        return row[key]
-    spread = row.get(f"{key}_std")
-    return f"{row[key]:,.{decimals}f}" + (f" ± {spread:.{decimals}f}" if spread is not None else "")
+    def table(self) -> Table:
+        """Return the table; numbers of seeds are in it if a net has several."""
+        columns = [Column("net", "net"), Column("layers", "layers", True), Column("parameters", "parameters", True)]
+        columns += [Column(key, heading, True) for key, (heading, _) in _MEANS.items()]
+        if any(row["seeds"] > 1 for row in self):
+            columns.append(Column("seeds", "seeds", True))
+        rows = [
+            row | {key: with_spread(row[key], row[f"{key}_std"], decimals) for key, (_, decimals) in _MEANS.items()}
+            for row in self
+        ]
+        return Table("Training first: loss and error in eval mode, after the last step", columns, rows, results=True)
 
 
 def summary(records: Iterable[RunRecord]) -> Summary:
@@ -107,23 +70,18 @@ def summary(records: Iterable[RunRecord]) -> Summary:
 
     Raises `records.RecordError` for records of different data sets or recipes, or for none.
     """
-    groups: dict[str, list[RunRecord]] = {}
-    for record in check_comparable(records):
-        groups.setdefault(record.net, []).append(record)
     rows = Summary()
-    for net, group in groups.items():
+    for net, group in by_net(records).items():
         row = {"net": net, "layers": group[0].depth, "parameters": group[0].parameters, "seeds": len(group)}
-        for key in ("train_loss", "train_error", "test_error", "seconds"):
+        for key in _MEANS:
             values = [r.seconds if key == "seconds" else r.final[key] for r in group]
-            row[key] = statistics.fmean(values)
-            row[f"{key}_std"] = statistics.stdev(values) if len(values) > 1 else None
+            row[key], row[f"{key}_std"] = mean_and_std(values)
         rows.append(row)
     return rows
 
 
 def headline(records: Iterable[RunRecord]) -> str:
-    """Return one sentence on what the final training errors show: of the deepest and the shallowest plain net, and then
-    of their residual twins.
+    """Return one sentence on the final training errors of the deepest and the shallowest plain net, and of their twins.
 
     It says so when the degradation does not show: too few steps, a difference that is small or within the seeds'
     spread, seeds that disagree, or nets that are missing.
@@ -139,46 +97,44 @@ def headline(records: Iterable[RunRecord]) -> str:
             "depths, such as plain20 and plain56."
         )
     low, high = depths[0], depths[-1]
-    seeds = sorted(
-        {s for k, d, s in error if (k, d) == ("plain", low)} & {s for *kd, s in error if kd == ["plain", high]}
-    )
+    seeds = sorted({s for *_, s in error if ("plain", low, s) in error and ("plain", high, s) in error})
     if not seeds:
         return f"Nothing can be said of these records: plain{low} and plain{high} have no seed in common."
 
-    def mean(kind: str, depth: int) -> float:
-        return statistics.fmean(error[kind, depth, s] for s in seeds)
-
-    data, steps = records[0].dataset["name"], int(records[0].final["step"])
-    shallow, deep = mean("plain", low), mean("plain", high)
+    shallow, deep = (statistics.fmean(error["plain", depth, s] for s in seeds) for depth in (low, high))
     gaps = [error["plain", high, s] - error["plain", low, s] for s in seeds]
-    gap = statistics.fmean(gaps)
-    spread = statistics.stdev(gaps) if len(gaps) > 1 else 0.0
-    chance = 100 * (1 - 1 / max(2, len(records[0].dataset.get("classes", ()))))
+    mean_gap, scatter = mean_and_std(gaps)
+    scatter = scatter or 0.0
+    guessing = 100 * (1 - 1 / max(2, len(records[0].dataset.get("classes", ()))))  # percent
     over = "one seed" if len(seeds) == 1 else f"means of {len(seeds)} seeds"
-    begin = f"After {steps:,} steps on {data}"
+    begin = f"After {int(records[0].final['step']):,} steps on {records[0].dataset['name']}"
     both = f"plain{low} gets {shallow:.1f}% of its own training images wrong, plain{high} {deep:.1f}% ({over})"
-    if shallow > LEARNT * chance:
+    if shallow > LEARNT * guessing:
         return (
             f"{begin} it is too early to tell: even plain{low} still gets {shallow:.1f}% of its own training images "
-            f"wrong (guessing: {chance:.0f}%); train for more steps."
+            f"wrong (guessing: {guessing:.0f}%); train for more steps."
         )
-    if min(gaps) < 0 < max(gaps) and abs(gap) < 2 * spread:
+    if min(gaps) < 0 < max(gaps) and abs(mean_gap) < 2 * scatter:
         worse = sum(g > 0 for g in gaps)
         return (
             f"{begin} the seeds disagree: {both}, but the deeper one is worse in only {worse} of "
             f"{len(gaps)} seeds, so no degradation can be claimed."
         )
-    if abs(gap) < CLEAR or abs(gap) < spread:
-        why = f"within the seeds' spread of {spread:.1f} points" if abs(gap) >= CLEAR else "no difference to speak of"
+    if abs(mean_gap) < CLEAR or abs(mean_gap) < scatter:
+        why = (
+            f"within the seeds' spread of {scatter:.1f} points"
+            if abs(mean_gap) >= CLEAR
+            else "no difference to speak of"
+        )
         return f"{begin} the degradation does not show: {both}, {why}."
-    if gap < 0:
+    if mean_gap < 0:
         return f"{begin} the degradation does not show, rather its opposite: {both}."
-    told = f"{begin} the deeper plain net is the worse one, in training already: {both}"
-    return f"{told}; {_residual(error, low, high, seeds, gap)}."
+    twins = _residual_twins(error, low, high, seeds, mean_gap)
+    return f"{begin} the deeper plain net is the worse one, in training already: {both}; {twins}."
 
 
-def _residual(error: dict, low: int, high: int, seeds: list[int], gap: float) -> str:
-    """Say what the residual twins do, given the plain nets' gap in percentage points."""
+def _residual_twins(error: dict, low: int, high: int, seeds: list[int], gap: float) -> str:
+    """Return what the residual twins do, given the plain nets' gap in percentage points."""
     if not all(("resnet", d, s) in error for d in (low, high) for s in seeds):
         return "for what shortcuts do, residual twins of both depths are needed"
     shallow, deep = (statistics.fmean(error["resnet", d, s] for s in seeds) for d in (low, high))
@@ -188,9 +144,6 @@ def _residual(error: dict, low: int, high: int, seeds: list[int], gap: float) ->
     if deep - shallow < gap:
         return f"with shortcuts the same layers suffer less from depth: {numbers}"
     return f"with shortcuts it is no better here: {numbers}"
-
-
-TRIALS = 10_000  # simulated studies: a share of them is known to about half a percentage point
 
 
 @dataclass(frozen=True)
@@ -208,7 +161,7 @@ class Spread:
 
     @property
     def standard_error(self) -> float | None:
-        """How far the mean is likely to be from that of endlessly many runs ([1]); None for one run."""
+        """How far the mean is likely to be from that of endlessly many runs ([2]); None for one run."""
         return None if self.std is None else self.std / math.sqrt(self.runs)
 
     def __str__(self) -> str:
@@ -219,7 +172,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Gap:
-    """A difference of two means, and its standard error ([2])."""
+    """A difference of two means, and its standard error ([3])."""
 
     value: float
     standard_error: float
@@ -239,31 +192,28 @@ def spread(values: Sequence[float]) -> Spread:
     Raises `ValueError` for no value, or one that is not finite.
     """
     values = [float(v) for v in values]
-    bad = next((v for v in values if not math.isfinite(v)), None)
-    if not values or bad is not None:
+    if not values or not all(map(math.isfinite, values)):
         raise ValueError(f"`values` must have one finite number at least, but it is {values}")
-    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+    return Spread(*mean_and_std(values), len(values))
 
 
 def gap(a: Spread, b: Spread) -> Gap:
-    """Return how far the mean of `a` is above that of `b`, for runs that do not depend on each other ([2]).
+    """Return how far the mean of `a` is above that of `b`, for runs that do not depend on each other ([3]).
 
     Raises `ValueError` for a single run, which says nothing of the spread.
     """
-    for what in (a, b):
-        if what.std is None:
-            raise ValueError(f"one run has no standard error, but {what} was given: run more seeds")
+    for one in (a, b):
+        if one.std is None:
+            raise ValueError(f"one run has no standard error, but {one} was given: run more seeds")
     return Gap(a.mean - b.mean, math.hypot(a.standard_error, b.standard_error))
 
 
 def coverage(seeds: int, factor: float = 2.0, trials: int = TRIALS) -> float:
     """Return the share of studies whose mean, plus or minus `factor` standard errors, contains the true mean.
 
-    Raises `ValueError` for fewer than two seeds, a factor that is not above 0, or no trial.
+    `seeds` is at least 2, `factor` above 0.
     """
-    whole("seeds", seeds, 2)
-    whole("trials", trials)
-    _check_factor(factor)
+    whole("seeds", seeds, 2), whole("trials", trials), real("factor", factor, above=0)
     runs = np.random.default_rng(0).normal(0.0, 1.0, (trials, seeds))
     return float(np.mean(np.abs(runs.mean(1)) <= factor * _standard_errors(runs)))
 
@@ -272,12 +222,10 @@ def wrong_winner(difference: float, stds: tuple[float, float], seeds: int, trial
     """Return the share of studies in which the net that is worse by `difference` has the lower mean error.
 
     difference: of the true means, 0 or more, in the units of `stds`.
-    stds:       how much single runs of either net scatter.
-    seeds:      runs of each net in a study.
-
-    Raises `ValueError` for other values.
+    stds:       how much single runs of the worse and of the better net scatter, above 0.
+    seeds:      runs of each net in a study, at least 1.
     """
-    worse, better = _studies(difference, stds, seeds, 1, trials)
+    worse, better = _studies(difference, stds, whole("seeds", seeds), trials)
     return float(np.mean(worse.mean(1) < better.mean(1)))
 
 
@@ -287,10 +235,10 @@ def told_apart(
     """Return the share of studies in which the worse net's mean is above the other's by `factor` standard errors.
 
     The arguments are those of `wrong_winner`, with two seeds at least: a study knows its standard errors only from its
-    own runs. Raises `ValueError` as that does, and for a factor that is not above 0.
+    own runs. `factor` is above 0.
     """
-    _check_factor(factor)
-    worse, better = _studies(difference, stds, seeds, 2, trials)
+    real("factor", factor, above=0)
+    worse, better = _studies(difference, stds, whole("seeds", seeds, 2), trials)
     error = np.hypot(_standard_errors(worse), _standard_errors(better))
     return float(np.mean(worse.mean(1) - better.mean(1) > factor * error))
 
@@ -300,12 +248,9 @@ def seeds_needed(
 ) -> int | None:
     """Return the least number of seeds with which `share` of all studies tell the two nets apart (`told_apart`).
 
-    None if `most` seeds, two at least, do not. Raises `ValueError` as `told_apart` does, and for a share outside of
-    0..1.
+    None if `most` seeds, two at least, do not.
     """
-    if not (is_number(share) and 0 < share < 1):
-        raise ValueError(f"`share` must lie between 0 and 1, but it is {share!r}")
-    whole("most", most, 2)
+    real("share", share, most=1, above=0), whole("most", most, 2)
     if told_apart(difference, stds, most, factor) < share:
         return None
     low, high = 1, most  # `low` is too few, `high` is enough
@@ -315,23 +260,14 @@ def seeds_needed(
     return high
 
 
-def _studies(
-    difference: float, stds: tuple[float, float], seeds: int, least: int, trials: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _studies(difference: float, stds: tuple[float, float], seeds: int, trials: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the errors, (trials, seeds), of the worse and of the better net."""
-    if not (is_number(difference) and difference >= 0):
-        raise ValueError(f"`difference` must be 0 or more: worse minus better; but it is {difference!r}")
-    if not isinstance(stds, Sequence | np.ndarray) or len(stds) != 2 or not all(is_number(s) and s > 0 for s in stds):
-        raise ValueError(f"`stds` must be two numbers above 0, of the worse and the better net, but it is {stds!r}")
-    whole("seeds", seeds, least)
-    whole("trials", trials)
-    draw = np.random.default_rng(0)
-    return draw.normal(difference, stds[0], (trials, seeds)), draw.normal(0.0, stds[1], (trials, seeds))
-
-
-def _check_factor(factor: float) -> None:
-    if not (is_number(factor) and factor > 0):
-        raise ValueError(f"`factor` must be a number above 0, but it is {factor!r}")
+    real("difference", difference, 0), whole("trials", trials)
+    if not isinstance(stds, Sequence | np.ndarray) or len(stds) != 2:
+        raise TypeError(f"`stds` must be two numbers, of the worse and the better net, but it is {stds!r}")
+    of_worse, of_better = (real("stds", std, above=0) for std in stds)
+    random = np.random.default_rng(0)
+    return random.normal(difference, of_worse, (trials, seeds)), random.normal(0.0, of_better, (trials, seeds))
 
 
 def _standard_errors(runs: np.ndarray) -> np.ndarray:

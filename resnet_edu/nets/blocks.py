@@ -1,7 +1,6 @@
 """Residual blocks, the plain block that they are compared with, and the shortcuts between shapes.
 
-Scope: one block each, as small as the paper draws it. Nets are put together in `models.py`.
-Attribute names are torchvision's, so that its weights load.
+One block each, as small as the paper draws it. Attribute names are torchvision's, so that its weights load.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: equations 1 and 2, figures 2 and 5,
@@ -12,7 +11,6 @@ Sources
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -26,95 +24,16 @@ SHORTCUTS = {
 }
 
 
-class ShapeMismatchError(ValueError):
-    """Raised when the two branches of a block cannot be added."""
-
-
-def add_shortcut(main: Tensor, shortcut: Tensor) -> Tensor:
-    """Add the shortcut to the main path: y = F(x) + x, or F(x) + W_s x ([1], equations 1 and 2).
-
-    Both are (B, C, H, W). PyTorch's `+` would broadcast a (B, C, 1, 1) map over a larger one without a word;
-    here shapes must be equal.
-
-    Raises `ShapeMismatchError` with both shapes and the shortcuts that would fit.
-    """
-    if main.shape != shortcut.shape:
-        raise ShapeMismatchError(
-            f"cannot add the main path {tuple(main.shape)} and the shortcut {tuple(shortcut.shape)}: "
-            + _advice(tuple(main.shape), tuple(shortcut.shape))
-        )
-    return main + shortcut
-
-
-def _advice(main: tuple[int, ...], shortcut: tuple[int, ...]) -> str:
-    """Say which shortcut would turn the shape `shortcut` into the shape `main`."""
-    if len(main) != 4 or len(shortcut) != 4 or main[0] != shortcut[0]:
-        return "both must be (B, C, H, W) with the same batch size"
-    strides = {-(-s // m) for m, s in zip(main[2:], shortcut[2:], strict=True)}
-    if len(strides) != 1 or any(-(-s // max(strides)) != m for m, s in zip(main[2:], shortcut[2:], strict=True)):
-        return "no shortcut reaches that height and width; check stride and padding of the main path"
-    fits = "shortcut='projection' (option B)"
-    if main[1] >= shortcut[1]:
-        fits += " or shortcut='zero_pad' (option A)"
-    return f"{fits} with stride {max(strides)} would fit"
-
-
-class ZeroPadShortcut(nn.Module):
-    """Option A: keep every `stride`-th pixel, append zero channels. No parameters ([1], section 3.3).
-
-    (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
-
-    Raises `ValueError` if `out_channels` is smaller than `in_channels`: zeros can be added, not taken away.
-    """
-
-    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
-        super().__init__()
-        _check_block(in_channels, out_channels, stride)
-        if out_channels < in_channels:
-            raise ValueError(
-                f"shortcut='zero_pad' can only add channels, but here {in_channels} would become {out_channels}; "
-                "use shortcut='projection'"
-            )
-        self.new_channels = out_channels - in_channels
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` subsampled and padded with zero channels."""
-        x = x[:, :, :: self.stride, :: self.stride]  # (B, C, H, W) -> (B, C, H/s, W/s)
-        return F.pad(x, (0, 0, 0, 0, 0, self.new_channels))  # new channels come last
-
-    def extra_repr(self) -> str:
-        """Show stride and new channels when printed."""
-        return f"stride={self.stride}, new_channels={self.new_channels}"
-
-
-def make_shortcut(kind: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module | None:
-    """Return the module of a shortcut from `in_channels` to `out_channels`, or None for the identity.
-
-    Raises `ValueError` for an unknown kind (see `SHORTCUTS`), zero padding to fewer channels, or a number below 1.
-    """
-    one_of("shortcut", kind, SHORTCUTS)
-    _check_block(in_channels, out_channels, stride)
-    same_shape = stride == 1 and in_channels == out_channels
-    if kind == "identity" or (same_shape and kind != "projection_all"):
-        return None
-    if kind == "zero_pad":
-        return ZeroPadShortcut(in_channels, out_channels, stride)
-    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
-
-
 def conv3x3(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """Return a 3x3 convolution that keeps the size at stride 1; no bias, since batch norm follows."""
+    check_sizes(in_channels, out_channels, stride)
     return nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
 
 def conv1x1(in_channels: int, out_channels: int, stride: int = 1) -> nn.Conv2d:
     """Return a 1x1 convolution: a linear map of the channels at each pixel; no bias, since batch norm follows."""
+    check_sizes(in_channels, out_channels, stride)
     return nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-
-
-def _check_block(in_channels: int, channels: int, stride: int) -> None:
-    whole("in_channels", in_channels, 1), whole("out_channels", channels, 1), whole("stride", stride, 1)
 
 
 class PlainBlock(nn.Module):
@@ -129,7 +48,6 @@ class PlainBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__()
-        _check_block(in_channels, out_channels, stride)
         self.conv1 = conv3x3(in_channels, out_channels, stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = conv3x3(out_channels, out_channels)
@@ -155,7 +73,6 @@ class BasicBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, shortcut: str = "projection") -> None:
         super().__init__()
-        _check_block(in_channels, out_channels, stride)
         self.conv1 = conv3x3(in_channels, out_channels, stride)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = conv3x3(out_channels, out_channels)
@@ -164,7 +81,7 @@ class BasicBlock(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)  # torchvision's name
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ReLU(F(x) + shortcut(x)); errors as `add_shortcut`."""
+        """Return ReLU(F(x) + shortcut(x))."""
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.bn2(self.conv2(out))
@@ -187,7 +104,6 @@ class Bottleneck(nn.Module):
         self, in_channels: int, width: int, stride: int = 1, shortcut: str = "projection", stride_on: str = "3x3"
     ) -> None:
         super().__init__()
-        _check_block(in_channels, width, stride)
         one_of("stride_on", stride_on, ("1x1", "3x3"))
         out_channels = self.expansion * width
         self.conv1 = conv1x1(in_channels, width, stride if stride_on == "1x1" else 1)
@@ -200,7 +116,7 @@ class Bottleneck(nn.Module):
         self.downsample = make_shortcut(shortcut, in_channels, out_channels, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return ReLU(F(x) + shortcut(x)); errors as `add_shortcut`."""
+        """Return ReLU(F(x) + shortcut(x))."""
         identity = x if self.downsample is None else self.downsample(x)
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu(self.bn2(self.conv2(out)))
@@ -222,7 +138,6 @@ class PreActBlock(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, shortcut: str = "projection") -> None:
         super().__init__()
-        _check_block(in_channels, out_channels, stride)
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.conv1 = conv3x3(in_channels, out_channels, stride)
         self.bn2 = nn.BatchNorm2d(out_channels)
@@ -233,7 +148,7 @@ class PreActBlock(nn.Module):
             self.downsample = self.downsample[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return F(x) + shortcut(x); errors as `add_shortcut`."""
+        """Return F(x) + shortcut(x)."""
         out = self.relu(self.bn1(x))
         identity = x if self.downsample is None else self.downsample(out)
         out = self.conv1(out)
@@ -241,34 +156,81 @@ class PreActBlock(nn.Module):
         return add_shortcut(out, identity)
 
 
-@torch.no_grad()
-def init_weights(net: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights of `net` from `generator`: He initialisation for convolutions ([1], section 3.4).
+class ZeroPadShortcut(nn.Module):
+    """Option A: keep every `stride`-th pixel, append zero channels. No parameters ([1], section 3.3).
 
-    The main path is drawn first and the shortcuts after it, so that a plain net, and its residual twins with any
-    shortcut, get the very same weights in the layers that they share. Linear layers keep PyTorch's default law.
+    (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
+
+    Raises `ValueError` if `out_channels` is smaller than `in_channels`: zeros can be added, not taken away.
     """
-    layers = list(net.named_modules())
-    for _, module in sorted(layers, key=lambda item: "downsample" in item[0].split(".")):  # sorted() is stable
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight), nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            bound = module.in_features**-0.5
-            module.weight.uniform_(-bound, bound, generator=generator)
-            module.bias.uniform_(-bound, bound, generator=generator)
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
+        super().__init__()
+        check_sizes(in_channels, out_channels, stride)
+        if out_channels < in_channels:
+            raise ValueError(
+                f"shortcut='zero_pad' can only add channels, but here {in_channels} would become {out_channels}; "
+                "use shortcut='projection'"
+            )
+        self.new_channels = out_channels - in_channels
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return `x` subsampled and padded with zero channels."""
+        x = x[:, :, :: self.stride, :: self.stride]  # (B, C, H, W) -> (B, C, H/s, W/s)
+        return F.pad(x, (0, 0, 0, 0, 0, self.new_channels))  # new channels come last
+
+    def extra_repr(self) -> str:
+        """Show stride and new channels when printed."""
+        return f"stride={self.stride}, new_channels={self.new_channels}"
 
 
-def remove_batch_norm(net: nn.Module) -> nn.Module:
-    """Put the identity in the place of every batch norm of `net`, and return `net`.
+def make_shortcut(kind: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module | None:
+    """Return the module of a shortcut, a key of `SHORTCUTS`, or None for the identity.
 
-    Batch norm also shifts each channel, so every convolution gets a bias for it, of zeros. The weights stay.
+    Raises `ValueError` for an unknown kind, or zero padding to fewer channels.
     """
-    for module in list(net.modules()):
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, nn.Identity())
-            elif isinstance(child, nn.Conv2d) and child.bias is None:
-                child.bias = nn.Parameter(torch.zeros_like(child.weight.detach()[:, 0, 0, 0]))
-    return net
+    one_of("shortcut", kind, SHORTCUTS), check_sizes(in_channels, out_channels, stride)
+    same_shape = stride == 1 and in_channels == out_channels
+    if kind == "identity" or (same_shape and kind != "projection_all"):
+        return None
+    if kind == "zero_pad":
+        return ZeroPadShortcut(in_channels, out_channels, stride)
+    return nn.Sequential(conv1x1(in_channels, out_channels, stride), nn.BatchNorm2d(out_channels))
+
+
+def check_sizes(in_channels: int, out_channels: int, stride: int) -> None:
+    """Raise `TypeError` or `ValueError` for channels or a stride that are no whole numbers of at least 1."""
+    whole("in_channels", in_channels), whole("out_channels", out_channels), whole("stride", stride)
+
+
+class ShapeMismatchError(ValueError):
+    """Raised when the two branches of a block cannot be added."""
+
+
+def add_shortcut(main: Tensor, shortcut: Tensor) -> Tensor:
+    """Return main path plus shortcut: y = F(x) + x, or F(x) + W_s x ([1], equations 1 and 2).
+
+    Both are (B, C, H, W). PyTorch's `+` would broadcast a (B, C, 1, 1) map over a larger one without a word;
+    here shapes must be equal.
+
+    Raises `ShapeMismatchError` with both shapes and the shortcuts that would fit.
+    """
+    if main.shape != shortcut.shape:
+        main_shape, shortcut_shape = tuple(main.shape), tuple(shortcut.shape)
+        advice = _advice(main_shape, shortcut_shape)
+        raise ShapeMismatchError(f"cannot add the main path {main_shape} and the shortcut {shortcut_shape}: {advice}")
+    return main + shortcut
+
+
+def _advice(main: tuple[int, ...], shortcut: tuple[int, ...]) -> str:
+    """Return which shortcut would turn the shape `shortcut` into the shape `main`, in words."""
+    if len(main) != 4 or len(shortcut) != 4 or main[0] != shortcut[0]:
+        return "both must be (B, C, H, W) with the same batch size"
+    strides = {-(-s // m) for m, s in zip(main[2:], shortcut[2:], strict=True)}
+    if len(strides) != 1 or any(-(-s // max(strides)) != m for m, s in zip(main[2:], shortcut[2:], strict=True)):
+        return "no shortcut reaches that height and width; check stride and padding of the main path"
+    fits = "shortcut='projection' (option B)"
+    if main[1] >= shortcut[1]:
+        fits += " or shortcut='zero_pad' (option A)"
+    return f"{fits} with stride {max(strides)} would fit"

@@ -1,7 +1,5 @@
 """Where training begins: laws that a net's first weights are drawn from, and how a signal passes through them.
 
-Scope: convolutions, which is where the laws differ; the package's own nets are initialised by `blocks.init_weights`.
-
 With weights of mean 0 and variance v, and ReLU before each layer, a layer of fan_in inputs changes the mean square of
 what passes through by the factor fan_in * v / 2: half of the values are zero behind a ReLU ([1], section 2.2). It is
 kept for v = 2 / fan_in, and on the way back for v = 2 / fan_out.
@@ -11,6 +9,7 @@ Sources
   [2] Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks", AISTATS 2010.
   [3] Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", NIPS 2012, section 5.
   [4] PyTorch's documentation of `torch.nn.init`, and `nn.Conv2d.reset_parameters`.
+  [5] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.4.
 """
 
 from __future__ import annotations
@@ -31,6 +30,24 @@ LAWS = {
 
 
 @torch.no_grad()
+def init_weights(net: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of one of the package's nets from `generator`: He initialisation for convolutions ([5]).
+
+    The main path is drawn first and the shortcuts after it, so that a plain net, and its residual twins with any
+    shortcut, get the very same weights in the layers that they share. Linear layers keep PyTorch's default law.
+    """
+    layers = list(net.named_modules())
+    for _, module in sorted(layers, key=lambda item: "downsample" in item[0].split(".")):  # sorted() is stable
+        if isinstance(module, nn.Conv2d):
+            _draw(module.weight, "he", generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight), nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            module.weight.uniform_(-bound, bound, generator=generator)
+            module.bias.uniform_(-bound, bound, generator=generator)
+
+
 def draw_kernels(net: nn.Module, law: str, seed: int = 0) -> nn.Module:
     """Draw the kernels of all convolutions of `net` from one of `LAWS`, in place, and return `net`.
 
@@ -41,17 +58,20 @@ def draw_kernels(net: nn.Module, law: str, seed: int = 0) -> nn.Module:
     one_of("law", law, LAWS)
     generator = torch.Generator().manual_seed(seed)
     for module in net.modules():
-        if not isinstance(module, nn.Conv2d):
-            continue
-        if law == "he":
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
-        elif law == "xavier":
-            nn.init.xavier_normal_(module.weight, generator=generator)
-        elif law == "pytorch":
-            nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
-        else:
-            nn.init.normal_(module.weight, 0, 0.01, generator=generator)
+        if isinstance(module, nn.Conv2d):
+            _draw(module.weight, law, generator)
     return net
+
+
+def _draw(kernel: nn.Parameter, law: str, generator: torch.Generator) -> None:
+    if law == "he":
+        nn.init.kaiming_normal_(kernel, mode="fan_out", nonlinearity="relu", generator=generator)
+    elif law == "xavier":
+        nn.init.xavier_normal_(kernel, generator=generator)
+    elif law == "pytorch":
+        nn.init.kaiming_uniform_(kernel, a=5**0.5, generator=generator)
+    else:
+        nn.init.normal_(kernel, 0, 0.01, generator=generator)
 
 
 @torch.no_grad()

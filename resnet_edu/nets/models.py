@@ -1,6 +1,6 @@
 """The nets of the paper: ResNet-18 to -152 for 224 pixels, the 6n+2 family for CIFAR-10, and their plain twins.
 
-Scope: how blocks are stacked into stages, and the names by which nets are called. Parameter names are torchvision's.
+Parameter names are torchvision's, so that its weights load.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 (ImageNet), section 4.2 (CIFAR-10).
@@ -15,7 +15,7 @@ Sources
 | resnet101  | 44,549,160 | resnet56  |   853,018                         |
 | resnet152  | 60,192,808 | resnet110 | 1,727,962                         |
 
-which these implementations indeed have: tests/test_models.py counts.
+which these implementations indeed have: tests/nets/test_models.py counts.
 """
 
 from __future__ import annotations
@@ -27,15 +27,8 @@ import torch
 from torch import Tensor, nn
 
 from ..support.validate import one_of, whole
-from .blocks import (
-    SHORTCUTS,
-    BasicBlock,
-    Bottleneck,
-    PlainBlock,
-    PreActBlock,
-    init_weights,
-    remove_batch_norm,
-)
+from .blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv3x3
+from .initialise import init_weights
 from .shapes import cifar_blocks_per_stage
 
 STEMS = ("imagenet", "cifar")
@@ -55,7 +48,7 @@ class ResNet(nn.Module):
     block_args: passed to each block, for example shortcut="zero_pad" or stride_on="1x1".
 
     Two nets built after the same `torch.manual_seed` have equal weights in all the layers that they share: the seed
-    is drawn before any layer is made, and main paths are drawn before shortcuts (`blocks.init_weights`).
+    is drawn before any layer is made, and main paths are drawn before shortcuts (`init_weights`).
     """
 
     def __init__(
@@ -71,30 +64,30 @@ class ResNet(nn.Module):
         **block_args: str,
     ) -> None:
         super().__init__()
-        one_of("stem", stem, STEMS)
-        whole("num_classes", num_classes, 1), whole("in_channels", in_channels, 1)
+        one_of("stem", stem, STEMS), whole("num_classes", num_classes), whole("in_channels", in_channels)
         if len(layers) != len(widths) or not layers:
             raise ValueError(f"`layers` and `widths` must be equally long, but they are {layers!r} and {widths!r}")
+        for count, width in zip(layers, widths, strict=True):
+            whole("layers", count), whole("width", width)
         seed = int(torch.randint(2**62, (), device="cpu"))
         preact = block is PreActBlock
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stride=2, padding=3, bias=False)
             self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         else:
-            self.conv1 = nn.Conv2d(in_channels, widths[0], 3, stride=1, padding=1, bias=False)
+            self.conv1 = conv3x3(in_channels, widths[0])
             self.maxpool = None
         self.bn1 = None if preact else nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU()
         self.stages = [f"layer{i}" for i in range(1, len(layers) + 1)]  # layer1 is the paper's conv2_x
         channels = widths[0]
         for i, (name, count, width) in enumerate(zip(self.stages, layers, widths, strict=True)):
-            whole("blocks in a stage", count, 1), whole("width", width, 1)
             blocks = [block(channels, width, 1 if i == 0 else 2, **block_args)]
             channels = block.expansion * width
             blocks += [block(channels, width, 1, **block_args) for _ in range(1, count)]
             setattr(self, name, nn.Sequential(*blocks))
         self.bn2 = nn.BatchNorm2d(channels) if preact else None  # pre-activation nets end with one more
-        self.avgpool = nn.AdaptiveAvgPool2d((1, 1)) if pool is None else nn.AvgPool2d(whole("pool", pool, 1), stride=1)
+        self.avgpool = nn.AdaptiveAvgPool2d((1, 1)) if pool is None else nn.AvgPool2d(whole("pool", pool), stride=1)
         self.fc = nn.Linear(channels, num_classes)
         if not self.fc.weight.is_meta:  # a net on the meta device has shapes but no values
             init_weights(self, torch.Generator(self.fc.weight.device).manual_seed(seed))
@@ -132,7 +125,7 @@ def cifar_net(
     (B, in_channels, H, W) -> (B, num_classes); made for 32x32 pixels, any H and W of at least 1 pass.
 
     residual: False gives the plain twin: the same layers, parameters and (from one seed) initial weights.
-    shortcut: a key of `blocks.SHORTCUTS`; the paper uses "zero_pad" (option A) here.
+    shortcut: a key of `SHORTCUTS`; the paper uses "zero_pad" (option A) here.
     width:    channels of the first stage; each further stage has twice as many. `stem` and `pool` as in `ResNet`.
     preact:   True takes `PreActBlock` instead of `BasicBlock`.
     batch_norm: False leaves it out and gives the convolutions biases instead: for experiments, the paper has it always.
@@ -140,7 +133,6 @@ def cifar_net(
     Raises `ValueError` for a depth that is not 6n+2, an unknown shortcut, no classes, or a shortcut of a plain net.
     """
     n = cifar_blocks_per_stage(depth)
-    whole("width", width, 1)
     one_of("shortcut", shortcut, SHORTCUTS)
     if not residual and (shortcut != "zero_pad" or preact):
         raise ValueError(
@@ -148,18 +140,25 @@ def cifar_net(
             "leave them out, or set residual=True"
         )
     block = (PreActBlock if preact else BasicBlock) if residual else PlainBlock
-    block_args = {"shortcut": shortcut} if residual else {}
-    net = ResNet(
-        block,
-        [n, n, n],
-        [width << i for i in range(3)],
-        stem=stem,
-        pool=pool,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        **block_args,
-    )
+    options = {"stem": stem, "pool": pool, "in_channels": in_channels, "num_classes": num_classes}
+    if residual:
+        options["shortcut"] = shortcut
+    net = ResNet(block, [n, n, n], [width, 2 * width, 4 * width], **options)
     return net if batch_norm else remove_batch_norm(net)
+
+
+def remove_batch_norm(net: nn.Module) -> nn.Module:
+    """Put the identity in the place of every batch norm of `net`, and return `net`.
+
+    Batch norm also shifts each channel, so every convolution gets a bias for it, of zeros. The weights stay.
+    """
+    for module in list(net.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.Identity())
+            elif isinstance(child, nn.Conv2d) and child.bias is None:
+                child.bias = nn.Parameter(torch.zeros_like(child.weight.detach()[:, 0, 0, 0]))
+    return net
 
 
 _IMAGENET = {  # Table 1 of [1]
@@ -194,62 +193,44 @@ def imagenet_net(
 
     Raises `ValueError` for another depth, an unknown option, or a plain net of bottlenecks.
     """
-    if depth not in _IMAGENET:
-        raise ValueError(f"`depth` must be one of {', '.join(map(str, _IMAGENET))}, but it is {depth!r}")
-    whole("width", width, 1)
-    one_of("shortcut", shortcut, SHORTCUTS)
-    one_of("stride_on", stride_on, ("1x1", "3x3"))
+    one_of("depth", depth, _IMAGENET)
+    one_of("shortcut", shortcut, SHORTCUTS), one_of("stride_on", stride_on, ("1x1", "3x3"))
     block, layers = _IMAGENET[depth]
     if not residual and (block is Bottleneck or shortcut != "projection"):
         raise ValueError(
             f"plain nets have 18 or 34 layers and no shortcut, but depth={depth} and shortcut={shortcut!r} were given"
         )
-    block_args = {"shortcut": shortcut} if residual else {}
+    options = {"stem": stem, "pool": pool, "in_channels": in_channels, "num_classes": num_classes}
+    if residual:
+        options["shortcut"] = shortcut
     if block is Bottleneck:
-        block_args["stride_on"] = stride_on
-    return ResNet(
-        block if residual else PlainBlock,
-        layers,
-        [width << i for i in range(4)],
-        stem=stem,
-        pool=pool,
-        in_channels=in_channels,
-        num_classes=num_classes,
-        **block_args,
-    )
+        options["stride_on"] = stride_on
+    widths = [width, 2 * width, 4 * width, 8 * width]
+    return ResNet(block if residual else PlainBlock, layers, widths, **options)
 
 
-def _named(family: Callable[..., ResNet], depth: int, residual: bool, doc: str) -> Callable[..., ResNet]:
+def _named(family: Callable[..., ResNet], depth: int, residual: bool = True) -> Callable[..., ResNet]:
     """Return the constructor of one net of a family, with a name and a signature of its own."""
 
     def build(**options: object) -> ResNet:
         return family(depth, residual, **options)
 
-    parameters = [
-        p.replace(kind=p.KEYWORD_ONLY)
-        for p in inspect.signature(family).parameters.values()
-        if p.name not in ("depth", "residual") and (residual or p.name not in ("shortcut", "preact", "stride_on"))
-    ]
+    missing = {"depth", "residual"} if residual else {"depth", "residual", "shortcut", "preact", "stride_on"}
+    parameters = inspect.signature(family).parameters.values()
+    options = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters if p.name not in missing]
     build.__name__ = build.__qualname__ = f"{'resnet' if residual else 'plain'}{depth}"
-    build.__doc__ = doc
-    build.__signature__ = inspect.Signature(parameters, return_annotation="ResNet")
+    build.__signature__ = inspect.Signature(options, return_annotation="ResNet")
+    images = "CIFAR-10" if family is cifar_net else "224 pixels"
+    build.__doc__ = (
+        f"Return a {'residual' if residual else 'plain'} net of {depth} layers for {images}, as `{family.__name__}`."
+    )
     return build
 
 
-def _cifar(depth: int, residual: bool = True) -> Callable[..., ResNet]:
-    kind = "Residual" if residual else "Plain"
-    return _named(cifar_net, depth, residual, f"{kind} net of {depth} layers for CIFAR-10; options as `cifar_net`.")
-
-
-def _imagenet(depth: int, residual: bool = True) -> Callable[..., ResNet]:
-    kind = "ResNet" if residual else "Plain"
-    return _named(imagenet_net, depth, residual, f"{kind}-{depth} for 224 pixels; options as `imagenet_net`.")
-
-
-resnet20, resnet32, resnet44, resnet56, resnet110 = (_cifar(d) for d in (20, 32, 44, 56, 110))
-plain20, plain32, plain44, plain56, plain110 = (_cifar(d, residual=False) for d in (20, 32, 44, 56, 110))
-resnet18, resnet34, resnet50, resnet101, resnet152 = (_imagenet(d) for d in _IMAGENET)
-plain18, plain34 = (_imagenet(d, residual=False) for d in (18, 34))
+resnet20, resnet32, resnet44, resnet56, resnet110 = (_named(cifar_net, d) for d in (20, 32, 44, 56, 110))
+plain20, plain32, plain44, plain56, plain110 = (_named(cifar_net, d, False) for d in (20, 32, 44, 56, 110))
+resnet18, resnet34, resnet50, resnet101, resnet152 = (_named(imagenet_net, d) for d in _IMAGENET)
+plain18, plain34 = (_named(imagenet_net, d, False) for d in (18, 34))
 
 
 def split_name(name: str) -> tuple[str, int]:

@@ -25,16 +25,18 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     >>> conv_output_size(224, kernel=7, stride=2, padding=3)
     112
     """
-    whole("size", size, 1), whole("kernel", kernel, 1), whole("stride", stride, 1)
-    whole("padding", padding, 0), whole("dilation", dilation, 1)
+    whole("size", size), _check_window(kernel, stride, padding, dilation)
     reach = dilation * (kernel - 1) + 1
     if size + 2 * padding < reach:
         raise ValueError(
-            f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel "
-            f"reaches over {reach} (kernel {kernel}, dilation {dilation}): use a larger input, "
-            "more padding or a smaller kernel"
+            f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel reaches over "
+            f"{reach} (kernel {kernel}, dilation {dilation}): use a larger input, more padding or a smaller kernel"
         )
     return (size + 2 * padding - reach) // stride + 1
+
+
+def _check_window(kernel: int, stride: int, padding: int, dilation: int) -> None:
+    whole("kernel", kernel), whole("stride", stride), whole("padding", padding, 0), whole("dilation", dilation)
 
 
 def pool_output_size(
@@ -48,7 +50,7 @@ def pool_output_size(
     Raises `ValueError` for padding above half the kernel (PyTorch's own rule) or an input smaller than the window.
     """
     stride = kernel if stride is None else stride
-    if whole("padding", padding, 0) > whole("kernel", kernel, 1) // 2:
+    if whole("padding", padding, 0) > whole("kernel", kernel) // 2:
         raise ValueError(f"`padding` must be at most half of the kernel ({kernel} // 2), but it is {padding}")
     floor = conv_output_size(size, kernel, stride, padding, dilation)
     if not ceil_mode:
@@ -63,12 +65,10 @@ def conv_params(in_channels: int, out_channels: int, kernel: int, groups: int = 
 
     Raises `ValueError` if `groups` does not divide both channel counts.
     """
-    whole("in_channels", in_channels, 1), whole("out_channels", out_channels, 1)
-    whole("kernel", kernel, 1), whole("groups", groups, 1)
+    whole("in_channels", in_channels), whole("out_channels", out_channels)
+    whole("kernel", kernel), whole("groups", groups)
     if in_channels % groups or out_channels % groups:
-        raise ValueError(
-            f"`groups` must divide the channels, but {groups} does not divide {in_channels} and {out_channels}"
-        )
+        raise ValueError(f"`groups` must divide the channels, {in_channels} and {out_channels}, but it is {groups}")
     return out_channels * (in_channels // groups) * kernel**2 + (out_channels if bias else 0)
 
 
@@ -79,8 +79,8 @@ def conv_macs(
 
     The paper calls this number FLOPs; a profiler that counts a multiply and an add apart reports twice as much.
     """
-    pixels = whole("out_height", out_height, 1) * whole("out_width", out_width, 1)
-    return conv_params(in_channels, out_channels, kernel, groups) * pixels
+    weights = conv_params(in_channels, out_channels, kernel, groups)
+    return weights * whole("out_height", out_height) * whole("out_width", out_width)
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,7 @@ class ReceptiveField:
         >>> ReceptiveField().after(7, 2, 3).after(3, 2, 1).size  # ResNet's stem
         11
         """
-        whole("kernel", kernel, 1), whole("stride", stride, 1)
-        whole("padding", padding, 0), whole("dilation", dilation, 1)
+        _check_window(kernel, stride, padding, dilation)
         reach = dilation * (kernel - 1)
         return ReceptiveField(
             size=self.size + reach * self.jump,
@@ -131,7 +130,7 @@ def cifar_blocks_per_stage(depth: int) -> int:
 
     Raises `ValueError` for a depth that is not 6n+2, naming the nearest ones that are.
     """
-    whole("depth", depth, 1)
+    whole("depth", depth)
     if depth < 8 or (depth - 2) % 6:
         below = max(8, depth - (depth - 2) % 6)
         raise ValueError(

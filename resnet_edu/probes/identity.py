@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, init_weights, remove_batch_norm
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
+from ..nets.initialise import init_weights
+from ..nets.models import remove_batch_norm
 from ..support.system import make_bar
 from ..support.validate import whole
 from .records import IdentityRecord, finite

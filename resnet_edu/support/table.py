@@ -1,7 +1,5 @@
 """Tables that show themselves: as text, Markdown, CSV, HTML, dictionaries or a pandas DataFrame.
 
-Scope: formatting. What the three views of a trace hold is decided in `table_views.py`.
-
 Source
   [1] W3C, "Tables Tutorial" (Web Accessibility Initiative): caption, scope, a focusable container that scrolls.
 """
@@ -10,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pandas
+
+WIDTH = 110  # columns, of the notes below a table of text
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Table:
     classes: for each row the CSS classes of its `<tr>`, such as "is-add".
     records: what `to_dicts` and `to_pandas` return, if that is more than what is shown.
     fields:  the columns of the CSV file, if they are more than what is shown.
+    notes:   sentences below the table.
+    results: whether it is a table of results, whose first column names the row: `.resnet-table` in style sheets. The
+             others, listings of a net, are `.resnet-trace`.
     """
 
     caption: str
@@ -58,84 +62,91 @@ class Table:
     classes: Sequence[str] = ()
     records: Sequence[dict[str, object]] | None = None
     fields: Sequence[str] | None = None
+    notes: Sequence[str] = ()
+    results: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _cells(self) -> list[list[str]]:
-        lines = [[_human(row.get(c.key), c.none) for c in self.columns] for row in self.rows]
+    def cells(self) -> list[list[str]]:
+        """Return the rows as text, the total last."""
+        lines = [[_for_reader(row.get(c.key), c.none) for c in self.columns] for row in self.rows]
         if self.total is not None:
-            lines.append([_human(self.total.get(c.key), "") for c in self.columns])
+            lines.append([_for_reader(self.total.get(c.key), "") for c in self.columns])
         return lines
 
     def to_text(self) -> str:
-        """Return the table in columns of plain text; numbers are right aligned."""
-        cells = self._cells()
+        """Return the table in columns of plain text, and its notes; numbers are right aligned."""
+        cells = self.cells()
         titles = [c.title for c in self.columns]
         widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
 
         def line(values: Sequence[str]) -> str:
-            parts = [
+            aligned = (
                 v.rjust(w) if c.number else v.ljust(w) for v, w, c in zip(values, widths, self.columns, strict=True)
-            ]
-            return "  ".join(parts).rstrip()
+            )
+            return "  ".join(aligned).rstrip()
 
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
         body = [line(c) for c in cells]
         if self.total is not None:
             body.insert(-1, rule)
-        return "\n".join([self.caption, "", line(titles), rule, *body])
+        notes = ["", *(textwrap.fill(note, WIDTH) for note in self.notes)] if self.notes else []
+        return "\n".join([self.caption, "", line(titles), rule, *body, *notes])
 
     def to_markdown(self) -> str:
-        """Return a Markdown table; numbers are right aligned, `|` in a cell is escaped."""
+        """Return a Markdown table and a list of its notes; numbers are right aligned, `|` in a cell is escaped."""
 
         def line(values: Sequence[str]) -> str:
             return "| " + " | ".join(v.replace("|", "\\|").replace("\n", " ") for v in values) + " |"
 
         rule = "|" + "|".join(" ---: " if c.number else " --- " for c in self.columns) + "|"
-        cells = self._cells()
+        cells = self.cells()
         if self.total is not None:
             cells[-1] = [f"**{v}**" if v else "" for v in cells[-1]]
-        return "\n".join([line([c.title for c in self.columns]), rule, *map(line, cells)])
+        notes = ["", *(f"- {note}" for note in self.notes)] if self.notes else []
+        return "\n".join([line([c.title for c in self.columns]), rule, *map(line, cells), *notes])
 
     def to_csv(self) -> str:
         """Return comma-separated values with a header; no total line, so that columns can be added up."""
+        names = self.fields or [c.key for c in self.columns]
+        none = {c.key: c.none for c in self.columns}
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        if self.fields is not None:
-            writer.writerow(self.fields)
-            writer.writerows([_machine(r.get(f), "") for f in self.fields] for r in self.to_dicts())
-        else:
-            writer.writerow(c.key for c in self.columns)
-            writer.writerows([_machine(r.get(c.key), c.none) for c in self.columns] for r in self.rows)
+        writer.writerow(names)
+        writer.writerows([_for_program(row.get(n), none.get(n, "")) for n in names] for row in self.to_dicts())
         return out.getvalue()
 
     def to_html(self) -> str:
-        """Return the table in a container that scrolls and can be focused; colours are the page's."""
+        """Return the table in a container that scrolls and can be focused ([1]), and its notes; colours are the page's.
+
+        Tables of results are groups, not regions: a page may have several with one caption.
+        """
+        css, role = ("resnet-table", "group") if self.results else ("resnet-trace", "region")
         caption = escape(self.caption)
-        own = [c for c in self.columns if not c.below]
-        head = "".join(f'<th scope="col"{_aligned(c.number)}>{escape(c.title)}</th>' for c in own)
-        cells = self._cells()
-        body = []
-        for i, _ in enumerate(self.rows):
-            css = self.classes[i] if i < len(self.classes) else ""
-            body.append(
-                f"<tr{f' class={chr(34)}{escape(css)}{chr(34)}' if css else ''}>{self._html_row(cells[i])}</tr>"
-            )
-        foot = f"<tfoot><tr>{self._html_row(cells[-1])}</tr></tfoot>" if self.total is not None else ""
+        head = "".join(f'<th scope="col"{_aligned(c)}>{escape(c.title)}</th>' for c in self.columns if not c.below)
+        lines = [self._html_cells(c) for c in self.cells()]
+        foot = f"<tfoot><tr>{lines.pop()}</tr></tfoot>" if self.total is not None else ""
+        classes = [f' class="{escape(c)}"' if c else "" for c in self.classes] or [""] * len(lines)
+        body = "\n".join(f"<tr{c}>{line}</tr>" for c, line in zip(classes, lines, strict=True))
         return (
-            f'<div class="resnet-trace-scroll" tabindex="0" role="region" aria-label="{caption}" '
-            f'style="overflow-x: auto"><table class="resnet-trace"><caption>{caption}</caption>'
-            f"<thead><tr>{head}</tr></thead>\n<tbody>" + "\n".join(body) + f"</tbody>{foot}</table></div>"
+            f'<div class="{css}-scroll" tabindex="0" role="{role}" aria-label="{caption}" style="overflow-x: auto">'
+            f'<table class="{css}"><caption>{caption}</caption><thead><tr>{head}</tr></thead>\n'
+            f"<tbody>{body}</tbody>{foot}</table></div>"
+            # On a phone a line has no room for a whole address.
+            + "".join(f'<p style="overflow-wrap: anywhere">{escape(note)}</p>' for note in self.notes)
         )
 
-    def _html_row(self, cells: Sequence[str]) -> str:
+    def _html_cells(self, cells: Sequence[str]) -> str:
         small = {c.below: f" <small>{escape(v)}</small>" for v, c in zip(cells, self.columns, strict=True) if v}
-        return "".join(
-            f"<td{_aligned(c.number)}>{escape(v).replace(chr(10), '<br>')}{small.get(c.key, '')}</td>"
+        parts = [
+            f"<td{_aligned(c)}>{escape(v).replace(chr(10), '<br>')}{small.get(c.key, '')}</td>"
             for v, c in zip(cells, self.columns, strict=True)
             if not c.below
-        )
+        ]
+        if self.results:
+            parts[0] = f'<th scope="row">{escape(cells[0])}</th>'
+        return "".join(parts)
 
     def to_dicts(self) -> list[dict[str, object]]:
         """Return one dictionary a row, with plain values: numbers, strings, lists, None."""
@@ -160,26 +171,40 @@ class Table:
         return self.to_html()
 
 
-def _aligned(number: bool) -> str:
-    return ' style="text-align: right"' if number else ' style="text-align: left"'
+class TableList(list):
+    """A list that shows itself as a table, which a subclass makes of it."""
+
+    def table(self) -> Table:
+        """Return the table of what is in the list."""
+        raise NotImplementedError(f"{type(self).__name__} must have a method `table`")
+
+    def __str__(self) -> str:
+        return self.table().to_text()
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
 
 
-def _human(value: object, none: str) -> str:
-    """Write a value for a reader: 1,234,567; 3x3; blank for None."""
+def _aligned(column: Column) -> str:
+    return f' style="text-align: {"right" if column.number else "left"}"'
+
+
+def _for_reader(value: object, none: str) -> str:
+    """Return a value as text, with separators between thousands."""
     if value is None:
         return none
-    if isinstance(value, bool):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
-def _machine(value: object, none: str) -> object:
-    """Write a value for a program: no separators, shapes as 1x3x224x224, several of them separated by spaces."""
+def _for_program(value: object, none: str) -> object:
+    """Return a value without separators; a shape is 1x3x224x224, several of them have spaces between."""
     if value is None:
         return none
     if isinstance(value, (list, tuple)):
         if value and isinstance(value[0], (list, tuple)):
-            return " ".join(_machine(v, none) or "scalar" for v in value)
+            return " ".join(_for_program(v, none) or "scalar" for v in value)
         return "x".join("" if v is None else str(v) for v in value)
     return value
 

@@ -10,7 +10,7 @@ from .block import BlockExplorer
 from .convolution import ConvolutionExplorer
 from .gradients import GradientExplorer
 from .network import NetworkExplorer
-from .quiz import Quiz
+from .quiz import Quiz, quiz
 from .study import StudyPlayer
 
-__all__ = ["BlockExplorer", "ConvolutionExplorer", "GradientExplorer", "NetworkExplorer", "Quiz", "StudyPlayer"]
+__all__ = ["BlockExplorer", "ConvolutionExplorer", "GradientExplorer", "NetworkExplorer", "Quiz", "StudyPlayer", "quiz"]

@@ -1,31 +1,38 @@
 """What all explorers are made of: a widget whose JavaScript does the computing, and a table for when there is none.
 
-Scope: how an explorer shows itself. In JupyterLab, VS Code and Colab it is an ordinary anywidget. In a built page of
-the book, book/assets/explorers.js mounts the same module from the state that the page holds. Where no JavaScript runs
+In JupyterLab, VS Code and Colab an explorer is an ordinary anywidget ([1]). In a built page of the book,
+book/assets/explorers.js mounts the same module from the state that the page holds ([2]). Where no JavaScript runs
 (GitHub, a reader who has turned it off) the output is a table of what the explorer shows at first.
 
 Sources
   [1] anywidget's documentation, "Anywidget Front-End Module": the contract of `render({ model, el })`.
   [2] ipywidgets' documentation, "Embedding Jupyter Widgets": the two kinds of JSON in a static page.
-
---- How a net's line is drawn in an explorer: as in the figures.
 """
 
 from __future__ import annotations
 
 import json
-import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anywidget
 import traitlets
 
 from ..figures.style import DASHES, OTHER_DASH, kind_color, net_width
+from ..support.validate import whole
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-_OF_ALL = ("layout", "tabbable", "tooltip")  # traits of every widget
 STATIC = Path(__file__).parent / "static"
+PIXELS = 96 / 72  # CSS pixels in a point
+_OF_ALL = ("layout", "tabbable", "tooltip")  # traits of every widget
+
+
+def checked(rule: Callable, *arguments: object) -> object:
+    """Return `rule(*arguments)`; its `TypeError` or `ValueError` is raised as `TraitError`."""
+    try:
+        return rule(*arguments)
+    except (TypeError, ValueError) as error:
+        raise traitlets.TraitError(str(error)) from None
 
 
 class Whole(traitlets.TraitType):
@@ -37,14 +44,7 @@ class Whole(traitlets.TraitType):
 
     def validate(self, obj: object, value: object) -> int:
         """Return `value` as an int. Raises `TraitError` that names the value and the limits."""
-        try:
-            number = None if isinstance(value, bool) else operator.index(value)
-        except TypeError:
-            number = None
-        if number is None or not self.least <= number <= self.most:
-            rule = f"a whole number from {self.least} to {self.most}"
-            raise traitlets.TraitError(f"`{self.name}` must be {rule}, but it is {value!r}")
-        return number
+        return checked(whole, self.name, value, self.least, self.most)
 
 
 class OneOf(traitlets.TraitType):
@@ -56,11 +56,10 @@ class OneOf(traitlets.TraitType):
 
     def validate(self, obj: object, value: object) -> object:
         """Return `value`. Raises `TraitError` that names the value and the choices."""
-        same = [c for c in self.choices if c == value and type(c) is type(value)]
-        if not same:
-            listed = ", ".join(map(repr, self.choices))
-            raise traitlets.TraitError(f"`{self.name}` must be one of {listed}, but it is {value!r}")
-        return same[0]
+        if not any(c == value and type(c) is type(value) for c in self.choices):  # 1 is not True
+            choices = ", ".join(map(repr, self.choices))
+            raise traitlets.TraitError(f"`{self.name}` must be one of {choices}, but it is {value!r}")
+        return value
 
 
 class Explorer(anywidget.AnyWidget):
@@ -78,9 +77,9 @@ class Explorer(anywidget.AnyWidget):
     _explorer = traitlets.Unicode().tag(sync=True)
 
     def __init__(self, **settings: object) -> None:
-        known = [name for name in self.trait_names(sync=True) if not name.startswith("_") and name not in _OF_ALL]
         for name in settings:
             if not self.has_trait(name):
+                known = [t for t in self.trait_names(sync=True) if not t.startswith("_") and t not in _OF_ALL]
                 raise TypeError(f"{type(self).__name__} has no setting {name!r}; it has {', '.join(known)}")
         super().__init__(**settings)
 
@@ -113,11 +112,8 @@ def module(name: str) -> Path:
     """
     path = STATIC / f"{name}.js"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there: run `make widgets`, which makes it from widgets/src/{name}.js")
+        raise FileNotFoundError(f"{path} is not there: run `make widgets`, which makes it from src/{name}.js")
     return path
-
-
-PIXELS = 96 / 72  # CSS pixels in a point
 
 
 def net_line(kind: str, depth: int, kinds: Sequence[str], depths: Sequence[int]) -> dict[str, object]:

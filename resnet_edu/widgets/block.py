@@ -31,9 +31,9 @@ class BlockExplorer(Explorer):
     in_channels, out_channels: 1 to 2048; a bottleneck needs `out_channels` that 4 divides.
     size:         of the square input, 1 to 512 pixels a side.
     stride:       1 to 8; in a bottleneck of the 3x3 convolution, as in torchvision.
-    shortcut:     "none" or a key of `blocks.SHORTCUTS`.
-    activations:  measured values of the branch, as `branches.measure_branches` returns them; the record of the package
-                  if nothing is given, {} for none.
+    shortcut:     "none" or a key of `nets.blocks.SHORTCUTS`.
+    activations:  measured values of the branch, as `probes.branches.measure_branches` returns them; the record of the
+                  package if nothing is given, {} for none.
 
     Raises `traitlets.TraitError` for a wrong value. Shapes that cannot be added are no wrong value: the explorer shows
     PyTorch's error.
@@ -57,19 +57,16 @@ class BlockExplorer(Explorer):
     def _are_measured(self, proposal: dict[str, Any]) -> dict[str, Any]:
         value = proposal["value"]
         if value and not {"edges", "measured", "depth", "steps", "dataset", "block", "images"} <= set(value):
-            raise traitlets.TraitError(
-                "`activations` must be what `resnet_edu.branches.measure_branches()` returns, or {} for none, but it "
-                f"has the keys {', '.join(map(repr, value))}"
-            )
+            keys = ", ".join(map(repr, value))
+            raise traitlets.TraitError(f"`activations` must be what `measure_branches()` returns, or {{}}, not {keys}")
         return value
 
     @traitlets.validate("block", "out_channels")
     def _four_divides(self, proposal: dict[str, Any]) -> object:
         now = {"block": self.block, "out_channels": self.out_channels, proposal["trait"].name: proposal["value"]}
         if now["block"] == "bottleneck" and now["out_channels"] % 4:
-            raise traitlets.TraitError(
-                f"`out_channels` of a bottleneck must be 4 times the width of its 3x3, but it is {now['out_channels']}"
-            )
+            rule = "`out_channels` of a bottleneck must be 4 times the width of its 3x3"
+            raise traitlets.TraitError(f"{rule}, but it is {now['out_channels']}")
         return proposal["value"]
 
     def static_html(self) -> str:
@@ -90,21 +87,20 @@ class BlockExplorer(Explorer):
         try:
             traced = trace(self._make(shortcut), (1, self.in_channels, self.size, self.size))
         except (TraceError, ValueError) as error:
-            text = escape(f"error: {error.__cause__ or error}")
-            return f'<td colspan="3" {_WRAPS}>{text}</td>'
+            return f'<td colspan="3" {_WRAPS}>{escape(f"error: {error.__cause__ or error}")}</td>'
         output = "×".join(map(str, traced.rows[-1].output_shape[1:]))
         return f"<td>{output}</td><td>{traced.total_params:,}</td><td>{traced.total_macs:,}</td>"
 
     def _make(self, shortcut: str) -> nn.Module:
+        sizes = self.in_channels, self.out_channels, self.stride
         with torch.device("meta"):
-            if self.block == "bottleneck":
-                plain = shortcut == "none"  # the package has no plain one: the layers of a residual one in a row
-                kind = "projection" if plain else shortcut
-                made = Bottleneck(self.in_channels, self.out_channels // 4, self.stride, kind)
-                return nn.Sequential(*(made.get_submodule(name) for name in _IN_A_ROW)) if plain else made
-            if shortcut == "none":
-                return PlainBlock(self.in_channels, self.out_channels, self.stride)
-            return BasicBlock(self.in_channels, self.out_channels, self.stride, shortcut)
+            if self.block == "basic":
+                return PlainBlock(*sizes) if shortcut == "none" else BasicBlock(*sizes, shortcut)
+            kind = "projection" if shortcut == "none" else shortcut
+            block = Bottleneck(self.in_channels, self.out_channels // 4, self.stride, kind)
+        if shortcut == "none":  # the package has no plain one: the layers of a residual one in a row
+            return nn.Sequential(*(block.get_submodule(name) for name in _IN_A_ROW))
+        return block
 
 
 def _measured_html(record: dict[str, Any]) -> str:

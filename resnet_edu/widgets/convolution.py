@@ -11,7 +11,9 @@ from html import escape
 import traitlets
 
 from ..nets.shapes import ReceptiveField, conv_output_size, pool_output_size
-from .base import Explorer, Whole, module
+from ..support.table import Column, Table
+from ..support.validate import one_of, whole
+from .base import Explorer, Whole, checked, module
 
 _LIMITS = {"kernel": (1, 11), "stride": (1, 8), "padding": (0, 10), "dilation": (1, 6)}  # as convolution.js has them
 _DEFAULTS = {"op": "conv", "kernel": 3, "stride": 1, "padding": 0, "dilation": 1}
@@ -27,26 +29,21 @@ class Layers(traitlets.TraitType):
     def validate(self, obj: object, value: object) -> list[dict[str, object]]:
         """Return the layers with all five entries. Raises `TraitError` that names layer, value and rule."""
         if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= _MOST_LAYERS:
-            raise traitlets.TraitError(
-                f"`{self.name}` must be a list of 1 to {_MOST_LAYERS} layers, but it is {value!r}"
-            )
-        return [self._layer(i, layer) for i, layer in enumerate(value)]
+            rule = f"`{self.name}` must be a list of 1 to {_MOST_LAYERS} layers"
+            raise traitlets.TraitError(f"{rule}, but it is {value!r}")
+        return [self._layer(f"{self.name}[{i}]", layer) for i, layer in enumerate(value)]
 
-    def _layer(self, i: int, layer: object) -> dict[str, object]:
+    def _layer(self, name: str, layer: object) -> dict[str, object]:
         if not isinstance(layer, dict) or not set(layer) <= set(_DEFAULTS):
-            known = ", ".join(map(repr, _DEFAULTS))
-            raise traitlets.TraitError(f"`{self.name}[{i}]` must be a dict with some of {known}, but it is {layer!r}")
-        whole = _DEFAULTS | layer
-        if whole["op"] not in ("conv", "pool"):
-            raise traitlets.TraitError(f"`{self.name}[{i}]['op']` must be 'conv' or 'pool', but it is {whole['op']!r}")
-        for name, (least, most) in _LIMITS.items():
-            most = 1 if (name, whole["op"]) == ("dilation", "pool") else most
-            number = whole[name]
-            if isinstance(number, bool) or not isinstance(number, int) or not least <= number <= most:
-                raise traitlets.TraitError(
-                    f"`{self.name}[{i}]['{name}']` must be a whole number from {least} to {most}, but it is {number!r}"
-                )
-        return whole
+            rule = f"`{name}` must be a dict with some of {', '.join(map(repr, _DEFAULTS))}"
+            raise traitlets.TraitError(f"{rule}, but it is {layer!r}")
+        full = _DEFAULTS | layer
+        checked(one_of, f"{name}['op']", full["op"], ("conv", "pool"))
+        for key, (least, most) in _LIMITS.items():
+            checked(
+                whole, f"{name}['{key}']", full[key], least, 1 if (key, full["op"]) == ("dilation", "pool") else most
+            )
+        return full
 
 
 class Cell(traitlets.TraitType):
@@ -54,15 +51,9 @@ class Cell(traitlets.TraitType):
 
     def validate(self, obj: object, value: object) -> list[int]:
         """Return the pair as a list. Raises `TraitError` that names the value and the rule."""
-        if (
-            not isinstance(value, (list, tuple))
-            or len(value) != 2
-            or any(isinstance(v, bool) or not isinstance(v, int) or v < 0 for v in value)
-        ):
-            raise traitlets.TraitError(
-                f"`{self.name}` must be [row, column], two whole numbers from 0 on, but it is {value!r}"
-            )
-        return list(value)
+        if not isinstance(value, (list, tuple)) or len(value) != 2:
+            raise traitlets.TraitError(f"`{self.name}` must be [row, column], but it is {value!r}")
+        return [checked(whole, f"{self.name}[{i}]", v, 0) for i, v in enumerate(value)]
 
 
 class ConvolutionExplorer(Explorer):
@@ -94,38 +85,34 @@ class ConvolutionExplorer(Explorer):
 
     def static_html(self) -> str:
         """Return the formula with its numbers, and a table of the stack: size and receptive field after each layer."""
-        one = {name: getattr(self, name) for name in _LIMITS}
-        head = "<tr><th>layer</th><th>kind</th><th>kernel</th><th>stride</th><th>padding</th><th>dilation</th>"
-        head += "<th>size</th><th>receptive field</th></tr>"
-        return (
-            f"<p>Convolution: {escape(_in_words(self.size, one))}</p>"
-            f'<table class="resnet-table"><caption>A stack of layers on an image of {self.image} × {self.image} pixels'
-            f"</caption><thead>{head}</thead><tbody>{''.join(self._stack_rows())}</tbody></table>"
-        )
+        window = {name: getattr(self, name) for name in _LIMITS}
+        columns = [Column("layer", "layer"), Column("op", "kind"), *(Column(name, name, True) for name in _LIMITS)]
+        columns += [Column("size", "size", True), Column("field", "receptive field", True, "–")]
+        caption = f"A stack of layers on an image of {self.image} × {self.image} pixels"
+        stack = Table(caption, columns, self._stack_rows(), results=True)
+        return f"<p>Convolution: {escape(_in_words(self.size, window))}</p>{stack.to_html()}"
 
-    def _stack_rows(self) -> list[str]:
-        """Return a table row for each layer, up to the first that does not fit."""
+    def _stack_rows(self) -> list[dict[str, object]]:
+        """Return a row for each layer, up to the first that does not fit."""
         size, field, rows = self.image, ReceptiveField(), []
         for i, layer in enumerate(self.layers, 1):
-            numbers = {name: layer[name] for name in _LIMITS}
-            cells = [i, layer["op"], *numbers.values()]
+            window = {name: layer[name] for name in _LIMITS}
+            rows.append({"layer": str(i), **layer})
             try:
-                size = (conv_output_size if layer["op"] == "conv" else pool_output_size)(size, **numbers)
-                field = field.after(**numbers)
-                cells += [size, field.size]
+                size = (conv_output_size if layer["op"] == "conv" else pool_output_size)(size, **window)
             except ValueError as error:
-                cells += [f"error: {error}", "–"]
-            rows.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
-            if cells[-1] == "–":
+                rows[-1]["size"] = f"error: {error}"
                 break
+            field = field.after(**window)
+            rows[-1] |= {"size": size, "field": field.size}
         return rows
 
 
-def _in_words(size: int, one: dict[str, int]) -> str:
+def _in_words(size: int, window: dict[str, int]) -> str:
     """Return the formula of the output size with its numbers, or what is wrong."""
     try:
-        output = conv_output_size(size, **one)
+        output = conv_output_size(size, **window)
     except ValueError as error:
         return str(error)
-    reach = one["dilation"] * (one["kernel"] - 1) + 1
-    return f"⌊({size} + 2·{one['padding']} − {reach}) / {one['stride']}⌋ + 1 = {output}"
+    reach = window["dilation"] * (window["kernel"] - 1) + 1
+    return f"⌊({size} + 2·{window['padding']} − {reach}) / {window['stride']}⌋ + 1 = {output}"

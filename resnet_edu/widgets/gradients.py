@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -12,11 +11,11 @@ import traitlets
 from ..experiment.records import METRICS, RunRecord
 from ..experiment.shipped import load_records
 from ..figures.style import kind_color
+from ..nets.models import split_name
 from ..probes.records import SHIPPED, GradientStudy, IdentityRecord, load, load_shipped
-from .base import Explorer, OneOf, module, net_line
-
-VIEWS = ("gradients", "identity")
-KINDS = ("plain", "resnet", "both")
+from ..support.table import Column, Table
+from ..support.validate import one_of
+from .base import Explorer, OneOf, checked, module, net_line
 
 
 class GradientExplorer(Explorer):
@@ -43,9 +42,9 @@ class GradientExplorer(Explorer):
     _esm = module("gradients")
     _explorer = traitlets.Unicode("gradients").tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
-    view = OneOf(VIEWS).tag(sync=True)
+    view = OneOf(("gradients", "identity")).tag(sync=True)
     depth = traitlets.Int().tag(sync=True)
-    kind = OneOf(KINDS, "both").tag(sync=True)
+    kind = OneOf(("plain", "resnet", "both"), "both").tag(sync=True)
     batch_norm = traitlets.Bool(True).tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     net = traitlets.Unicode().tag(sync=True)
@@ -70,31 +69,64 @@ class GradientExplorer(Explorer):
         at_first = {"depth": 56 if 56 in depths else max(depths), "net": identities[0].net}
         super().__init__(data=data, **{**at_first, **settings})
 
-    @traitlets.validate("depth", "step", "net")
-    def _is_there(self, proposal: dict) -> object:
+    @traitlets.validate("depth", "step", "net", "added")
+    def _was_measured(self, proposal: dict) -> object:
         name = proposal["trait"].name
-        there = {
-            "depth": sorted({n["depth"] for n in self.data["gradients"]["nets"]}),
+        measured = {
+            "depth": {n["depth"] for n in self.data["gradients"]["nets"]},
             "step": self.data["gradients"]["steps"],
             "net": [r["net"] for r in self.data["identity"]],
+            "added": {p["added"] for r in self.data["identity"] for p in r["points"]},
         }[name]
-        return _shipped(name, proposal["value"], there)
-
-    @traitlets.validate("added")
-    def _added_is_there(self, proposal: dict) -> int:
-        there = {p["added"] for r in self.data["identity"] for p in r["points"]}
-        return _shipped("added", proposal["value"], sorted(there))
+        return checked(one_of, name, proposal["value"], sorted(measured))
 
     def static_html(self) -> str:
         """Return the table of the view: gradients before training at every depth, or the net before and after."""
-        return _gradient_table(self) if self.view == "gradients" else _identity_table(self)
+        return (self._gradient_table() if self.view == "gradients" else self._identity_table()).to_html()
 
+    def _gradient_table(self) -> Table:
+        found = self.data["gradients"]
+        now = found["steps"].index(self.step)
+        rows = []
+        for n in found["nets"]:
+            if n["batch_norm"] == self.batch_norm and self.kind in (n["kind"], "both"):
+                first, last = n["first"][now], n["last"][now]
+                row = {"net": n["net"], "first": "diverged"}
+                if first is not None:
+                    row |= {"first": f"{first:.3g}", "last": f"{last:.3g}"}
+                    row |= {"ratio": f"{first / last:.3g}"} if last else {}
+                rows.append(row)
+        columns = [Column("net", "net"), Column("first", "first convolution", True)]
+        columns += [Column("last", "last convolution", True, "–"), Column("ratio", "first / last", True, "–")]
+        moment = "before training" if self.step == 0 else f"after {self.step} steps"
+        norm = "with" if self.batch_norm else "without"
+        seeds = f"median of {found['seeds']} seeds"
+        caption = f"Length of the gradient {moment}, {norm} batch norm, on {found['dataset']}, {seeds}"
+        return Table(caption, columns, rows, results=True)
 
-def _shipped(name: str, value: object, there: Sequence[object]) -> object:
-    if value not in there:
-        listed = ", ".join(map(str, there))
-        raise traitlets.TraitError(f"`{name}` must be one of {listed}, for which there is a record, but it is {value}")
-    return value
+    def _identity_table(self) -> Table:
+        record = next(r for r in self.data["identity"] if r["net"] == self.net)
+        rows = [
+            {
+                "added": str(p["added"]),
+                "depth": p["depth"],
+                "parameters": p["parameters"],
+                "train_loss": None if p["train_loss"] is None else f"{p['train_loss']:.4g}",
+                "train_error": f"{p['train_error']:.2f}%",
+                "test_error": f"{p['test_error']:.2f}%",
+            }
+            for p in record["points"]
+        ]
+        columns = [
+            Column("added", "added to each stage"),
+            Column("depth", "layers", True),
+            Column("parameters", "parameters", True),
+            Column("train_loss", "training loss", True, "no number"),
+            Column("train_error", "training error", True),
+            Column("test_error", "test error", True),
+        ]
+        caption = f"Blocks that do nothing in a trained {record['net']}, on {record['dataset']}, in evaluation mode"
+        return Table(caption, columns, rows, results=True)
 
 
 def gradients(study: GradientStudy) -> dict[str, object]:
@@ -125,7 +157,7 @@ def gradients(study: GradientStudy) -> dict[str, object]:
 
 def identity(record: IdentityRecord, trained: Sequence[RunRecord] = ()) -> dict[str, object]:
     """Return what the second view draws: the net before and after, and nets of the same kind trained from scratch."""
-    kind = record.net.rstrip("0123456789")
+    kind, _ = split_name(record.net)
     groups: dict[int, list[RunRecord]] = {}
     for r in trained:
         same_data = r.dataset["fingerprint"] == record.dataset["fingerprint"]
@@ -158,59 +190,10 @@ def _median(values: Iterable[float | None]) -> float | None:
 
 
 def _note(study: GradientStudy) -> str:
-    """Say how it was measured."""
+    """Return how it was measured, in words."""
     how = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in study.training.items())
     return (
         f"Measured on {study.dataset['name']}, on one batch of {study.dataset['images']:,} images in training mode; "
         f"between the moments SGD with {how}. At each convolution the median over {len(study.seeds)} seeds, without "
         f"the runs whose loss is no longer a number. {study.device.get('name', '')}, {study.date[:10]}."
     )
-
-
-def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f'<th scope="col">{html.escape(c)}</th>' for c in columns)
-    body = "".join(
-        f'<tr><th scope="row">{html.escape(name)}</th>' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
-        for name, *cells in rows
-    )
-    return (
-        '<div style="overflow-x:auto"><table class="resnet-table">'
-        f"<caption>{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
-
-
-def _gradient_table(explorer: GradientExplorer) -> str:
-    found = explorer.data["gradients"]
-    now = found["steps"].index(explorer.step)
-    rows = []
-    for n in found["nets"]:
-        if n["batch_norm"] == explorer.batch_norm and explorer.kind in (n["kind"], "both"):
-            first, last = n["first"][now], n["last"][now]
-            if first is None:
-                rows.append([n["net"], "diverged", "–", "–"])
-            else:
-                rows.append([n["net"], f"{first:.3g}", f"{last:.3g}", f"{first / last:.3g}" if last else "–"])
-    moment = "before training" if explorer.step == 0 else f"after {explorer.step} steps"
-    norm = "with" if explorer.batch_norm else "without"
-    caption = (
-        f"Length of the gradient {moment}, {norm} batch norm, on {found['dataset']}, median of {found['seeds']} seeds"
-    )
-    return _table(caption, ["net", "first convolution", "last convolution", "first / last"], rows)
-
-
-def _identity_table(explorer: GradientExplorer) -> str:
-    record = next(r for r in explorer.data["identity"] if r["net"] == explorer.net)
-    rows = [
-        [
-            str(p["added"]),
-            f"{p['depth']:,}",
-            f"{p['parameters']:,}",
-            "no number" if p["train_loss"] is None else f"{p['train_loss']:.4g}",
-            f"{p['train_error']:.2f}%",
-            f"{p['test_error']:.2f}%",
-        ]
-        for p in record["points"]
-    ]
-    caption = f"Blocks that do nothing in a trained {record['net']}, on {record['dataset']}, in evaluation mode"
-    columns = ["added to each stage", "layers", "parameters", "training loss", "training error", "test error"]
-    return _table(caption, columns, rows)

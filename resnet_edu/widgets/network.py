@@ -1,11 +1,8 @@
-"""A trace as the network explorer's JavaScript takes it: rows without what is usual, and the parts that are drawn.
+"""The network explorer: choose a net and an image, and see every shape, cost and addition, or the error.
 
-Scope: the data of a read-only view. The rows of the paper's nets are computed in JavaScript instead.
-
---- The network explorer: choose a net and an image, and see every shape, cost and addition, or the error.
-
-Scope: the settings, as traits, and the net that they stand for. What is shown is computed in JavaScript
-(src/lib/engine.js) with the rules of the tracer; a test compares both on hundreds of random settings.
+Here are the settings, as traits, and the net that they stand for. What is shown is computed in JavaScript
+(src/lib/engine.js) with the rules of the tracer; a test compares both on hundreds of random settings. Only a model of
+one's own comes as rows of its trace, which can be looked at and not changed.
 
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 (ImageNet), section 4.2 (CIFAR-10).
@@ -13,7 +10,6 @@ Source
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from html import escape
@@ -23,66 +19,15 @@ import traitlets
 from torch import nn
 
 from ..nets import models
+from ..support.validate import whole
 from ..tracing.rows import Row
 from ..tracing.run import Trace, TraceError, trace
 from ..tracing.views import find_stages
-from .base import Explorer, OneOf, Whole, module
-
-_USUAL = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
-_DERIVED = ("index", "cumulative_params", "cumulative_macs")  # engine.js counts them again
-
-
-def compact(rows: list[Row]) -> list[dict[str, object]]:
-    """Return the rows as dictionaries without derived fields and without values that are a field's default."""
-    full = [row.to_dict() for row in rows]
-    return [
-        {k: v for k, v in row.items() if k not in _DERIVED and not (k in _USUAL and v == _USUAL[k])} for row in full
-    ]
-
-
-def parts(trace: Trace) -> list[dict[str, object]]:
-    """Return what is drawn as one slab each: name, stage, first and last row, output shape, whether it is a block.
-
-    The blocks of a net with stages, and its stem and head around them; in other models every layer that has a window
-    or is linear begins a part, and what follows it belongs to it.
-    """
-    if not trace.rows:
-        return []
-    begins: dict[int, tuple[str, str, bool]] = {0: (trace.rows[0].path, "", False)}
-    stages = find_stages(trace)
-    for stage in stages:
-        begins |= {block.rows[0].index: (block.path, f"{stage.name}_x", True) for block in stage.blocks}
-    if stages:
-        first, last = min(i for i in begins if i), stages[-1].blocks[-1].rows[-1].index
-        begins[0] = ("conv1", "conv1", False)
-        begins |= {r.index: (r.path, "conv2_x", False) for r in trace.rows[:first] if r.kernel and r.groups is None}
-        begins |= {r.index: ("head", "head", False) for r in trace.rows[last + 1 : last + 2]}
-    else:
-        begins |= {r.index: (r.path, "", False) for r in trace.rows if r.kernel or r.kind == "Linear"}
-    order = sorted(begins)
-    ends = [*(i - 1 for i in order[1:]), len(trace.rows) - 1]
-    return [
-        {
-            "name": name,
-            "stage": stage,
-            "first": i,
-            "last": end,
-            "shape": _shape(trace.rows[i : end + 1]),
-            "isBlock": block,
-        }
-        for (name, stage, block), i, end in zip((begins[i] for i in order), order, ends, strict=True)
-    ]
-
-
-def _shape(rows: list[Row]) -> list[int]:
-    """Return the shape of the last tensor that came out of `rows`, or an empty one."""
-    return list(next((row.outputs[0] for row in reversed(rows) if row.outputs), ()))
-
+from .base import Explorer, OneOf, Whole, checked, module
 
 SHORTCUTS = tuple(models.SHORTCUTS)
 DEPTHS = {"imagenet": (18, 34, 50, 101, 152), "cifar": tuple(range(8, 111, 6))}
 SIDES = (8, 512)
-_LONGEST = 200  # rows: the page without JavaScript shows the stages alone of a deeper net
 DEFAULTS = {  # what each family is usually used with; the explorer goes back to it when the family changes
     "imagenet": {
         "depth": 50,
@@ -101,18 +46,21 @@ DEFAULTS = {  # what each family is usually used with; the explorer goes back to
         "input": [3, 32, 32],
     },
 }
+_LONGEST = 200  # rows: the page without JavaScript shows the stages alone of a deeper net
+_USUAL = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
+_DERIVED = ("index", "cumulative_params", "cumulative_macs")  # engine.js counts them again
 
 
 def build_net(config: Mapping[str, object]) -> models.ResNet:
     """Return the net that a setting stands for; keys as the traits of `NetworkExplorer`."""
-    imagenet = config["family"] == "imagenet"
-    options = {key: config[key] for key in ("num_classes", "width", "stem")}
-    options |= {"in_channels": config["input"][0], "pool": config["pool"] or None}
+    names = ["num_classes", "width", "stem"]
     if config["residual"]:
-        options["shortcut"] = config["shortcut"]
-    if imagenet:
-        options["stride_on"] = config["stride_on"]
-    family = models.imagenet_net if imagenet else models.cifar_net
+        names.append("shortcut")
+    if config["family"] == "imagenet":
+        names.append("stride_on")
+    options = {name: config[name] for name in names}
+    options |= {"in_channels": config["input"][0], "pool": config["pool"] or None}
+    family = models.imagenet_net if config["family"] == "imagenet" else models.cifar_net
     return family(config["depth"], config["residual"], **options)
 
 
@@ -173,16 +121,14 @@ class NetworkExplorer(Explorer):
         self._own: Trace | None = None
         if isinstance(net, nn.Module):
             if input is None:
-                raise TypeError(
-                    "give the shape of the input too, batch included: NetworkExplorer(model, (1, 3, 64, 64))"
-                )
+                raise TypeError("give the input's shape too, batch included: NetworkExplorer(model, (1, 3, 64, 64))")
             net = trace(net, input)
         if isinstance(net, Trace):
             self._own = net
-            settings["traced"] = {"model": net.model, "rows": compact(net.rows), "parts": parts(net)}
-            settings["traced"]["inputs"] = [list(shape) for shape in net.inputs]
+            inputs = [list(shape) for shape in net.inputs]
+            settings["traced"] = {"model": net.model, "rows": compact(net.rows), "parts": parts(net), "inputs": inputs}
         elif isinstance(net, str):
-            settings = _named(net, settings) | ({} if input is None else {"input": input})
+            settings = _settings_of(net, settings) | ({} if input is None else {"input": input})
         else:
             raise TypeError(f"`net` must be a name such as 'resnet50', a torch.nn.Module or a trace, but it is {net!r}")
         super().__init__(**settings)
@@ -196,16 +142,11 @@ class NetworkExplorer(Explorer):
 
     @traitlets.validate("input")
     def _check_input(self, proposal: dict) -> list[int]:
-        try:
-            sizes = [operator.index(v) for v in proposal["value"]]
-        except TypeError:
-            sizes = []
-        if len(sizes) != 3 or not 1 <= sizes[0] <= 64 or not all(SIDES[0] <= s <= SIDES[1] for s in sizes[1:]):
-            raise traitlets.TraitError(
-                f"`input` must be (channels, height, width), 1 to 64 channels and {SIDES[0]} to {SIDES[1]} pixels, "
-                f"but it is {proposal['value']!r}"
-            )
-        return sizes
+        value = proposal["value"]
+        if not isinstance(value, (list, tuple)) or len(value) != 3:
+            raise traitlets.TraitError(f"`input` must be (channels, height, width), but it is {value!r}")
+        limits = [(1, 64), SIDES, SIDES]
+        return [checked(whole, f"input[{i}]", value[i], *limits[i]) for i in range(3)]
 
     @traitlets.validate("depth", "family", "residual")
     def _check_depth(self, proposal: dict) -> object:
@@ -215,9 +156,8 @@ class NetworkExplorer(Explorer):
             listed = ", ".join(map(str, DEPTHS[family]))
             raise traitlets.TraitError(f"`depth` of the family {family!r} must be one of {listed}, but it is {depth}")
         if family == "imagenet" and depth >= 50 and not residual:
-            raise traitlets.TraitError(
-                f"plain nets of this family have 18 or 34 layers, but `depth` is {depth}: use residual=True"
-            )
+            rule = "plain nets of this family have 18 or 34 layers"
+            raise traitlets.TraitError(f"{rule}, but `depth` is {depth}: use residual=True")
         return value
 
     @property
@@ -243,10 +183,12 @@ class NetworkExplorer(Explorer):
     def static_html(self) -> str:
         """Return the stages and the layers of the current setting, or its error and the layers before it."""
         result, error = self._result()
-        told = f'<p class="rx-error"><strong>{type(error).__name__}:</strong> {escape(str(error))}</p>' if error else ""
         layers = result.to_html()
-        if error or not find_stages(result):
-            return told + layers
+        if error:
+            what = f"<strong>{type(error).__name__}:</strong> {escape(str(error))}"
+            return f'<p class="rx-error">{what}</p>{layers}'
+        if not find_stages(result):
+            return layers
         if len(result) > _LONGEST:
             return result.to_html("stages")
         summary = f"<summary>All {len(result)} operations</summary>"
@@ -259,14 +201,14 @@ class NetworkExplorer(Explorer):
         return result.to_text(view) + (f"\n\n{type(error).__name__}: {error}" if error else "")
 
     def _result(self) -> tuple[Trace, TraceError | None]:
-        """Return the rows that there are, and the error that ended them."""
+        """Return the trace up to the error, if there is one, and the error."""
         try:
             return self.trace(), None
         except TraceError as error:
             return Trace("ResNet", ((self.batch, *self.input),), "meta", error.rows), error
 
 
-def _named(name: str, settings: dict[str, object]) -> dict[str, object]:
+def _settings_of(name: str, settings: dict[str, object]) -> dict[str, object]:
     """Return the settings of the net called `name`, with the defaults of its family."""
     kind, depth = models.split_name(name)
     if kind not in ("resnet", "plain") or not depth:
@@ -274,3 +216,40 @@ def _named(name: str, settings: dict[str, object]) -> dict[str, object]:
     family = settings.get("family", "cifar" if models.is_cifar_name(name) else "imagenet")
     usual = DEFAULTS.get(family, {})
     return {**usual, "family": family, "depth": depth, "residual": kind == "resnet", **settings}
+
+
+def compact(rows: list[Row]) -> list[dict[str, object]]:
+    """Return the rows as dictionaries without derived fields and without values that are a field's default."""
+    full = [row.to_dict() for row in rows]
+    return [
+        {k: v for k, v in row.items() if k not in _DERIVED and not (k in _USUAL and v == _USUAL[k])} for row in full
+    ]
+
+
+def parts(trace: Trace) -> list[dict[str, object]]:
+    """Return what is drawn as one slab each: name, stage, first and last row, output shape, whether it is a block.
+
+    The blocks of a net with stages, and its stem and head around them; in other models every layer that has a window
+    or is linear begins a part, and what follows it belongs to it.
+    """
+    if not trace.rows:
+        return []
+    begins: dict[int, tuple[str, str, bool]] = {0: (trace.rows[0].path, "", False)}  # row: name, stage, is it a block
+    stages = find_stages(trace)
+    for stage in stages:
+        begins |= {block.rows[0].index: (block.path, f"{stage.name}_x", True) for block in stage.blocks}
+    if stages:
+        first, last = min(i for i in begins if i), stages[-1].blocks[-1].rows[-1].index
+        begins[0] = ("conv1", "conv1", False)
+        begins |= {r.index: (r.path, "conv2_x", False) for r in trace.rows[:first] if r.kernel and r.groups is None}
+        begins |= {r.index: ("head", "head", False) for r in trace.rows[last + 1 : last + 2]}
+    else:
+        begins |= {r.index: (r.path, "", False) for r in trace.rows if r.kernel or r.kind == "Linear"}
+    found = []
+    firsts = sorted(begins)
+    for first, after in zip(firsts, [*firsts[1:], len(trace.rows)], strict=True):
+        name, stage, is_block = begins[first]
+        shape = next((list(row.outputs[0]) for row in reversed(trace.rows[first:after]) if row.outputs), [])
+        found.append({"name": name, "stage": stage, "first": first, "last": after - 1, "shape": shape})
+        found[-1]["isBlock"] = is_block
+    return found

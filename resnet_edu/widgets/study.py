@@ -11,10 +11,10 @@ from ..experiment.published import references, why_not_comparable
 from ..experiment.records import RecordError, RunRecord, check_comparable
 from ..experiment.shipped import load_records
 from ..experiment.statistics import summary
-from .base import Explorer, OneOf, module, net_line
+from ..support.validate import whole
+from .base import Explorer, OneOf, checked, module, net_line
 
 METRICS = ("train_error", "test_error")
-SCALES = ("linear", "log")
 
 
 class StudyPlayer(Explorer):
@@ -42,7 +42,7 @@ class StudyPlayer(Explorer):
     study = traitlets.Dict().tag(sync=True)
     nets = traitlets.List(traitlets.Unicode()).tag(sync=True)
     metric = OneOf(METRICS).tag(sync=True)
-    scale = OneOf(SCALES).tag(sync=True)
+    scale = OneOf(("linear", "log")).tag(sync=True)
     step = traitlets.Int().tag(sync=True)
     prediction = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shown = traitlets.Bool(False).tag(sync=True)
@@ -71,32 +71,19 @@ class StudyPlayer(Explorer):
             shown=not predict,
         )
 
-    @traitlets.validate("nets")
-    def _nets_are_there(self, proposal: dict) -> list[str]:
-        return self._some_of("nets", proposal["value"], at_least=1)
-
-    @traitlets.validate("prediction")
-    def _prediction_ranks_all(self, proposal: dict) -> list[str]:
-        ranked = self._some_of("prediction", proposal["value"], at_least=0)
-        if ranked and len(ranked) != len(self.study["nets"]):
-            raise traitlets.TraitError(
-                f"`prediction` must rank all {len(self.study['nets'])} nets or be empty, but it has {ranked}"
-            )
-        return ranked
-
-    def _some_of(self, name: str, wanted: list[str], at_least: int) -> list[str]:
-        there = [net["net"] for net in self.study["nets"]]
-        if len(wanted) < at_least or len(set(wanted)) < len(wanted) or not set(wanted) <= set(there):
-            raise traitlets.TraitError(f"`{name}` must be of {', '.join(there)}, each once, but it is {wanted}")
-        return wanted
+    @traitlets.validate("nets", "prediction")
+    def _are_nets(self, proposal: dict) -> list[str]:
+        name, value = proposal["trait"].name, proposal["value"]
+        known = [net["net"] for net in self.study["nets"]]
+        if len(set(value)) < len(value) or not set(value) <= set(known) or (name == "nets" and not value):
+            raise traitlets.TraitError(f"`{name}` must be of {', '.join(known)}, each once, but it is {value}")
+        if name == "prediction" and 0 < len(value) < len(known):
+            raise traitlets.TraitError(f"`prediction` must rank all {len(known)} nets or be empty, but it is {value}")
+        return value
 
     @traitlets.validate("step")
-    def _step_is_within(self, proposal: dict) -> int:
-        if not 0 <= proposal["value"] <= self.study["last"]:
-            raise traitlets.TraitError(
-                f"`step` must be from 0 to {self.study['last']}, the study's last, but it is {proposal['value']}"
-            )
-        return proposal["value"]
+    def _is_step(self, proposal: dict) -> int:
+        return checked(whole, "step", proposal["value"], 0, self.study["last"])
 
     def static_html(self) -> str:
         """Return the table of final errors."""
@@ -155,12 +142,12 @@ def _values(record: RunRecord, metric: str, steps: Sequence[int]) -> list[float 
 
 
 def _note(records: Sequence[RunRecord]) -> str:
-    """Say in one or two sentences what was measured, and how the seeds are drawn."""
+    """Return what was measured, and how the seeds are drawn, in one or two sentences."""
     first = records[0]
     images = f", {first.dataset['train']:,} training images" if first.dataset.get("train") else ""
     devices = ", ".join(sorted({r.device.get("name") or r.device.get("type", "") for r in records}))
-    told = f"Measured on {first.dataset['name']}{images}, in evaluation mode; {devices}, {first.date[:10]}."
+    note = f"Measured on {first.dataset['name']}{images}, in evaluation mode; {devices}, {first.date[:10]}."
     seeds = len({r.seed for r in records})
-    if seeds == 1:
-        return told
-    return f"{told} The line is the mean of {seeds} seeds, the band reaches from the least to the greatest."
+    if seeds > 1:
+        note += f" The line is the mean of {seeds} seeds, the band reaches from the least to the greatest."
+    return note

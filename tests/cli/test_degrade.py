@@ -35,10 +35,10 @@ def test_quick_run_leaves_everything(tmp_path):
     )
     found = records.load_dir(folder)
     assert [r.net for r in found] == nets
-    heading, rule, *rows = done.stdout.splitlines()
+    _, _, heading, rule, *rows = done.stdout.splitlines()
     assert heading == heading.strip()
     assert " ".join(heading.split()) == "net layers parameters train loss train error % test error % seconds"
-    assert set(rule) == {"-", " "}
+    assert set(rule) == {"-"}
     by_net = {row.split()[0]: row.split() for row in rows[:4]}
     for r in found:
         cells = by_net[r.net]

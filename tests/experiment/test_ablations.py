@@ -23,10 +23,10 @@ def digits():
 
 class TestVariants:
     def test_each_switch_changes_one_thing(self):
-        whole, *others = switches("resnet8", TINY, moves=1)
-        assert (whole.net, whole.recipe, whole.law, whole.batch_norm, whole.moves) == ("resnet8", TINY, "he", True, 1)
+        full, *others = switches("resnet8", TINY, moves=1)
+        assert (full.net, full.recipe, full.law, full.batch_norm, full.moves) == ("resnet8", TINY, "he", True, 1)
         changed = [
-            {f for f in ("law", "batch_norm", "moves") if getattr(v, f) != getattr(whole, f)}
+            {f for f in ("law", "batch_norm", "moves") if getattr(v, f) != getattr(full, f)}
             | {f for f in vars(TINY) if getattr(v.recipe, f) != getattr(TINY, f)}
             for v in others
         ]
@@ -39,8 +39,8 @@ class TestVariants:
         assert switches("resnet8", TINY.replace(augment=True))[-1].recipe.augment is False
 
     def test_nets_are_built_from_the_seed_alone(self, digits):
-        whole, no_norm, small, *_ = switches("resnet8", TINY)
-        ours, theirs = whole.build(digits, 1).state_dict(), build_net("resnet8", digits, 1).state_dict()
+        full, no_norm, small, *_ = switches("resnet8", TINY)
+        ours, theirs = full.build(digits, 1).state_dict(), build_net("resnet8", digits, 1).state_dict()
         assert all(torch.equal(ours[n], t) for n, t in theirs.items())
         without = no_norm.build(digits, 1).state_dict()
         assert not any("bn" in n for n in without)
@@ -50,7 +50,7 @@ class TestVariants:
         assert torch.equal(kernel, small.build(digits, 1).layer3[0].conv2.weight)
 
     def test_bad_input(self, digits):
-        with pytest.raises(ValueError, match="`law` must be one of he, xavier, pytorch, gaussian, but it is 'huge'"):
+        with pytest.raises(ValueError, match=r"`law` must be one of 'he', .* but it is 'huge'"):
             Variant("x", "resnet8", TINY, law="huge")
         a = Variant("a", "resnet8", TINY)
         with pytest.raises(TypeError, match="rate"):
@@ -58,7 +58,7 @@ class TestVariants:
         for wrong in ([], [a, a]):
             with pytest.raises(ValueError, match="a name of its own"):
                 ablations.run(wrong, digits)
-        with pytest.raises(ValueError, match="`seeds` must be a whole number of at least 2, but it is 1"):
+        with pytest.raises(ValueError, match="`seeds` must be at least 2, but it is 1"):
             ablations.run([a], digits, seeds=1)
         with pytest.raises(ValueError, match="`workers`"):
             ablations.run([a], digits, workers=-1)
@@ -92,7 +92,7 @@ class TestMoves:
 class TestRun:
     def test_a_run_is_the_run_of_the_degradation_experiment(self, digits, one_thread):
         variants = [Variant("a", "resnet8", TINY), Variant("b", "resnet8", TINY.replace(lr=0.01))]
-        heard = []
+        events = []
         found = ablations.run(
             variants,
             digits,
@@ -100,28 +100,29 @@ class TestRun:
             device="cpu",
             workers=0,
             progress=False,
-            on_event=lambda *told: heard.append(told),
+            on_event=lambda *event: events.append(event),
         )
         assert [(o.variant, o.seed) for o in found] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
         for outcome, variant in zip(found, [variants[0]] * 2 + [variants[1]] * 2, strict=True):
             record = run_cell(Cell("resnet8", outcome.seed, variant.recipe), digits)
             wanted = {name: record.final[name] for name in ablations.METRICS}
             assert {name: getattr(outcome, name) for name in ablations.METRICS} == wanted
-        assert [(cell.net, cell.seed, event.kind) for cell, event in heard] == [
+        assert [(cell.net, cell.seed, event.kind) for cell, event in events] == [
             (o.variant, o.seed, "evaluation") for o in found
         ]
 
+    @pytest.mark.slow
     def test_workers_give_the_same_and_say_so(self, digits, one_thread):
         variants = switches("resnet8", TINY, moves=1)[::5]
-        heard = []
+        events = []
         apart = ablations.run(
-            variants, digits, seeds=2, device="cpu", progress=False, on_event=lambda *t: heard.append(t)
+            variants, digits, seeds=2, device="cpu", progress=False, on_event=lambda *event: events.append(event)
         )
         here = ablations.run(variants, digits, seeds=2, device="cpu", workers=0, progress=False)
         for a, b in zip(apart, here, strict=True):
             assert (a.variant, a.seed) == (b.variant, b.seed)
             assert a.test_loss == pytest.approx(b.test_loss, rel=1e-3)
-        assert len(heard) == 4
+        assert len(events) == 4
 
     def test_a_run_that_diverges_is_an_outcome(self, digits, one_thread):
         wild = Variant("wild", "plain8", TINY.replace(lr=1e20), batch_norm=False)
@@ -188,7 +189,7 @@ class TestEffects:
         assert all(part in html for part in ("<caption>Against recipe", "higher"))
 
     def test_bad_input(self):
-        with pytest.raises(ValueError, match="`metric` must be one of test_error"):
+        with pytest.raises(ValueError, match="`metric` must be one of 'test_error'"):
             effects(outcomes(a=(1, 2), b=(1, 2)), "accuracy")
         with pytest.raises(ValueError, match="two variants"):
             effects(outcomes(a=(1, 2)))
@@ -196,7 +197,7 @@ class TestEffects:
             effects(outcomes(a=(1, None), b=(1, 2)))
         with pytest.raises(ValueError, match=r"no result for seeds \[2\]"):
             effects(outcomes(a=(1, 2), b=(1, 2, 3)))
-        with pytest.raises(ValueError, match="one outcome for each seed, but 'b' has two for 1"):
+        with pytest.raises(ValueError, match="'b' has two outcomes for seed 1"):
             effects([*outcomes(a=(1, 2), b=(1, 2)), Outcome("b", 1, test_error=9.0)])
         with pytest.raises(KeyError, match="'c' is none of the variants: 'b'"):
             effects(outcomes(a=(1, 2), b=(1, 2)))["c"]

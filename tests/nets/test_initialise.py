@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_edu.nets.blocks import init_weights
-from resnet_edu.nets.initialise import LAWS, draw_kernels, signal_sizes
+from resnet_edu.nets.initialise import LAWS, draw_kernels, init_weights, signal_sizes
 from resnet_edu.nets.models import cifar_net
 
 VARIANCES = {  # of a convolution with fan_in, fan_out

@@ -61,29 +61,27 @@ def test_state_dict_is_torchvisions(depth):
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
 
 
-@pytest.mark.parametrize("depth", [18, 50, pytest.param(101, marks=pytest.mark.slow), 34, 152])
-@pytest.mark.parametrize("from_ours", [True, False], ids=["ours-to-torchvision", "torchvision-to-ours"])
-def test_weights_load_both_ways_and_train_alike(depth, from_ours):
+@pytest.mark.parametrize("depth", [18, 34, 50, *(pytest.param(depth, marks=pytest.mark.slow) for depth in (101, 152))])
+def test_weights_load_both_ways_and_train_alike(depth):
     torch.manual_seed(depth)
     ours, theirs = models.get_model(f"resnet{depth}", num_classes=5), getattr(tv, f"resnet{depth}")(num_classes=5)
-    source, target = (ours, theirs) if from_ours else (theirs, ours)
-    target.load_state_dict(source.state_dict())
+    theirs.load_state_dict(ours.state_dict())
     # In double precision: in single, a net of 152 layers turns the order of a sum into visible differences.
     ours, theirs = ours.double(), theirs.double()
-    x, y = torch.randn(4, 3, 64, 64, dtype=torch.double), torch.tensor([0, 1, 2, 3])
+    x, y = torch.randn(4, 3, 32, 32, dtype=torch.double), torch.tensor([0, 1, 2, 3])
     for net in (ours, theirs):
         optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-        loss = nn.functional.cross_entropy(net.train()(x), y)
-        loss.backward()
+        nn.functional.cross_entropy(net.train()(x), y).backward()
         optimizer.step()
     gradients = {k: p.grad for k, p in theirs.named_parameters()}
     for name, p in ours.named_parameters():
         torch.testing.assert_close(p.grad, gradients[name], msg=lambda m, n=name: f"gradient of {n}: {m}")
     torch.testing.assert_close(dict(ours.state_dict()), dict(theirs.state_dict()))  # statistics included
+    ours.load_state_dict(theirs.state_dict())
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
 
 
-@pytest.mark.parametrize("plain", ["plain20", "plain56", "plain18", "plain34"])
+@pytest.mark.parametrize("plain", ["plain20", "plain56", "plain18"])
 @pytest.mark.parametrize("shortcut", ["zero_pad", "projection", "projection_all"])
 def test_twins_start_from_the_same_weights(plain, shortcut):
     torch.manual_seed(3)
@@ -126,10 +124,7 @@ def test_cifar_stem_keeps_32_pixels():
     assert _count(net) == 11_173_962  # as the 3x3-stem ResNet-18 of much CIFAR code
     assert net.layer1(net.conv1(torch.zeros(1, 3, 32, 32))).shape == (1, 64, 32, 32)
     assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
-
-
-def test_bottlenecks_take_the_cifar_stem():  # seed code that forgot the expansion fails here
-    assert models.resnet50(stem="cifar", num_classes=10)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
+    assert models.resnet50(width=8, stem="cifar", num_classes=10)(torch.zeros(1, 3, 32, 32)).shape == (1, 10)
 
 
 def test_widths_double_with_every_stage():
@@ -178,7 +173,7 @@ def test_grey_images_of_8_pixels():
     [
         (lambda: models.cifar_net(21), "6n"),
         (lambda: models.cifar_net(20, num_classes=0), "`num_classes` must be at least 1, but it is 0"),
-        (lambda: models.cifar_net(20, shortcut="skip"), "'skip'"),
+        (lambda: models.resnet20(shortcut="skip"), "'skip'"),
         (lambda: models.cifar_net(20, residual=False, shortcut="projection"), "plain net.*no shortcut"),
         (lambda: models.resnet18(stem="big"), "`stem` must be one of"),
         (lambda: models.resnet50(stride_on="7x7"), "`stride_on`"),
@@ -188,33 +183,21 @@ def test_grey_images_of_8_pixels():
         (lambda: models.imagenet_net(50, residual=False), "plain nets have 18 or 34 layers"),
         (lambda: models.get_model("vgg16"), "unknown net 'vgg16'"),
         (lambda: models.get_model("resnet"), "unknown net 'resnet'"),
+        (lambda: models.get_model(50), "but it is 50"),
+        (lambda: models.resnet20(width=16.0), "`width` must be a whole number, but it is 16.0"),
+        (lambda: models.resnet20(stride_on="1x1"), "stride_on"),
         (lambda: models.ResNet(models.BasicBlock, [1], [16, 32]), "equally long"),
     ],
 )
 def test_bad_options_are_named(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call()
-
-
-def test_a_name_is_text():
-    with pytest.raises(TypeError, match="but it is 50"):
-        models.get_model(50)
-
-
-def test_unknown_options_are_refused():
-    with pytest.raises(TypeError, match="stride_on"):
-        models.resnet20(stride_on="1x1")
 
 
 def test_named_nets_say_what_they_take():
     assert "shortcut" in inspect.signature(models.resnet20).parameters
     assert "shortcut" not in inspect.signature(models.plain20).parameters
     assert models.resnet20.__name__ == "resnet20"
-
-
-@pytest.mark.parametrize(("name", "cifar"), [("resnet20", True), ("plain56", True), ("resnet18", False)])
-def test_families_by_name(name, cifar):
-    assert models.is_cifar_name(name) is cifar
 
 
 @pytest.mark.parametrize("options", [{}, {"residual": False}, {"preact": True}, {"shortcut": "projection"}])

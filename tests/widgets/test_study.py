@@ -117,7 +117,7 @@ def test_the_table_without_javascript_has_the_final_errors(digits):
         ({"nets": ["plain8", "plain8"]}, "each once"),
         ({"metric": "train_loss"}, "`metric` must be one of 'train_error', 'test_error'"),
         ({"scale": "cubic"}, "`scale` must be one of 'linear', 'log'"),
-        ({"step": 21}, "`step` must be from 0 to 20, the study's last, but it is 21"),
+        ({"step": 21}, "`step` must be from 0 to 20, but it is 21"),
         ({"step": -1}, "but it is -1"),
     ],
 )
