@@ -107,13 +107,11 @@ def _patience_or_rate(patient: object, gentle: object, caught_up: object) -> str
     a, b = (records[0].recipe for records in runs.values())
     if a["steps"] != 2 * b["steps"]:
         raise NotYet(
-            f"`patient` has {a['steps']:,} steps and `gentle` {b['steps']:,}: it should be twice as many for the first, "
-            "and the recipe's for the second"
+            f"`patient` has {a['steps']:,} steps and `gentle` {b['steps']:,}: the first should have twice as many"
         )
     if abs(b["lr"] / a["lr"] - 0.1) > 1e-6:
         raise NotYet(
-            f"`patient` has the learning rate {a['lr']:g} and `gentle` {b['lr']:g}: it should be the recipe's for the "
-            "first, and a tenth of it for the second"
+            f"`patient` has the rate {a['lr']:g} and `gentle` {b['lr']:g}: the second should have a tenth of it"
         )
     plain20 = statistics.fmean(r.final["train_error"] for r in load_records("digits") if r.net == "plain20")
     best = min(r.final["train_error"] for records in runs.values() for r in records)
@@ -139,10 +137,8 @@ def _where_it_begins(runs: object, begins: object) -> str:
     right = next((depth for depth, mean in means.items() if mean > means[8] + 1), None)
     if begins != right:
         listed = ", ".join(f"{depth}: {mean:.2f}%" for depth, mean in means.items())
-        raise NotYet(
-            f"`begins` is {begins!r}. Your training errors are {listed}. Which depth is the first more than one "
-            "percentage point above plain-8 (None if there is none)?"
-        )
+        why = f"Your training errors are {listed}. Which depth is the first with more than one point above plain-8?"
+        raise NotYet(f"`begins` is {begins!r}. {why}")
     return "your runs say so"
 
 
@@ -411,10 +407,8 @@ def _option_c(block: object, parameters: object, macs: object) -> str:
 def _check_verdict(name: str, given: object, errors: Sequence[float], baseline: Sequence[float]) -> None:
     mean, low, high = interval([a - b for a, b in zip(errors, baseline, strict=True)])
     right = "noise" if low <= 0 <= high else "worse" if mean > 0 else "better"
-    text = (
-        f"your differences in test error have the mean {mean:+.1f} and the interval from {low:+.1f} to {high:+.1f}. Is "
-        "0 in it? And is a larger error better?"
-    )
+    text = f"the mean difference in test error is {mean:+.1f}, its interval from {low:+.1f} to {high:+.1f}."
+    text += " Is 0 in it? And is a larger error better?"
     check_choice(name, given, right, {word: text for word in ("worse", "noise", "better") if word != right})
 
 
@@ -440,15 +434,11 @@ def _where_decay_acts(none: object, kernels: object, others: object, verdicts: o
         lengths[name] = statistics.fmean(as_number(f"{name}, a length", run[1]) for run in runs)
     shares = {name: length / lengths["none"] for name, length in lengths.items()}
     if shares["kernels"] > 0.8:
-        raise NotYet(
-            f"with decay of the kernels they are {shares['kernels']:.2f} times as long as without, not much shorter: "
-            "does their group have its weight_decay of 0.02?"
-        )
+        hint = "does their group have its weight_decay of 0.02?"
+        raise NotYet(f"with decay, kernels are {shares['kernels']:.2f} times as long as without: {hint}")
     if not 0.8 < shares["others"] < 1.25:
-        raise NotYet(
-            f"with decay of the others the kernels are {shares['others']:.2f} times as long as without; they should be "
-            "as long: is a kernel in the wrong group?"
-        )
+        hint = "is a kernel in the wrong group?"
+        raise NotYet(f"with decay of the others, kernels are {shares['others']:.2f} times as long: {hint}")
     if not isinstance(verdicts, dict) or set(verdicts) != {"kernels", "others"}:
         raise NotYet("`verdicts` must be a dictionary with the keys 'kernels' and 'others'")
     for name in ("kernels", "others"):
@@ -560,32 +550,18 @@ def _thousand_runs(runs: object, alone: object, shared: object, eight: object, l
     count, each = 2 * 4 * 5 * 25, 2 * 5 * 25
     hours, longest = each * sum(minutes.values()) / 60, 2 * minutes[56] / 60
     half, unit = "both kinds, plain and residual?", "hours, please, not minutes"
-    rows = (
-        ("runs", runs, count, 1e-9, {count / 2: half, count / 5: "all learning rates?", count / 25: "all seeds?"}),
-        ("alone", alone, hours, 0.01, {60 * hours: unit, hours / 2: half}),
-        (
-            "shared",
-            shared,
-            hours / 2,
-            0.01,
-            {
-                hours / 4: "four at a time, but each takes twice as long",
-                2 * hours: "each takes twice as long, but four run at a time",
-            },
-        ),
-        (
-            "eight",
-            eight,
-            hours / 16,
-            0.01,
-            {
-                hours / 8: "with four runs on each of them?",
-                hours / 4: "that is without the second half of the formula",
-                hours / 2: "that is one GPU",
-            },
-        ),
-        ("least", least, longest, 0.02, {longest / 2: "a run that shares its GPU takes longer", 60 * longest: unit}),
+    check_number(
+        "runs", runs, count, {count / 2: half, count / 5: "all learning rates?", count / 25: "all seeds?"}, 1e-9
     )
-    for name, given, right, within, slips in rows:
-        check_number(name, given, right, slips, within)
+    check_number("alone", alone, hours, {60 * hours: unit, hours / 2: half}, 0.01)
+    slips = {hours / 4: "four at a time, but each takes twice as long", 2 * hours: "slower, but four run at a time"}
+    check_number("shared", shared, hours / 2, slips, 0.01)
+    slips = {
+        hours / 8: "with four runs on each?",
+        hours / 4: "and each takes twice as long?",
+        hours / 2: "that is one GPU",
+    }
+    check_number("eight", eight, hours / 16, slips, 0.01)
+    slips = {longest / 2: "a run that shares its GPU takes longer", 60 * longest: unit}
+    check_number("least", least, longest, slips, 0.02)
     return "all five numbers are right"

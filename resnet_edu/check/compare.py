@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -68,10 +67,7 @@ def output_of(module: nn.Module, x: Tensor, what: str) -> Tensor:
     given = x.clone()
     y = expect_tensor(what, call(what, module, given))
     if not torch.equal(given, x):
-        raise NotYet(
-            f"{what} changes its input: an operation works in place on x (such as +=, relu_ or inplace=True). The other "
-            "branch still needs x as it was"
-        )
+        raise NotYet(f"{what} changes its input: something works in place on x (+=, relu_), which is still needed")
     return y
 
 
@@ -141,47 +137,10 @@ def _order_shortcuts(names: list[str], first: bool) -> list[str]:
 # ---------------------------------------------------------------- what both compute
 
 
-@dataclass(frozen=True)
-class Results:
-    """What a module computes from one input. Statistics and gradients are keyed by the reference's names.
-
-    train:      output in training mode.
-    statistics: running statistics after it.
-    evaluation: output in evaluation mode, with those statistics.
-    gradients:  of all parameters, and of the input ("input"); None where none arrived.
-    """
-
-    train: Tensor
-    statistics: dict[str, Tensor]
-    evaluation: Tensor
-    gradients: dict[str, Tensor | None]
-
-    def first_difference(self, right: Results) -> str:
-        """Return the first of these fields that differs from the right results, "" if none does."""
-        if not close(self.train, right.train):
-            return "train"
-        if self.wrong_statistics(right):
-            return "statistics"
-        if not close(self.evaluation, right.evaluation):
-            return "evaluation"
-        return "gradients" if self.wrong_gradients(right) else ""
-
-    def wrong_statistics(self, right: Results) -> list[str]:
-        """Return the names of the running statistics that differ."""
-        return [n for n, value in self.statistics.items() if not close(value, right.statistics[n])]
-
-    def wrong_gradients(self, right: Results) -> list[str]:
-        """Return the names of the tensors whose gradient is missing or wrong; zeros may be missing."""
-
-        def same(gradient: Tensor | None, expected: Tensor | None) -> bool:
-            if gradient is None or expected is None:
-                return gradient is expected or not (expected if gradient is None else gradient).any()
-            return close(gradient, expected)
-
-        return [n for n, expected in right.gradients.items() if not same(self.gradients[n], expected)]
-
-
-_ORDER = ("train", "statistics", "evaluation", "gradients", "")
+# What a module computes from one input: part -> name in the reference -> value. The parts are the output in training
+# mode, the running statistics after it, the output in evaluation mode, and the gradients, None where none arrived.
+Results = dict[str, dict[str, Tensor | None]]
+_PARTS = ("train", "statistics", "evaluation", "gradients")
 
 
 def _results(module: nn.Module, x: Tensor, pairs: Pairs, what: str) -> Results:
@@ -194,10 +153,26 @@ def _results(module: nn.Module, x: Tensor, pairs: Pairs, what: str) -> Results:
         call(f"the backward pass of {what}", (train * cotangent).sum().backward)
     own = tensors(module)
     statistics = {pairs[n]: t.clone() for n, t in own.items() if not isinstance(t, nn.Parameter)}
-    gradients = {pairs[n]: t.grad for n, t in own.items() if isinstance(t, nn.Parameter)}
+    gradients = {pairs[n]: t.grad for n, t in own.items() if isinstance(t, nn.Parameter)} | {"input": start.grad}
     with torch.no_grad():
         evaluation = expect_tensor(what, call(what, module.eval(), x.clone()))
-    return Results(train.detach(), statistics, evaluation, {**gradients, "input": start.grad})
+    outputs = {"train": {"output": train.detach()}, "evaluation": {"output": evaluation}}
+    return outputs | {"statistics": statistics, "gradients": gradients}
+
+
+def _first_difference(got: Results, right: Results) -> tuple[str, list[str]]:
+    """Return the first part that differs from the right results, and the names in it that do; "" if none does."""
+
+    def same(value: Tensor | None, expected: Tensor | None) -> bool:
+        if value is None or expected is None:  # a missing gradient is as good as zeros
+            return value is expected or not (expected if value is None else value).any()
+        return close(value, expected)
+
+    for part in _PARTS:
+        wrong = [name for name, expected in right[part].items() if not same(got[part][name], expected)]
+        if wrong:
+            return part, wrong
+    return "", []
 
 
 def compare_numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes) -> None:
@@ -216,65 +191,39 @@ def compare_numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str,
 
     found: list[Results] = []
     for results in tries():
-        if not results.first_difference(right):
-            return
         found.append(results)
-    norms = [(n, m) for n, m in mine.named_modules() if isinstance(m, nn.BatchNorm2d)]
-    default = nn.BatchNorm2d(1).eps
-    changed = [(name, norm.eps) for name, norm in norms if norm.eps != default]
+        if not _first_difference(results, right)[0]:
+            return
+    norms = {name: m for name, m in mine.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    changed = {name: norm.eps for name, norm in norms.items() if norm.eps != nn.BatchNorm2d(1).eps}
     if changed:
-        for _, norm in norms:
-            norm.eps = default
+        for norm in norms.values():
+            norm.eps = nn.BatchNorm2d(1).eps
         found = list(tries())
-        if any(not results.first_difference(right) for results in found):
-            name, eps = changed[0]
-            raise NotYet(
-                f"{what}: the batch normalisation {name} has an eps of {eps:g} instead of PyTorch's default. It shows "
-                "where the variance is small"
-            )
-    _explain(found, right, reference, x, what, mistakes)
-
-
-def _explain(
-    found: list[Results], right: Results, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes
-) -> None:
-    """Raise `NotYet` for what differs first in the results that are right the longest."""
-    nearest = max(found, key=lambda results: _ORDER.index(results.first_difference(right)))
-    where = nearest.first_difference(right)
-    if where == "train":
-        _explain_output(found, right, reference, x, what, mistakes)
-    if where == "statistics":
-        wrong = nearest.wrong_statistics(right)
-        start = tensors(reference)
-        if all(torch.equal(nearest.statistics[n], start[n]) for n in wrong):
-            raise NotYet(
-                f"{what}: the output is right, but training mode leaves {len(wrong)} running statistics of batch "
-                "normalisation as they were. Evaluation mode needs them"
-            )
-        raise NotYet(
-            f"{what}: the output is right, but {len(wrong)} running statistics of batch normalisation are not. Is its "
-            "momentum the default, and does each layer run once?"
+    nearest = max(found, key=lambda results: (*_PARTS, "").index(_first_difference(results, right)[0]))
+    part, wrong = _first_difference(nearest, right)
+    if part == "":
+        name, eps = next(iter(changed.items()))
+        raise NotYet(f"{what}: the batch normalisation {name} has an eps of {eps:g} instead of PyTorch's default")
+    if part == "train":
+        _explain_output(
+            [results["train"]["output"] for results in found], right["train"]["output"], reference, x, what, mistakes
         )
-    if where == "evaluation":
-        raise NotYet(
-            f"{what} is right in training mode and wrong in evaluation mode, where batch normalisation uses its running "
-            "statistics. Does the mode reach every layer?"
-        )
-    if all(gradient is None for gradient in nearest.gradients.values()):
+    if part == "statistics":
+        if all(torch.equal(nearest["statistics"][n], start[n]) for n in wrong):
+            raise NotYet(f"{what}: training mode leaves {len(wrong)} running statistics as they were")
+        raise NotYet(f"{what}: only running statistics are wrong. Is the momentum of batch normalisation the default?")
+    if part == "evaluation":
+        raise NotYet(f"{what} is right in training mode and wrong in evaluation mode. Does the mode reach every layer?")
+    if all(gradient is None for gradient in nearest["gradients"].values()):
         raise NotYet(f"{what}: outputs are right, but no gradient comes back: something switches autograd off")
-    wrong = nearest.wrong_gradients(right)
     if wrong == ["input"]:
-        raise NotYet(
-            f"{what}: outputs are right, but the gradient of the input is not. Something on one branch cuts the way "
-            "back (detach, .data or no_grad)"
-        )
-    raise NotYet(
-        f"{what}: outputs are right, but the gradients of {list_text(wrong[:4])} are not. What cuts the backward pass?"
-    )
+        raise NotYet(f"{what}: only the gradient of the input is not right. What cuts the way back on one branch?")
+    raise NotYet(f"{what}: the gradients of {list_text(wrong[:4])} are not right. What cuts the backward pass?")
 
 
 def _explain_output(
-    found: list[Results], right: Results, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes
+    outputs: list[Tensor], right: Tensor, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes
 ) -> None:
     @torch.no_grad()
     def explains(compute: Callable[[nn.Module, Tensor], Tensor]) -> bool:
@@ -282,16 +231,13 @@ def _explain_output(
             wrong = compute(reference.train(), x)
         except RuntimeError:  # this mistake cannot be made with these shapes
             return False
-        return any(close(results.train, wrong) for results in found)
+        return any(close(output, wrong) for output in outputs)
 
     name_mistake(what, mistakes, explains)
-    share = (found[0].train - right.train).norm() / right.train.norm()
-    text = f"{what} has the right layers, but with the same weights its output differs by {share:.0%}"
-    if right.train.min() >= 0 > min(results.train.min() for results in found):
-        text += ", and some values are negative, as after no ReLU"
+    share = (outputs[0] - right).norm() / right.norm()
     raise NotYet(
-        f"{text}. Follow the forward pass line by line: which value goes into each layer? If it looks right, define the "
-        "layers in the order in which they run",
+        f"{what} has the right layers, but with the same weights its output differs by {share:.0%}. Which value goes "
+        "into each layer, and are they defined in the order in which they run?",
         explained=False,
     )
 
@@ -318,20 +264,11 @@ def check_forward(mine: nn.Module, x: Tensor, what: str) -> None:
         handle.remove()
     names = list_text(sorted({type(m).__name__ for m in others}) or [""])
     if len(set(others)) < len(others) and not set(mine.modules()) & set(others):
-        raise NotYet(
-            f"{what} uses layers ({names}) that are not among its modules, so that no optimizer finds them. A plain "
-            "Python list or dictionary hides them; make them attributes"
-        )
+        raise NotYet(f"{what} uses layers ({names}) that are none of its modules: a plain Python list hides them")
     if others:
-        raise NotYet(
-            f"{what} makes layers in forward ({names}). They belong in __init__, so that the optimizer finds them and "
-            "what they learn is kept"
-        )
+        raise NotYet(f"{what} makes layers in forward ({names}). No optimizer finds them; they belong in __init__")
     if isinstance(first, Tensor) and isinstance(second, Tensor) and not close(first, second):
-        raise NotYet(
-            f"{what} gives two outputs for one input in evaluation mode: something in forward is random, such as "
-            "dropout, or weights drawn anew"
-        )
+        raise NotYet(f"{what} gives two outputs for one input in evaluation mode: is there something random (dropout)?")
 
 
 def check_no_bias(mine: nn.Module, what: str) -> None:

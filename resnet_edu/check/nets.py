@@ -16,7 +16,6 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.blocks import SHORTCUTS, Bottleneck, ZeroPadShortcut
@@ -83,9 +82,7 @@ def _compare(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bo
     check_forward(mine, x, what)
     right = (len(x), reference.fc.out_features)
     if y.shape != right:
-        raise NotYet(
-            f"{what} turns {shape_text(x.shape)} into {shape_text(y.shape)}; it should give {right[1]} logits an image"
-        )
+        raise NotYet(f"{what} gives {shape_text(y.shape)} for {len(x)} images; it should give {right[1]} logits each")
     errors = []
     for net in _with_other_padding(reference):
         try:
@@ -95,28 +92,15 @@ def _compare(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bo
     raise max(errors, key=lambda error: error.explained)  # the first of equals
 
 
-class _ZerosInFront(nn.Module):
-    """Option A with its zeros in front of the old channels, or a half of them."""
-
-    def __init__(self, usual: ZeroPadShortcut, front: int) -> None:
-        super().__init__()
-        self.stride, self.front, self.behind = usual.stride, front, usual.new_channels - front
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return `x` subsampled, with zero channels in front and behind."""
-        return F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.front, self.behind))
-
-
 def _with_other_padding(reference: ResNet) -> list[ResNet]:
     """Return the net, and with option A also those whose zeros come around, or before, the old channels."""
     nets = [reference]
     if any(isinstance(m, ZeroPadShortcut) for m in reference.modules()):
         for part in (2, 1):
             net = copy.deepcopy(reference)
-            for block in net.modules():
-                usual = getattr(block, "downsample", None)
-                if isinstance(usual, ZeroPadShortcut):
-                    block.downsample = _ZerosInFront(usual, usual.new_channels // part)
+            for module in net.modules():
+                if isinstance(module, ZeroPadShortcut):  # its zeros come last: half of them, or all, move to the front
+                    module.register_forward_hook(lambda m, _, y, part=part: y.roll(m.new_channels // part, dims=1))
             nets.append(net)
     return nets
 
@@ -131,10 +115,7 @@ def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, na
         raise NotYet(f"{what}: {_about_layers(mine, reference, x)}")
     other = [n for n in tensors(mine) if n not in tensors(reference)]
     if names and other:
-        raise NotYet(
-            f"{what} has the right layers under other names: torchvision's weights would not load. First of "
-            f"{len(other)}: {other[0]!r}"
-        )
+        raise NotYet(f"{what} has {len(other)} tensors with other names than torchvision's, such as {other[0]!r}")
 
 
 def _about_layers(mine: nn.Module, reference: ResNet, x: Tensor) -> str:
@@ -265,8 +246,12 @@ def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None
     before, after = _convolutions_of(shallow), _convolutions_of(deep)
     if after <= before:
         raise NotYet(f"the deep net has {after} convolutions, and the shallow one {before}: it is not deeper")
+    grown = {
+        name: _convolutions_of(part) - _convolutions_of(getattr(shallow, name, None))
+        for name, part in deep.named_children()
+    }
     if blocks is not None:
-        _check_stages(shallow, deep, blocks)
+        _check_stages(shallow, grown, blocks)
     channels = next(m.in_channels for m in shallow.modules() if isinstance(m, nn.Conv2d))
     images = torch.randn(8, channels, 16, 16, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
@@ -276,15 +261,8 @@ def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None
         raise NotYet(f"the deep net gives {shape_text(got.shape)}, and the shallow one {shape_text(right.shape)}")
     if not close(got, right):
         share = (got - right).norm() / right.norm()
-        raise NotYet(
-            f"the outputs differ by {share:.0%}: the new layers do something. What does each pass on in evaluation "
-            "mode, and have the others the same weights?"
-        )
-    more = []
-    for name, part in deep.named_children():
-        count = _convolutions_of(part) - _convolutions_of(getattr(shallow, name, None))
-        if count > 0:
-            more.append(f"{name} has {count} more")
+        raise NotYet(f"the outputs differ by {share:.0%}: the new layers do something, or others have new weights")
+    more = [f"{name} has {count} more" for name, count in grown.items() if count > 0]
     where = f": {list_text(more)}" if more else ""
     return f"{after} convolutions compute what {before} do, on {len(images)} images{where}"
 
@@ -293,17 +271,13 @@ def _convolutions_of(part: nn.Module | None) -> int:
     return 0 if part is None else sum(isinstance(m, nn.Conv2d) for m in part.modules())
 
 
-def _check_stages(shallow: nn.Module, deep: nn.Module, blocks: int) -> None:
+def _check_stages(shallow: nn.Module, grown: dict[str, int], blocks: int) -> None:
     """Raise `NotYet` unless each stage has as many convolutions more as so many blocks have."""
     whole("blocks", blocks)
     stages = {n: m for n, m in shallow.named_children() if n.startswith("layer") and isinstance(m, nn.Sequential)}
     if not stages:
         raise ValueError("the shallow net has no stages layer1, layer2 and so on whose blocks could be counted")
     for name, stage in stages.items():
-        more = _convolutions_of(getattr(deep, name, None)) - _convolutions_of(stage)
-        due = blocks * _convolutions_of(stage[-1])
+        more, due = grown.get(name, 0), blocks * _convolutions_of(stage[-1])
         if more != due:
-            raise NotYet(
-                f"{name} of the deep net has {more} convolutions more than before; {blocks} more "
-                f"block{'s' * (blocks > 1)} {'have' if blocks > 1 else 'has'} {due}"
-            )
+            raise NotYet(f"{name} of the deep net has {more} more convolutions; {blocks} blocks more would have {due}")

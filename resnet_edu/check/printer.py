@@ -91,15 +91,9 @@ def _check_left_behind(name: str, net: nn.Module, before: nn.Module, hooks: int)
     now = net.state_dict()
     changed = [n for n, t in before.state_dict().items() if n not in now or not torch.equal(now[n], t)]
     if changed:
-        raise NotYet(
-            f"{name} changes the net: {list_text(changed[:2])} differ afterwards. In which mode does it run? In "
-            "training mode, batch normalisation updates its statistics"
-        )
+        raise NotYet(f"{name} changes the net: {list_text(changed[:2])} differ afterwards. In which mode does it run?")
     if _modes(net) != _modes(before):
-        raise NotYet(
-            f"{name} leaves the net in another mode than it was in. Each module has a mode of its own (`training`): "
-            "some may be frozen"
-        )
+        raise NotYet(f"{name} leaves the net in another mode. Each module has its own (`training`): some may be frozen")
     needed = [[p.requires_grad for p in n.parameters()] for n in (net, before)]
     if needed[0] != needed[1] or any(p.grad is not None for p in net.parameters()):
         raise NotYet(f"{name} leaves gradients behind, or switches them off: looking at shapes needs none")
@@ -112,10 +106,7 @@ def _check_after_failure(name: str, function: Printer) -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
         function(net, 4, 6)
     if (_count_hooks(net), _modes(net)) != before:
-        raise NotYet(
-            f"{name} works, but not if the net fails: its hooks or its mode stay behind then. Where does code belong "
-            "that has to run in any case?"
-        )
+        raise NotYet(f"{name} works, but if the net fails, its hooks or its mode stay behind. What runs in any case?")
 
 
 # ---------------------------------------------------------------- what is printed
@@ -134,28 +125,17 @@ def _check_lines(name: str, text: str, net: nn.Module, expected: list[Row]) -> N
     known = {n for n, _ in net.named_modules() if n}
     lines = [(n, shapes) for n, shapes in (_read(line, known) for line in text.splitlines()) if n and shapes]
     if not lines:
-        raise NotYet(
-            f"no line that {name} prints has both a layer's name, as `named_modules` gives it, and a shape. The first "
-            f"is {text.strip().splitlines()[0]!r}"
-        )
+        first = text.strip().splitlines()[0]
+        raise NotYet(f"no line of {name} has both a name of `named_modules` and a shape. The first is {first!r}")
     got, due = [n for n, _ in lines], [n for n, _ in expected]
     if len(set(got)) == 1 < len(got):
-        raise NotYet(
-            f"{name}: every line has the name {got[0]!r}. A hook looks the name up when it runs, after the loop over "
-            "the modules: give each hook its own"
-        )
+        raise NotYet(f"{name}: every line has the name {got[0]!r}. A hook runs after the loop: it needs its own name")
     containers = sorted(set(got) - set(due))
-    alone = [c for c in containers if not any(n.startswith(f"{c}.") for n in got)]
-    if alone:
-        raise NotYet(
-            f"{name} has a line for {list_text(alone)}, which is no layer but has modules of its own, and none for "
-            "those: how deep does the search for layers go?"
-        )
     if containers:
-        raise NotYet(
-            f"{name} has lines for {list_text(containers)}, which have modules of their own: everything in them is "
-            "printed twice"
-        )
+        alone = [c for c in containers if not any(n.startswith(f"{c}.") for n in got)]
+        why = "has a line for them, too" if not alone else "prints none for those: how deep does the search go?"
+        listed = list_text(alone or containers)
+        raise NotYet(f"{name} has a line for {listed}, which is no layer but has modules of its own, and {why}")
     missing = [n for n in due if n not in got]
     if missing:
         raise NotYet(f"{name} leaves out {list_text(missing)}: a layer may be inside a module inside another one")

@@ -150,10 +150,8 @@ def _compare(
     first = wrong[0]
     if len(set(got)) == 1:
         raise NotYet(f"{name}: {got[0]} in all cases: is what differs between them used?")
-    raise NotYet(
-        f"{name}: wrong in {len(wrong)} of {len(got)} cases. The first is {cases[first]}: {got[first]:,} is too "
-        f"{'small' if got[first] < right[first] else 'large'}. Work that one out with a pencil"
-    )
+    example = f"{cases[first]}: {got[first]:,} is too {'small' if got[first] < right[first] else 'large'}"
+    raise NotYet(f"{name}: {len(wrong)} of {len(got)} are wrong. The first is {example}")
 
 
 # ---------------------------------------------------------------- the table of the stages

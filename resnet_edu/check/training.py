@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .compare import tensors
+from .values import as_number
 from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
 
 # ---------------------------------------------------------------- a training step
@@ -42,12 +43,17 @@ _STEP_MISTAKES = {  # sentence -> mistake of `_step_with`
 }
 
 
-@dataclass
-class _Updates:
-    """Whether there were gradients at each update of a learner's steps, and whether some were left after the last."""
+class _Run(NamedTuple):
+    """What is left of some steps: parameters and running statistics, and what each step returned.
 
-    with_gradients: list[bool] = field(default_factory=list)
-    left_behind: bool = False
+    with_gradients: whether there were gradients at each update.
+    left_behind:    whether there were some after the last step.
+    """
+
+    state: dict[str, Tensor]
+    returned: list[object]
+    with_gradients: list[bool]
+    left_behind: bool
 
 
 @checker
@@ -61,19 +67,15 @@ def train_step(step: Step) -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     name = check_callable(step)
-    right, losses = _run_steps(_step_with(""))
-    updates = _Updates()
-    got, returned = _run_steps(lambda *args: call(f"{name}(model, optimizer, images, labels)", step, *args), updates)
-    values = [_loss_value(name, value) for value in returned]
-    if not _equal(got, right):
-        _explain_weights(name, got, right, updates)
-    if not _near(values, losses):
-        _explain_loss(name, values, losses)
-    if any(isinstance(value, Tensor) and value.requires_grad for value in returned):
-        raise NotYet(
-            f"{name}: update and loss are right, but the loss holds on to its graph: a sum of such losses keeps the "
-            "graph of every step. Return a number"
-        )
+    right = _run_steps(_step_with(""))
+    got = _run_steps(lambda *args: call(f"{name}(model, optimizer, images, labels)", step, *args))
+    losses = [float(as_number(f"the loss that {name} returns", value)) for value in got.returned]
+    if not _equal(got.state, right.state):
+        _explain_weights(name, got, right)
+    if not _near(losses, right.returned):
+        _explain_loss(name, losses, right.returned)
+    if any(isinstance(value, Tensor) and value.requires_grad for value in got.returned):
+        raise NotYet(f"{name}: all is right, but the loss holds on to its graph, and so would a sum of losses")
     return f"{name}: {STEPS} updates give the right weights, running statistics and losses"
 
 
@@ -98,13 +100,13 @@ def _optimizer(net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(net.parameters(), _RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
 
 
-def _run_steps(step: Step, updates: _Updates | None = None) -> tuple[dict[str, Tensor], list[object]]:
-    """Return a model after some steps, which find it in evaluation mode with old gradients, and what they return."""
+def _run_steps(step: Step) -> _Run:
+    """Return what is left of some steps of a small net. They find it in evaluation mode, with old gradients."""
     generator = torch.Generator().manual_seed(1)
     net = _small_net().eval()
     optimizer = _optimizer(net)
-    updates = updates or _Updates()
-    optimizer.register_step_pre_hook(lambda *_: updates.with_gradients.append(_has_gradients(net)))
+    with_gradients: list[bool] = []
+    optimizer.register_step_pre_hook(lambda *_: with_gradients.append(_has_gradients(net)))
     for parameter in net.parameters():
         parameter.grad = torch.full_like(parameter, 0.05)
     returned = []
@@ -112,12 +114,10 @@ def _run_steps(step: Step, updates: _Updates | None = None) -> tuple[dict[str, T
         images = torch.randn(8, 3, 6, 6, generator=generator)
         labels = torch.randint(4, (8,), generator=generator)
         given = images.clone(), labels.clone()
-        returned.append(step(net, optimizer, *given))
+        returned.append(step(net.eval(), optimizer, *given))
         if not (torch.equal(given[0], images) and torch.equal(given[1], labels)):
             raise NotYet("images or labels are changed in place: they belong to the caller")
-        updates.left_behind = _has_gradients(net)
-        net.eval()
-    return {n: t.detach().clone() for n, t in tensors(net).items()}, returned
+    return _Run(tensors(net), returned, with_gradients, _has_gradients(net))
 
 
 def _has_gradients(net: nn.Module) -> bool:
@@ -159,15 +159,6 @@ def _step_with(mistake: str) -> Step:
     return step
 
 
-def _loss_value(name: str, value: object) -> float:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return value.item()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    what = f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
-    raise NotYet(f"{name} returns {what}; the loss of the batch is due, one number")
-
-
 def _equal(got: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return all(torch.allclose(got[n], t, rtol=1e-4, atol=1e-6) for n, t in right.items())
 
@@ -176,35 +167,33 @@ def _near(values: list[float], right: list[object]) -> bool:
     return all(math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-4) for a, b in zip(values, right, strict=True))
 
 
-def _explain_weights(name: str, got: dict[str, Tensor], right: dict[str, Tensor], updates: _Updates) -> None:
-    before = _small_net()
-    learnt = [n for n, _ in before.named_parameters()]
-    if _equal(got, {n: right[n] for n in learnt}):
-        raise NotYet(
-            f"{name}: the weights are right, but the running statistics of batch normalisation are not. They take in "
-            "every forward pass in training mode: how many does a step make?"
-        )
-    if _equal(got, _run_steps(_step_with("no step"))[0]):
+def _explain_weights(name: str, got: _Run, right: _Run) -> None:
+    before = tensors(_small_net())
+    learnt = [n for n, t in before.items() if isinstance(t, nn.Parameter)]
+
+    def explains(mistake: str) -> bool:
+        return _equal(got.state, _run_steps(_step_with(mistake)).state)
+
+    if _equal(got.state, {n: right.state[n] for n in learnt}):
+        raise NotYet(f"{name}: only the running statistics are wrong. How many forward passes does a step make?")
+    if explains("no step"):
         why = "Gradients are computed, but cleared before the update, which finds none"
-        if not updates.with_gradients:
+        if not got.with_gradients:
             why = "No update is made: nobody asks the optimizer for one"
-        elif updates.left_behind:
+        elif got.left_behind:
             why = "The update comes before the gradients: they are computed after it"
         raise NotYet(f"{name}: the weights never change. {why}")
-    name_mistake(name, _STEP_MISTAKES, lambda mistake: _equal(got, _run_steps(_step_with(mistake))[0]))
-    if _equal(got, tensors(before)):
+    name_mistake(name, _STEP_MISTAKES, explains)
+    if _equal(got.state, before):
         raise NotYet(f"{name} leaves the model as it was. Which model does it train: the one that is given?")
-    same = [n for n in learnt if torch.equal(got[n], tensors(before)[n])]
+    same = [n for n in learnt if torch.equal(got.state[n], before[n])]
     if same:
         raise NotYet(f"{name}: {len(same)} of the model's weights never change. Is an update made, and of all?")
-    raise NotYet(
-        f"{name}: after {STEPS} steps the weights are not those of the given optimizer on the mean cross-entropy. Go "
-        "through it: mode, old gradients, loss, backward pass, update",
-        explained=False,
-    )
+    hint = "Go through it: mode, old gradients, mean cross-entropy, backward pass, update by the optimizer"
+    raise NotYet(f"{name}: after {STEPS} steps the weights are not the right ones. {hint}")
 
 
-def _explain_loss(name: str, values: list[float], losses: list[float]) -> None:
+def _explain_loss(name: str, losses: list[float], right: list[object]) -> None:
     after: list[float] = []
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
@@ -213,15 +202,13 @@ def _explain_loss(name: str, values: list[float], losses: list[float]) -> None:
             after.append(F.cross_entropy(model.eval()(images), labels).item())
 
     _run_steps(step)
-    name = f"{name}: the update is right, but what it returns"
-    for what, wrong in {
-        "the sum of the losses, not their mean": [8 * loss for loss in losses],
-        "the mean loss divided by the batch size once more": [loss / 8 for loss in losses],
-        "the loss after the update, not the one that it started from": after,
-    }.items():
-        if _near(values, wrong):
-            raise NotYet(f"{name} is {what}")
-    raise NotYet(f"{name} is another number; due is the mean loss that the update started from")
+    mistakes = {
+        "is the sum of the losses, not their mean": [8 * loss for loss in right],
+        "is the mean loss, divided by the batch size once more": [loss / 8 for loss in right],
+        "is the loss after the update, not the one before it": after,
+    }
+    what = next((text for text, wrong in mistakes.items() if _near(losses, wrong)), "is not the mean loss before it")
+    raise NotYet(f"{name}: the update is right, but what it returns {what}")
 
 
 # ---------------------------------------------------------------- first weights
@@ -336,14 +323,9 @@ def _check_spread(name: str, kernels: list[Tensor]) -> None:
         return
     name_mistake(name, _OTHER_LAWS, lambda law: not wrong(law))
     if max(got) < 1.05 * min(got):
-        raise NotYet(
-            f"{name}: all layers get one and the same spread, {got[0]:.4f}. It depends on how many values a layer adds up"
-        )
-    raise NotYet(
-        f"{name}: the spread of the weights is not He's for convolution {list_text(wrong(_he))} of {len(got)}. "
-        "Work its variance out by hand for one layer, and compare it with weight.var()",
-        explained=False,
-    )
+        raise NotYet(f"{name}: all layers get one and the same spread, {got[0]:.4f}. What does a layer's depend on?")
+    hint = "Compare weight.var() with what you work out by hand"
+    raise NotYet(f"{name}: the spread is not He's for convolution {list_text(wrong(_he))} of {len(got)}. {hint}")
 
 
 def _check_normal(name: str, kernels: list[Tensor]) -> None:
@@ -415,7 +397,11 @@ def schedule(lr_at: Callable[[int], object]) -> str:
     name = check_callable(lr_at)
 
     def rates(steps: tuple[int, ...]) -> dict[int, float]:
-        return {step: _as_rate(f"{name}({step})", call(f"{name}({step})", lr_at, step)) for step in steps}
+        found = {step: as_number(f"{name}({step})", call(f"{name}({step})", lr_at, step)) for step in steps}
+        for step, rate in found.items():
+            if not (math.isfinite(rate) and rate > 0):
+                raise NotYet(f"{name}({step}) returns {rate!r}; a learning rate is a number above 0")
+        return found
 
     # Not in their order: a function that remembers the last call would be found out.
     got = rates((*SCHEDULE_STEPS[::2], *SCHEDULE_STEPS[1::2][::-1]))
@@ -432,17 +418,5 @@ def schedule(lr_at: Callable[[int], object]) -> str:
     if got[0] < 0.99 * got[1000] and not wrong(_rate, first=1000):
         raise NotYet(f"{name}: the rate starts low and rises (warm-up); this recipe has none below 110 layers")
     first = wrong(_rate)[0]
-    raise NotYet(
-        f"{name}: {len(wrong(_rate))} of {len(got)} steps have another rate than in the recipe. The first of them: "
-        f"{name}({first}) is {got[first]:g}",
-        explained=False,
-    )
-
-
-def _as_rate(what: str, value: object) -> float:
-    value = getattr(value, "item", lambda: value)()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NotYet(f"{what} returns {value!r}; a learning rate is due, one number")
-    if not (math.isfinite(value) and value > 0):
-        raise NotYet(f"{what} returns {value!r}; a learning rate is a number above 0")
-    return float(value)
+    count = f"{len(wrong(_rate))} of {len(got)} steps"
+    raise NotYet(f"{name}: {count} have another rate than in the recipe. The first: {name}({first}) is {got[first]:g}")

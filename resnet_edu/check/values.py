@@ -45,10 +45,11 @@ def _is_rounded(given: float, right: float) -> bool:
 
 def as_number(name: str, given: object) -> float:
     """Return `given` if it is a number, also one in a tensor or an array."""
-    if getattr(given, "ndim", None) == 0:
+    if hasattr(given, "item") and math.prod(given.shape) == 1:
         given = given.item()
     if isinstance(given, bool) or not isinstance(given, Real):
-        raise NotYet(f"`{name}` is {given!r}, and a number is expected")
+        text = f"of shape {tuple(given.shape)}" if hasattr(given, "shape") else repr(given)
+        raise NotYet(f"`{name}` is {text}, and a number is expected")
     return given
 
 
