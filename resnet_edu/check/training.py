@@ -69,7 +69,7 @@ def train_step(step: Step) -> str:
     name = check_callable(step)
     right = _run_steps(_step_with(""))
     got = _run_steps(lambda *args: call(f"{name}(model, optimizer, images, labels)", step, *args))
-    losses = [float(as_number(f"the loss that {name} returns", value)) for value in got.returned]
+    losses = [float(as_number(f"{name}(...)", value)) for value in got.returned]
     if not _equal(got.state, right.state):
         _explain_weights(name, got, right)
     if not _near(losses, right.returned):
