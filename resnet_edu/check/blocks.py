@@ -26,9 +26,9 @@ from .compare import (
     check_no_bias,
     close,
     compare_numbers,
+    count_text,
     kinds,
     output_of,
-    parameter_count,
     randomize,
     tensors,
 )
@@ -133,11 +133,8 @@ def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
     check_no_bias(mine, what)
     missing, extra = right - own, own - right
-    counts = [parameter_count(mine), parameter_count(reference)]
-    if counts[0] != counts[1]:
-        what += f" ({counts[0]:,} parameters instead of {counts[1]:,})"
     about_shortcut = "" if isinstance(reference, PlainBlock) else _about_shortcut(reference, missing, extra, args)
-    raise NotYet(f"{what}: {about_shortcut or _about_layers(missing, extra)}")
+    raise NotYet(f"{what}{count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
 
 
 def _about_shortcut(reference: nn.Module, missing: Counter[Kind], extra: Counter[Kind], args: Args) -> str:

@@ -27,9 +27,9 @@ from .compare import (
     check_no_bias,
     close,
     compare_numbers,
+    count_text,
     expect_tensor,
     kinds,
-    parameter_count,
     randomize,
     run_order,
     tensors,
@@ -110,9 +110,8 @@ def _with_other_padding(reference: ResNet) -> list[ResNet]:
 
 def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
     if kinds(mine) != kinds(reference):
-        what += f" ({parameter_count(mine):,} parameters instead of {parameter_count(reference):,})"
         check_no_bias(mine, what)
-        raise NotYet(f"{what}: {_about_layers(mine, reference, x)}")
+        raise NotYet(f"{what}{count_text(mine, reference)}: {_about_layers(mine, reference, x)}")
     other = [n for n in tensors(mine) if n not in tensors(reference)]
     if names and other:
         raise NotYet(f"{what} has {len(other)} tensors with other names than torchvision's, such as {other[0]!r}")
@@ -280,4 +279,4 @@ def _check_stages(shallow: nn.Module, grown: dict[str, int], blocks: int) -> Non
     for name, stage in stages.items():
         more, due = grown.get(name, 0), blocks * _convolutions_of(stage[-1])
         if more != due:
-            raise NotYet(f"{name} of the deep net has {more} more convolutions; {blocks} blocks more would have {due}")
+            raise NotYet(f"{name} of the deep net has {more} more convolutions; with blocks={blocks}, {due} are due")

@@ -184,7 +184,7 @@ def test_a_deeper_net_that_is_as_good(capsys):
     assert "25 convolutions compute what 19 do" in said
     assert "layer1 has 2 more, layer2 has 2 more and layer3 has 2 more" in said
     check.same_function(shallow, deep, blocks=1)
-    with pytest.raises(check.NotYet, match="layer1 of the deep net has 2 more .*; 2 blocks more would have 4"):
+    with pytest.raises(check.NotYet, match=r"layer1 of the deep net has 2 more .*; with blocks=2, 4 are due"):
         check.same_function(shallow, deep, blocks=2)
     with pytest.raises(ValueError, match="no stages"):
         check.same_function(nn.Conv2d(3, 3, 1), deep, blocks=2)
@@ -199,7 +199,7 @@ def test_a_deeper_net_that_is_as_good(capsys):
     one_stage.layer2.append(deep.layer2[-1])
     check.same_function(shallow, one_stage)
     assert "images: layer2 has 2 more\n" in capsys.readouterr().out
-    with pytest.raises(check.NotYet, match="has 0 more convolutions; 1 blocks more would have 2"):
+    with pytest.raises(check.NotYet, match="has 0 more convolutions; with blocks=1, 2 are due"):
         check.same_function(shallow, one_stage, blocks=1)
     assert (deep.training, shallow.training) == modes
     assert int(deep.bn1.num_batches_tracked) == 0
