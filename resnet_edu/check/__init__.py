@@ -1,8 +1,8 @@
 """Checkers for the exercises: is this answer right, and if not, what is wrong with it?
 
-Scope: the one face of the modules `check_*`, to be imported as `from resnet_edu import check`. A right answer prints
-one line; a wrong one raises `NotYet`, an `AssertionError`. Checkers compare numbers, not names or shapes alone, and
-leave random numbers, gradient mode, default type and the learner's models as they were.
+`from resnet_edu import check`. A right answer prints one line; a wrong one raises `NotYet`, an `AssertionError`.
+Checkers compare numbers, not names or shapes alone, and leave random numbers, gradient mode, default type and the
+learner's models as they were.
 """
 
 from __future__ import annotations

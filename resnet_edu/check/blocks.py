@@ -1,22 +1,17 @@
-"""Checkers of blocks: `residual_block`, `plain_block`, `bottleneck`.
+"""Checkers of blocks (`residual_block`, `plain_block`, `bottleneck`), and of a block's `shortcut` alone.
 
-Scope: a learner's class is built for several channels and strides, gets the weights of the package's block, and has to
-give its outputs, running statistics and gradients. Where it does not, the same block with each known mistake in it is
-computed as well (`check_mistakes.py`): the one that gives the learner's numbers is named.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 2 and 5, and section 3.3.
-
---- The checker of shortcuts: options A and B of the paper, alone and without the rest of the block.
+A learner's class is built for several channels and strides, gets the weights of the package's block, and has to give
+its outputs, running statistics and gradients. If not, the known mistake that gives the learner's numbers is named.
 
 Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.3: (A) extra zero entries padded,
-      (B) a 1x1 convolution; both with stride 2 where the size changes.
+  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 2 and 5, and section 3.3: shortcuts
+      with (A) extra zero entries padded, (B) a 1x1 convolution; both with stride 2 where the size changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -25,24 +20,26 @@ from torch import Tensor, nn
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, make_shortcut
 from ..support.validate import one_of
 from .compare import (
-    Answers,
-    Pairs,
-    answers,
-    best,
-    compare_kinds,
-    copy_values,
+    Kind,
+    Mistakes,
+    check_forward,
+    check_no_bias,
+    close,
+    compare_numbers,
+    count_text,
     kinds,
-    made_in_forward,
-    pairings,
+    output_of,
     randomize,
+    tensors,
 )
-from .mistakes import Mistakes, mistakes_of, normal
-from .verdict import NotYet, and_, ask, checker, close, name_of, tensor_of, times
+from .mistakes import batch_norm, mistakes_of
+from .verdict import NotYet, build, call, check_callable, checker, list_text, name_mistake, shape_text
 
 Builder = Callable[[int, int, int], nn.Module]
+Args = tuple[int, int, int]  # in_channels, out_channels or width, stride
 
-# (in_channels, out_channels, stride), height and width, and the size of the input's values. The smallest change comes
-# first, and small values show what batch norm adds to the variance.
+# Arguments, height and width, and the size of the input's values. The smallest change of shape comes first, and small
+# values show what batch norm adds to the variance.
 SETTINGS = (
     ((8, 8, 1), (10, 11), 1.0),
     ((8, 8, 1), (6, 6), 0.01),
@@ -50,14 +47,6 @@ SETTINGS = (
     ((8, 16, 1), (7, 7), 1.0),
     ((8, 8, 2), (9, 6), 1.0),
     ((16, 8, 1), (6, 6), 1.0),
-    ((8, 12, 3), (10, 7), 1.0),
-)
-BOTTLENECKS = (  # the same, with the width of the 3x3 in the middle: 32 channels are 4 * 8
-    ((32, 8, 1), (10, 11), 1.0),
-    ((32, 8, 1), (6, 6), 0.01),
-    ((16, 8, 2), (8, 10), 1.0),
-    ((8, 8, 1), (7, 7), 1.0),
-    ((32, 8, 2), (9, 6), 1.0),
     ((8, 12, 3), (10, 7), 1.0),
 )
 
@@ -92,90 +81,131 @@ def bottleneck(block: Builder, stride_on: str = "3x3") -> str:
     stride_on: "3x3" as in torchvision (v1.5), "1x1" as in the paper. Everything else as in `residual_block`.
     """
     one_of("stride_on", stride_on, ("1x1", "3x3"))
-    return _check(block, lambda i, w, s: Bottleneck(i, w, s, stride_on=stride_on), BOTTLENECKS)
+    return _check(block, lambda i, w, s: Bottleneck(i, w, s, stride_on=stride_on), expansion=4)
 
 
-def _check(block: Builder, reference: Builder, settings: tuple = SETTINGS) -> str:
-    builds(block)
-    for args, size, scale in settings:
-        _compare(block, reference(*args), args, size, scale)
-    return (
-        f"{name_of(block)}: outputs in training and evaluation mode, running statistics and all gradients are right, "
-        f"for {len(settings)} shapes and strides"
-    )
+def _check(block: Builder, reference: Builder, expansion: int = 1) -> str:
+    name = check_callable(block, "class")
+    for (channels, width, stride), size, scale in SETTINGS:
+        args = (channels * expansion, width, stride)
+        compare_block(*build(block, args), reference(*args), args, size, scale)
+    return f"{name}: outputs, running statistics and gradients are right, for {len(SETTINGS)} shapes and strides"
 
 
-def builds(block: object) -> None:
-    """Raise `TypeError` for what is no class or function that builds a module."""
-    if isinstance(block, nn.Module) or not callable(block):
-        raise TypeError(
-            f"give the class itself, without parentheses after it: it is built several times. Got {block!r}"
-        )
-
-
-def build(block: Builder, args: tuple[int, ...]) -> tuple[nn.Module, str]:
-    """Return the learner's module, and how its construction is written."""
-    what = f"{name_of(block)}({', '.join(map(str, args))})"
-    mine = ask(what, block, *args)
-    if not isinstance(mine, nn.Module):
-        raise NotYet(f"{what} gives {type(mine).__name__}, and a torch.nn.Module is expected")
-    return mine, what
-
-
-def _compare(
-    block: Builder, reference: nn.Module, args: tuple[int, int, int], size: tuple[int, int], scale: float
+def compare_block(
+    mine: nn.Module, what: str, reference: nn.Module, args: Args, size: tuple[int, int], scale: float = 1.0
 ) -> None:
-    mine, what = build(block, args)
+    """Raise `NotYet` if a learner's block, in messages called `what`, is not the reference built with `args`.
+
+    size, scale: height and width of the input, and the standard deviation of its values.
+    """
     randomize(reference)
     x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         shape = reference(x).shape
-    made_in_forward(mine, x, what)
-    failure = _fails(mine, x, what)
-    try:
-        compare_kinds(mine, reference, what, args)
-    except NotYet as error:  # what is missing is likely to be why it fails
-        raise NotYet("\n".join(filter(None, [str(error), failure and str(failure)]))) from (
-            failure and failure.__cause__
-        )
-    if failure:
-        hint = _about_stride(mine, args[2])
-        raise NotYet(f"{failure}{hint and chr(10) + hint}") from failure.__cause__
-    plausible(mine, x, what, shape, args)
-    numbers(mine, reference, x, what, mistakes_of(reference))
-
-
-def _fails(mine: nn.Module, x: Tensor, what: str) -> NotYet | None:
+    check_forward(mine, x, what)
+    failure = None
     try:
         with torch.no_grad():
-            ask(f"{what} with an input of {times(x.shape)}", mine, x.clone())
+            call(f"{what} with an input of {shape_text(x.shape)}", mine, x.clone())
     except NotYet as error:
-        return error
-    return None
+        failure = error
+    try:
+        _compare_layers(mine, reference, what, args)
+    except NotYet as error:  # what is missing is likely to be why it fails
+        raise NotYet(f"{error}\n{failure}" if failure else str(error)) from (failure and failure.__cause__)
+    if failure:
+        hint = _stride_hint(mine, args[2])
+        raise NotYet(f"{failure}\n{hint}" if hint else str(failure)) from failure.__cause__
+    _check_output(mine, x, what, shape, args)
+    compare_numbers(mine, reference, x, what, mistakes_of(reference))
+
+
+# ---------------------------------------------------------------- layers
+
+
+def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args) -> None:
+    """Raise `NotYet` if a block's parameters and running statistics are not those of the reference, in some order."""
+    own, right = kinds(mine), kinds(reference)
+    if own == right:
+        return
+    if not tensors(mine):
+        raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
+    check_no_bias(mine, what)
+    missing, extra = right - own, own - right
+    about_shortcut = "" if isinstance(reference, PlainBlock) else _about_shortcut(reference, missing, extra, args)
+    raise NotYet(f"{what}{count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
+
+
+def _about_shortcut(reference: nn.Module, missing: Counter[Kind], extra: Counter[Kind], args: Args) -> str:
+    """Return what is wrong with the layers of the shortcut; "" if it is not the shortcut."""
+    out = list(reference.parameters())[-1].shape[0]
+    projection = ("parameter", (out, args[0], 1, 1))
+    norm = {("parameter", (out,)), ("statistic", (out,))}
+    if args[2] == 1 and args[0] == out:
+        if extra[projection]:
+            return "there is a projection (1x1) on the shortcut although the shape does not change"
+        return ""
+    if missing[projection]:
+        if any(len(shape) == 4 and shape[:2] == (out, args[0]) for _, shape in extra):
+            return "the projection on the shortcut has a kernel larger than 1x1"
+        why = "the stride changes the shape, although the channels do not" if args[0] == out else "the shape changes"
+        return f"{why}, but the shortcut has no projection (1x1) that makes the branches fit"
+    if ("parameter", (out,)) in missing and not extra and set(missing) <= norm:
+        return "the projection on the shortcut has no batch normalisation, or the main path has one too few"
+    if extra and not missing and set(extra) <= norm:
+        return "there is one batch normalisation too many for this shape"
+    return ""
+
+
+def _about_layers(missing: Counter[Kind], extra: Counter[Kind]) -> str:
+    if not extra and all(len(shape) == 1 for _, shape in missing):
+        roles = {role for role, _ in missing}
+        if roles == {"statistic"}:
+            return "batch normalisation keeps no running mean and variance, which evaluation mode needs"
+        if roles == {"parameter"}:
+            return "the learnt scale and shift of a batch normalisation are missing"
+        return "a batch normalisation is missing: each convolution has its own, and none is used in two places"
+    text = []
+    for title, counter in (("missing", missing), ("too much", extra)):
+        if counter:
+            text.append(f"{title}: {list_text(_kind_text(kind, n) for kind, n in counter.items())}")
+    return "; ".join(text)
+
+
+def _kind_text(kind: Kind, count: int) -> str:
+    role, shape = kind
+    s = "s" * (count > 1)
+    if len(shape) == 4:
+        return f"{count} convolution{s} of {shape_text(shape[2:])} from {shape[1]} to {shape[0]} channels"
+    if role == "statistic":
+        return f"{count} running statistic{s} (mean or variance) of {shape_text(shape) or 1} channels"
+    if len(shape) == 1:
+        return f"{count} scale{s}, shift{s} or bias{'es' * (count > 1)} of {shape[0]} channels"
+    return f"{count} parameter{s} of shape {shape_text(shape) or 1}"
+
+
+# ---------------------------------------------------------------- shapes
 
 
 @torch.no_grad()
-def plausible(mine: nn.Module, x: Tensor, what: str, shape: torch.Size, args: tuple[int, ...]) -> None:
+def _check_output(mine: nn.Module, x: Tensor, what: str, shape: torch.Size, args: Args) -> None:
     """Raise `NotYet` for an output of another type or shape, a changed input, or an output that ignores the input."""
-    given = x.clone()
-    y = tensor_of(what, ask(what, mine.eval(), given))
-    if not torch.equal(given, x):
-        raise NotYet(
-            f"{what} changes its input: some operation works in place on x (its name ends in an underscore, or it is "
-            "+= or a ReLU with inplace). Whoever gave x to the block, a shortcut above all, still needs it as it was"
-        )
-    if y.shape != shape:
-        raise NotYet(
-            f"{what} turns {times(x.shape)} into {times(y.shape)}; it should become {times(shape)}. "
-            + _about_shape(tuple(y.shape), tuple(shape), tuple(x.shape), args)
-        )
-    if close(ask(what, mine, x.flip(0).roll(1, 2) + x.mean()), y):
+    y = output_of(mine.eval(), x, what)
+    _check_shape(x, y, shape, what, args[2])
+    if close(call(what, mine, x.flip(0).roll(1, 2) + x.mean()), y):
         raise NotYet(f"{what} gives the same output for different inputs. Where does x get lost?")
-    ask(what, mine.train(), x.clone())
+    call(what, mine.train(), x.clone())
 
 
-def _about_shape(got: tuple[int, ...], right: tuple[int, ...], given: tuple[int, ...], args: tuple[int, ...]) -> str:
-    stride = args[-1]
+def _check_shape(x: Tensor, y: Tensor, right: Sequence[int], what: str, stride: int) -> None:
+    if tuple(y.shape) != tuple(right):
+        hint = _shape_hint(tuple(y.shape), tuple(right), tuple(x.shape), stride)
+        shapes = f"turns {shape_text(x.shape)} into {shape_text(y.shape)}; it should become {shape_text(right)}"
+        raise NotYet(f"{what} {shapes}. {hint}")
+
+
+def _shape_hint(got: tuple[int, ...], right: tuple[int, ...], given: tuple[int, ...], stride: int) -> str:
     if len(got) != 4:
         return f"The result has {len(got)} dimensions instead of 4"
     if got[2:] == tuple(-(-n // stride) for n in right[2:]) and stride > 1:
@@ -183,143 +213,25 @@ def _about_shape(got: tuple[int, ...], right: tuple[int, ...], given: tuple[int,
     if got[2:] != right[2:]:
         if stride > 1 and got[2:] == given[2:]:
             return f"Height and width stay although the stride is {stride}: is the argument used?"
-        if all(g == -(-n // 2) for g, n in zip(got[2:], given[2:], strict=True)):
+        if got[2:] == tuple(-(-n // 2) for n in given[2:]):
             return f"Height and width are halved although the stride is {stride}: is a stride written into a layer?"
         return "Height and width depend on kernel, stride and padding of each layer: does a 3x3 keep the size?"
-    if got[1] == right[1] + given[1] or got[1] == 2 * right[1]:
-        return "The channels of both branches are put side by side (concatenated) where they are to be added"
+    if got[1] in (right[1] + given[1], 2 * right[1]):
+        return "The channels of both branches are put side by side (concatenated); they should be added"
     return "The number of channels is wrong: which layer decides about it?"
 
 
-def _about_stride(mine: nn.Module, stride: int) -> str:
-    """Say what the strides of the learner's convolutions may have to do with branches that do not fit."""
+def _stride_hint(mine: nn.Module, stride: int) -> str:
+    """Return what the strides of the learner's convolutions may have to do with branches that do not fit."""
     main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
     if stride > 1 and main.count(stride) > 1:
-        return (
-            f"{main.count(stride)} convolutions of the main path have stride {stride}, so the map is made smaller "
-            "twice; one of them is to do it"
-        )
+        return f"{main.count(stride)} convolutions of the main path have stride {stride}: the map is made smaller twice"
     if stride == 1 and any(s > 1 for s in main):
         return "A convolution has a stride above 1 although the block's stride is 1: is it written into the layer?"
     return ""
 
 
-def numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes) -> None:
-    """Raise `NotYet` if `mine` does not compute what `reference` computes, with the mistake that explains it."""
-    ways = pairings(mine, reference, x)
-    names = {name: name for name in ways[0].values()}
-    start = {n: t.detach().clone() for n, t in reference.state_dict().items()}
-    right = answers(reference, x, names, what)
-    reference.load_state_dict(start)
-    found: list[Answers] = []
-    for tried in _tried(mine, reference, x, what, ways):
-        found.append(tried)
-        if not tried.first_difference(right):
-            return
-    strange = _strange_eps(mine, reference)
-    if strange:
-        found = _with_default_eps(mine, reference, x, what, ways, strange)
-        if not best(found, right).first_difference(right):
-            name, eps = next(iter(strange.items()))
-            raise NotYet(
-                f"{what}: the batch normalisation {name} has an eps of {eps:g}, and PyTorch's default is due. It is "
-                "added to the variance, and shows where the variance is small"
-            )
-    nearest = best(found, right)
-    where = nearest.first_difference(right)
-    if where == "train":
-        _explain_output(found, reference, x, what, mistakes, right)
-    if where == "statistics":
-        _explain_statistics(nearest, right, start, what)
-    if where == "evaluation":
-        raise NotYet(
-            f"{what} is right in training mode and wrong in evaluation mode. There, batch normalisation uses the "
-            "stored running mean and variance, not those of the batch: does the mode reach every layer?"
-        )
-    _explain_gradients(nearest, right, what)
-
-
-def _tried(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, ways: list[Pairs]) -> Iterator[Answers]:
-    """Yield what `mine` answers with the values of the reference, for each way in which their tensors correspond."""
-    for pairs in ways:
-        copy_values(reference, mine, pairs)
-        yield answers(mine, x, pairs, what)
-
-
-def _strange_eps(mine: nn.Module, reference: nn.Module) -> dict[str, float]:
-    """Return the batch normalisations of `mine` whose eps no layer of the reference has."""
-    known = {m.eps for m in reference.modules() if isinstance(m, nn.BatchNorm2d)}
-    return {n: m.eps for n, m in mine.named_modules() if isinstance(m, nn.BatchNorm2d) and m.eps not in known}
-
-
-def _with_default_eps(
-    mine: nn.Module, reference: nn.Module, x: Tensor, what: str, ways: list[Pairs], strange: dict[str, float]
-) -> list[Answers]:
-    """Give these batch norms of `mine` the eps of the reference, and return what it answers then."""
-    for name in strange:
-        mine.get_submodule(name).eps = next(m.eps for m in reference.modules() if isinstance(m, nn.BatchNorm2d))
-    return list(_tried(mine, reference, x, what, ways))
-
-
-def _explain_output(
-    found: list[Answers], reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes, right: Answers
-) -> None:
-    for explanation, compute in mistakes:
-        try:
-            with torch.no_grad():
-                wrong = compute(reference.train(), x)
-        except RuntimeError:  # this mistake is none for these shapes: it would have failed
-            continue
-        if any(close(a.train, wrong) for a in found):
-            raise NotYet(f"{what}: {explanation}")
-    share = (found[0].train - right.train).norm() / right.train.norm()
-    text = f"{what} has the right layers and shapes, but with the same weights its output differs by {share:.0%}"
-    if right.train.min() >= 0 > min(a.train.min() for a in found):
-        text += ", and some of its values are negative, which a ReLU at the end would not allow"
-    raise NotYet(
-        f"{text}. Go through the forward pass line by line: which value goes into each layer? If it looks right, "
-        "define the layers in the order in which they run, so that their weights are matched",
-        explained=False,
-    )
-
-
-def _explain_statistics(nearest: Answers, right: Answers, start: dict[str, Tensor], what: str) -> None:
-    wrong = [n for n, v in nearest.statistics.items() if not close(v, right.statistics[n])]
-    if all(torch.equal(nearest.statistics[n], start[n]) for n in wrong):
-        raise NotYet(
-            f"{what}: the output is right, but a forward pass in training mode leaves {len(wrong)} running statistics "
-            "(mean and variance) of batch normalisation as they were; evaluation will need them"
-        )
-    raise NotYet(
-        f"{what}: the output is right, but after a forward pass in training mode {len(wrong)} running statistics of "
-        "batch normalisation differ. Is its momentum the default, and does each of its layers run once?"
-    )
-
-
-def _explain_gradients(nearest: Answers, right: Answers, what: str) -> None:
-    wrong = nearest.wrong_gradients(right)
-    if all(g is None for g in nearest.gradients.values()):
-        raise NotYet(f"{what}: outputs are right, but no gradient comes back: something switches autograd off")
-    if wrong == ["input"]:
-        raise NotYet(
-            f"{what}: outputs are right, but the gradient of the input is not: on one branch something cuts the way "
-            "back (detach, .data or no_grad)"
-        )
-    raise NotYet(
-        f"{what}: outputs are right, but the gradients of {and_(wrong[:4])} are not. What cuts the backward pass?"
-    )
-
-
-# (in_channels, out_channels, stride), height and width; zero padding can only add channels
-SHORTCUT_SETTINGS = (
-    ((8, 8, 1), (7, 7)),
-    ((8, 16, 2), (8, 10)),
-    ((8, 16, 2), (9, 7)),
-    ((8, 16, 1), (7, 6)),
-    ((8, 8, 2), (9, 6)),
-    ((8, 12, 3), (10, 7)),
-    ((16, 8, 1), (6, 6)),
-)
+# ---------------------------------------------------------------- shortcuts
 
 
 @checker
@@ -334,74 +246,56 @@ def shortcut(shortcut: Builder, option: str = "B") -> str:
     Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built, `ValueError` for another option.
     """
     one_of("option", option, ("A", "B"))
-    builds(shortcut)
-    settings = [s for s in SHORTCUT_SETTINGS if option == "B" or s[0][0] <= s[0][1]]
-    for args, size in settings:
+    name = check_callable(shortcut, "class")
+    settings = [s for s in SETTINGS if option == "B" or s[0][0] <= s[0][1]]  # zero padding can only add channels
+    for args, size, scale in settings:
         mine, what = build(shortcut, args)
-        x = torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(2))
-        given = x.clone()
-        with torch.no_grad():
-            y = tensor_of(what, ask(f"{what} with an input of {times(x.shape)}", mine, given))
-        if not torch.equal(given, x):
-            raise NotYet(f"{what} changes its input: something in it works in place, and the branch needs x as it was")
+        x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(2))
+        y = output_of(mine, x, what)
         if option == "A":
-            _zero_padding(mine, x, y, what, args)
+            _check_zero_padding(mine, x, y, what, args)
         else:
-            _projection(mine, x, y, what, args)
-    return f"{name_of(shortcut)}: option {option}, with the right numbers for {len(settings)} shapes and strides"
+            _check_projection(mine, x, y, what, args)
+    return f"{name}: option {option}, with the right numbers for {len(settings)} shapes and strides"
 
 
-def _expect(y: Tensor, x: Tensor, what: str, args: tuple[int, int, int]) -> None:
-    right = (x.shape[0], args[1], *(-(-n // args[2]) for n in x.shape[2:]))
-    if y.shape == right:
-        return
-    text = f"{what} turns {times(x.shape)} into {times(y.shape)}; it should become {times(right)}. "
-    if y.shape[2:] != right[2:]:
-        raise NotYet(text + "What has to happen to height and width, and what do odd sizes become?")
-    raise NotYet(text + "The number of channels is not the one asked for")
+def _shortcut_shape(x: Tensor, args: Args) -> tuple[int, ...]:
+    return (len(x), args[1], *x[0, 0, :: args[2], :: args[2]].shape)
 
 
-def _zero_padding(mine: nn.Module, x: Tensor, y: Tensor, what: str, args: tuple[int, int, int]) -> None:
+def _check_zero_padding(mine: nn.Module, x: Tensor, y: Tensor, what: str, args: Args) -> None:
     if list(mine.parameters()):  # a buffer is not learnt: a fixed kernel may pick the pixels
         raise NotYet(f"{what} has parameters. Option A costs none: it drops pixels and adds zeros")
-    _expect(y, x, what, args)
-    new, stride = args[1] - args[0], args[2]
+    _check_shape(x, y, _shortcut_shape(x, args), what, args[2])
+    stride, new = args[2], args[1] - args[0]
     kept = x[:, :, ::stride, ::stride]
+    height, width = kept.shape[2:]
 
     def padded(maps: Tensor, value: float = 0.0) -> list[Tensor]:
         return [F.pad(maps, (0, 0, 0, 0, front, new - front), value=value) for front in (0, new, new // 2)]
 
     if any(close(y, right) for right in padded(kept)):
         return
-    explanations = {
-        "the pixels are averaged; option A keeps one of them and drops the others": padded(
-            F.avg_pool2d(x, stride, ceil_mode=True)
-        ),
-        "the largest of the pixels is taken; option A keeps the first and drops the others": padded(
-            F.max_pool2d(x, stride, ceil_mode=True)
-        ),
-        "the new channels repeat old ones, and they are to be zero": [torch.cat([kept, kept], 1)[:, : args[1]]],
-        "the new channels are ones, and they are to be zero": padded(kept, 1.0),
-        "only the first rows and columns are kept; option A takes them all over the map, a stride apart": padded(
-            x[:, :, : kept.shape[2], : kept.shape[3]]
+    mistakes = {
+        "the pixels are averaged; option A keeps one of them": padded(F.avg_pool2d(x, stride, ceil_mode=True)),
+        "the largest of the pixels is taken; option A keeps the first": padded(F.max_pool2d(x, stride, ceil_mode=True)),
+        "the new channels repeat old ones; they should be zero": [torch.cat([kept, kept], 1)[:, : args[1]]],
+        "the new channels are ones; they should be zero": padded(kept, 1.0),
+        "only the first rows and columns are kept; option A takes every stride-th of all": padded(
+            x[:, :, :height, :width]
         ),
         "everything is zero: where is the input?": [torch.zeros_like(y)],
     }
-    for text, wrong in explanations.items():
-        if any(close(y, w) for w in wrong):
-            raise NotYet(f"{what}: {text}")
+    name_mistake(what, mistakes, lambda results: any(close(y, wrong) for wrong in results))
     second = x[:, :, 1::stride, 1::stride]
     height, width = second.shape[2:]
     if stride > 1 and any(torch.equal(y[:, :, :height, :width], wrong) for wrong in padded(second)):
-        raise NotYet(f"{what}: the pixels that are kept begin with the second one, and they begin with the first")
-    raise NotYet(
-        f"{what} has the right shape, but its values are not those of the input: which pixels stay, and what is in the "
-        "new channels?"
-    )
+        raise NotYet(f"{what}: the pixels that are kept begin with the second one; they should begin with the first")
+    raise NotYet(f"{what}: the values are not those of the input. Which pixels stay, and what is in the new channels?")
 
 
-def _projection(mine: nn.Module, x: Tensor, y: Tensor, what: str, args: tuple[int, int, int]) -> None:
-    made_in_forward(mine, x, what)
+def _check_projection(mine: nn.Module, x: Tensor, y: Tensor, what: str, args: Args) -> None:
+    check_forward(mine, x, what)
     reference = make_shortcut("projection", *args)
     if reference is None:
         if list(mine.parameters()):
@@ -409,46 +303,22 @@ def _projection(mine: nn.Module, x: Tensor, y: Tensor, what: str, args: tuple[in
         if not torch.equal(y, x):
             raise NotYet(f"{what} changes its input although the shape stays: there, a shortcut is the identity")
         return
-    _expect_projection(mine, reference, what)
-    _expect(y, x, what, args)
+    _compare_layers(mine, reference, what, args)
+    _check_shape(x, y, _shortcut_shape(x, args), what, args[2])
     randomize(reference)
-    numbers(mine, reference, x, what, _MISTAKES)
+    compare_numbers(mine, reference, x, what, _PROJECTION_MISTAKES)
 
 
-def _expect_projection(mine: nn.Module, reference: nn.Module, what: str) -> None:
-    own, right = kinds(mine), kinds(reference)
-    if own == right:
-        return
-    if not own:
-        raise NotYet(f"{what} has no parameters, but the shape changes: option B projects there, with weights to learn")
-    biased = [m for m in mine.modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
-    if biased:
-        raise NotYet(f"{what}: the convolution has a bias, which the batch normalisation after it takes away again")
-    kernels = {shape[2:] for _, shape in own if len(shape) == 4}
-    if kernels != {(1, 1)}:
-        sizes = ", ".join(map(times, sorted(kernels))) or "none"
-        raise NotYet(f"{what}: the paper's projection looks at one pixel at a time, but the kernels here are: {sizes}")
-    if not own - right:
-        raise NotYet(f"{what}: the projection has no batch normalisation, so that both branches differ in scale")
-    raise NotYet(
-        f"{what} has {sum(p.numel() for p in mine.parameters()):,} parameters instead of "
-        f"{sum(p.numel() for p in reference.parameters()):,}: a projection has a convolution and a batch normalisation"
-    )
-
-
-def _wrong(block: nn.Module, x: Tensor, how: str) -> Tensor:
+def _project(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
     conv, bn = block
-    if how == "pooled":
-        return normal(bn, F.conv2d(F.avg_pool2d(x, conv.stride, ceil_mode=True), conv.weight))
+    if mistake == "pooled":
+        return batch_norm(bn, F.conv2d(F.avg_pool2d(x, conv.stride, ceil_mode=True), conv.weight))
     y = F.conv2d(x, conv.weight, None, conv.stride)
-    return y if how == "bare" else torch.relu(normal(bn, y))
+    return y if mistake == "no norm" else torch.relu(batch_norm(bn, y))
 
 
-_MISTAKES: Mistakes = [
-    ("there is a ReLU on the shortcut, which cuts off what is negative", lambda b, x: _wrong(b, x, "relu")),
-    ("the batch normalisation is not used: is it defined and never called?", lambda b, x: _wrong(b, x, "bare")),
-    (
-        "the pixels are averaged before the projection; the paper's takes one and drops the others",
-        lambda b, x: _wrong(b, x, "pooled"),
-    ),
-]
+_PROJECTION_MISTAKES: Mistakes = {
+    "there is a ReLU on the shortcut, which cuts off what is negative": lambda b, x: _project(b, x, "relu"),
+    "the batch normalisation is not used: is it defined and never called?": lambda b, x: _project(b, x, "no norm"),
+    "the pixels are averaged before the projection; the paper's takes one": lambda b, x: _project(b, x, "pooled"),
+}

@@ -1,29 +1,24 @@
-"""A learner's module beside the one it should equal: whose tensors correspond, and whether both compute the same.
+"""A learner's module and the right one get the same weights; then everything that they compute is compared.
 
-Scope: parameters and running statistics are matched by name where the names agree, otherwise by shape and order: the
-order in which they are defined, or that in which their layers run, with a shortcut before or after the main path. Then
-both get the same values, and outputs, running statistics and gradients are compared.
-
---- Which parameters a learner's module has, beside those that it should have: what is missing, and what is too much.
-
-Scope: blocks; `check_nets.py` counts whole nets. Shapes alone prove nothing, but where they differ, they say why.
+Parameters and running statistics are matched by name where the names agree. Otherwise they are matched by shape and
+order: that of the definition, or that in which the layers run, with a shortcut before or after the main path.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from .verdict import NotYet, and_, ask, close, tensor_of
+from .verdict import NotYet, call, list_text, name_mistake
 
 Kind = tuple[str, tuple[int, ...]]  # "parameter" or "statistic", and a shape
 Pairs = dict[str, str]  # name in the learner's module -> name in the reference
+Mistakes = dict[str, Callable[[nn.Module, Tensor], Tensor]]  # sentence -> what a reference computes with the mistake
 
 
 def tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -42,10 +37,64 @@ def _kind(tensor: Tensor) -> Kind:
     return "parameter" if isinstance(tensor, nn.Parameter) else "statistic", tuple(tensor.shape)
 
 
+def count_text(mine: nn.Module, reference: nn.Module) -> str:
+    """Return " (9 parameters instead of 8)", or "" if both have as many."""
+    own, right = (sum(p.numel() for p in module.parameters()) for module in (mine, reference))
+    return f" ({own:,} parameters instead of {right:,})" if own != right else ""
+
+
+def close(a: Tensor, b: Tensor) -> bool:
+    """Return whether two tensors are equal but for rounding: within 0.1% of each value, or of the typical one."""
+    if a.shape != b.shape:
+        return False
+    scale = b.detach().abs().mean().item() + 1e-12
+    return torch.allclose(a.detach(), b.detach(), rtol=1e-3, atol=1e-3 * scale)
+
+
+def expect_tensor(what: str, value: object) -> Tensor:
+    """Return `value` if it is a float32 tensor; raise `NotYet` otherwise."""
+    if value is None:
+        raise NotYet(f"{what} returns None. Does its last line say what to return?")
+    if not isinstance(value, Tensor):
+        raise NotYet(f"{what} returns {type(value).__name__}, and one tensor is expected")
+    if value.dtype != torch.float32:
+        raise NotYet(f"{what} returns numbers of type {value.dtype}, and those of its input are torch.float32")
+    return value
+
+
 @torch.no_grad()
-def randomize(module: nn.Module, seed: int = 0) -> None:
+def output_of(module: nn.Module, x: Tensor, what: str) -> Tensor:
+    """Return the output of a learner's module; raise `NotYet` if it is no tensor, or if `x` is changed in place."""
+    given = x.clone()
+    y = expect_tensor(what, call(what, module, given))
+    if not torch.equal(given, x):
+        raise NotYet(f"{what} changes its input: something works in place on x (+=, relu_), which is still needed")
+    return y
+
+
+@torch.no_grad()
+def run_order(net: nn.Module, x: Tensor) -> list[tuple[str, Tensor]]:
+    """Return name and output of every module that runs in a forward pass of `net`, in the order in which they end."""
+    seen: list[tuple[str, Tensor]] = []
+    handles = [
+        module.register_forward_hook(lambda _, __, output, name=name: seen.append((name, output)))
+        for name, module in net.named_modules()
+    ]
+    try:
+        net(x.clone())
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen
+
+
+# ---------------------------------------------------------------- the same weights for both
+
+
+@torch.no_grad()
+def randomize(module: nn.Module) -> None:
     """Give every tensor of a module values of its own, so that none can be left out or exchanged unnoticed."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     for name, tensor in tensors(module).items():
         if tensor.dim() > 1:  # He initialisation keeps the signal's size through any number of layers
             tensor.normal_(0, (2 / tensor[0].numel()) ** 0.5, generator=generator)
@@ -55,33 +104,28 @@ def randomize(module: nn.Module, seed: int = 0) -> None:
             tensor.normal_(0, 0.3, generator=generator)
 
 
-def pairings(mine: nn.Module, reference: nn.Module, x: Tensor) -> list[Pairs]:
-    """Return the ways in which the tensors of `mine` may correspond to those of `reference`, likeliest first.
-
-    Both have the same kinds of tensors. x: an input for `mine`, to see in which order its layers run.
-    """
+def _pairings(mine: nn.Module, reference: nn.Module, x: Tensor) -> list[Pairs]:
+    """Return the ways in which the tensors of both, which are of the same kinds, may correspond, likeliest first."""
     own, theirs = tensors(mine), tensors(reference)
     if {n: t.shape for n, t in own.items()} == {n: t.shape for n, t in theirs.items()}:
         return [{name: name for name in own}]
-    result = []
-    for order in (list(own), _in_running_order(mine, x)):
-        for first in (False, True):
-            pairs = _by_kind({n: own[n] for n in order}, {n: theirs[n] for n in _shortcut(list(theirs), first)})
+    layers = [name for name, _ in run_order(mine, x)]
+    rank = {name: place for place, name in reversed(list(enumerate(layers)))}  # a layer that runs twice: its first run
+    running = sorted(own, key=lambda name: rank.get(name.rpartition(".")[0], len(layers)))
+    result: list[Pairs] = []
+    for order in (list(own), running):
+        for shortcut_first in (False, True):
+            waiting = defaultdict(list)
+            for name in _order_shortcuts(list(theirs), shortcut_first):
+                waiting[_kind(theirs[name])].append(name)
+            pairs = {name: waiting[_kind(own[name])].pop(0) for name in order}
             if pairs not in result:
                 result.append(pairs)
     return result
 
 
-def _by_kind(own: dict[str, Tensor], theirs: dict[str, Tensor]) -> Pairs:
-    waiting = defaultdict(list)
-    for name, tensor in theirs.items():
-        waiting[_kind(tensor)].append(name)
-    return {name: waiting[_kind(tensor)].pop(0) for name, tensor in own.items()}
-
-
-def _shortcut(names: list[str], first: bool) -> list[str]:
+def _order_shortcuts(names: list[str], first: bool) -> list[str]:
     """Return the reference's names with each block's shortcut before or after its main path."""
-
     blocks: dict[str, int] = {}
 
     def place(name: str) -> tuple[int, bool]:
@@ -91,207 +135,145 @@ def _shortcut(names: list[str], first: bool) -> list[str]:
     return sorted(names, key=place)  # sorted() is stable
 
 
-def _in_running_order(module: nn.Module, x: Tensor) -> list[str]:
-    """Return the names of a module's tensors in the order in which its layers run for the first time."""
-    order: list[nn.Module] = []
-    handles = [m.register_forward_pre_hook(lambda m, _: order.append(m)) for m in module.modules()]
-    try:
-        with torch.no_grad():
-            module(x.clone())
-    finally:
-        for handle in handles:
-            handle.remove()
-    ranks = {id(m): i for i, m in reversed(list(enumerate(order)))}
-    owner = {
-        (f"{path}." if path else "") + name: m
-        for path, m in module.named_modules()
-        for name in (*m._parameters, *m._buffers)
-    }
-    return sorted(tensors(module), key=lambda name: ranks.get(id(owner[name]), len(order)))
+# ---------------------------------------------------------------- what both compute
+
+# What a module computes from one input: part -> name in the reference -> value. The parts are the output in training
+# mode, the running statistics after it, the output in evaluation mode, and the gradients, None where none arrived.
+Results = dict[str, dict[str, Tensor | None]]
+_PARTS = ("train", "statistics", "evaluation", "gradients")
 
 
-@torch.no_grad()
-def copy_values(reference: nn.Module, mine: nn.Module, pairs: Pairs) -> None:
-    """Copy the reference's values into the learner's tensors."""
-    theirs = tensors(reference)
-    for name, tensor in tensors(mine).items():
-        tensor.copy_(theirs[pairs[name]])
-
-
-@dataclass(frozen=True)
-class Answers:
-    """What a module answers to one input. Statistics and gradients are keyed by the reference's names.
-
-    train:      output in training mode.
-    statistics: running statistics after it.
-    evaluation: output in evaluation mode, with those statistics.
-    gradients:  of all parameters, and of the input ("input"); None where none arrived.
-    """
-
-    train: Tensor
-    statistics: dict[str, Tensor]
-    evaluation: Tensor
-    gradients: dict[str, Tensor | None]
-
-    def first_difference(self, right: Answers) -> str:
-        """Return the first of these fields that differs from the right answers; "" if none does."""
-        if not close(self.train, right.train):
-            return "train"
-        if any(not close(v, right.statistics[n]) for n, v in self.statistics.items()):
-            return "statistics"
-        if not close(self.evaluation, right.evaluation):
-            return "evaluation"
-        return "gradients" if self.wrong_gradients(right) else ""
-
-    def wrong_gradients(self, right: Answers) -> list[str]:
-        """Return the names of the tensors whose gradient is missing or wrong."""
-        return [n for n, g in right.gradients.items() if not _same(self.gradients[n], g)]
-
-
-def _same(gradient: Tensor | None, right: Tensor | None) -> bool:
-    if gradient is None or right is None:
-        return gradient is right or not (right if gradient is None else gradient).any()
-    return close(gradient, right)
-
-
-def answers(
-    module: nn.Module, x: Tensor, pairs: Pairs, what: str, forward: Callable[[nn.Module, Tensor], Tensor] | None = None
-) -> Answers:
-    """Return what a module answers to `x`; it and its gradients are changed by that.
-
-    forward: computes in the module's place, for references.
-    """
-    run = forward or (lambda m, v: m(v))
+def _results(module: nn.Module, x: Tensor, pairs: Pairs, what: str) -> Results:
+    """Return what a module computes from `x`; its statistics and gradients change."""
     start = x.clone().requires_grad_()
     module.train().zero_grad()
-    train = tensor_of(what, ask(what, run, module, start * 1))  # times 1: an in-place operation may change its input
+    train = expect_tensor(what, call(what, module, start * 1))  # times 1: an in-place operation may change its input
     cotangent = torch.randn(train.shape, generator=torch.Generator().manual_seed(7))
     if train.requires_grad:
-        ask(f"the backward pass of {what}", (train * cotangent).sum().backward)
+        call(f"the backward pass of {what}", (train * cotangent).sum().backward)
     own = tensors(module)
     statistics = {pairs[n]: t.clone() for n, t in own.items() if not isinstance(t, nn.Parameter)}
-    gradients = {pairs[n]: t.grad for n, t in own.items() if isinstance(t, nn.Parameter)}
+    gradients = {pairs[n]: t.grad for n, t in own.items() if isinstance(t, nn.Parameter)} | {"input": start.grad}
     with torch.no_grad():
-        evaluation = tensor_of(what, ask(what, run, module.eval(), x.clone()))
-    return Answers(train.detach(), statistics, evaluation, {**gradients, "input": start.grad})
+        evaluation = expect_tensor(what, call(what, module.eval(), x.clone()))
+    outputs = {"train": {"output": train.detach()}, "evaluation": {"output": evaluation}}
+    return outputs | {"statistics": statistics, "gradients": gradients}
 
 
-def best(found: Sequence[Answers], right: Answers) -> Answers:
-    """Return the answers that are right the longest; the first of equals."""
-    order = ["train", "statistics", "evaluation", "gradients", ""]
-    return max(found, key=lambda a: order.index(a.first_difference(right)))
+def _first_difference(got: Results, right: Results) -> tuple[str, list[str]]:
+    """Return the first part that differs from the right results, and the names in it that do; "" if none does."""
+
+    def same(value: Tensor | None, expected: Tensor | None) -> bool:
+        if value is None or expected is None:  # a missing gradient is as good as zeros
+            return value is expected or not (expected if value is None else value).any()
+        return close(value, expected)
+
+    for part in _PARTS:
+        wrong = [name for name, expected in right[part].items() if not same(got[part][name], expected)]
+        if wrong:
+            return part, wrong
+    return "", []
 
 
-def made_in_forward(mine: nn.Module, x: Tensor, what: str) -> None:
+def compare_numbers(mine: nn.Module, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes) -> None:
+    """Raise `NotYet` if `mine` does not compute what `reference` computes, with the mistake that explains it."""
+    ways = _pairings(mine, reference, x)
+    start = {n: t.detach().clone() for n, t in reference.state_dict().items()}
+    right = _results(reference, x, {name: name for name in tensors(reference)}, what)
+    reference.load_state_dict(start)
+
+    def tries() -> Iterator[Results]:
+        for pairs in ways:
+            with torch.no_grad():
+                for name, tensor in tensors(mine).items():
+                    tensor.copy_(start[pairs[name]])
+            yield _results(mine, x, pairs, what)
+
+    found: list[Results] = []
+    for results in tries():
+        found.append(results)
+        if not _first_difference(results, right)[0]:
+            return
+    norms = {name: m for name, m in mine.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    changed = {name: norm.eps for name, norm in norms.items() if norm.eps != nn.BatchNorm2d(1).eps}
+    if changed:
+        for norm in norms.values():
+            norm.eps = nn.BatchNorm2d(1).eps
+        found = list(tries())
+    nearest = max(found, key=lambda results: (*_PARTS, "").index(_first_difference(results, right)[0]))
+    part, wrong = _first_difference(nearest, right)
+    if part == "":
+        name, eps = next(iter(changed.items()))
+        raise NotYet(f"{what}: the batch normalisation {name} has an eps of {eps:g} instead of PyTorch's default")
+    if part == "train":
+        _explain_output(
+            [results["train"]["output"] for results in found], right["train"]["output"], reference, x, what, mistakes
+        )
+    if part == "statistics":
+        if all(torch.equal(nearest["statistics"][n], start[n]) for n in wrong):
+            raise NotYet(f"{what}: training mode leaves {len(wrong)} running statistics as they were")
+        raise NotYet(f"{what}: only running statistics are wrong. Is the momentum of batch normalisation the default?")
+    if part == "evaluation":
+        raise NotYet(f"{what} is right in training mode and wrong in evaluation mode. Does the mode reach every layer?")
+    if all(gradient is None for gradient in nearest["gradients"].values()):
+        raise NotYet(f"{what}: outputs are right, but no gradient comes back: something switches autograd off")
+    if wrong == ["input"]:
+        raise NotYet(f"{what}: only the gradient of the input is not right. What cuts the way back on one branch?")
+    raise NotYet(f"{what}: the gradients of {list_text(wrong[:4])} are not right. What cuts the backward pass?")
+
+
+def _explain_output(
+    outputs: list[Tensor], right: Tensor, reference: nn.Module, x: Tensor, what: str, mistakes: Mistakes
+) -> None:
+    @torch.no_grad()
+    def explains(compute: Callable[[nn.Module, Tensor], Tensor]) -> bool:
+        try:
+            wrong = compute(reference.train(), x)
+        except RuntimeError:  # this mistake cannot be made with these shapes
+            return False
+        return any(close(output, wrong) for output in outputs)
+
+    name_mistake(what, mistakes, explains)
+    share = (outputs[0] - right).norm() / right.norm()
+    raise NotYet(
+        f"{what} has the right layers, but with the same weights its output differs by {share:.0%}. Which value goes "
+        "into each layer, and are they defined in the order in which they run?",
+        explained=False,
+    )
+
+
+# ---------------------------------------------------------------- what no comparison needs
+
+
+def check_forward(mine: nn.Module, x: Tensor, what: str) -> None:
     """Raise `NotYet` if layers are made while the module runs, or if it is random in evaluation mode."""
-    known, strangers = set(mine.modules()), []  # those that run without being the learner's attributes
+    known, others = set(mine.modules()), []  # layers that run without being the learner's attributes
 
     def note(module: nn.Module, _: object) -> None:
         if module not in known and tensors(module):
-            strangers.append(module)
+            others.append(module)
 
     handle = register_module_forward_pre_hook(note)  # of all modules there are
     mine.eval()
     try:
         with torch.no_grad():
-            first, second = (ask(what, mine, x.clone()) for _ in range(2))
+            first, second = (call(what, mine, x.clone()) for _ in range(2))
     except NotYet:
-        return  # what fails is said elsewhere
+        return  # the comparison says what fails
     finally:
         handle.remove()
-    listed = and_(sorted({type(m).__name__ for m in strangers}))
-    if strangers and len(set(strangers)) < len(strangers) and not set(mine.modules()) & set(strangers):
-        raise NotYet(
-            f"{what} uses layers ({listed}) that are not among its modules, so that no optimizer finds them. A layer "
-            "has to be an attribute of the module itself; a plain Python list or dictionary hides it"
-        )
-    if strangers:
-        raise NotYet(
-            f"{what} makes layers in forward ({listed}). They belong in __init__: there the "
-            "optimizer finds their parameters, and what they learn is kept from one call to the next"
-        )
+    names = list_text(sorted({type(m).__name__ for m in others}) or [""])
+    if len(set(others)) < len(others) and not set(mine.modules()) & set(others):
+        raise NotYet(f"{what} uses layers ({names}) that are none of its modules: a plain Python list hides them")
+    if others:
+        raise NotYet(f"{what} makes layers in forward ({names}). No optimizer finds them; they belong in __init__")
     if isinstance(first, Tensor) and isinstance(second, Tensor) and not close(first, second):
-        raise NotYet(
-            f"{what} gives two outputs for one input in evaluation mode: something in forward is random, such as "
-            "dropout that does not follow the mode, or weights that are drawn anew"
-        )
+        raise NotYet(f"{what} gives two outputs for one input in evaluation mode: is there something random (dropout)?")
 
 
-def compare_kinds(mine: nn.Module, reference: nn.Module, what: str, args: tuple[int, int, int]) -> None:
-    """Raise `NotYet` if a block's parameters and running statistics are not those of the reference, in some order."""
-    own, right = kinds(mine), kinds(reference)
-    if own == right:
-        return
-    missing, extra = right - own, own - right
-    count = sum(t.numel() for t in mine.parameters())
-    expected = sum(t.numel() for t in reference.parameters())
-    numbers = f" ({count:,} parameters instead of {expected:,})" if count != expected else ""
-    raise NotYet(f"{what}{numbers}: {_reason(mine, reference, missing, extra, args)}")
-
-
-def _reason(
-    mine: nn.Module, reference: nn.Module, missing: Counter[Kind], extra: Counter[Kind], args: tuple[int, int, int]
-) -> str:
-    if not tensors(mine):
-        return "the module has no parameters at all: nothing in it can learn. Are its layers made in __init__?"
-    biased = [name for name, m in mine.named_modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
+def check_no_bias(mine: nn.Module, what: str) -> None:
+    """Raise `NotYet` if a convolution has a bias: the batch normalisation after it takes it away again."""
+    biased = [name or "itself" for name, m in mine.named_modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
     if biased:
-        return (
-            f"the convolution{'s' * (len(biased) > 1)} {and_(biased)} with a bias. A batch normalisation follows and "
-            "takes the mean away, the bias with it: it is a weight that does nothing"
-        ).replace(" with a bias", f" {'have' if len(biased) > 1 else 'has'} a bias", 1)
-    return _about_shortcut(mine, reference, missing, extra, args) or _about_layers(missing, extra)
-
-
-def _about_shortcut(
-    mine: nn.Module, reference: nn.Module, missing: Counter[Kind], extra: Counter[Kind], args: tuple[int, int, int]
-) -> str:
-    if not hasattr(reference, "downsample"):
-        return ""
-    out = next(reversed(list(reference.parameters()))).shape[0]
-    point = ("parameter", (out, args[0], 1, 1))
-    same = args[2] == 1 and args[0] == out
-    vectors = missing[("parameter", (out,))]
-    if same and extra[point]:
-        return "there is a projection (1x1) on the shortcut although the shape does not change: the identity would do"
-    if not same and missing[point]:
-        why = "the stride changes the shape, although the channels do not" if args[0] == out else "the shape changes"
-        if any(shape[:2] == point[1][:2] and len(shape) == 4 for _, shape in extra):
-            return "the projection on the shortcut has a kernel larger than 1x1"
-        return f"{why}, but the shortcut has no projection (1x1) that makes the branches fit"
-    if not same and vectors and not extra and set(missing) <= {("parameter", (out,)), ("statistic", (out,))}:
-        return "the projection on the shortcut has no batch normalisation, or the main path has one too few"
-    if not same and extra and not missing and set(extra) <= {("parameter", (out,)), ("statistic", (out,))}:
-        return "there is one batch normalisation too many for this shape"
-    return ""
-
-
-def _about_layers(missing: Counter[Kind], extra: Counter[Kind]) -> str:
-    sizes = {kind: (missing[kind], extra[kind]) for kind in (*missing, *extra)}
-    if all(len(shape) == 1 for _, shape in sizes) and not extra:
-        if all(kind == "statistic" for kind, _ in sizes):
-            return "batch normalisation keeps no running mean and variance here, which evaluation mode needs"
-        if any(kind == "statistic" for kind, _ in sizes):
-            return (
-                "a batch normalisation is missing: one follows each convolution, with statistics of its own. (One "
-                "that is used in two places is a single one.)"
-            )
-        return "the learnt scale and shift of a batch normalisation are missing"
-    text = []
-    if missing:
-        text.append(f"missing: {and_([_words(kind, n) for kind, n in missing.items()])}")
-    if extra:
-        text.append(f"too much: {and_([_words(kind, n) for kind, n in extra.items()])}")
-    return "; ".join(text)
-
-
-def _words(kind: Kind, count: int) -> str:
-    role, shape = kind
-    s = "s" * (count > 1)
-    if len(shape) == 4:
-        return f"{count} convolution{s} of {shape[2]}×{shape[3]} from {shape[1]} to {shape[0]} channels"
-    if role == "statistic":
-        return f"{count} running statistic{s} (mean or variance) of {shape[0] if shape else 1} channels"
-    if len(shape) == 1:
-        return f"{count} scale{s}, shift{s} or bias{'es' * (count > 1)} of {shape[0]} channels"
-    return f"{count} parameter{s} of shape {'×'.join(map(str, shape)) or '1'}"
+        text = f"convolutions {list_text(biased[:4])} have" if len(biased) > 1 else f"convolution {biased[0]} has"
+        raise NotYet(f"{what}: the {text} a bias, which does nothing: the batch normalisation after it takes it away")

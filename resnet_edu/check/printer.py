@@ -7,23 +7,26 @@ Source
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import re
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules import module as torch_module
 
 from ..nets.blocks import BasicBlock
-from .verdict import NotYet, and_, ask, checker, name_of, times
+from .compare import run_order
+from .verdict import NotYet, call, check_callable, checker, list_text, shape_text
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_SHAPE = (2, 3, 9, 12)
+Printer = Callable[..., object]
+Row = tuple[str, tuple[int, ...]]  # name and output shape of a layer
 
 
 @checker
-def shape_printer(function: Callable[..., object]) -> str:
+def shape_printer(function: Printer) -> str:
     """Check a printer of shapes: `print_shapes(net, *shape)`, a line for every layer, in the order in which they run.
 
     A layer is a module without modules of its own. Its line has its name (`named_modules`) and the shape of its output;
@@ -31,18 +34,17 @@ def shape_printer(function: Callable[..., object]) -> str:
 
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
-    if not callable(function):
-        raise TypeError(f"give the function itself, without parentheses after it; got {function!r}")
-    name = name_of(function)
-    for net in (_net(), nn.Sequential(*_twice())):
-        shape = _SHAPE if isinstance(net[0], nn.Conv2d) else (4, 6)
-        what = f"{name}(net, {', '.join(map(str, shape))})"
-        expected = _layers(net, shape)
-        before = _state(net)
-        text = _printed(what, function, net, shape)
-        _clean(name, net, before)
-        _rows(name, text, net, expected)
-    _after_failure(name, function)
+    name = check_callable(function)
+    for net, shape in ((_net(), (2, 3, 9, 12)), (_net_with_one_relu(), (4, 6))):
+        before = copy.deepcopy(net)
+        leaves = {n for n, m in net.named_modules() if not list(m.children())}
+        runs = run_order(copy.deepcopy(net).eval(), torch.zeros(shape))
+        expected = [(n, tuple(output.shape)) for n, output in runs if n in leaves]
+        hooks = _count_hooks(net)
+        text = _printed(f"{name}(net, {', '.join(map(str, shape))})", function, net, shape)
+        _check_left_behind(name, net, before, hooks)
+        _check_lines(name, text, net, expected)
+    _check_after_failure(name, function)
     return f"{name}: a line for every layer in the order of the run, no hook left behind, and the net as it was"
 
 
@@ -53,158 +55,107 @@ def _net() -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
 
 
-def _twice() -> list[nn.Module]:
+def _net_with_one_relu() -> nn.Sequential:
+    """Return a net with a layer that runs twice."""
     relu = nn.ReLU()
-    return [nn.Linear(6, 7), relu, nn.Linear(7, 3), relu]
+    return nn.Sequential(nn.Linear(6, 7), relu, nn.Linear(7, 3), relu)
 
 
-def _layers(net: nn.Module, shape: tuple[int, ...]) -> list[tuple[str, tuple[int, ...]]]:
-    """Return name and output shape of every layer, in the order of the run."""
-    rows: list[tuple[str, tuple[int, ...]]] = []
-
-    def watch(name: str) -> Callable[..., None]:
-        return lambda _, __, output: rows.append((name, tuple(output.shape)))
-
-    leaves = [(n, m) for n, m in net.named_modules() if not list(m.children())]
-    handles = [m.register_forward_hook(watch(n)) for n, m in leaves]
-    modes = {m: m.training for m in net.modules()}
-    try:
-        with torch.no_grad():
-            net.eval()(torch.zeros(shape))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    return rows
-
-
-def _printed(what: str, function: Callable[..., object], net: nn.Module, shape: tuple[int, ...]) -> str:
+def _printed(what: str, function: Printer, net: nn.Module, shape: tuple[int, ...]) -> str:
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        returned = ask(what, function, net, *shape)
-    text = out.getvalue()
-    if not text.strip():
-        hint = (
-            "Are the hooks registered, and does the net run?" if returned is None else "It returns something: print it"
-        )
-        raise NotYet(f"{what} prints nothing. {hint}")
-    return text
+        returned = call(what, function, net, *shape)
+    if not out.getvalue().strip():
+        hint = "Are the hooks registered, and does the net run?"
+        raise NotYet(f"{what} prints nothing. {hint if returned is None else 'It returns something: print it'}")
+    return out.getvalue()
 
 
 # ---------------------------------------------------------------- the net afterwards
 
 
-def _hooks(net: nn.Module) -> int:
+def _count_hooks(net: nn.Module) -> int:
     own = sum(len(getattr(m, kind, ())) for m in net.modules() for kind in _HOOKS)
     return own + sum(len(getattr(torch_module, f"_global{kind}", ())) for kind in _HOOKS)
 
 
-def _state(net: nn.Module) -> tuple[int, dict[str, Tensor], list[bool], list[bool]]:
-    return (
-        _hooks(net),
-        {n: t.clone() for n, t in net.state_dict().items()},
-        [m.training for m in net.modules()],
-        [p.requires_grad for p in net.parameters()],
-    )
+def _modes(net: nn.Module) -> list[bool]:
+    return [m.training for m in net.modules()]
 
 
-def _clean(name: str, net: nn.Module, before: tuple[int, dict[str, Tensor], list[bool], list[bool]]) -> None:
-    hooks, values, modes, gradients = before
-    left = _hooks(net) - hooks
+def _check_left_behind(name: str, net: nn.Module, before: nn.Module, hooks: int) -> None:
+    """Raise `NotYet` if the printer leaves hooks behind, or the net in another state than `before`."""
+    left = _count_hooks(net) - hooks
     if left > 0:
         raise NotYet(f"{name} leaves {left} hooks behind: the net would go on printing, at every step of a training")
     now = net.state_dict()
-    changed = [n for n, t in values.items() if n not in now or not torch.equal(now[n], t)]
+    changed = [n for n, t in before.state_dict().items() if n not in now or not torch.equal(now[n], t)]
     if changed:
-        raise NotYet(
-            f"{name} changes the net: {and_(changed[:2])} differ afterwards. In which mode does it run? In training "
-            "mode, batch normalisation takes notes of all that it sees"
-        )
-    if [m.training for m in net.modules()] != modes:
-        raise NotYet(
-            f"{name} leaves the net in another mode than it was in, so that a training would go on differently. Each "
-            "module has a mode of its own (`training`); some may be frozen"
-        )
-    if [p.requires_grad for p in net.parameters()] != gradients or any(p.grad is not None for p in net.parameters()):
+        raise NotYet(f"{name} changes the net: {list_text(changed[:2])} differ afterwards. In which mode does it run?")
+    if _modes(net) != _modes(before):
+        raise NotYet(f"{name} leaves the net in another mode. Each module has its own (`training`): some may be frozen")
+    needed = [[p.requires_grad for p in n.parameters()] for n in (net, before)]
+    if needed[0] != needed[1] or any(p.grad is not None for p in net.parameters()):
         raise NotYet(f"{name} leaves gradients behind, or switches them off: looking at shapes needs none")
 
 
-def _after_failure(name: str, function: Callable[..., object]) -> None:
+def _check_after_failure(name: str, function: Printer) -> None:
     """Raise `NotYet` if hooks or modes outlive an error of the net, here of a layer that its input does not fit."""
     net = nn.Sequential(nn.Linear(6, 7), nn.BatchNorm1d(7), nn.Linear(9, 3))
-    hooks, modes = _hooks(net), [m.training for m in net.modules()]
+    before = _count_hooks(net), _modes(net)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
         function(net, 4, 6)
-    if _hooks(net) > hooks or [m.training for m in net.modules()] != modes:
-        raise NotYet(
-            f"{name} works, but not if the net fails: its hooks or its mode stay behind then. What has to happen in "
-            "any case belongs where it happens in any case"
-        )
+    if (_count_hooks(net), _modes(net)) != before:
+        raise NotYet(f"{name} works, but if the net fails, its hooks or its mode stay behind. What runs in any case?")
 
 
 # ---------------------------------------------------------------- what is printed
 
-
-_WRITTEN = re.compile(r"\d+(?:\s*[,x×]\s*\d+)+|[(\[]\s*\d+\s*,?\s*[)\]]")  # 2, 3 or 2x3, also (2,) and [2]
+_SHAPE = re.compile(r"\d+(?:\s*[,x×]\s*\d+)+|[(\[]\s*\d+\s*,?\s*[)\]]")  # 2, 3 or 2x3, also (2,) and [2]
 
 
 def _read(line: str, known: set[str]) -> tuple[str | None, list[tuple[int, ...]]]:
     """Return the first known name of a line, and its shapes."""
-    shapes = [tuple(map(int, re.findall(r"\d+", text))) for text in _WRITTEN.findall(line)]
-    words = re.findall(r"[\w.]+", _WRITTEN.sub(" ", line))
+    shapes = [tuple(map(int, re.findall(r"\d+", text))) for text in _SHAPE.findall(line)]
+    words = re.findall(r"[\w.]+", _SHAPE.sub(" ", line))
     return next((word for word in words if word in known), None), shapes
 
 
-def _rows(name: str, text: str, net: nn.Module, expected: list[tuple[str, tuple[int, ...]]]) -> None:
+def _check_lines(name: str, text: str, net: nn.Module, expected: list[Row]) -> None:
     known = {n for n, _ in net.named_modules() if n}
-    lines = [(n, s) for n, s in (_read(line, known) for line in text.splitlines()) if n is not None and s]
+    lines = [(n, shapes) for n, shapes in (_read(line, known) for line in text.splitlines()) if n and shapes]
     if not lines:
-        raise NotYet(
-            f"no line that {name} prints has both a layer's name, as `named_modules` gives it, and a shape. Its first "
-            f"line is {text.strip().splitlines()[0]!r}"
-        )
-    names = {n for n, _ in lines}
-    if len(names) == 1 < len(lines) and len({n for n, _ in expected}) > 1:
-        raise NotYet(
-            f"{name}: every line has the name {min(names)!r}. The hook looks the name up when it runs, and by then the "
-            "loop over the modules has ended: give each hook a name of its own"
-        )
-    containers = sorted(names - {n for n, _ in expected})
-    whole = [c for c in containers if not any(n.startswith(f"{c}.") for n in names)]
-    if whole:
-        raise NotYet(
-            f"{name} has a line for {and_(whole)}, which is no layer but has modules of its own, and none for those: "
-            "how far down does the search for layers go?"
-        )
+        first = text.strip().splitlines()[0]
+        raise NotYet(f"no line of {name} has both a name of `named_modules` and a shape. The first is {first!r}")
+    got, due = [n for n, _ in lines], [n for n, _ in expected]
+    if len(set(got)) == 1 < len(got):
+        raise NotYet(f"{name}: every line has the name {got[0]!r}. A hook runs after the loop: it needs its own name")
+    containers = sorted(set(got) - set(due))
     if containers:
-        raise NotYet(
-            f"{name} has lines for {and_(containers)}, which are no layers but have modules of their own: everything "
-            "in them is printed twice"
-        )
-    missing = [n for n, _ in expected if n not in names]
+        alone = [c for c in containers if not any(n.startswith(f"{c}.") for n in got)]
+        why = "has a line for them, too" if not alone else "prints none for those: how deep does the search go?"
+        listed = list_text(alone or containers)
+        raise NotYet(f"{name} has a line for {listed}, which is no layer but has modules of its own, and {why}")
+    missing = [n for n in due if n not in got]
     if missing:
-        raise NotYet(f"{name} leaves out {and_(missing)}: a layer may be inside a module that is inside another one")
-    _order(name, [n for n, _ in lines], [n for n, _ in expected], net)
+        raise NotYet(f"{name} leaves out {list_text(missing)}: a layer may be inside a module inside another one")
+    if got != due:
+        raise NotYet(f"{name} {_about_order(got, due, net)}")
     for (n, shapes), (_, right) in zip(lines, expected, strict=True):
         if right in shapes:
             continue
-        if any(s == right[1:] for s in shapes):
+        if right[1:] in shapes:
             raise NotYet(f"{name}: the line of {n} has a shape without the batch, its first number")
-        got = " and ".join(map(times, shapes))
-        raise NotYet(f"{name}: the line of {n} has {got}. Is that the shape of its output, and of this layer?")
+        printed = list_text(map(shape_text, shapes))
+        raise NotYet(f"{name}: the line of {n} has {printed}. Is that the shape of its output, and of this layer?")
 
 
-def _order(name: str, got: list[str], right: list[str], net: nn.Module) -> None:
-    if got == right:
-        return
-    if sorted(got) == sorted(right):
-        defined = [n for n, _ in net.named_modules() if n in right]
+def _about_order(got: list[str], due: list[str], net: nn.Module) -> str:
+    if sorted(got) == sorted(due):
+        defined = [n for n, _ in net.named_modules() if n in due]
         places = [defined.index(n) for n in got]
         why = "the order in which they are defined" if places == sorted(places) else "another order"
-        raise NotYet(f"{name} has all lines, but in {why}; due is the order in which the layers run")
-    if set(got) == set(right) and len(got) < len(right):
-        raise NotYet(f"{name} has one line for a layer that runs twice; a hook is called at every run")
-    raise NotYet(
-        f"{name} prints {len(got)} lines for {len(right)} runs of layers: are hooks registered more than once?"
-    )
+        return f"has all lines, but in {why}; due is the order in which the layers run"
+    if len(got) < len(due):
+        return "has one line for a layer that runs twice; a hook is called at every run"
+    return f"prints {len(got)} lines for {len(due)} runs of layers: are hooks registered more than once?"

@@ -1,7 +1,5 @@
 """Checkers of arithmetic: `output_size`, `receptive_field`, `stage_table`.
 
-Scope: functions and tables of whole numbers. A wrong one is compared with what each known slip would give.
-
 Sources
   [1] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
   [2] Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019.
@@ -19,12 +17,26 @@ import torch
 from ..nets.models import ResNet, get_model
 from ..nets.shapes import ReceptiveField, conv_output_size
 from ..support.validate import one_of, whole
-from .verdict import NotYet, and_, ask, checker, name_of
+from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
+
+# ---------------------------------------------------------------- output size
 
 SIZES = [  # size, kernel, stride, padding
     *((224, 7, 2, 3), (112, 3, 2, 1), (56, 3, 1, 1), (56, 1, 2, 0), (7, 3, 2, 1), (33, 5, 2, 0), (32, 3, 3, 0)),
     *((100, 7, 2, 3), (13, 3, 2, 1), (8, 2, 2, 0), (5, 5, 1, 0), (96, 11, 4, 2), (10, 4, 3, 2), (9, 1, 1, 0)),
 ]
+_SIZE_MISTAKES: dict[str, Callable[[int, int, int, int], int]] = {
+    "it rounds up; a step that does not fit is not made": lambda n, k, s, p: math.ceil((n + 2 * p - k) / s) + 1,
+    "it rounds to the nearest; a step that nearly fits is not made": lambda n, k, s, p: round((n + 2 * p - k) / s) + 1,
+    "the place where the kernel begins is not counted": lambda n, k, s, p: (n + 2 * p - k) // s,
+    "the padding is there at one end only; both ends are padded": lambda n, k, s, p: (n + p - k) // s + 1,
+    "the padding is not used": lambda n, k, s, p: (n - k) // s + 1,
+    "the padding makes the map smaller": lambda n, k, s, p: (n - 2 * p - k) // s + 1,
+    "the stride is not used": lambda n, k, s, p: n + 2 * p - k + 1,
+    "the kernel is not used": lambda n, k, s, p: (n + 2 * p) // s,
+    "the 1 is inside the division, and it belongs after it": lambda n, k, s, p: (n + 2 * p - k + 1) // s,
+    "it is right only where the padding keeps the size": lambda n, k, s, p: -(-n // s),
+}
 
 
 @checker
@@ -34,30 +46,18 @@ def output_size(function: Callable[[int, int, int, int], int]) -> str:
     Compared with `conv_output_size` ([1]), for sizes that fit. Raises `NotYet` for a wrong answer, `TypeError` for what
     is no function.
     """
-    name = _function(function)
+    name = check_callable(function)
     right = [conv_output_size(*case) for case in SIZES]
-    got = [_count(f"{name}{case}", ask(f"{name}{case}", function, *case)) for case in SIZES]
-    slips = {
-        "it rounds up; a step of the kernel that does not fit is not made": lambda n, k, s, p: (
-            math.ceil((n + 2 * p - k) / s) + 1
-        ),
-        "it rounds to the nearest whole number; a step that nearly fits is not made": lambda n, k, s, p: (
-            round((n + 2 * p - k) / s) + 1
-        ),
-        "the place where the kernel begins is not counted": lambda n, k, s, p: (n + 2 * p - k) // s,
-        "the padding is there at one end only; both ends are padded": lambda n, k, s, p: (n + p - k) // s + 1,
-        "the padding is not used": lambda n, k, s, p: (n - k) // s + 1,
-        "the padding makes the map smaller": lambda n, k, s, p: (n - 2 * p - k) // s + 1,
-        "the stride is not used": lambda n, k, s, p: n + 2 * p - k + 1,
-        "the kernel is not used": lambda n, k, s, p: (n + 2 * p) // s,
-        "the 1 is inside the division, and it belongs after it": lambda n, k, s, p: (n + 2 * p - k + 1) // s,
-        "it is right only where the padding keeps the size": lambda n, k, s, p: -(-n // s),
-    }
-    _compare(name, SIZES, got, right, slips)
+    got = [_returned(f"{name}{case}", call(f"{name}{case}", function, *case)) for case in SIZES]
+    mistakes = {sentence: [wrong(*case) for case in SIZES] for sentence, wrong in _SIZE_MISTAKES.items()}
+    _compare(name, SIZES, got, right, mistakes)
     return f"{name}: the right size for {len(SIZES)} convolutions"
 
 
-STACKS: list[list[tuple[int, int]]] = [  # (kernel, stride) of each layer, from the image on
+# ---------------------------------------------------------------- receptive field
+
+Layers = list[tuple[int, int]]  # (kernel, stride) of each layer, from the image on
+STACKS: list[Layers] = [
     [(3, 1)],
     [(3, 1), (3, 1)],
     [(3, 2), (3, 1)],
@@ -69,76 +69,69 @@ STACKS: list[list[tuple[int, int]]] = [  # (kernel, stride) of each layer, from 
 ]
 
 
+def _field(layers: Layers) -> int:
+    field = ReceptiveField()
+    for layer in layers:
+        field = field.after(*layer)
+    return field.size
+
+
+def _field_with_jumps(layers: Layers, jump: Callable[[list[int], int], int]) -> int:
+    """Return the field if the neighbours of layer i were `jump(strides, i)` pixels of the image apart."""
+    strides = [s for _, s in layers]
+    return 1 + sum((k - 1) * jump(strides, i) for i, (k, _) in enumerate(layers))
+
+
+_FIELD_MISTAKES: dict[str, Callable[[Layers], int]] = {
+    "strides are not used: after one, a step on the map is several pixels": lambda v: _field_with_jumps(
+        v, lambda strides, i: 1
+    ),
+    "a layer's own stride is used for its own kernel; it counts for those after it": lambda v: _field_with_jumps(
+        v, lambda strides, i: math.prod(strides[: i + 1])
+    ),
+    "strides are added up, and they multiply": lambda v: _field_with_jumps(
+        v, lambda strides, i: 1 + sum(s - 1 for s in strides[:i])
+    ),
+    "the kernels are summed up, though neighbouring windows overlap": lambda v: sum(k for k, _ in v),
+    "the kernels are multiplied, though neighbouring windows overlap": lambda v: math.prod(k for k, _ in v),
+    "it is too small by one: a value without any layer sees itself": lambda v: _field(v) - 1,
+    "the layers are taken in the reverse order": lambda v: _field(v[::-1]),
+    "the strides are multiplied, and that is how far apart two values look": lambda v: math.prod(s for _, s in v),
+}
+
+
 @checker
-def receptive_field(function: Callable[[list[tuple[int, int]]], int]) -> str:
+def receptive_field(function: Callable[[Layers], int]) -> str:
     """Check the receptive field of a stack: `my_field(layers)`, layers a list of (kernel, stride), the image's first.
 
     Due is how many pixels there are, along one side, from the first to the last one that can change a value after the
     last layer ([2]); 1 for no layers.
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
-    name = _function(function)
-    got = [_count(f"{name}({stack})", _field(name, function, stack)) for stack in STACKS]
-
-    def true(layers: list[tuple[int, int]], early: bool = False) -> int:
-        field, jump = 1, 1
-        for kernel, stride in layers:
-            jump = jump * stride if early else jump
-            field += (kernel - 1) * jump
-            jump = jump if early else jump * stride
-        return field
-
-    def right(layers: list[tuple[int, int]]) -> int:
-        field = ReceptiveField()
-        for layer in layers:
-            field = field.after(*layer)
-        return field.size
-
-    slips = {
-        "strides are not used: after a stride, one step on the map is several pixels of the image": lambda v: (
-            1 + sum(k - 1 for k, _ in v)
-        ),
-        "a layer's own stride is used for its own kernel; it counts for the layers after it": lambda v: true(v, True),
-        "the kernels are summed up, though neighbouring windows overlap": lambda v: sum(k for k, _ in v),
-        "the kernels are multiplied, though neighbouring windows overlap": lambda v: math.prod(k for k, _ in v),
-        "it is too small by one: a value without any layer sees itself": lambda v: true(v) - 1,
-        "the layers are taken in the reverse order": lambda v: true(v[::-1]),
-        "the strides are multiplied, and that is how far apart two values look": lambda v: math.prod(s for _, s in v),
-        "strides are added up, and they multiply": lambda v: (
-            1 + sum((k - 1) * (1 + sum(s - 1 for _, s in v[:i])) for i, (k, _) in enumerate(v))
-        ),
-    }
-    wrong = {text: lambda *layers, slip=slip: slip(list(layers)) for text, slip in slips.items()}
-    _compare(name, [tuple(s) for s in STACKS], got, [right(s) for s in STACKS], wrong)
+    name = check_callable(function)
+    got = []
+    for stack in STACKS:
+        try:
+            got.append(_returned(f"{name}({stack})", call(f"{name}({stack})", function, list(stack))))
+        except NotYet as error:
+            hint = "" if stack else "\nThere may be no layer at all. How many pixels does a value see then?"
+            raise NotYet(f"{error}{hint}") from error.__cause__
+    mistakes = {sentence: [wrong(stack) for stack in STACKS] for sentence, wrong in _FIELD_MISTAKES.items()}
+    _compare(name, STACKS, got, [_field(stack) for stack in STACKS], mistakes)
     return f"{name}: the right field for {len(STACKS)} stacks of layers"
 
 
-def _field(name: str, function: Callable[[list[tuple[int, int]]], int], stack: list[tuple[int, int]]) -> object:
-    try:
-        return ask(f"{name}({stack})", function, list(stack))
-    except NotYet as error:
-        if stack:
-            raise
-        hint = "There may be no layer at all. How many pixels does a value see then, and must there be a first layer?"
-        raise NotYet(f"{error}\n{hint}") from error.__cause__
-
-
-def _function(function: object) -> str:
-    if not callable(function):
-        raise TypeError(f"give the function itself, without parentheses after it; got {function!r}")
-    return name_of(function)
-
-
-def _count(what: str, value: object) -> int:
-    if value is None:
-        raise NotYet(f"{what} returns None. Does its last line say what to return?")
-    number = _index(value)
+def _returned(what: str, value: object) -> int:
+    number = _whole_number(value)
     if number is None:
-        raise NotYet(f"{what} returns {value!r}, a {type(value).__name__}. Pixels are counted in whole numbers (int)")
+        hint = (
+            "Does its last line say what to return?" if value is None else "Pixels are counted in whole numbers (int)"
+        )
+        raise NotYet(f"{what} returns {value!r}, a {type(value).__name__}. {hint}")
     return number
 
 
-def _index(value: object) -> int | None:
+def _whole_number(value: object) -> int | None:
     """Return a whole number of Python, numpy or torch as an int, and None for anything else."""
     try:
         return None if isinstance(value, bool) else operator.index(value)
@@ -147,23 +140,18 @@ def _index(value: object) -> int | None:
 
 
 def _compare(
-    name: str, cases: Sequence[tuple], got: list[int], right: list[int], slips: dict[str, Callable[..., int]]
+    name: str, cases: Sequence[object], got: list[int], right: list[int], mistakes: dict[str, list[int]]
 ) -> None:
+    """Raise `NotYet` with the mistake that gives what the learner got, or with the first case that is wrong."""
     if got == right:
         return
-    for text, slip in slips.items():
-        if got == [slip(*case) for case in cases]:
-            raise NotYet(f"{name}: {text}")
+    name_mistake(name, mistakes, lambda wrong: got == wrong)
+    wrong = [i for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b]
+    first = wrong[0]
     if len(set(got)) == 1:
-        raise NotYet(f"{name} returns {got[0]} whatever it is asked: are its arguments used?")
-    first = next(i for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b)
-    count = sum(a != b for a, b in zip(got, right, strict=True))
-    way = "small" if got[first] < right[first] else "large"
-    given = cases[first] if cases[first] and isinstance(cases[first][0], int) else list(cases[first])
-    raise NotYet(
-        f"{name} is wrong for {count} of {len(cases)} cases. The first: for {given} it gives {got[first]}, which is "
-        f"too {way}. Work that one out with a pencil"
-    )
+        raise NotYet(f"{name}: {got[0]} in all cases: is what differs between them used?")
+    example = f"{cases[first]}: {got[first]:,} is too {'small' if got[first] < right[first] else 'large'}"
+    raise NotYet(f"{name}: {len(wrong)} of {len(got)} are wrong. The first is {example}")
 
 
 # ---------------------------------------------------------------- the table of the stages
@@ -184,23 +172,27 @@ def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -
     net is "resnet18", "resnet34" or "resnet50" and so on; `size` that of the image. Raises `NotYet` for a wrong answer.
     """
     one_of("net", net, [f"resnet{d}" for d in (18, 34, 50, 101, 152)])
-    whole("size", size, 1)
+    whole("size", size)
     with torch.device("meta"):
         model = get_model(net)
     right = _stages(model, size)
     rows = rows.tolist() if hasattr(rows, "tolist") else rows  # of numpy or torch
     rows = [row.tolist() if hasattr(row, "tolist") else row for row in rows]
     table = [tuple(row) if isinstance(row, Sequence) and not isinstance(row, str) else (row,) for row in rows]
+    places = [f"conv{i + 2}_x" for i in range(len(right))]
     if len(table) != len(right):
-        raise NotYet(
-            f"the table has {len(table)} rows; {net} has {len(right)} stages, conv2_x to conv{len(right) + 1}_x. What "
-            "comes before them, stem and pooling, is no stage of blocks"
-        )
+        raise NotYet(f"the table has {len(table)} rows; {net} has {len(right)} stages, {places[0]} to {places[-1]}")
     if {len(row) for row in table} not in ({3}, {4}):
-        raise NotYet(f"each row has {and_(list(_COLUMNS[:3]))}, or these and {_COLUMNS[3]}; got {table[0]}")
-    for column, title in enumerate(_COLUMNS[: len(table[0])]):
-        _compare_column(title, [row[column] for row in table], [row[column] for row in right], model, size)
-    return f"{net}: {and_(list(_COLUMNS[: len(table[0])]))} of all {len(right)} stages are right"
+        raise NotYet(f"each row has {list_text(_COLUMNS[:3])}, or these and {_COLUMNS[3]}; got {table[0]}")
+    titles = _COLUMNS[: len(table[0])]
+    for title, given, expected in zip(titles, zip(*table, strict=True), zip(*right, strict=False), strict=False):
+        got = [_whole_number(value) for value in given]
+        if None in got:
+            place, value = next((p, v) for p, v, n in zip(places, given, got, strict=True) if n is None)
+            square = "; maps are square, and their height is enough" if title == "size" else ""
+            raise NotYet(f"{title}: {place} has {value!r}, and one whole number is asked for{square}")
+        _compare(title, places, got, list(expected), _column_mistakes(title, list(expected), model, size))
+    return f"{net}: {list_text(titles)} of all {len(right)} stages are right"
 
 
 def _stages(model: ResNet, size: int) -> list[tuple[int, int, int, int]]:
@@ -214,75 +206,46 @@ def _stages(model: ResNet, size: int) -> list[tuple[int, int, int, int]]:
     return found
 
 
-def _compare_column(title: str, got: list[object], right: list[int], model: ResNet, size: int) -> None:
-    places = [f"conv{i + 2}_x" for i in range(len(right))]
-    for place, value in zip(places, got, strict=True):
-        if _index(value) is None:
-            square = "; maps are square, and their height is enough" if title == "size" else ""
-            raise NotYet(f"{title}: {place} has {value!r}, and one whole number is asked for{square}")
-    got = [_index(value) for value in got]
-    if got == right:
-        return
-    for text, slip in _slips(title, right, model, size).items():
-        if got == slip and slip != right:
-            raise NotYet(f"{title}: {text}")
-    wrong = [i for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b]
-    first = wrong[0]
-    way = "small" if got[first] < right[first] else "large"
-    raise NotYet(
-        f"{title}: not right for {and_([places[i] for i in wrong])}. Begin with {places[first]}: {got[first]:,} is too "
-        f"{way}"
-    )
-
-
-def _slips(title: str, right: list[int], model: ResNet, size: int) -> dict[str, list[int]]:
+def _column_mistakes(title: str, right: list[int], model: ResNet, size: int) -> dict[str, list[int]]:
+    """Return the known mistakes of a column that are none for this net."""
     stages = [getattr(model, name) for name in model.stages]
     if title == "channels":
-        return {
+        found = {
             "these are the channels of the 3x3 convolutions; a bottleneck passes on more": [
                 stage[0].conv2.out_channels for stage in stages
             ],
-            "these are the channels that reach a stage, and due are those that it passes on": [
+            "these are the channels that reach a stage, not those that it passes on": [
                 stage[0].conv1.in_channels for stage in stages
             ],
         }
-    if title == "size":
-        halved = [*right[1:], conv_output_size(right[-1], 3, 2, 1)]
-        return {
-            "every stage halves the map here, the first one too; the max pooling has done that for it": halved,
-            "these are the sizes of the maps that reach a stage, and due are those that it passes on": [
-                conv_output_size(size, 7, 2, 3),
-                *right[:-1],
-            ],
+    elif title == "size":
+        halved = conv_output_size(right[-1], 3, 2, 1)
+        stem = conv_output_size(size, 7, 2, 3)
+        found = {
+            "every stage halves the map here; for the first one, the max pooling did it": [*right[1:], halved],
+            "these are the sizes of the maps that reach a stage, not of those that it passes on": [stem, *right[:-1]],
             "these are the sizes for an image of 224 pixels; how large is the image here?": [56, 28, 14, 7],
             "the map is never made smaller here: what does the first block of a stage do?": [right[0]] * len(right),
         }
-    if title == "blocks":
-        deep = 3 if hasattr(stages[0][0], "conv3") else 2
-        return {
-            "these are convolutions; several of them make one block": [deep * n for n in right],
+    elif title == "blocks":
+        each = 3 if hasattr(stages[0][0], "conv3") else 2
+        found = {
+            "these are convolutions; several of them make one block": [each * n for n in right],
             "all blocks but the first of each stage are counted": [n - 1 for n in right],
         }
-    norms = [sum(p.numel() for p in stage.parameters() if p.dim() == 1) for stage in stages]
-    short = [sum(p.numel() for n, p in stage.named_parameters() if "downsample" in n) for stage in stages]
-    weights = [
-        sum(p.numel() for n, p in stage.named_parameters() if "downsample" in n and p.dim() > 1) for stage in stages
-    ]
-    return {
-        "scales and shifts of batch normalisation are left out": _less(right, norms),
-        "the shortcuts' projections are left out": _less(right, short),
-        "the shortcuts' projections and all of batch normalisation are left out": _less(right, norms, weights),
-        "batch normalisation has two learnt numbers a channel, a scale and a shift": [
-            r - n // 2 for r, n in zip(right, norms, strict=True)
-        ],
-        "running mean and variance are counted; they are no parameters, since nothing learns them": [
-            r + n for r, n in zip(right, norms, strict=True)
-        ],
-        "the convolutions have a bias here, which ResNets have not": [
-            r + n // 2 for r, n in zip(right, norms, strict=True)
-        ],
-    }
-
-
-def _less(right: list[int], *parts: list[int]) -> list[int]:
-    return [r - sum(p) for r, *p in zip(right, *parts, strict=True)]
+    else:
+        # Of each parameter: is it of batch norm (a vector), and of the shortcut?
+        parts = [[(p.numel(), p.dim() == 1, "downsample" in n) for n, p in s.named_parameters()] for s in stages]
+        norms = [sum(n for n, norm, _ in part if norm) for part in parts]
+        shifted = [(r, n // 2) for r, n in zip(right, norms, strict=True)]  # scales and shifts are as many
+        found = {
+            "scales and shifts of batch normalisation are left out": [r - 2 * n for r, n in shifted],
+            "the shortcuts' projections are left out": [sum(n for n, _, short in p if not short) for p in parts],
+            "the shortcuts' projections and all of batch normalisation are left out": [
+                sum(n for n, norm, short in part if not norm and not short) for part in parts
+            ],
+            "batch normalisation has two learnt numbers a channel, a scale and a shift": [r - n for r, n in shifted],
+            "running mean and variance are counted, and nothing learns them": [r + 2 * n for r, n in shifted],
+            "the convolutions have a bias here, which those of ResNets do not have": [r + n for r, n in shifted],
+        }
+    return {sentence: wrong for sentence, wrong in found.items() if wrong != right}

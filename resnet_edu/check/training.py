@@ -1,74 +1,59 @@
-"""The checker of one training step: `train_step`.
+"""Checkers of the recipe: `train_step`, `initialise` and `schedule`.
 
-Scope: a learner's function does a few updates of a small net; weights, running statistics and the loss that it returns
-are compared with those of the same updates done here, and with what each known mistake would have given.
-
-Source
+Sources
   [1] PyTorch's documentation, "Optimizing Model Parameters": the order of the calls in a training step.
-
---- The checker of first weights: `initialise`.
-
-Scope: a learner's function draws the weights of a net; means, spreads and shapes of what it draws are compared with
-those of He's law, layer by layer, on a net whose layers tell every fan from every other.
-
-Sources
-  [1] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2: variance 2 / n, and n of the backward pass.
-  [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.4.
-
---- The checker of a schedule: `schedule`, the learning rate at each update of the paper's recipe.
-
-Scope: a learner's function of the step; its values are compared with the paper's at all places where they may differ,
-and with what each known mistake would give.
-
-Sources
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: 0.1, divided by 10 at 32k and
-      48k iterations, stop at 64k.
-  [2] Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2: warm-up, which this recipe has not.
+  [2] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2: variance 2 / n, and n of the backward pass.
+  [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.4 for first weights, section 4.2
+      for the schedule: 0.1, divided by 10 at 32k and 48k iterations, stop at 64k.
+  [4] Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2: warm-up, which this recipe does not have.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .compare import tensors
-from .verdict import NotYet, ask, checker, name_of
+from .values import as_number
+from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
+
+# ---------------------------------------------------------------- a training step
 
 STEPS = 3
 _RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-2
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], object]
 
-_MISTAKES = {
-    "no zero": "old gradients are still there when new ones are computed, and both are summed up. Who clears them?",
-    "no mode": "the net is not put into training mode: batch normalisation uses its running statistics",
-    "late zero": (
-        "gradients are cleared at the end of a step, for the next one. Those that the model arrives with are not, and "
-        "the first step adds its own to them"
-    ),
-    "zeroed": "the gradients are cleared between backward pass and update: the update finds zeros",
-    "twice": "the update is made twice in a step",
-    "sum": "the losses of the images are summed up; their mean is due, or the step grows with the batch",
-    "softmax": "a softmax comes before the cross-entropy, which has one inside: the net's logits go into it",
-    "squares": "the loss is a mean square error; a classifier has the cross-entropy",
-    "new optimizer": (
-        "momentum is lost from step to step: is there an optimizer made in each, instead of the one given?"
-    ),
-    "plain": "the weights go straight down the gradient: use the optimizer that is given, with its own settings",
-    "first image": "only a part of the batch is used",
+_STEP_MISTAKES = {  # sentence -> mistake of `_step_with`
+    "old gradients are still there when new ones are computed, and both are summed up. Who clears them?": "no zero",
+    "the net is not put into training mode: batch normalisation uses its running statistics": "no mode",
+    "gradients are cleared at the end of a step only. Those that the model arrives with are not": "late zero",
+    "the gradients are cleared between backward pass and update: the update finds zeros": "zeroed",
+    "the update is made twice in a step": "twice",
+    "the losses of the images are summed up: without their mean, the step grows with the batch": "sum",
+    "a softmax comes before the cross-entropy, which has one inside: the net's logits go into it": "softmax",
+    "the loss is a mean square error; a classifier has the cross-entropy": "squares",
+    "momentum is lost from step to step: is an optimizer made in each, instead of the one given?": "new optimizer",
+    "the weights go straight down the gradient: use the optimizer that is given, with its own settings": "plain",
+    "only a part of the batch is used": "first image",
 }
 
 
-@dataclass
-class Updates:
-    """What is seen of a learner's steps: whether gradients were there at each update, and whether some were left."""
+class _Run(NamedTuple):
+    """What is left of some steps: parameters and running statistics, and what each step returned.
 
-    with_gradients: list[bool] = field(default_factory=list)
-    left_behind: bool = False
+    with_gradients: whether there were gradients at each update.
+    left_behind:    whether there were some after the last step.
+    """
+
+    state: dict[str, Tensor]
+    returned: list[object]
+    with_gradients: list[bool]
+    left_behind: bool
 
 
 @checker
@@ -81,26 +66,20 @@ def train_step(step: Step) -> str:
 
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
-    if not callable(step):
-        raise TypeError(f"give the function itself, without parentheses after it; got {step!r}")
-    name = name_of(step)
-    right, losses = _run(_reference(""))
-    updates = Updates()
-    got, returned = _run(lambda *args: ask(f"{name}(model, optimizer, images, labels)", step, *args), updates)
-    values = [_number(name, value) for value in returned]
-    if not _equal(got, right):
-        _explain(name, got, right, updates)
-    if not _near(values, losses):
-        _explain_loss(name, values, losses)
-    if any(isinstance(value, Tensor) and value.requires_grad for value in returned):
-        raise NotYet(
-            f"{name}: update and loss are right, but the loss still holds on to its graph: whoever adds such losses up "
-            "keeps the graph of every step. Return a number"
-        )
+    name = check_callable(step)
+    right = _run_steps(_step_with(""))
+    got = _run_steps(lambda *args: call(f"{name}(model, optimizer, images, labels)", step, *args))
+    losses = [float(as_number(f"{name}(...)", value)) for value in got.returned]
+    if not _equal(got.state, right.state):
+        _explain_weights(name, got, right)
+    if not _near(losses, right.returned):
+        _explain_loss(name, losses, right.returned)
+    if any(isinstance(value, Tensor) and value.requires_grad for value in got.returned):
+        raise NotYet(f"{name}: all is right, but the loss holds on to its graph, and so would a sum of losses")
     return f"{name}: {STEPS} updates give the right weights, running statistics and losses"
 
 
-def _model() -> nn.Module:
+def _small_net() -> nn.Module:
     """Return a small net with batch norm: the same one each time."""
     generator = torch.Generator().manual_seed(0)
     net = nn.Sequential(
@@ -121,13 +100,13 @@ def _optimizer(net: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.SGD(net.parameters(), _RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
 
 
-def _run(step: Step, updates: Updates | None = None) -> tuple[dict[str, Tensor], list[object]]:
-    """Return a model after some steps, which find it in evaluation mode with old gradients, and what they return."""
+def _run_steps(step: Step) -> _Run:
+    """Return what is left of some steps of a small net. They find it in evaluation mode, with old gradients."""
     generator = torch.Generator().manual_seed(1)
-    net = _model().eval()
+    net = _small_net().eval()
     optimizer = _optimizer(net)
-    seen = updates or Updates()
-    optimizer.register_step_pre_hook(lambda *_: seen.with_gradients.append(_has_gradients(net)))
+    with_gradients: list[bool] = []
+    optimizer.register_step_pre_hook(lambda *_: with_gradients.append(_has_gradients(net)))
     for parameter in net.parameters():
         parameter.grad = torch.full_like(parameter, 0.05)
     returned = []
@@ -135,19 +114,17 @@ def _run(step: Step, updates: Updates | None = None) -> tuple[dict[str, Tensor],
         images = torch.randn(8, 3, 6, 6, generator=generator)
         labels = torch.randint(4, (8,), generator=generator)
         given = images.clone(), labels.clone()
-        returned.append(step(net, optimizer, *given))
+        returned.append(step(net.eval(), optimizer, *given))
         if not (torch.equal(given[0], images) and torch.equal(given[1], labels)):
-            raise NotYet("images or labels are changed in place: they belong to whoever calls")
-        seen.left_behind = _has_gradients(net)
-        net.eval()
-    return {n: t.detach().clone() for n, t in tensors(net).items()}, returned
+            raise NotYet("images or labels are changed in place: they belong to the caller")
+    return _Run(tensors(net), returned, with_gradients, _has_gradients(net))
 
 
 def _has_gradients(net: nn.Module) -> bool:
     return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters())
 
 
-def _reference(mistake: str) -> Step:
+def _step_with(mistake: str) -> Step:
     """Return a training step with a mistake, "" for none."""
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:
@@ -158,7 +135,12 @@ def _reference(mistake: str) -> Step:
             optimizer.zero_grad()
         if mistake == "first image":
             images, labels = images[:1].expand_as(images), labels[:1].expand_as(labels)
-        loss = _loss(model(images), labels, mistake)
+        logits = model(images)
+        if mistake == "squares":
+            loss = F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).float())
+        else:
+            logits = logits.softmax(1) if mistake == "softmax" else logits
+            loss = F.cross_entropy(logits, labels, reduction="sum" if mistake == "sum" else "mean")
         loss.backward()
         if mistake == "zeroed":
             optimizer.zero_grad(set_to_none=False)
@@ -177,369 +159,264 @@ def _reference(mistake: str) -> Step:
     return step
 
 
-def _loss(logits: Tensor, labels: Tensor, mistake: str) -> Tensor:
-    if mistake == "sum":
-        return F.cross_entropy(logits, labels, reduction="sum")
-    if mistake == "squares":
-        return F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).float())
-    return F.cross_entropy(logits.softmax(1) if mistake == "softmax" else logits, labels)
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, Tensor) and value.numel() == 1:
-        return value.item()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    what = f"a tensor of {tuple(value.shape)}" if isinstance(value, Tensor) else f"{value!r}"
-    raise NotYet(f"{name} returns {what}; the loss of the batch is due, one number")
-
-
 def _equal(got: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return all(torch.allclose(got[n], t, rtol=1e-4, atol=1e-6) for n, t in right.items())
 
 
 def _near(values: list[float], right: list[object]) -> bool:
-    return all(abs(a - b) <= 1e-4 * max(1.0, abs(b)) for a, b in zip(values, right, strict=True))
+    return all(math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-4) for a, b in zip(values, right, strict=True))
 
 
-def _explain(name: str, got: dict[str, Tensor], right: dict[str, Tensor], updates: Updates) -> None:
-    learnt = [n for n, _ in _model().named_parameters()]
-    if _equal({n: got[n] for n in learnt}, {n: right[n] for n in learnt}):
-        raise NotYet(
-            f"{name}: the weights are right, but the running statistics of batch normalisation are not. They take in "
-            "every forward pass in training mode: how many does a step make?"
-        )
-    if _equal(got, _run(_reference("no step"))[0]):
-        raise NotYet(f"{name}: the weights never change. {_why_no_update(updates)}")
-    for mistake, text in _MISTAKES.items():
-        if _equal(got, _run(_reference(mistake))[0]):
-            raise NotYet(f"{name}: {text}")
-    before = {n: t.detach() for n, t in tensors(_model()).items()}
-    if _equal(got, before):
+def _explain_weights(name: str, got: _Run, right: _Run) -> None:
+    before = tensors(_small_net())
+    learnt = [n for n, t in before.items() if isinstance(t, nn.Parameter)]
+
+    def explains(mistake: str) -> bool:
+        return _equal(got.state, _run_steps(_step_with(mistake)).state)
+
+    if _equal(got.state, {n: right.state[n] for n in learnt}):
+        raise NotYet(f"{name}: only the running statistics are wrong. How many forward passes does a step make?")
+    if explains("no step"):
+        why = "Gradients are computed, but cleared before the update, which finds none"
+        if not got.with_gradients:
+            why = "No update is made: nobody asks the optimizer for one"
+        elif got.left_behind:
+            why = "The update comes before the gradients: they are computed after it"
+        raise NotYet(f"{name}: the weights never change. {why}")
+    name_mistake(name, _STEP_MISTAKES, explains)
+    if _equal(got.state, before):
         raise NotYet(f"{name} leaves the model as it was. Which model does it train: the one that is given?")
-    weights = [n for n, t in _model().named_parameters() if torch.equal(got[n], before[n])]
-    if weights:
-        raise NotYet(f"{name}: {len(weights)} of the model's weights never change. Is an update made, and of all?")
-    raise NotYet(
-        f"{name}: after {STEPS} steps the weights are not those of an update by the given optimizer on the mean "
-        "cross-entropy. Go through it: mode, old gradients, loss, backward pass, update",
-        explained=False,
-    )
+    same = [n for n in learnt if torch.equal(got.state[n], before[n])]
+    if same:
+        raise NotYet(f"{name}: {len(same)} of the model's weights never change. Is an update made, and of all?")
+    hint = "Go through it: mode, old gradients, mean cross-entropy, backward pass, update by the optimizer"
+    raise NotYet(f"{name}: after {STEPS} steps the weights are not the right ones. {hint}")
 
 
-def _why_no_update(updates: Updates) -> str:
-    if not updates.with_gradients:
-        return "No update is made: nobody asks the optimizer for one"
-    if updates.left_behind:
-        return "The update comes before the gradients: when it is made, there are none, and they are computed after it"
-    return "Gradients are computed, but cleared before the update, which finds none"
-
-
-def _explain_loss(name: str, values: list[float], losses: list[object]) -> None:
-    for factor, text in ((8, "the sum of the losses"), (1 / 8, "the mean loss divided by the batch size once more")):
-        if _near([v / factor for v in values], losses):
-            raise NotYet(f"{name}: the update is right, but what is returned is {text}; their mean is due")
+def _explain_loss(name: str, losses: list[float], right: list[object]) -> None:
     after: list[float] = []
 
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> None:
-        _reference("")(model, optimizer, images, labels)
+        _step_with("")(model, optimizer, images, labels)
         with torch.no_grad():
             after.append(F.cross_entropy(model.eval()(images), labels).item())
 
-    _run(step)
-    late = "is the loss after the update" if _near(values, after) else "is another number"
-    raise NotYet(
-        f"{name}: the update is right, but what it returns {late}; due is the mean loss that the update started from"
-    )
+    _run_steps(step)
+    mistakes = {
+        "is the sum of the losses, not their mean": [8 * loss for loss in right],
+        "is the mean loss, divided by the batch size once more": [loss / 8 for loss in right],
+        "is the loss after the update, not the one before it": after,
+    }
+    what = next((text for text, wrong in mistakes.items() if _near(losses, wrong)), "is not the mean loss before it")
+    raise NotYet(f"{name}: the update is right, but what it returns {what}")
 
+
+# ---------------------------------------------------------------- first weights
 
 TOLERANCE = 0.04  # of a standard deviation; that of the smallest layer here scatters by 0.6%
+
+Law = Callable[[float, float, float], float]  # fan_in, fan_out and the kernel's number of taps -> variance
+_OTHER_LAWS: dict[str, Law] = {
+    "the variance keeps the signal on the way forward; the recipe keeps it on the way back": lambda i, o, t: 2 / i,
+    "the number given as standard deviation is the variance: they differ by a square root": lambda i, o, t: 4 / o**2,
+    "half of what is needed: the variance is right for layers without ReLU": lambda i, o, t: 1 / o,
+    "the variance is right for layers without ReLU, and counts what comes in": lambda i, o, t: 1 / i,
+    "the variance is that of Glorot and Bengio (Xavier), who do not count on ReLU": lambda i, o, t: 2 / (i + o),
+    "the channels are counted without the size of the kernel": lambda i, o, t: 2 * t / o,
+    "the channels that come in are counted, without the size of the kernel": lambda i, o, t: 2 * t / i,
+    "one side of the kernel is counted, and it has two": lambda i, o, t: 2 * t**0.5 / o,
+    "the kernels have the spread that PyTorch gives them by itself": lambda i, o, t: 1 / (3 * i),
+    "a uniform law has He's standard deviation as its bound; its spread is smaller": lambda i, o, t: 2 / (3 * o),
+}
+
+
+def _he(fan_in: float, fan_out: float, taps: float) -> float:
+    return 2 / fan_out
 
 
 @checker
 def initialise(function: Callable[[nn.Module], object]) -> str:
     """Check `initialise(net)`, which draws first weights in place.
 
-    Every convolution's kernel comes from a normal law of mean 0 and He's variance 2 / fan_out, and its bias, if it has
-    one, is 0; batch norms at scale 1 and shift 0; linear layers are left as they are.
+    Every convolution's kernel comes from a normal law of mean 0 and He's variance 2 / fan_out ([2], [3]), and its bias,
+    if it has one, is 0; batch norms at scale 1 and shift 0; linear layers are left as they are.
 
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
-    if not callable(function):
-        raise TypeError(f"give the function itself, without parentheses after it; got {function!r}")
-    name = name_of(function)
-    net, again = _net(), _net()
-    torch.default_generator.manual_seed(1)
-    ask(f"{name}(net)", function, net)
-    torch.default_generator.manual_seed(2)
-    ask(f"{name}(net)", function, again)
-    _check_kept(name, net)
-    for index, (conv, other) in enumerate(zip(_convs(net), _convs(again), strict=True)):
-        _check_drawn(name, index, conv, other)
-    _check_spread(name, [conv.weight.detach() for conv in _convs(net)], _convs(net))
-    _check_normal(name, _convs(net))
-    _check_rest(name, net)
+    name = check_callable(function)
+    before = _net_to_initialise()
+    nets = [_net_to_initialise(), _net_to_initialise()]
+    for seed, net in enumerate(nets, start=1):
+        torch.default_generator.manual_seed(seed)
+        call(f"{name}(net)", function, net)
+    _check_kept(name, nets[0], before)
+    for number, (new, other, old) in enumerate(zip(*map(_kernels, (*nets, before)), strict=True), start=1):
+        _check_drawn(f"{name}: the kernel of convolution {number}", new, other, old)
+    _check_spread(name, _kernels(nets[0]))
+    _check_normal(name, _kernels(nets[0]))
+    _check_rest(name, nets[0], before)
     return f"{name}: every kernel has He's variance for its own layer, and the rest is as it should be"
 
 
-def _net() -> nn.Module:
-    """Return a net with weights that no law would give. Kernel size, groups of channels and strides all differ."""
-    with torch.random.fork_rng(devices=[]):
-        net = nn.Sequential(
-            nn.Conv2d(16, 192, 3, bias=False),
-            nn.BatchNorm2d(192),
-            nn.ReLU(),
-            nn.Sequential(nn.Conv2d(192, 64, 5, stride=2), nn.BatchNorm2d(64), nn.ReLU()),
-            nn.Conv2d(64, 640, 1, bias=False),
-            nn.BatchNorm2d(640),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(640, 50),
-        )
+def _net_to_initialise() -> nn.Module:
+    """Return a net with weights that no law would give. Kernel sizes, channels and strides all differ."""
+    net = nn.Sequential(
+        nn.Conv2d(16, 192, 3, bias=False),
+        nn.BatchNorm2d(192),
+        nn.ReLU(),
+        nn.Sequential(nn.Conv2d(192, 64, 5, stride=2), nn.BatchNorm2d(64), nn.ReLU()),
+        nn.Conv2d(64, 640, 1, bias=False),
+        nn.BatchNorm2d(640),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(640, 50),
+    )
     with torch.no_grad():
         for place, parameter in enumerate(net.parameters()):
             parameter.fill_(0.3 + 0.01 * place)
     return net
 
 
-def _convs(net: nn.Module) -> list[nn.Conv2d]:
-    return [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+def _kernels(net: nn.Module) -> list[Tensor]:
+    return [m.weight.detach() for m in net.modules() if isinstance(m, nn.Conv2d)]
 
 
-def _linear(net: nn.Module) -> nn.Linear:
-    return next(m for m in net.modules() if isinstance(m, nn.Linear))
-
-
-def _fans(conv: nn.Conv2d) -> tuple[int, int]:
-    """Return fan_in and fan_out of a convolution without groups."""
-    taps = conv.kernel_size[0] * conv.kernel_size[1]
-    return conv.in_channels * taps, conv.out_channels * taps
-
-
-def _check_kept(name: str, net: nn.Module) -> None:
-    before = _net()
-    if {n: p.shape for n, p in net.named_parameters()} != {n: p.shape for n, p in before.named_parameters()}:
-        raise NotYet(f"{name}: the net has other parameters than before; values are to be filled in, in place")
-    if not all(p.requires_grad for p in net.parameters()):
+def _check_kept(name: str, net: nn.Module, before: nn.Module) -> None:
+    """Raise `NotYet` if parameters are exchanged, frozen, no finite numbers, or all as they were."""
+    own, old = dict(net.named_parameters()), dict(before.named_parameters())
+    if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in old.items()}:
+        raise NotYet(f"{name}: the net has other parameters than before; fill values in, in place")
+    if not all(p.requires_grad for p in own.values()):
         raise NotYet(f"{name}: some parameters can no longer be trained: their requires_grad is False")
-    if not all(p.isfinite().all() for p in net.parameters()):
+    if not all(p.isfinite().all() for p in own.values()):
         raise NotYet(f"{name}: some weights are no finite numbers")
-    if all(torch.equal(a, b) for a, b in zip(net.parameters(), before.parameters(), strict=True)):
+    if all(torch.equal(p, old[n]) for n, p in own.items()):
         raise NotYet(f"{name} leaves the net as it was. Does it change the net's own weights, or copies of them?")
 
 
-def _check_drawn(name: str, index: int, conv: nn.Conv2d, other: nn.Conv2d) -> None:
-    weight, old = conv.weight.detach(), _convs(_net())[index].weight
-    where = f"{name}: the kernel of convolution {index + 1}"
-    if torch.equal(weight, old.detach()):
-        inside = " It sits in a block inside the net: does the loop reach it?" if index == 1 else ""
-        raise NotYet(f"{where} is left as it was.{inside}")
-    if weight.std() == 0:
-        raise NotYet(
-            f"{where} has the same value everywhere: all channels would compute the same thing, and learn the same"
-        )
-    if torch.equal(weight, other.weight):
-        raise NotYet(f"{where} is the same each time: is there a seed set inside the function? That is the caller's")
-    if weight.mean().abs() > 5 * weight.std() / weight.numel() ** 0.5:
-        raise NotYet(f"{where} has a mean that is not 0: {weight.mean():.4f}")
+def _check_drawn(what: str, new: Tensor, other: Tensor, old: Tensor) -> None:
+    """Raise `NotYet` if a kernel is not drawn at random around 0. `other` is drawn with another seed."""
+    if torch.equal(new, old):
+        raise NotYet(f"{what} is left as it was. Does the loop reach blocks inside the net, too?")
+    if new.std() == 0:
+        raise NotYet(f"{what} has the same value everywhere: all channels would compute, and learn, the same")
+    if torch.equal(new, other):
+        raise NotYet(f"{what} is the same each time: is a seed set inside the function? That is the caller's")
+    if new.mean().abs() > 5 * new.std() / new.numel() ** 0.5:
+        raise NotYet(f"{what} has a mean that is not 0: {new.mean():.4f}")
 
 
-def _check_spread(name: str, kernels: list[Tensor], convs: list[nn.Conv2d]) -> None:
+def _check_spread(name: str, kernels: list[Tensor]) -> None:
     """Compare the standard deviations with the right ones, and with those of each known mistake."""
     got = [kernel.std().item() for kernel in kernels]
-    laws = _laws()
-    if _near_value(got, [laws["right"][1](conv) for conv in convs]):
+
+    def wrong(law: Law) -> list[int]:
+        found = []
+        for number, (kernel, spread) in enumerate(zip(kernels, got, strict=True), start=1):
+            (channels_out, channels_in), taps = kernel.shape[:2], kernel[0, 0].numel()
+            right = law(channels_in * taps, channels_out * taps, taps) ** 0.5
+            if not math.isclose(spread, right, rel_tol=TOLERANCE):
+                found.append(number)
+        return found
+
+    if not wrong(_he):
         return
-    for text, law in list(laws.values())[1:]:
-        if _near_value(got, [law(conv) for conv in convs]):
-            raise NotYet(f"{name}: {text}")
+    name_mistake(name, _OTHER_LAWS, lambda law: not wrong(law))
     if max(got) < 1.05 * min(got):
-        raise NotYet(
-            f"{name}: all layers get one and the same spread, {got[0]:.4f}. It should depend on how many values a "
-            "layer adds up"
-        )
-    wrong = [
-        i for i, (g, conv) in enumerate(zip(got, convs, strict=True)) if not _near_value([g], [laws["right"][1](conv)])
-    ]
-    which = ", ".join(str(i + 1) for i in wrong)
-    raise NotYet(
-        f"{name}: the spread of the weights is not He's for convolution {which} of {len(convs)}. Work its variance out "
-        "by hand for one layer, and compare it with weight.var()",
-        explained=False,
-    )
+        raise NotYet(f"{name}: all layers get one and the same spread, {got[0]:.4f}. What does a layer's depend on?")
+    hint = "Compare weight.var() with what you work out by hand"
+    raise NotYet(f"{name}: the spread is not He's for convolution {list_text(wrong(_he))} of {len(got)}. {hint}")
 
 
-def _laws() -> dict[str, tuple[str, Callable[[nn.Conv2d], float]]]:
-    """Return name -> (what to say, standard deviation of a convolution's kernel); the right one first."""
-
-    def std(variance: Callable[[int, int], float]) -> Callable[[nn.Conv2d], float]:
-        return lambda conv: variance(*_fans(conv)) ** 0.5
-
-    return {
-        "right": ("", std(lambda i, o: 2 / o)),
-        "fan_in": (
-            "the variance is right for the way forward, which counts what comes into a layer. The recipe of this book "
-            "keeps the backward pass, and counts the other side",
-            std(lambda i, o: 2 / i),
-        ),
-        "variance": (
-            "the number that is given as standard deviation is the variance: the two differ by a square root",
-            lambda conv: 2 / _fans(conv)[1],
-        ),
-        "no relu": (
-            "half of what is needed: the variance is right for layers without ReLU, which lets only a part through",
-            std(lambda i, o: 1 / o),
-        ),
-        "no relu, in": (
-            "the variance is right for layers without ReLU, and counts what comes in instead of the other side",
-            std(lambda i, o: 1 / i),
-        ),
-        "glorot": (
-            "the variance is the mean law of Glorot and Bengio (Xavier), which does not know of ReLU",
-            std(lambda i, o: 2 / (i + o)),
-        ),
-        "channels": (
-            "the channels are counted without the size of the kernel: a value of a 3x3 has nine neighbours in each",
-            lambda conv: (2 / conv.out_channels) ** 0.5,
-        ),
-        "channels in": (
-            "the channels that come in are counted, without the size of the kernel",
-            lambda conv: (2 / conv.in_channels) ** 0.5,
-        ),
-        "one side": (
-            "one side of the kernel is counted, and it has two",
-            lambda conv: (2 / (conv.out_channels * conv.kernel_size[0])) ** 0.5,
-        ),
-        "pytorch": (
-            "the kernels have the spread that PyTorch gives them by itself",
-            std(lambda i, o: 1 / (3 * i)),
-        ),
-        "bound": (
-            "a uniform law was given He's standard deviation as its bound; its spread is smaller than its bound",
-            std(lambda i, o: 2 / (3 * o)),
-        ),
-    }
-
-
-def _near_value(got: list[float], right: list[float]) -> bool:
-    return all(abs(g / r - 1) < TOLERANCE for g, r in zip(got, right, strict=True))
-
-
-def _check_normal(name: str, convs: list[nn.Conv2d]) -> None:
+def _check_normal(name: str, kernels: list[Tensor]) -> None:
     """Look at the fourth moment, which is 3 for a normal law and 1.8 for a uniform one, and at the tails."""
-    values = torch.cat([(c.weight.detach() / c.weight.detach().std()).flatten() for c in convs]).double()
+    values = torch.cat([(kernel / kernel.std()).flatten() for kernel in kernels]).double()
     fourth = values.pow(4).mean().item()
+    name = f"{name}: the spread is right, but"
     if fourth < 2:
-        raise NotYet(f"{name}: the spread is right, but the law is uniform, and a normal one is asked for")
+        raise NotYet(f"{name} the law is uniform, and a normal one is asked for")
     if values.abs().max() < 3.3:
-        raise NotYet(f"{name}: the spread is right, but the tails of the law are cut off; a normal law has them")
+        raise NotYet(f"{name} the tails of the law are cut off; a normal law has them")
     if not 2.8 < fourth < 3.2:
-        raise NotYet(
-            f"{name}: the spread is right, but the law is not normal: its fourth moment is {fourth:.1f}, not 3"
-        )
+        raise NotYet(f"{name} the law is not normal: its fourth moment is {fourth:.1f}, not 3")
 
 
-def _check_rest(name: str, net: nn.Module) -> None:
-    for conv in _convs(net):
-        if conv.bias is not None and conv.bias.detach().any():
-            raise NotYet(f"{name}: a convolution has a bias, which is to begin at 0, and does not")
-    for norm in (m for m in net.modules() if isinstance(m, nn.BatchNorm2d)):
-        if not torch.equal(norm.weight.detach(), torch.ones_like(norm.weight)):
-            zero = " (zeros would switch the layer off)" if not norm.weight.detach().any() else ""
-            raise NotYet(f"{name}: the scale of a batch norm is to begin at 1, and does not{zero}")
-        if norm.bias.detach().any():
-            raise NotYet(f"{name}: the shift of a batch norm is to begin at 0, and does not")
-    for got, old in zip(_linear(net).parameters(), _linear(_net()).parameters(), strict=True):
-        if not torch.equal(got, old):
-            raise NotYet(f"{name}: the linear layer is changed, and it was to be left as it is")
+def _check_rest(name: str, net: nn.Module, before: nn.Module) -> None:
+    for path, module in net.named_modules():
+        if isinstance(module, nn.Conv2d) and module.bias is not None and module.bias.any():
+            raise NotYet(f"{name}: a convolution has a bias, which should begin at 0, and does not")
+        if isinstance(module, nn.BatchNorm2d):
+            if not (module.weight == 1).all():
+                zero = "" if module.weight.any() else " (zeros would switch the layer off)"
+                raise NotYet(f"{name}: the scale of a batch norm should begin at 1, and does not{zero}")
+            if module.bias.any():
+                raise NotYet(f"{name}: the shift of a batch norm should begin at 0, and does not")
+        if isinstance(module, nn.Linear):
+            old = before.get_submodule(path)
+            if not (torch.equal(module.weight, old.weight) and torch.equal(module.bias, old.bias)):
+                raise NotYet(f"{name}: the linear layer is changed, and it should be left as it is")
 
+
+# ---------------------------------------------------------------- the schedule
 
 FIRST, SECOND, END = 32_000, 48_000, 64_000
 EPOCH = 391  # updates an epoch: 50,000 images in batches of 128, the last one smaller
 SCHEDULE_STEPS = (0, 1, 100, 1000, 20_000, FIRST - 1, FIRST, FIRST + 1, 40_000, SECOND - 1, SECOND, SECOND + 1, END - 1)
+Rate = Callable[[int], float]
 
 
-def _rate(step: int) -> float:
-    return 0.1 if step < FIRST else 0.01 if step < SECOND else 0.001
+def _rate(step: int, *changes: int, factor: int = 10) -> float:
+    """Return 0.1, divided by `factor` at each of the steps `changes`: those of the recipe if none is given."""
+    return 0.1 / factor ** sum(step >= change for change in changes or (FIRST, SECOND))
 
 
-_SCHEDULE_MISTAKES: list[tuple[Callable[[int], float], str]] = [
-    (
-        lambda s: 0.1 if s <= FIRST else 0.01 if s <= SECOND else 0.001,
-        "both changes come one update late. Counting begins at 0: which update is the first after 32,000?",
-    ),
-    (
-        lambda s: _rate(s + 1),
-        "both changes come one update early. Counting begins at 0: how many updates have been done before this one?",
-    ),
-    (
-        lambda s: 0.1 / 2 ** ((s >= FIRST) + (s >= SECOND)),
-        "the rate is halved, and it is to be divided by another number",
-    ),
-    (
-        lambda s: 0.1 if s < FIRST else 0.01,
-        "only the first change is made, or the second has no effect: is 0.1 divided again, and not what it has become?",
-    ),
-    (lambda s: 0.1 if s < SECOND else 0.01, "only the second change is made; there is one before it"),
-    (
-        lambda s: 0.1 if s < FIRST else 0.01 if s < SECOND else 0.01 / 100,
-        "the second change divides by too much: what is divided is the rate as it was just before",
-    ),
-    (lambda s: 0.1, "the rate never changes. Are the steps counted in epochs here? They are updates"),
-    (lambda s: 0.1 / 10 ** (s // 16_000), "there is one change too many: the first 32,000 updates have one rate"),
-    (lambda s: 0.1 * (1 - s / END), "the rate falls in a straight line, and it is to fall in two stairs"),
-    (lambda s: 0.05 * (1 + math.cos(math.pi * s / END)), "the rate follows a cosine, and it is to fall in two stairs"),
-    (
-        lambda s: 0.1 / 10 ** ((s / EPOCH >= 100) + (s / EPOCH >= 150)),
-        "the changes come at 100 and 150 epochs of 391 updates: close, but the recipe counts updates",
-    ),
-    (
-        lambda s: 0.1 / 10 ** ((s >= 30_000) + (s >= 60_000)),
-        "the changes come at 30,000 and 60,000; those are others' milestones, or the epochs of ImageNet",
-    ),
-    (lambda s: 10 * _rate(s), "every rate is ten times too high. Where does the recipe begin?"),
-    (lambda s: _rate(s) / 10, "every rate is a tenth of what it should be. Where does the recipe begin?"),
-]
+_SCHEDULE_MISTAKES: dict[str, Rate] = {
+    "both changes come one update late. Steps count from 0: which is the first after 32,000?": lambda s: _rate(s - 1),
+    "both changes come one update early. Steps count from 0: how many were done before?": lambda s: _rate(s + 1),
+    "the rate is halved, and it should be divided by another number": lambda s: _rate(s, factor=2),
+    "only the first change is made, or the second has no effect: is 0.1 divided again?": lambda s: _rate(s, FIRST),
+    "only the second change is made; there is one before it": lambda s: _rate(s, SECOND),
+    "the second change divides by too much; divide the rate before it": lambda s: _rate(s, FIRST, SECOND, SECOND),
+    "the rate never changes. Are the steps counted in epochs here? They are updates": lambda s: 0.1,
+    "there is one change too many: the first 32,000 updates have one rate": lambda s: _rate(s, 16_000, FIRST, SECOND),
+    "the rate falls in a straight line, and it should fall in two stairs": lambda s: 0.1 * (1 - s / END),
+    "the rate follows a cosine, and it should fall in two stairs": lambda s: 0.05 * (1 + math.cos(math.pi * s / END)),
+    "the changes come at 100 and 150 epochs; the recipe counts updates": lambda s: _rate(s, 100 * EPOCH, 150 * EPOCH),
+    "the changes come at 30,000 and 60,000, the epochs of ImageNet or others'": lambda s: _rate(s, 30_000, 60_000),
+    "every rate is ten times too high. Where does the recipe begin?": lambda s: 10 * _rate(s),
+    "every rate is a tenth of what it should be. Where does the recipe begin?": lambda s: _rate(s) / 10,
+}
 
 
 @checker
 def schedule(lr_at: Callable[[int], object]) -> str:
-    """Check `lr_at(step)`, the learning rate of the update that follows `step` updates, in the paper's recipe [1].
+    """Check `lr_at(step)`, the learning rate of the update that follows `step` updates, in the paper's recipe [3].
 
     Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
-    if not callable(lr_at):
-        raise TypeError(f"give the function itself, without parentheses after it; got {lr_at!r}")
-    name = name_of(lr_at)
+    name = check_callable(lr_at)
+
+    def rates(steps: tuple[int, ...]) -> dict[int, float]:
+        found = {step: as_number(f"{name}({step})", call(f"{name}({step})", lr_at, step)) for step in steps}
+        for step, rate in found.items():
+            if not (math.isfinite(rate) and rate > 0):
+                raise NotYet(f"{name}({step}) returns {rate!r}; a learning rate is a number above 0")
+        return found
+
     # Not in their order: a function that remembers the last call would be found out.
-    order = [*SCHEDULE_STEPS[::2], *SCHEDULE_STEPS[1::2][::-1]]
-    got = {step: _as_rate(name, step, ask(f"{name}({step})", lr_at, step)) for step in order}
-    again = {step: _as_rate(name, step, ask(f"{name}({step})", lr_at, step)) for step in SCHEDULE_STEPS}
-    if got != again:
+    got = rates((*SCHEDULE_STEPS[::2], *SCHEDULE_STEPS[1::2][::-1]))
+    if got != rates(SCHEDULE_STEPS):
         raise NotYet(f"{name} gives another rate when it is asked a second time: it should depend on the step alone")
-    if _near_rate(got, _rate):
-        return f"{name}: right at {len(SCHEDULE_STEPS)} of 64,000 steps, among them those around both changes"
-    for mistake, text in _SCHEDULE_MISTAKES:
-        if _near_rate(got, mistake):
-            raise NotYet(f"{name}: {text}")
-    if got[0] < 0.99 * got[1000] and _near_rate({s: v for s, v in got.items() if s >= 1000}, _rate):
-        raise NotYet(f"{name}: the rate starts low and rises. That is a warm-up; this recipe has none below 110 layers")
-    wrong = next(step for step in SCHEDULE_STEPS if abs(got[step] / _rate(step) - 1) > 1e-6)
-    raise NotYet(
-        f"{name}: {sum(abs(got[s] / _rate(s) - 1) > 1e-6 for s in SCHEDULE_STEPS)} of {len(SCHEDULE_STEPS)} steps have "
-        f"another rate than in the recipe. The first of them: {name}({wrong}) is {got[wrong]:g}",
-        explained=False,
-    )
 
+    def wrong(rate: Rate, first: int = 0) -> list[int]:
+        steps = [step for step in SCHEDULE_STEPS if step >= first]
+        return [step for step in steps if not math.isclose(got[step], rate(step), rel_tol=1e-6)]
 
-def _as_rate(name: str, step: int, value: object) -> float:
-    value = getattr(value, "item", lambda: value)()
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise NotYet(f"{name}({step}) returns {value!r}; a learning rate is due, one number")
-    if not (math.isfinite(value) and value > 0):
-        raise NotYet(f"{name}({step}) returns {value!r}; a learning rate is a number above 0")
-    return float(value)
-
-
-def _near_rate(got: dict[int, float], rate: Callable[[int], float]) -> bool:
-    return all(abs(value / rate(step) - 1) < 1e-6 for step, value in got.items()) if all(map(rate, got)) else False
+    if not wrong(_rate):
+        return f"{name}: right at {len(got)} of 64,000 steps, among them those around both changes"
+    name_mistake(name, _SCHEDULE_MISTAKES, lambda rate: not wrong(rate))
+    if got[0] < 0.99 * got[1000] and not wrong(_rate, first=1000):
+        raise NotYet(f"{name}: the rate starts low and rises (warm-up); this recipe has none below 110 layers")
+    first = wrong(_rate)[0]
+    count = f"{len(wrong(_rate))} of {len(got)} steps"
+    raise NotYet(f"{name}: {count} have another rate than in the recipe. The first: {name}({first}) is {got[first]:g}")

@@ -1,36 +1,36 @@
-"""What all checkers share: the verdict, running a learner's code, and leaving no trace.
+"""What all checkers share: the verdict `NotYet`, the decorator `checker`, and calls of a learner's code.
 
-Scope: a checker is a function under `@checker` that returns the line for a right answer and raises `NotYet` for a wrong
-one. What it asks of the learner's code goes through `ask`, so that an error in that code is shown with its own line.
+A checker is a function under `@checker` that returns the line to print for a right answer and raises `NotYet` for a
+wrong one. It runs the learner's code through `call`, so that an error in that code is shown with its own line.
 
-Sources
-  [1] IPython's documentation and `InteractiveShell.showtraceback`: an exception's own `_render_traceback_`.
+Source
+  [1] IPython's documentation of `InteractiveShell.showtraceback`: an exception's own `_render_traceback_`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import random
 import traceback
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import nn
 
-_PACKAGE = str(Path(__file__).resolve().parent.parent)
-_TORCH = str(Path(torch.__file__).resolve().parent)
+# Where frames of a traceback are not the learner's. Links are not resolved: frames have the paths of the import.
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_TORCH = os.path.dirname(os.path.abspath(torch.__file__)) + os.sep
 
 
 class NotYet(AssertionError):
     """Raised when an answer is not right yet; the message says what differs, and how one may find out why.
 
-    If the learner's own code failed, its exception is the cause. `explained` is False where a known mistake was looked
-    for, and none found.
+    If the learner's own code failed, its exception is the cause. `explained` is False if no known mistake was found.
     """
 
     def __init__(self, message: str, explained: bool = True) -> None:
@@ -54,7 +54,7 @@ def checker(function: Callable[..., str]) -> Callable[..., None]:
     def wrapper(*args: Any, **options: Any) -> None:
         __tracebackhide__ = True
         verdict = None
-        with untouched():
+        with preserved_state():
             try:
                 line = function(*args, **options)
             except NotYet as error:
@@ -68,10 +68,10 @@ def checker(function: Callable[..., str]) -> Callable[..., None]:
 
 
 @contextlib.contextmanager
-def untouched() -> Iterator[None]:
-    """Compute on the CPU in float32, with gradients and a seed of its own; then put everything back as it was.
+def preserved_state() -> Iterator[None]:
+    """Compute on the CPU in float32, with gradients and a fixed seed; then restore the state of the process.
 
-    What is put back: the random numbers of Python, numpy and torch, the gradient mode, default type and device.
+    Restored are the random numbers of Python, numpy and torch, the gradient mode, and the default type and device.
     """
     python, array, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
@@ -89,14 +89,30 @@ def untouched() -> Iterator[None]:
 
 
 def name_of(answer: object) -> str:
-    """Return what a learner calls their answer."""
+    """Return the name of a learner's function or class."""
     return getattr(answer, "__name__", None) or type(answer).__name__
 
 
-def ask(what: str, function: Callable[..., Any], *args: Any) -> Any:
+def check_callable(answer: object, kind: str = "function") -> str:
+    """Return the name of a learner's function or class (`kind`); raise `TypeError` if it is none."""
+    if not callable(answer) or (kind == "class" and isinstance(answer, nn.Module)):
+        raise TypeError(f"give the {kind} itself, without parentheses after it; got {answer!r}")
+    return name_of(answer)
+
+
+def build(builder: Callable[..., nn.Module], args: tuple[int, ...]) -> tuple[nn.Module, str]:
+    """Return the module that a learner's class or function builds, and the text of that call."""
+    text = f"{name_of(builder)}({', '.join(map(str, args))})"
+    module = call(text, builder, *args)
+    if not isinstance(module, nn.Module):
+        raise NotYet(f"{text} gives {type(module).__name__}, and a torch.nn.Module is expected")
+    return module, text
+
+
+def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
     """Return what the learner's `function` returns; raise `NotYet` from the exception that it raises.
 
-    what: is asked of it, such as "MyBlock(8, 16, 2)".
+    what: text of the call for messages, such as "MyBlock(8, 16, 2)".
     """
     try:
         return function(*args)
@@ -104,20 +120,16 @@ def ask(what: str, function: Callable[..., Any], *args: Any) -> Any:
         raise
     except Exception as error:
         own = _own_part(error.__traceback__)
-        raise NotYet(f"{what} {_failure(error, own)}") from error.with_traceback(own)
-
-
-def _failure(error: Exception, own: TracebackType | None) -> str:
-    lines = [frame for frame in traceback.extract_tb(own) if _is_learners(frame.filename)]
-    text = f"raised {type(error).__name__}: {str(error).strip() or 'without a message'}"
-    if not lines:
-        return text
-    last = lines[-1]
-    return f"{text}\n  in line {last.lineno}, in {last.name}" + (f": {last.line}" if last.line else "")
+        text = f"{what} raised {type(error).__name__}: {str(error).strip() or 'without a message'}"
+        lines = [frame for frame in traceback.extract_tb(own) if _is_learners(frame.filename)]
+        if lines:
+            last = lines[-1]
+            text += f"\n  in line {last.lineno}, in {last.name}" + (f": {last.line}" if last.line else "")
+        raise NotYet(text) from error.with_traceback(own)
 
 
 def _own_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the learner's first line on; all of it where no line is the learner's."""
+    """Return the traceback from the learner's first line on; all of it if no line is the learner's."""
     own = trace
     while own is not None and not _is_learners(own.tb_frame.f_code.co_filename):
         own = own.tb_next
@@ -128,30 +140,23 @@ def _is_learners(filename: str) -> bool:
     return not filename.startswith((_PACKAGE, _TORCH))
 
 
-def close(a: Tensor, b: Tensor) -> bool:
-    """Return whether two tensors are equal but for rounding: within 0.1% of each value, or of the typical one."""
-    if a.shape != b.shape:
-        return False
-    scale = b.detach().abs().mean().item() + 1e-12
-    return torch.allclose(a.detach(), b.detach(), rtol=1e-3, atol=1e-3 * scale)
+def name_mistake(what: str, mistakes: Mapping[str, Any], explains: Callable[[Any], bool]) -> None:
+    """Raise `NotYet` with the first of the known mistakes that explains the learner's result; do nothing without one.
+
+    mistakes: sentence about a mistake -> the wrong result that it gives, or what computes it.
+    explains: tells whether that is the learner's result.
+    """
+    for sentence, wrong in mistakes.items():
+        if explains(wrong):
+            raise NotYet(f"{what}: {sentence}")
 
 
-def tensor_of(what: str, value: object) -> Tensor:
-    """Return `value` if it is a float32 tensor; otherwise say what it is."""
-    if value is None:
-        raise NotYet(f"{what} returns None. Does its last line say what to return?")
-    if not isinstance(value, Tensor):
-        raise NotYet(f"{what} returns {type(value).__name__}, and one tensor is expected")
-    if value.dtype != torch.float32:
-        raise NotYet(f"{what} returns numbers of type {value.dtype}; its input was torch.float32, and so must it be")
-    return value
-
-
-def times(shape: object) -> str:
-    """Return a shape in words: "4×8×9×9"."""
+def shape_text(shape: Iterable[int]) -> str:
+    """Return a shape as text: "4×8×9×9"."""
     return "×".join(map(str, shape))
 
 
-def and_(items: list[str]) -> str:
+def list_text(items: Iterable[object]) -> str:
     """Return "a, b and c"."""
-    return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+    *first, last = map(str, items)
+    return f"{', '.join(first)} and {last}" if first else last

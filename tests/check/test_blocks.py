@@ -12,15 +12,23 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import nn, relu
 from torchvision.models import resnet as tv
 
 from resnet_edu import check
-from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
+from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, add_shortcut
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def conv(i, o, k=3, s=1, bias=False, padding=None):
     return nn.Conv2d(i, o, k, s, padding=k // 2 if padding is None else padding, bias=bias)
+
+
+def projection(i, o, s, k=1, bias=False, anyway=False):
+    if s == 1 and i == o and not anyway:
+        return nn.Identity()
+    return nn.Sequential(conv(i, o, k, s, bias), nn.BatchNorm2d(o))
 
 
 class Mine(nn.Module):
@@ -28,18 +36,23 @@ class Mine(nn.Module):
 
     def __init__(self, i, o, s):
         super().__init__()
-        self.stride = s
         self.c1, self.b1, self.c2, self.b2 = conv(i, o, 3, s), nn.BatchNorm2d(o), conv(o, o), nn.BatchNorm2d(o)
         self.short = self.shortcut(i, o, s)
+        for name, layer in self.layers(i, o, s).items():
+            setattr(self, name, layer)
 
     def shortcut(self, i, o, s):
-        return nn.Sequential(conv(i, o, 1, s), nn.BatchNorm2d(o)) if s != 1 or i != o else nn.Identity()
+        return projection(i, o, s)
+
+    def layers(self, i, o, s):
+        """Layers in the place of the right ones."""
+        return {}
 
     def branch(self, x):
-        return self.b2(self.c2(torch.relu(self.b1(self.c1(x)))))
+        return self.b2(self.c2(relu(self.b1(self.c1(x)))))
 
     def forward(self, x):
-        return torch.relu(self.branch(x) + self.short(x))
+        return relu(self.branch(x) + self.short(x))
 
 
 # ---------------------------------------------------------------- right answers
@@ -51,13 +64,11 @@ def torchvisions(i, o, s):
 
 
 class ShortcutFirst(nn.Module):
-    def __init__(self, inp, out, stride):
+    def __init__(self, i, o, s):
         super().__init__()
-        self.skip = nn.Identity()
-        if stride > 1 or inp != out:
-            self.skip = nn.Sequential(conv(inp, out, 1, stride), nn.BatchNorm2d(out))
+        self.skip = projection(i, o, s)
         self.body = nn.Sequential(
-            conv(inp, out, 3, stride), nn.BatchNorm2d(out), nn.ReLU(inplace=True), conv(out, out), nn.BatchNorm2d(out)
+            conv(i, o, 3, s), nn.BatchNorm2d(o), nn.ReLU(inplace=True), conv(o, o), nn.BatchNorm2d(o)
         )
 
     def forward(self, x):
@@ -89,9 +100,8 @@ class Functional(nn.Module):
             self.register_buffer(f"v{n}", torch.ones(o))
 
     def layer(self, n, x, stride, padding):
-        p = {k: getattr(self, f"{k}{n}") for k in "wghmv"}
-        x = F.conv2d(x, p["w"], None, stride, padding)
-        return F.batch_norm(x, p["m"], p["v"], p["g"], p["h"], training=self.training)
+        w, g, h, m, v = (getattr(self, f"{k}{n}") for k in "wghmv")
+        return F.batch_norm(F.conv2d(x, w, None, stride, padding), m, v, g, h, training=self.training)
 
     def forward(self, x):
         y = self.layer(1, F.relu(self.layer(0, x, self.s, 1)), 1, 1)
@@ -116,165 +126,170 @@ def test_right_blocks_pass_with_one_line(block, capsys):
     assert out.count("\n") == 1
 
 
-# ---------------------------------------------------------------- wrong answers: a word that the message must have
+# ---------------------------------------------------------------- wrong answers: words that the message must have
 
-
-WRONG: list = []
+WRONG = {}
 
 
 def wrong(*words):
-    """Note a wrong answer, and what its message has to name."""
+    """Enter a wrong block, and what its message has to name."""
 
-    def note(block):
-        WRONG.append(pytest.param(block, words, id=block.__name__))
+    def enter(block):
+        WRONG[block.__name__] = block, words
         return block
 
-    return note
+    return enter
 
 
-@wrong("ReLU on the branch before the addition")
-class EarlyRelu(Mine):
-    def forward(self, x):
-        return torch.relu(torch.relu(self.branch(x)) + self.short(x))
+def variant(name, *words, **methods):
+    """Enter `Mine` with other methods."""
+    return wrong(*words)(type(name, (Mine,), {"__module__": __name__, **methods}))
 
 
-@wrong("last ReLU comes before the addition")
-class OnlyEarlyRelu(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x)) + self.short(x)
+def norm(b, v, *statistics):
+    """Batch norm by the statistics of the batch, in any mode; the running ones are changed if they are given."""
+    return F.batch_norm(v, *(statistics or (None, None)), b.weight, b.bias, training=True)
 
 
-@wrong("last ReLU is missing")
-class NoLastRelu(Mine):
-    def forward(self, x):
-        return self.branch(x) + self.short(x)
-
-
-@wrong("ReLU between the first two convolutions is missing")
-class NoInnerRelu(Mine):
-    def branch(self, x):
-        return self.b2(self.c2(self.b1(self.c1(x))))
-
-
-@wrong("projection", "batch normalisation")
-class BareProjection(Mine):
-    def shortcut(self, i, o, s):
-        return conv(i, o, 1, s) if s != 1 or i != o else nn.Identity()
-
-
-@wrong("stride 2", "twice")
-class BothStrides(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c2 = conv(o, o, 3, s)
-
-
-@wrong("applied twice")
-class BothStridesAndTheShortcutToo(BothStrides):
-    def shortcut(self, i, o, s):
-        return nn.Sequential(conv(i, o, 1, s * s), nn.BatchNorm2d(o)) if s != 1 or i != o else nn.Identity()
-
-
-@wrong("another convolution has the stride")
-class LateStride(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c1, self.c2 = conv(i, o), conv(o, o, 3, s)
-
-
-@wrong("convolutions c1 and c2 have a bias")
-class Biased(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c1, self.c2 = conv(i, o, 3, s, True), conv(o, o, 3, 1, True)
-
-
-@wrong("convolution short.0 has a bias")
-class BiasedProjection(Mine):
-    def shortcut(self, i, o, s):
-        return nn.Sequential(conv(i, o, 1, s, True), nn.BatchNorm2d(o)) if s != 1 or i != o else nn.Identity()
-
-
-@wrong("addition is forgotten:")
-class NoAddition(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x))
-
-
-@wrong("addition is forgotten, and so is the last ReLU")
-class NoAdditionNoRelu(Mine):
-    def forward(self, x):
-        return self.branch(x)
-
-
-@wrong("added to itself", "overwritten")
-class Overwritten(Mine):
-    def forward(self, x):
-        x = self.branch(x)
-        return torch.relu(x + x)
+# the addition, and the ReLU after it
+variant("EarlyRelu", "ReLU on the branch before the", forward=lambda b, x: relu(relu(b.branch(x)) + b.short(x)))
+variant("OnlyEarlyRelu", "last ReLU comes before the addition", forward=lambda b, x: relu(b.branch(x)) + b.short(x))
+variant("NoLastRelu", "last ReLU is missing", forward=lambda b, x: b.branch(x) + b.short(x))
+variant("NoAddition", "addition is forgotten:", forward=lambda b, x: relu(b.branch(x)))
+variant("NoAdditionNoRelu", "addition is forgotten, and so is the last ReLU", forward=lambda b, x: b.branch(x))
+variant("Overwritten", "added to itself", "overwritten", forward=lambda b, x: relu(2 * b.branch(x)))
+variant("Minus", "subtracted from the branch", forward=lambda b, x: relu(b.branch(x) - b.short(x)))
+variant("Product", "multiplied", forward=lambda b, x: relu(b.branch(x) * b.short(x)))
+variant("Mean", "mean of the two branches", forward=lambda b, x: relu((b.branch(x) + b.short(x)) / 2))
+variant("Concatenated", "concatenated", forward=lambda b, x: relu(torch.cat([b.branch(x), b.short(x)], 1)))
 
 
 @wrong("after the first layers", "overwritten")
 class OverwrittenAtFirst(Mine):
     def forward(self, x):
-        x = torch.relu(self.b1(self.c1(x)))
-        return torch.relu(self.b2(self.c2(x)) + x)
+        x = relu(self.b1(self.c1(x)))
+        return relu(self.b2(self.c2(x)) + x)
 
 
 @wrong("after the first convolution", "overwritten")
 class OverwrittenAtOnce(Mine):
     def forward(self, x):
         x = self.c1(x)
-        return torch.relu(self.b2(self.c2(torch.relu(self.b1(x)))) + x)
+        return relu(self.b2(self.c2(relu(self.b1(x)))) + x)
 
 
-@wrong("subtracted from the branch")
-class Minus(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x) - self.short(x))
+# ReLU and batch norm on the branch
+variant("NoInnerRelu", "between the first two convolutions", branch=lambda b, x: b.b2(b.c2(b.b1(b.c1(x)))))
+variant("DroppedNorm", "last batch normalisation is not used", branch=lambda b, x: b.c2(relu(b.b1(b.c1(x)))))
+variant("OneIdle", "first batch normalisation is", "never", branch=lambda b, x: b.b1(b.c2(relu(b.b1(b.c1(x))))))
+variant("ReluThenNorm", "ReLU comes before batch norm", branch=lambda b, x: b.b2(b.c2(b.b1(relu(b.c1(x))))))
+variant("PreActivated", "with the same weights its output differs by", branch=lambda b, x: 0.5 * Mine.branch(b, x))
+variant("RandomAlways", "random", "dropout", branch=lambda b, x: F.dropout(Mine.branch(b, x), 0.1, training=True))
+variant("OtherMomentum", "momentum", layers=lambda b, i, o, s: {"b1": nn.BatchNorm2d(o, momentum=0.01)})
+variant(
+    "OtherEps", "b1 has an eps of 0.01", layers=lambda b, i, o, s: {k: nn.BatchNorm2d(o, 0.01) for k in ("b1", "b2")}
+)
+variant("NoAffine", "scale and shift", layers=lambda b, i, o, s: {"b2": nn.BatchNorm2d(o, affine=False)})
+variant(
+    *("NoStatistics", "no running mean and variance"),
+    layers=lambda b, i, o, s: {k: nn.BatchNorm2d(o, track_running_stats=False) for k in ("b1", "b2")},
+)
+variant(
+    *("OneNormTooMany", "too much: 2 scales, shifts or biases of 8 channels and 2 running statistics"),
+    layers=lambda b, i, o, s: {"b3": nn.BatchNorm2d(o)},
+    forward=lambda b, x: b.b3(Mine.forward(b, x)),
+)
+variant(
+    *("SharedNorm", "a batch normalisation is missing", "used in two places"),
+    layers=lambda b, i, o, s: {"b2": None},
+    branch=lambda b, x: b.b1(b.c2(relu(b.b1(b.c1(x))))),
+)
 
 
-@wrong("multiplied")
-class Product(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x) * self.short(x))
+@wrong("right in training mode and wrong in evaluation mode")
+class AlwaysTraining(Mine):
+    def branch(self, x):
+        x = relu(norm(self.b1, self.c1(x), self.b1.running_mean, self.b1.running_var))
+        return norm(self.b2, self.c2(x), self.b2.running_mean, self.b2.running_var)
 
 
-@wrong("mean of the two branches")
-class Mean(Mine):
-    def forward(self, x):
-        return torch.relu((self.branch(x) + self.short(x)) / 2)
+@wrong("leaves", "running statistics", "as they were")
+class NeverRemembers(Mine):
+    def branch(self, x):
+        return norm(self.b2, self.c2(relu(norm(self.b1, self.c1(x))))) if self.training else super().branch(x)
 
 
-@wrong("concatenated")
-class Concatenated(Mine):
-    def forward(self, x):
-        return torch.relu(torch.cat([self.branch(x), self.short(x)], 1))
+# strides and kernels
+both_strides = {"layers": lambda b, i, o, s: {"c2": conv(o, o, 3, s)}}
+variant("BothStrides", "stride 2", "twice", **both_strides)
+variant("AllStrides", "applied twice", **both_strides, shortcut=lambda b, i, o, s: projection(i, o, s * s))
+variant("LateStride", "another convolution", layers=lambda b, i, o, s: {"c1": conv(i, o), "c2": conv(o, o, 3, s)})
+variant("HardCodedStride", "block's stride is 1", layers=lambda b, i, o, s: {"c1": conv(i, o, 3, 2)})
+variant(
+    *("HardCodedEverywhere", "halved although the stride is 1"),
+    layers=lambda b, i, o, s: {"c1": conv(i, o, 3, 2)},
+    shortcut=lambda b, i, o, s: nn.MaxPool2d(1, 2) if s == 1 and i == o else projection(i, o, s),
+)
+variant(
+    *("NoStride", "Height and width stay although the stride is 2"),
+    layers=lambda b, i, o, s: {"c1": conv(i, o)},
+    shortcut=lambda b, i, o, s: projection(i, o, 1),
+)
+variant(
+    *("NoPadding", "does a 3x3 keep the size?"),
+    layers=lambda b, i, o, s: {"c1": conv(i, o, 3, s, padding=0), "c2": conv(o, o, padding=0)},
+    forward=lambda b, x: relu((y := b.branch(x)) + b.short(x)[:, :, : y.shape[2], : y.shape[3]]),
+)
+variant(
+    *("LargeKernel", "missing: 1 convolution of 3×3 from 8 to 8 channels; too much: 1 convolution of 5×5"),
+    layers=lambda b, i, o, s: {"c2": conv(o, o, 5)},
+)
+variant(  # as many parameters as the right block has, in other shapes
+    *("RightCountWrongShape", "missing: 2 convolutions of 3×3 from 8 to 8 channels; too much: "),
+    layers=lambda b, i, o, s: {"c1": conv(i, o, (9, 1), s, padding=(4, 0)), "c2": conv(o, o, (1, 9), padding=(0, 4))},
+)
+variant(
+    *("OneTooMany", "too much"),
+    layers=lambda b, i, o, s: {"c3": conv(o, o)},
+    branch=lambda b, x: b.b2(b.c3(b.c2(relu(b.b1(b.c1(x)))))),
+)
+variant(
+    *("Biased", "convolutions c1 and c2 have a bias"),
+    layers=lambda b, i, o, s: {"c1": conv(i, o, 3, s, True), "c2": conv(o, o, 3, 1, True)},
+)
+
+# the shortcut
+variant("BiasedProjection", "short.0 has a bias", shortcut=lambda b, i, o, s: projection(i, o, s, bias=True))
+variant("LargeProjection", "kernel larger than 1x1", shortcut=lambda b, i, o, s: projection(i, o, s, k=3))
+variant("OptionC", "although the shape does not", shortcut=lambda b, i, o, s: projection(i, o, s, anyway=True))
+variant("NeverProjects", "the shape changes, but the shortcut has no", shortcut=lambda b, i, o, s: nn.Identity())
+variant(
+    *("BareProjection", "projection", "batch normalisation"),
+    shortcut=lambda b, i, o, s: conv(i, o, 1, s) if s != 1 or i != o else nn.Identity(),
+)
+variant(
+    *("ProjectsForChannelsOnly", "stride changes the shape, although the channels do not"),
+    shortcut=lambda b, i, o, s: projection(i, o, s) if i != o else nn.Identity(),
+)
+variant(
+    *("ReluOnProjection", "ReLU on the shortcut"),
+    shortcut=lambda b, i, o, s: nn.Sequential(*p, nn.ReLU()) if list((p := projection(i, o, s)).children()) else p,
+)
+
+# what is returned, and what is done to the input
+variant("Nothing", "returns None", forward=lambda b, x: None)
+variant("Pair", "returns tuple", forward=lambda b, x: (Mine.forward(b, x), x))
+variant("Double", "torch.float64", forward=lambda b, x: Mine.forward(b, x).double())
+variant("IgnoresInput", "same output for different", forward=lambda b, x: Mine.forward(b, torch.ones_like(x)))
+variant("CutShortcut", "gradient of the input", "cuts", forward=lambda b, x: relu(b.branch(x) + b.short(x.detach())))
+variant("NoGradient", "no gradient comes back", forward=torch.no_grad()(Mine.forward))
 
 
 @wrong("changes its input", "in place")
 class InPlace(Mine):
     def forward(self, x):
         short = self.short(x).clone()
-        return torch.relu(self.branch(x.relu_()) + short)
-
-
-@wrong("returns None")
-class Nothing(Mine):
-    def forward(self, x):
-        torch.relu(self.branch(x) + self.short(x))
-
-
-@wrong("returns tuple")
-class Pair(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x) + self.short(x)), x
-
-
-@wrong("torch.float64")
-class Double(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x) + self.short(x)).double()
+        return relu(self.branch(x.relu_()) + short)
 
 
 @wrong("TypeError", "self.twig(x) + undefined_here")
@@ -285,48 +300,36 @@ class Fails(Mine):
         return self.twig(x) + undefined_here  # noqa: F821
 
 
+@wrong("ShapeMismatchError", "in forward: return relu(add_shortcut(self.branch(x), x[:, :, 1:]))")
+class FailsInThePackage(Mine):
+    def forward(self, x):
+        return relu(add_shortcut(self.branch(x), x[:, :, 1:]))
+
+
 @wrong("BothArguments(8, 8, 1) raised TypeError")
 class BothArguments(Mine):
     def __init__(self, i, o):
         super().__init__(i, o, 1)
 
 
-@wrong("Height and width stay although the stride is 2")
-class NoStride(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, 1)
-
-    def shortcut(self, i, o, s):
-        return super().shortcut(i, o, 1)
+@wrong("gives str, and a torch.nn.Module is expected")
+def NoModule(i, o, s):
+    return "block"
 
 
-@wrong("stride above 1 although the block's stride is 1")
-class HardCodedStride(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c1 = conv(i, o, 3, 2)
-
-
-@wrong("halved although the stride is 1")
-class HardCodedEverywhere(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c1 = conv(i, o, 3, 2)
-        self.short = nn.MaxPool2d(1, 2) if isinstance(self.short, nn.Identity) else self.short
-
-
+# where the layers are made
 @wrong("makes layers in forward (BatchNorm2d and Conv2d)")
 class MadeInForward(Mine):
     def forward(self, x):
         o = self.c1.out_channels
-        return torch.relu(nn.BatchNorm2d(o)(conv(o, o)(torch.relu(self.b1(self.c1(x))))) + self.short(x))
+        return relu(nn.BatchNorm2d(o)(conv(o, o)(relu(self.b1(self.c1(x))))) + self.short(x))
 
 
 @wrong("makes layers in forward (Conv2d)")
 class MadeLate(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
+    def layers(self, i, o, s):
         del self.c2
+        return {}
 
     def forward(self, x):
         if not hasattr(self, "c2"):
@@ -341,205 +344,7 @@ class Listed(nn.Module):
         self.layers = [conv(i, o, 3, s), nn.BatchNorm2d(o), nn.ReLU(), conv(o, o), nn.BatchNorm2d(o)]
 
     def forward(self, x):
-        y = x
-        for layer in self.layers:
-            y = layer(y)
-        return torch.relu(y + x)
-
-
-@wrong("last batch normalisation is not used")
-class DroppedSecondNorm(Mine):
-    def branch(self, x):
-        return self.c2(torch.relu(self.b1(self.c1(x))))
-
-
-@wrong("a batch normalisation is missing", "used in two places")
-class SharedNorm(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        del self.b2
-
-    def branch(self, x):
-        return self.b1(self.c2(torch.relu(self.b1(self.c1(x)))))
-
-
-@wrong("first batch normalisation is used in two places", "another one never")
-class SharedNormAndOneIdle(Mine):
-    def branch(self, x):
-        return self.b1(self.c2(torch.relu(self.b1(self.c1(x)))))
-
-
-@wrong("ReLU comes before batch normalisation")
-class ReluThenNorm(Mine):
-    def branch(self, x):
-        return self.b2(self.c2(self.b1(torch.relu(self.c1(x)))))
-
-
-@wrong("right in training mode and wrong in evaluation mode")
-class AlwaysTraining(Mine):
-    def branch(self, x):
-        def normal(b, v):
-            return F.batch_norm(v, b.running_mean, b.running_var, b.weight, b.bias, training=True)
-
-        return normal(self.b2, self.c2(torch.relu(normal(self.b1, self.c1(x)))))
-
-
-@wrong("leaves", "running statistics", "as they were")
-class NeverRemembers(Mine):
-    def branch(self, x):
-        def normal(b, v):
-            if not self.training:
-                return b(v)
-            return F.batch_norm(v, None, None, b.weight, b.bias, training=True)
-
-        return normal(self.b2, self.c2(torch.relu(normal(self.b1, self.c1(x)))))
-
-
-@wrong("momentum")
-class OtherMomentum(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.b1.momentum = 0.01
-
-
-@wrong("no running mean and variance")
-class NoStatistics(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.b1, self.b2 = (nn.BatchNorm2d(o, track_running_stats=False) for _ in range(2))
-
-
-@wrong("scale and shift")
-class NoAffine(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.b2 = nn.BatchNorm2d(o, affine=False)
-
-
-@wrong("batch normalisation b1 has an eps of 0.01")
-class OtherEpsilon(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.b1.eps = self.b2.eps = 1e-2
-
-
-@wrong("too much: 2 scales, shifts or biases of 8 channels and 2 running statistics (mean or variance) of 8 channels")
-class OneNormTooMany(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.b3 = nn.BatchNorm2d(o)
-
-    def forward(self, x):
-        return self.b3(super().forward(x))
-
-
-@wrong("projection (1x1) on the shortcut although the shape does not change")
-class OptionC(Mine):
-    def shortcut(self, i, o, s):
-        return nn.Sequential(conv(i, o, 1, s), nn.BatchNorm2d(o))
-
-
-@wrong("the shape changes, but the shortcut has no projection")
-class NeverProjects(Mine):
-    def shortcut(self, i, o, s):
-        return nn.Identity()
-
-
-@wrong("stride changes the shape, although the channels do not")
-class ProjectsForChannelsOnly(Mine):
-    def shortcut(self, i, o, s):
-        return super().shortcut(i, o, s) if i != o else nn.Identity()
-
-
-@wrong("kernel larger than 1x1")
-class LargeProjection(Mine):
-    def shortcut(self, i, o, s):
-        return nn.Sequential(conv(i, o, 3, s), nn.BatchNorm2d(o)) if s != 1 or i != o else nn.Identity()
-
-
-@wrong("ReLU on the shortcut")
-class ReluOnProjection(Mine):
-    def shortcut(self, i, o, s):
-        return nn.Sequential(*super().shortcut(i, o, s), nn.ReLU()) if s != 1 or i != o else nn.Identity()
-
-
-@wrong("missing: 1 convolution of 3×3 from 8 to 8 channels; too much: 1 convolution of 5×5")
-class LargeKernel(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c2 = conv(o, o, 5)
-
-
-@wrong("does a 3x3 keep the size?")
-class NoPadding(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c1, self.c2 = conv(i, o, 3, s, padding=0), conv(o, o, padding=0)
-
-    def forward(self, x):
-        y = self.branch(x)
-        return torch.relu(y + self.short(x)[:, :, : y.shape[2], : y.shape[3]])
-
-
-@wrong("missing: 2 convolutions of 3×3 from 8 to 8 channels; too much: ")
-class RightCountWrongShape(Mine):
-    """As many parameters as the right block has, in other shapes."""
-
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c1 = nn.Conv2d(i, o, (9, 1), s, padding=(4, 0), bias=False)
-        self.c2 = nn.Conv2d(o, o, (1, 9), padding=(0, 4), bias=False)
-
-
-@wrong("too much")
-class RightShapeWrongCount(Mine):
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.c3 = conv(o, o)
-
-    def branch(self, x):
-        return self.b2(self.c3(self.c2(torch.relu(self.b1(self.c1(x))))))
-
-
-@wrong("same output for different inputs")
-class IgnoresInput(Mine):
-    def forward(self, x):
-        return super().forward(torch.ones_like(x))
-
-
-@wrong("gradient of the input is not", "cuts the way back")
-class CutShortcut(Mine):
-    def forward(self, x):
-        return torch.relu(self.branch(x) + self.short(x.detach()))
-
-
-@wrong("no gradient comes back")
-class NoGradient(Mine):
-    @torch.no_grad()
-    def forward(self, x):
-        return super().forward(x)
-
-
-@wrong("random", "dropout")
-class RandomAlways(Mine):
-    def branch(self, x):
-        return F.dropout(super().branch(x), 0.1, training=True)
-
-
-@wrong("with the same weights its output differs by")
-class PreActivated(Mine):
-    def branch(self, x):
-        return 0.5 * super().branch(x)
-
-
-@wrong("gives str, and a torch.nn.Module is expected")
-def NoModule(i, o, s):
-    return "block"
-
-
-def test_pre_activation_is_told_apart():
-    with pytest.raises(check.NotYet):
-        check.residual_block(PreActBlock)
+        return relu(functools.reduce(lambda y, layer: layer(y), self.layers, x) + x)
 
 
 @functools.cache
@@ -549,44 +354,32 @@ def message_of(block):
     return str(caught.value)
 
 
-@pytest.mark.parametrize(("block", "words"), WRONG)
-def test_wrong_blocks_are_named(block, words):
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_blocks_are_named(name):
+    block, words = WRONG[name]
     message = message_of(block)
-    for word in words:
-        assert word in message
-    assert block.__name__ in message
+    assert [word for word in (*words, name) if word not in message] == []
     for leak in ("bias=False", "padding=1", "self.relu(", "out + ", "F.relu", "+ identity", "BasicBlock"):
         assert leak not in message
 
 
 def test_each_mistake_has_a_message_of_its_own():
-    messages = {}
-    for parameter in WRONG:
-        block, _ = parameter.values
-        text = message_of(block).replace(block.__name__, "MyBlock")
-        messages.setdefault(re.sub("[0-9,]+", "0", text), []).append(block.__name__)
-    shared = {tuple(names) for names in messages.values() if len(names) > 1}
-    # The first have numbers that are off in no way that is known, the others a layer made too late.
-    assert not shared
-
-
-class SmallEpsilon(Mine):  # so small a change is seen where the values are small
-    def __init__(self, i, o, s):
-        super().__init__(i, o, s)
-        self.b2.eps = 1e-3
-
-
-class OtherEpsilonToo(OtherEpsilon):  # beside another mistake, which matters more
-    def forward(self, x):
-        return torch.relu(self.branch(x))
+    messages = {
+        re.sub("[0-9,]+", "0", message_of(block).replace(name, "My")): name for name, (block, _) in WRONG.items()
+    }
+    assert len(messages) == len(WRONG)
 
 
 def test_an_eps_is_told_from_other_mistakes():
-    assert "batch normalisation b2 has an eps of 0.001" in message_of(SmallEpsilon)
-    assert "the addition is forgotten" in message_of(OtherEpsilonToo)
+    small = {"layers": lambda b, i, o, s: {"b2": nn.BatchNorm2d(o, 1e-3)}}  # seen where the values are small
+    assert "batch normalisation b2 has an eps of 0.001" in message_of(type("Small", (Mine,), small))
+    both = {"forward": WRONG["NoAddition"][0].forward}  # another mistake matters more
+    assert "the addition is forgotten" in message_of(type("Both", (WRONG["OtherEps"][0],), both))
 
 
-def test_a_block_that_learns_nothing():
+def test_other_blocks_and_what_learns_nothing():
+    with pytest.raises(check.NotYet):
+        check.residual_block(PreActBlock)
     for nothing in (lambda i, o, s: nn.Identity(), lambda i, o, s: nn.AvgPool2d(1, s)):
         with pytest.raises(check.NotYet, match="no parameters at all"):
             check.residual_block(nothing)
@@ -600,7 +393,7 @@ class MyPlain(Mine):
         return None
 
     def forward(self, x):
-        return torch.relu(self.branch(x))
+        return relu(self.branch(x))
 
 
 def test_plain_blocks():
@@ -608,11 +401,10 @@ def test_plain_blocks():
     check.plain_block(MyPlain)
     for forward, words in {
         (lambda self, x: self.branch(x)): "last ReLU is missing",
-        (lambda self, x: torch.relu(self.branch(x) + x)): "a plain block has no shortcut",
+        (lambda self, x: relu(self.branch(x) + x)): "a plain block has no shortcut",
     }.items():
-        wrong = type("Wrong", (MyPlain,), {"forward": forward})
         with pytest.raises(check.NotYet, match=words):
-            check.plain_block(wrong)
+            check.plain_block(type("Wrong", (MyPlain,), {"forward": forward}))
 
 
 class MyBottleneck(nn.Module):
@@ -626,14 +418,13 @@ class MyBottleneck(nn.Module):
             *(conv(w, w, 3, b), nn.BatchNorm2d(w), nn.ReLU()),
             *(conv(w, 4 * w, 1, c), nn.BatchNorm2d(4 * w)),
         )
-        project = s != 1 or i != 4 * w
-        self.short = nn.Sequential(conv(i, 4 * w, 1, s), nn.BatchNorm2d(4 * w)) if project else nn.Identity()
+        self.short = projection(i, 4 * w, s)
 
     def forward(self, x):
-        return torch.relu(self.body(x) + self.short(x))
+        return relu(self.body(x) + self.short(x))
 
 
-def torchvision_bottleneck(i, w, s):
+def torchvisions_bottleneck(i, w, s):
     down = nn.Sequential(tv.conv1x1(i, 4 * w, s), nn.BatchNorm2d(4 * w)) if s != 1 or i != 4 * w else None
     return tv.Bottleneck(i, w, s, down)
 
@@ -652,28 +443,23 @@ class NoMiddleRelu(MyBottleneck):
         self.body[5] = nn.Identity()
 
 
-class NotWidened(nn.Module):
-    def __init__(self, i, w, s):
-        super().__init__()
-        self.block = Bottleneck(i, max(1, w // 4), s)
-
-    def forward(self, x):
-        return self.block(x)
+def not_widened(i, w, s):
+    return Bottleneck(i, max(1, w // 4), s)
 
 
 def test_bottlenecks():
-    for right in (Bottleneck, MyBottleneck, torchvision_bottleneck):
+    for right in (Bottleneck, MyBottleneck, torchvisions_bottleneck):
         check.bottleneck(right)
     check.bottleneck(V1, stride_on="1x1")
-    for wrong, options, words in [
+    for block, options, words in [
         (V1, {}, "version 1"),
         (MyBottleneck, {"stride_on": "1x1"}, "v1.5"),
         (StrideLast, {}, "last 1x1 convolution has the stride"),
         (NoMiddleRelu, {}, "between the second and the third"),
-        (NotWidened, {}, "parameters instead of"),
+        (not_widened, {}, "parameters instead of"),
     ]:
         with pytest.raises(check.NotYet, match=words):
-            check.bottleneck(wrong, **options)
+            check.bottleneck(block, **options)
     with pytest.raises(ValueError, match="stride_on"):
         check.bottleneck(MyBottleneck, stride_on="2x2")
 
@@ -686,27 +472,26 @@ def test_an_object_is_no_class():
         check.residual_block(Mine(8, 8, 1))
 
 
-def test_the_learners_error_is_shown_with_their_line():
+@pytest.mark.parametrize("block", [Fails, FailsInThePackage])
+def test_the_learners_error_is_shown_with_their_line(block):
     with pytest.raises(check.NotYet) as caught:
-        check.residual_block(Fails)
-    assert isinstance(caught.value.__cause__, TypeError)
+        check.residual_block(block)
     frames = traceback.extract_tb(caught.value.__cause__.__traceback__)
     assert frames[0].filename == __file__
     shown = "\n".join(caught.value._render_traceback_())
-    assert "undefined_here" in shown
-    assert "/resnet_edu/" not in shown
+    assert "in forward" in shown
+    assert "/check/verdict.py" not in shown
+    assert "/check/blocks.py" not in shown
 
 
-@pytest.mark.parametrize("block", [EarlyRelu, BareProjection, CutShortcut])
-def test_the_traceback_does_not_lead_into_the_checker(block):
+@pytest.mark.parametrize("name", ["EarlyRelu", "BareProjection", "CutShortcut"])
+def test_the_traceback_does_not_lead_into_the_checker(name):
     with pytest.raises(check.NotYet) as caught:
-        check.residual_block(block)
-    frames = traceback.extract_tb(caught.value.__traceback__)
-    assert len(frames) == 2
+        check.residual_block(WRONG[name][0])
+    assert len(traceback.extract_tb(caught.value.__traceback__)) == 2
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
-    text = "".join(traceback.format_exception(caught.value))
-    assert "check_mistakes" not in text
+    assert "mistakes.py" not in "".join(traceback.format_exception(caught.value))
     assert caught.value._render_traceback_() == [f"NotYet: {caught.value}"]
 
 
@@ -719,7 +504,7 @@ class Meddles(Mine):
         return super().forward(x)
 
 
-@pytest.mark.parametrize("block", [Mine, EarlyRelu, Fails, Meddles])
+@pytest.mark.parametrize("block", [Mine, WRONG["EarlyRelu"][0], Fails, Meddles])
 def test_all_is_left_as_it_was(block):
     torch.manual_seed(5), random.seed(5), np.random.seed(5)
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from refusal import refusal
 from torch import nn
 
 from resnet_edu import check
@@ -57,85 +58,37 @@ class LearntConvolution(ByConvolution):
         self.k = nn.Parameter(kernel)
 
 
-class Averages(Pad):
-    def keep(self, x):
-        return F.avg_pool2d(x, self.s, ceil_mode=True)
+def pad(**methods):
+    """Option A with one of its steps changed."""
+    return type("Wrong", (Pad,), methods)
 
 
-class Largest(Pad):
-    def keep(self, x):
-        return F.max_pool2d(x, self.s, ceil_mode=True)
-
-
-class Repeats(Pad):
-    def fill(self, x):
-        return torch.cat([x, x], 1)[:, : x.shape[1] + self.new]
-
-
-class Ones(Pad):
-    def fill(self, x):
-        return F.pad(x, (0, 0, 0, 0, 0, self.new), value=1.0)
-
-
-class Corner(Pad):
-    def keep(self, x):
-        return x[:, :, : -(-x.shape[2] // self.s), : -(-x.shape[3] // self.s)]
-
-
-class FromSecond(Pad):
-    def keep(self, x):
-        return x.roll((-1, -1), (2, 3))[:, :, :: self.s, :: self.s] if self.s > 1 else x
-
-
-class OnlyHeight(Pad):
-    def keep(self, x):
-        return x[:, :, :: self.s]
-
-
-class NoChannels(Pad):
-    def fill(self, x):
-        return x
-
-
-class Blank(Pad):
-    def forward(self, x):
-        return torch.zeros_like(super().forward(x))
-
-
-class Overwrites(Pad):
-    def forward(self, x):
-        x *= 1.5
-        return super().forward(x / 1.5)
-
-
-class Noise(Pad):
-    def forward(self, x):
-        return super().forward(x) * 3 + 1
+def overwrite(p, x):
+    x *= 1.5
+    return Pad.forward(p, x / 1.5)
 
 
 WRONG_A = {
-    LearntConvolution: "has parameters",
-    Averages: "averaged",
-    Largest: "largest",
-    Repeats: "repeat old ones",
-    Ones: "are ones",
-    Corner: "only the first rows",
-    FromSecond: "begin with the second",
-    OnlyHeight: "height and width",
-    NoChannels: "number of channels",
-    Blank: "everything is zero",
-    Overwrites: "changes its input",
-    Noise: "are not those of the input",
+    "has parameters": LearntConvolution,
+    "averaged": pad(keep=lambda p, x: F.avg_pool2d(x, p.s, ceil_mode=True)),
+    "largest": pad(keep=lambda p, x: F.max_pool2d(x, p.s, ceil_mode=True)),
+    "repeat old ones": pad(fill=lambda p, x: torch.cat([x, x], 1)[:, : x.shape[1] + p.new]),
+    "are ones": pad(fill=lambda p, x: F.pad(x, (0, 0, 0, 0, 0, p.new), value=1.0)),
+    "only the first rows": pad(keep=lambda p, x: x[:, :, : -(-x.shape[2] // p.s), : -(-x.shape[3] // p.s)]),
+    "begin with the second": pad(keep=lambda p, x: x.roll((-1, -1), (2, 3))[:, :, :: p.s, :: p.s] if p.s > 1 else x),
+    "Height and width depend": pad(keep=lambda p, x: x[:, :, :: p.s]),
+    "number of channels": pad(fill=lambda p, x: x),
+    "everything is zero": pad(forward=lambda p, x: torch.zeros_like(Pad.forward(p, x))),
+    "changes its input": pad(forward=overwrite),
+    "are not those of the input": pad(forward=lambda p, x: Pad.forward(p, x) * 3 + 1),
 }
 
 
-def projection(i, o, s, k=1, bias=False, norm=True, last=None, anyway=False, before=None):
+def projection(i, o, s, k=1, bias=False, norm=True, last=None, anyway=False):
     if s == 1 and i == o and not anyway:
         return nn.Identity()
     conv = nn.Conv2d(i, o, k, s, padding=k // 2, bias=bias)
-    return nn.Sequential(
-        *([before(s)] if before else []), conv, *([nn.BatchNorm2d(o)] if norm else []), *([last()] if last else [])
-    )
+    return nn.Sequential(conv, *([nn.BatchNorm2d(o)] if norm else []), *([last()] if last else []))
 
 
 class Idle(nn.Module):
@@ -155,16 +108,16 @@ def pooled(i, o, s):
 
 
 WRONG_B = {
-    (lambda i, o, s: projection(i, o, s, norm=False)): "no batch normalisation",
-    (lambda i, o, s: projection(i, o, s, bias=True)): "has a bias",
-    (lambda i, o, s: projection(i, o, s, k=3)): "one pixel at a time",
-    (lambda i, o, s: projection(i, o, s, last=nn.ReLU)): "ReLU on the shortcut",
-    (lambda i, o, s: projection(i, o, s, anyway=True)): "although the shape stays",
-    (lambda i, o, s: projection(i, o, 1)): "height and width",
-    (lambda i, o, s: nn.Identity()): "no parameters",
-    (lambda i, o, s: nn.ReLU() if s == 1 and i == o else projection(i, o, s)): "there, a shortcut is the identity",
-    Idle: "never called",
-    pooled: "averaged before the projection",
+    "no batch normalisation": lambda i, o, s: projection(i, o, s, norm=False),
+    "has a bias": lambda i, o, s: projection(i, o, s, bias=True),
+    "kernel larger than 1x1": lambda i, o, s: projection(i, o, s, k=3),
+    "ReLU on the shortcut": lambda i, o, s: projection(i, o, s, last=nn.ReLU),
+    "although the shape stays": lambda i, o, s: projection(i, o, s, anyway=True),
+    "Height and width stay": lambda i, o, s: projection(i, o, 1),
+    "no parameters": lambda i, o, s: nn.Identity(),
+    "a shortcut is the identity": lambda i, o, s: nn.ReLU() if s == 1 and i == o else projection(i, o, s),
+    "never called": Idle,
+    "averaged before the projection": pooled,
 }
 
 
@@ -178,10 +131,9 @@ def test_option_a(right, capsys):
     assert "option A" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("wrong", WRONG_A)
-def test_wrong_zero_padding_is_named(wrong):
-    with pytest.raises(check.NotYet, match=WRONG_A[wrong]):
-        check.shortcut(wrong, option="A")
+@pytest.mark.parametrize("words", WRONG_A)
+def test_wrong_zero_padding_is_named(words):
+    assert words in refusal(check.shortcut, WRONG_A[words], option="A")
 
 
 def test_option_b(capsys):
@@ -190,18 +142,13 @@ def test_option_b(capsys):
     assert capsys.readouterr().out.count("option B") == 2
 
 
-@pytest.mark.parametrize("wrong", WRONG_B)
-def test_wrong_projections_are_named(wrong):
-    with pytest.raises(check.NotYet, match=WRONG_B[wrong]):
-        check.shortcut(wrong)
+@pytest.mark.parametrize("words", WRONG_B)
+def test_wrong_projections_are_named(words):
+    assert words in refusal(check.shortcut, WRONG_B[words])
 
 
 def test_the_options_are_told_apart():
-    with pytest.raises(check.NotYet, match="has parameters"):
-        check.shortcut(projection, option="A")
-    with pytest.raises(check.NotYet, match="no parameters"):
-        check.shortcut(Pad, option="B")
+    assert "has parameters" in refusal(check.shortcut, projection, option="A")
+    assert "no parameters" in refusal(check.shortcut, Pad, option="B")
     with pytest.raises(ValueError, match="option"):
         check.shortcut(Pad, option="C")
-    assert len(set(WRONG_A.values())) == len(WRONG_A)
-    assert len(set(WRONG_B.values())) == len(WRONG_B)

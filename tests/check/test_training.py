@@ -1,4 +1,4 @@
-"""Checkers of the recipe: first weights, and the learning rate. Each slip is named."""
+"""Checkers of the recipe: a training step, first weights, and the learning rate. Each slip is named."""
 
 import bisect
 import math
@@ -6,17 +6,122 @@ import re
 
 import pytest
 import torch
+import torch.nn.functional as F
+from refusal import refusal
 from torch import nn
 
 from resnet_edu import check
 from resnet_edu.nets.models import cifar_net
 from resnet_edu.training.recipe import Recipe
 
+# ---------------------------------------------------------------- a training step
 
-def rejected(checker, answer):
-    with pytest.raises(check.NotYet) as caught:
-        checker(answer)
-    return str(caught.value)
+
+def usual(model, optimizer, images, labels):
+    model.train()
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(images), labels)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def tensor_returned(model, optimizer, images, labels):
+    for module in model.modules():
+        module.train()
+    loss = nn.CrossEntropyLoss()(model(images), labels)
+    for p in model.parameters():
+        p.grad = None
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def by_log_softmax(model, optimizer, images, labels):
+    def closure():
+        model.train().zero_grad()
+        loss = F.nll_loss(F.log_softmax(model(images), 1), labels)
+        loss.backward()
+        return loss
+
+    return float(optimizer.step(closure))
+
+
+def cleared_late(model, optimizer, images, labels):
+    """Clears the gradients right before the backward pass, and once more at the end."""
+    loss = F.cross_entropy(model.train()(images), labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    return loss.item()
+
+
+@pytest.mark.parametrize("step", [usual, tensor_returned, by_log_softmax, cleared_late])
+def test_right_steps(step, capsys):
+    check.train_step(step)
+    assert capsys.readouterr().out.startswith(f"✓ {step.__name__}")
+
+
+def step_of(body):
+    """Compile a training step from the lines of its body."""
+    lines = "\n".join(f"    {line}" for line in body.split("; "))
+    space = {"F": F, "torch": torch, "nn": nn}
+    exec(f"def my_step(model, optimizer, images, labels):\n{lines}", space)
+    return space["my_step"]
+
+
+START, LOSS = "model.train(); optimizer.zero_grad()", "loss = F.cross_entropy(model(images), labels)"
+UPDATE, VALUE = "loss.backward(); optimizer.step()", "return loss.item()"
+END = f"{UPDATE}; {VALUE}"
+WRONG_STEP = {
+    f"model.train(); {LOSS}; {END}": "Who clears them?",
+    f"optimizer.zero_grad(); {LOSS}; {END}": "training mode",
+    f"model.eval(); optimizer.zero_grad(); {LOSS}; {END}": "training mode",
+    f"model.train(); {LOSS}; loss.backward(); optimizer.zero_grad(); optimizer.step(); {VALUE}": "cleared before",
+    f"{START}; {LOSS}; loss.backward(); optimizer.zero_grad(False); optimizer.step(); {VALUE}": "finds zeros",
+    f"model.train(); {LOSS}; {UPDATE}; optimizer.zero_grad(); {VALUE}": "Those that the model arrives with are not",
+    f"{START}; {LOSS}; loss.backward(); {VALUE}": "never change. No update is made",
+    f"{START}; {LOSS}; optimizer.step(); loss.backward(); {VALUE}": "comes before the gradients",
+    f"{START}; {LOSS}; {UPDATE}; {LOSS}; {VALUE}": "only the running statistics are wrong",
+    f"{START}; model(images); {LOSS}; {END}": "How many forward passes does a step make?",
+    f"{START}; {LOSS}; {UPDATE}; optimizer.step(); {VALUE}": "update is made twice",
+    f"model.train(); {LOSS}; optimizer.step(); loss.backward(); {VALUE}": "raised RuntimeError",
+    f"{START}; loss = F.cross_entropy(model(images), labels, reduction='sum'); {END}": "summed up",
+    f"{START}; loss = F.cross_entropy(model(images).softmax(1), labels); {END}": "softmax comes before",
+    f"{START}; loss = F.mse_loss(model(images), F.one_hot(labels, 4).float()); {END}": "mean square error",
+    f"optimizer = torch.optim.SGD(model.parameters(), 0.1, 0.9, weight_decay=0.01); {START}; {LOSS}; {END}": "momentum",
+    f"optimizer = torch.optim.SGD(model.parameters(), 0.1); {START}; {LOSS}; {END}": "straight down the gradient",
+    f"{START}; {LOSS}; {UPDATE}": "is None, and a number is expected",
+    f"{START}; {LOSS}; {UPDATE}; return loss": "holds on to its graph",
+    f"{START}; {LOSS}; {UPDATE}; return model(images)": "is of shape (8, 4), and a number is expected",
+    f"{START}; {LOSS}; {UPDATE}; return loss.item() / len(images)": "batch size once more",
+    f"{START}; {LOSS}; {UPDATE}; return loss.item() * len(images)": "sum of the losses",
+    f"{START}; {LOSS}; {UPDATE}; model.eval(); return F.cross_entropy(model(images), labels)": "loss after the update",
+    f"{START}; {LOSS}; {UPDATE}; return 0.5": "is not the mean loss before it",
+    "return 0.0": "leaves the model as it was",
+    f"{START}; images -= images.mean(); {LOSS}; {END}": "changed in place",
+    f"{START}; loss = F.cross_entropy(model(images), labels, label_smoothing=0.3); {END}": "Go through it",
+    f"{START}; {LOSS}; loss.item().backward()": "AttributeError",
+    f"{START}; model[5].weight.requires_grad_(False); {LOSS}; {END}": "1 of the model's weights never change",
+}
+
+
+@pytest.mark.parametrize("body", WRONG_STEP)
+def test_wrong_steps_are_named(body):
+    message = refusal(check.train_step, step_of(body))
+    assert WRONG_STEP[body] in message
+    assert "optimizer.step()" not in message.partition("\n")[0]
+    assert "zero_grad(" not in message.partition("\n")[0]
+
+
+def test_another_model_is_noticed():
+    mine = nn.Sequential(nn.Flatten(), nn.Linear(108, 4))
+
+    def step(model, optimizer, images, labels):
+        return usual(mine, torch.optim.SGD(mine.parameters(), 0.1), images, labels)
+
+    assert "the one that is given" in refusal(check.train_step, step)
 
 
 # ---------------------------------------------------------------- first weights
@@ -87,7 +192,7 @@ def twice_the_same(net):
 
 
 WRONG_WEIGHTS = {
-    normal(lambda w, i, o: (2 / i) ** 0.5): "keeps the backward pass",
+    normal(lambda w, i, o: (2 / i) ** 0.5): "on the way forward",
     normal(lambda w, i, o: 2 / o): "differ by a square root",
     normal(lambda w, i, o: (1 / o) ** 0.5): "half of what is needed",
     normal(lambda w, i, o: (1 / i) ** 0.5): "layers without ReLU, and counts what comes in",
@@ -103,7 +208,7 @@ WRONG_WEIGHTS = {
     drawing(lambda w, i, o: w.copy_(torch.randn_like(w).clamp(-2, 2) / 0.9595 * (2 / o) ** 0.5)): "tails",
     drawing(lambda w, i, o: w.copy_(torch.randn_like(w).pow(3) / 15**0.5 * (2 / o) ** 0.5)): "fourth moment",
     normal(lambda w, i, o: 0.01): "one and the same spread, 0.0100",
-    normal(lambda w, i, o: (3 / o) ** 0.5): "not He's for convolution 1, 2, 3 of 3",
+    normal(lambda w, i, o: (3 / o) ** 0.5): "not He's for convolution 1, 2 and 3 of 3",
     normal(lambda w, i, o: (2 / o) ** 0.5 if w.shape[2] > 1 else 0.5): "not He's for convolution 3 of 3",
     drawing(lambda w, i, o: w.fill_((2 / o) ** 0.5)): "the same value everywhere",
     drawing(lambda w, i, o: w.add_(0.02)): "a mean that is not 0",
@@ -112,10 +217,10 @@ WRONG_WEIGHTS = {
     twice_the_same: "the same each time",
     drawing(
         lambda w, i, o: w.normal_(0, (2 / o) ** 0.5), into=lambda net: net.children(), rest=False
-    ): "convolution 2 is left as it was. It sits in a block",
+    ): "convolution 2 is left as it was. Does the loop reach blocks",
     lambda net: None: "leaves the net as it was",
     lambda net: by_torch(cifar_net(8)): "leaves the net as it was",
-    drawing(lambda w, i, o: w.normal_(0, (2 / o) ** 0.5), rest=False): "has a bias",
+    drawing(lambda w, i, o: w.normal_(0, (2 / o) ** 0.5), rest=False): "scale of a batch norm",
     each(nn.Conv2d, lambda m: m.bias is not None and m.bias.normal_()): "has a bias",
     each(nn.BatchNorm2d, lambda m: m.weight.zero_()): "zeros would switch the layer off",
     each(nn.BatchNorm2d, lambda m: m.weight.normal_()): "scale of a batch norm",
@@ -140,7 +245,7 @@ def test_right_first_weights(right, capsys):
 
 @pytest.mark.parametrize("wrong", WRONG_WEIGHTS, ids=range(len(WRONG_WEIGHTS)))
 def test_wrong_first_weights_are_named(wrong):
-    message = rejected(check.initialise, wrong)
+    message = refusal(check.initialise, wrong)
     assert WRONG_WEIGHTS[wrong] in message
     assert not re.search(r"fan_out|kaiming|2 / ", message.partition("raised")[0]), "the message gives the answer away"
 
@@ -215,9 +320,9 @@ WRONG_RATES = {
     (lambda s: 0.01 if s < 400 else stairs(PAPER)(s)): "warm-up",
     remembers(): "asked a second time",
     stairs(PAPER, start=0.2): "13 of 13 steps have another rate",
-    stairs((32_000, 50_000)): "2 of 13 steps have another rate than in the recipe. The first of them: <lambda>(48000)",
-    (lambda s: "0.1"): "one number",
-    (lambda s: None): "returns None",
+    stairs((32_000, 50_000)): "2 of 13 steps have another rate than in the recipe. The first: <lambda>(48000)",
+    (lambda s: "0.1"): "is '0.1', and a number is expected",
+    (lambda s: None): "is None, and a number is expected",
     (lambda s: 0.0): "above 0",
     (lambda s: math.nan): "above 0",
     (lambda s: 0.1 / 0): "raised ZeroDivisionError",
@@ -226,4 +331,4 @@ WRONG_RATES = {
 
 @pytest.mark.parametrize("wrong", WRONG_RATES, ids=range(len(WRONG_RATES)))
 def test_wrong_schedules_are_named(wrong):
-    assert WRONG_RATES[wrong] in rejected(check.schedule, wrong)
+    assert WRONG_RATES[wrong] in refusal(check.schedule, wrong)

@@ -1,0 +1,567 @@
+"""The checker of numbers, shapes, words, networks and records: `answer`, with a function for each exercise.
+
+What an exercise's function takes is what is handed in. Right values are computed here, by running or tracing the
+networks of the package and of torchvision. Verdicts about runs are those that the learner's own numbers give by the
+rule of the chapter: another machine may find other numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import itertools
+import statistics
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..experiment.ablations import interval
+from ..experiment.records import RunRecord
+from ..experiment.shipped import load_records
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock
+from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
+from ..tracing.run import trace
+from .blocks import compare_block
+from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
+from .verdict import NotYet, build, call, check_callable, checker
+
+EXERCISES: dict[str, Callable[..., str]] = {}  # number of an exercise -> function that checks what is handed in
+IMAGE = (1, 3, 224, 224)
+
+
+@checker
+def answer(exercise: str, **given: object) -> str:
+    """Check what an exercise asks to hand in: `check.answer("4.1", early_weights=..., ...)`.
+
+    exercise: chapter and number. The exercise says what it takes, and in which units.
+
+    Raises `NotYet` for a wrong answer; `ValueError` for an exercise that has none here, `TypeError` for names that are
+    not the exercise's.
+    """
+    if exercise not in EXERCISES:
+        raise ValueError(f"there is no exercise {exercise!r} to hand in; there are {', '.join(EXERCISES)}")
+    names = list(inspect.signature(EXERCISES[exercise]).parameters)
+    if set(given) != set(names):
+        takes = ", ".join(f"{name}=..." for name in names)
+        raise TypeError(f'exercise {exercise} takes all of `check.answer("{exercise}", {takes})` and no other names')
+    for name, value in given.items():
+        if value is ...:
+            raise NotYet(f"`{name}` is still `...`: your answer goes there")
+    return f"exercise {exercise}: {EXERCISES[exercise](**given)}"
+
+
+def _exercise(number: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
+    """Enter the decorated function into `EXERCISES`."""
+
+    def enter(function: Callable[..., str]) -> Callable[..., str]:
+        EXERCISES[number] = function
+        return function
+
+    return enter
+
+
+# ---------------------------------------------------------------- chapter 1
+
+
+@_exercise("1.1")
+def _three_results(cases: object) -> str:
+    learnt = "a network that overfits has learnt its training images, and this one gets 19% of them wrong"
+    enough = "there is enough to tell: compare its training error with"
+    rows = (
+        (
+            "overfitting",
+            {"degradation": "its training error is as low as can be", "unknown": f"{enough} its test error"},
+        ),
+        ("degradation", {"overfitting": learnt, "unknown": f"{enough} the smaller network's"}),
+        (
+            "unknown",
+            {"overfitting": learnt, "degradation": "19% of the training images, against which shallower network?"},
+        ),
+    )
+    for place, given, (right, slips) in zip(("i", "ii", "iii"), as_list("cases", cases, 3, "words"), rows, strict=True):
+        check_choice(f"case {place}", given, right, slips)
+    return "all three cases have their names"
+
+
+def _as_records(name: str, given: object, least: int) -> list[RunRecord]:
+    records = as_list(name, given, None, "records, as `degradation.run` returns it,")
+    for record in records:
+        if not isinstance(record, RunRecord):
+            raise NotYet(f"`{name}` holds {record!r}, and the records that `degradation.run` returns are expected")
+    if len(records) < least:
+        raise NotYet(f"`{name}` has {len(records)} records, and at least {least} are expected")
+    return records
+
+
+@_exercise("1.2")
+def _patience_or_rate(patient: object, gentle: object, caught_up: object) -> str:
+    runs = {"patient": _as_records("patient", patient, 2), "gentle": _as_records("gentle", gentle, 2)}
+    for name, records in runs.items():
+        nets, seeds = {r.net for r in records}, [r.seed for r in records]
+        if nets != {"plain56"}:
+            raise NotYet(f"`{name}` is about {', '.join(sorted(nets))}, and plain56 is asked for")
+        if len(set(seeds)) < len(seeds):
+            raise NotYet(f"`{name}` has one start twice: two starts are two seeds")
+    a, b = (records[0].recipe for records in runs.values())
+    if a["steps"] != 2 * b["steps"]:
+        raise NotYet(
+            f"`patient` has {a['steps']:,} steps and `gentle` {b['steps']:,}: the first should have twice as many"
+        )
+    if abs(b["lr"] / a["lr"] - 0.1) > 1e-6:
+        raise NotYet(
+            f"`patient` has the rate {a['lr']:g} and `gentle` {b['lr']:g}: the second should have a tenth of it"
+        )
+    plain20 = statistics.fmean(r.final["train_error"] for r in load_records("digits") if r.net == "plain20")
+    best = min(r.final["train_error"] for records in runs.values() for r in records)
+    right = best <= plain20
+    text = f"your best run ends with a training error of {best:.2f}%, and plain-20 with {plain20:.2f}%"
+    check_choice("caught_up", caught_up, right, {not right: text})
+    return "both recipes differ in one thing, and the verdict is that of your runs"
+
+
+@_exercise("1.4")
+def _where_it_begins(runs: object, begins: object) -> str:
+    records = _as_records("runs", runs, 4)
+    errors: dict[int, list[float]] = {}
+    for record in sorted(records, key=lambda r: r.depth):
+        if record.kind != "plain":
+            raise NotYet(f"`runs` holds {record.net}, and plain networks are asked for")
+        errors.setdefault(record.depth, []).append(record.final["train_error"])
+    if 8 not in errors:
+        raise NotYet(f"`runs` has the depths {', '.join(map(str, errors))}: plain-8, to compare with, is missing")
+    if any(r.recipe != records[0].recipe for r in records):
+        raise NotYet("the recipes of `runs` differ: the depth alone may")
+    means = {depth: statistics.fmean(values) for depth, values in errors.items()}
+    right = next((depth for depth, mean in means.items() if mean > means[8] + 1), None)
+    if begins != right:
+        listed = ", ".join(f"{depth}: {mean:.2f}%" for depth, mean in means.items())
+        why = f"Your training errors are {listed}. Which depth is the first with more than one point above plain-8?"
+        raise NotYet(f"`begins` is {begins!r}. {why}")
+    return "your runs say so"
+
+
+# ---------------------------------------------------------------- chapter 2
+
+
+@_exercise("2.2")
+def _shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
+    block, image = BasicBlock(64, 128, stride=2, shortcut="zero_pad"), torch.rand(1, 64, 7, 7)
+    first = block.conv1(image)
+    floor = "the size is rounded down. Where does the kernel stand last, if it begins at the first pixel?"
+    kept = "these are the channels of the input, and the block has 128"
+    for name, given, right in (
+        ("conv1", conv1, first),
+        ("conv2", conv2, block.conv2(first)),
+        ("shortcut", shortcut, block.downsample(image)),
+    ):
+        channels, *size = right.shape[1:]
+        down = tuple(s - 1 for s in size)
+        slips = {(channels, *down): floor, (64, *size): kept, (64, *down): f"{floor} And {kept}"}
+        check_shape(name, given, (channels, *size), slips)
+    return "all three shapes are right, and they fit"
+
+
+@_exercise("2.3")
+def _mended_block(block: Callable[[int], nn.Module]) -> str:
+    name = check_callable(block, "class")
+    for channels, size in ((8, (8, 10)), (16, (7, 9))):
+        args = (channels, 2 * channels, 2)
+        compare_block(*build(block, (channels,)), BasicBlock(*args), args, size)
+    return f"{name}: parameters, outputs, statistics and gradients are those of the paper's block"
+
+
+@_exercise("2.4")
+def _zeros_at_the_end(plain: object, residual: object) -> str:
+    found = []
+    for net in (plain56(), resnet56()):
+        for module in net.modules():
+            if isinstance(module, (BasicBlock, PlainBlock)):
+                nn.init.zeros_(module.bn2.weight)
+        with torch.no_grad():
+            a, b = net.eval()(torch.randn(2, 3, 32, 32))
+        found.append(int((a != b).sum()))
+    every = "what does a plain block pass on if its last scale, and its last shift, is zero?"
+    check_number("plain", plain, found[0], {10: every})
+    check_number("residual", residual, found[1], {0: "is there no other way around the blocks?"})
+    return "right for both networks"
+
+
+# ---------------------------------------------------------------- chapter 3
+
+
+@_exercise("3.2")
+def _last_maps(imagenet: object, cifar: object) -> str:
+    for name, given in (("imagenet", imagenet), ("cifar", cifar)):
+        with torch.device("meta"):
+            net = resnet18(stem=name, num_classes=10)
+        *_, before, last = (row.output_shape[1:] for row in trace(net, (1, 3, 32, 32)).additions)
+        slips = {
+            (512, 7, 7): "that is the last map for an image of 224×224",
+            tuple(before): "that is not the last addition",
+            (10,): "those are the classes; asked for is the last map, before it is averaged",
+        }
+        check_shape(name, given, last, slips)
+    return "both last maps are right"
+
+
+@_exercise("3.3")
+def _wrong_stage(sizes: object, share: object) -> str:
+    with torch.device("meta"):
+        usual, changed = resnet34(), resnet34()
+        changed.layer1[0] = BasicBlock(64, 64, stride=2)
+    right, wrong = trace(usual, IMAGE), trace(changed, IMAGE)
+    maps = [tuple(dict.fromkeys(row.output_shape[-1] for row in t.additions)) for t in (right, wrong)]
+    slips = {
+        maps[0]: "those are the maps of the right network. Does `layer1[0]` have its new block?",
+        (112, 56, 28, 14): "with which stride does the first stage begin now?",
+    }
+    check_shape("sizes", sizes, maps[1], slips)
+    left = wrong.total_macs / right.total_macs
+    slips = {
+        1 / left: "it is asked how much is left: wrong by right, not right by wrong",
+        1 - left: "that is what is saved; it is asked how much is left",
+        100 * left: "that is in percent, and a share between 0 and 1 is expected",
+        wrong.total_params / right.total_params: "those are parameters, and multiply-adds are asked for",
+    }
+    check_number("share", share, left, slips, within=0.02)
+    return "the sizes, and what is left of the multiply-adds, are right"
+
+
+# ---------------------------------------------------------------- chapter 4
+
+
+@_exercise("4.1")
+def _two_layers(early_weights: object, early_macs: object, late_weights: object, late_macs: object) -> str:
+    given = {"early": (early_weights, early_macs), "late": (late_weights, late_macs)}
+    for when, channels, size in (("early", 64, 224), ("late", 512, 14)):
+        weights = nn.Conv2d(channels, channels, 3, bias=False, device="meta").weight.numel()
+        slips = {
+            weights + channels: "the biases are counted as well",
+            weights / 9: "a 3×3 kernel has more than one weight for a pair of channels",
+            weights / channels: "every output channel has a kernel for every input channel",
+        }
+        check_number(f"{when}_weights", given[when][0], weights, slips, 1e-9)
+        slips = {
+            weights * size: "an image has height and width",
+            2 * weights * size**2: "a multiplication with its addition counts as one",
+            weights: "those are the weights; each is used at every pixel",
+            weights * (size - 2) ** 2: "with padding 1 the kernel stands at every pixel, the outer ones too",
+            (weights + channels) * size**2: "the biases are counted as well",
+        }
+        check_number(f"{when}_macs", given[when][1], weights * size**2, slips, 1e-9)
+    return "weights and multiply-adds of both layers are right"
+
+
+@_exercise("4.3")
+def _one_width(net: object, falls_more: object) -> str:
+    if not isinstance(net, nn.Module):
+        raise NotYet(f"`net` is {net!r}, and a network is expected: not its class, not its trace")
+    with torch.device("meta"):
+        nets = ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4), plain34()
+    thin, usual = (trace(n, IMAGE) for n in nets)
+    mine = call("tracing `net`", trace, net, IMAGE)
+    if mine.additions:
+        raise NotYet(f"`net` has {len(mine.additions)} additions, and a plain network has none")
+    own, right, old = (
+        [(r.kind, *r.output_shape[1:]) for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual)
+    )
+    if own == old:
+        raise NotYet("`net` is plain-34 as it was: its stages have 64, 128, 256 and 512 channels")
+    if len(own) != 34:
+        raise NotYet(f"`net` has {len(own)} layers, and plain-34 has 34")
+    if own != right:
+        raise NotYet("`net` has 34 layers, but not all have the channels and map sizes that they should")
+    factors = {
+        "parameters": usual.total_params / thin.total_params,
+        "multiply-adds": usual.total_macs / thin.total_macs,
+    }
+    falls = max(factors, key=factors.get)
+    text = "divide what plain-34 has by what this one has, for both costs"
+    check_choice("falls_more", falls_more, falls, {name: text for name in factors if name != falls})
+    return "the network, and what falls more, are right"
+
+
+@_exercise("4.4")
+def _without_padding(plain_sizes: object, tells: object) -> str:
+    with torch.device("meta"):
+        usual, changed = plain34(), plain34()
+        for stage in (changed.layer2, changed.layer3, changed.layer4):
+            old = stage[0].conv1
+            stage[0].conv1 = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=2, bias=False)
+    padded, right = (
+        tuple(row.output_shape[-1] for row in trace(net, IMAGE).rows if row.path.endswith("0.conv1"))
+        for net in (usual, changed)
+    )
+    slips = {padded: "those are the sizes with padding 1. Which padding has your new convolution?"}
+    check_shape("plain_sizes", plain_sizes, right, slips)
+    check_choice("tells", tells, "residual", {"plain": "does it raise an error? Its next layer takes maps of any size"})
+    return "the sizes, and the network that tells, are right"
+
+
+@_exercise("4.5")
+def _count_of_the_paper(vgg16: object, vgg19: object, nearer: object) -> str:
+    import torchvision  # here and below, because it takes a second
+
+    published = {16: 15.3, 19: 19.6}  # billions, section 4.1 of the paper
+    names, right = ("convolutions", "all"), []
+    for depth, given in ((16, vgg16), (19, vgg19)):
+        with torch.device("meta"):
+            net = getattr(torchvision.models, f"vgg{depth}")()
+        traced = trace(net, IMAGE)
+        counts = [sum(r.macs for r in traced.rows if r.kind == "Conv2d") / 1e9, traced.total_macs / 1e9]
+        values = as_list(f"vgg{depth}", given, 2, "numbers, convolutions and all,")
+        for name, value, count, other in zip(names, values, counts, counts[::-1], strict=True):
+            slips = {
+                2 * count: "a multiplication with its addition counts as one",
+                count * 1e9: "in billions, please",
+                other: "the two are exchanged: convolutions first, then all",
+            }
+            check_number(f"{name} of vgg{depth}", value, count, slips)
+        right.append(min(names, key=lambda name: abs(counts[names.index(name)] - published[depth])))
+    for depth, word, wanted in zip(published, as_list("nearer", nearer, 2, "words"), right, strict=True):
+        text = f"which of your two counts is nearer to the paper's {published[depth]}?"
+        check_choice(f"nearer, vgg{depth}", word, wanted, {name: text for name in names if name != wanted})
+    return "all four counts, and which of them the paper's numbers are nearer to, are right"
+
+
+# ---------------------------------------------------------------- chapter 5
+
+_BUILT = "how the network is built"
+
+
+@_exercise("5.3")
+def _same_keys_other_outputs(changes: object) -> str:
+    import torchvision
+
+    theirs = torchvision.models.resnet50(weights=None).eval()
+    images = torch.randn(2, 3, 64, 64)
+    with torch.no_grad():
+        wanted = theirs(images)
+    seen: list[tuple[str, Tensor]] = []
+    for place, change in enumerate(as_list("changes", changes, 3, "pairs (network, preparation)"), start=1):
+        net, prepare = as_list(f"change {place}", change, 2, "things, a network and what is done to its images,")
+        kind, output = _kind_of_change(f"change {place}", net, prepare, theirs, images, wanted)
+        for other, (other_kind, before) in enumerate(seen, start=1):
+            if torch.allclose(output, before, atol=1e-2 * wanted.std().item()):
+                raise NotYet(f"changes {other} and {place} give the same output: they are one change")
+            if kind == other_kind != _BUILT:  # a network can be built in several wrong ways
+                raise NotYet(f"changes {other} and {place} are both of {kind}. What else has no weights?")
+        seen.append((kind, output))
+    return "three changes: all keys match, and every output is another"
+
+
+def _kind_of_change(
+    place: str, net: object, prepare: Callable[[Tensor], Tensor], theirs: nn.Module, images: Tensor, wanted: Tensor
+) -> tuple[str, Tensor]:
+    """Return what differs from torchvision's network, and the output; `place` is the change's name in messages."""
+    if not isinstance(net, nn.Module) or not callable(prepare):
+        raise NotYet(f"{place} is {(net, prepare)!r}: a network, and a function of the images, are expected")
+    net = copy.deepcopy(net)
+    training = any(isinstance(m, nn.BatchNorm2d) and m.training for m in net.modules())
+    call(f"{place}: load_state_dict", net.load_state_dict, theirs.state_dict())
+    given = call(f"{place}: the preparation", prepare, images.clone())
+    with torch.no_grad():
+        output = call(f"{place}: the network", net, given)
+    if output.shape != wanted.shape:
+        raise NotYet(f"{place} gives {tuple(output.shape)}, and it should look like an answer: {tuple(wanted.shape)}")
+    if ((output - wanted).abs().max() / wanted.std()).item() < 0.1:
+        raise NotYet(f"{place} changes the output by less than a tenth of its deviation: it has no effect")
+    with torch.no_grad():
+        built = not torch.allclose(net.eval()(images), wanted, atol=1e-2 * wanted.std().item())
+    found = {"the images": not torch.equal(given, images), "the mode": training, _BUILT: built}
+    return " and ".join(name for name, is_so in found.items() if is_so), output
+
+
+@_exercise("5.4")
+def _option_c(block: object, parameters: object, macs: object) -> str:
+    def weights(kind: str) -> float:
+        made = Bottleneck(256, 64, shortcut=kind)
+        return sum(m.weight.numel() for m in made.modules() if isinstance(m, nn.Conv2d)) / 64**2
+
+    slips = {
+        weights("projection"): "that is the block as it was; the projection is still to be added",
+        weights("projection_all") - weights("projection"): "that is the projection alone",
+    }
+    check_number("block", block, weights("projection_all"), slips, 1e-9)
+    with torch.device("meta"):
+        nets = resnet50(), resnet50(shortcut="projection_all")
+    b, c = (trace(net, IMAGE) for net in nets)
+    for name, given, ratio in (
+        ("parameters", parameters, c.total_params / b.total_params),
+        ("macs", macs, c.total_macs / b.total_macs),
+    ):
+        slips = {
+            ratio: "that is how many times as many there are; asked for is what is added, as a share of what was",
+            100 * (ratio - 1): "that is in percent, and a share is expected",
+            1 - 1 / ratio: "that is the share of the larger network; the smaller one is what it is added to",
+        }
+        check_number(name, given, ratio - 1, slips, within=0.02)
+    return "the block, and what is added to the whole network, are right"
+
+
+# ---------------------------------------------------------------- chapter 6
+
+
+def _check_verdict(name: str, given: object, errors: Sequence[float], baseline: Sequence[float]) -> None:
+    mean, low, high = interval([a - b for a, b in zip(errors, baseline, strict=True)])
+    right = "noise" if low <= 0 <= high else "worse" if mean > 0 else "better"
+    text = f"the mean difference in test error is {mean:+.1f}, its interval from {low:+.1f} to {high:+.1f}."
+    text += " Is 0 in it? And is a larger error better?"
+    check_choice(name, given, right, {word: text for word in ("worse", "noise", "better") if word != right})
+
+
+@_exercise("6.4")
+def _adam_or_sgd(sgd: object, adam: object, verdicts: object) -> str:
+    baseline = as_percentages("sgd", sgd, 5)
+    rates = (1e-4, 1e-3, 1e-2)
+    for name, given in (("adam", adam), ("verdicts", verdicts)):
+        if not isinstance(given, dict) or set(given) != set(rates):
+            raise NotYet(f"`{name}` must be a dictionary with the rates 0.0001, 0.001 and 0.01 as its keys")
+    for rate in rates:
+        errors = as_percentages(f"adam[{rate}]", adam[rate], 5)
+        _check_verdict(f"verdicts[{rate}]", verdicts[rate], errors, baseline)
+    return "the verdicts are those of your errors"
+
+
+@_exercise("6.5")
+def _where_decay_acts(none: object, kernels: object, others: object, verdicts: object) -> str:
+    errors, lengths = {}, {}
+    for name, given in (("none", none), ("kernels", kernels), ("others", others)):
+        runs = [as_list(name, run, 2, "numbers, test error and length,") for run in as_list(name, given, 5, "runs")]
+        errors[name] = as_percentages(name, [run[0] for run in runs], 5)
+        lengths[name] = statistics.fmean(as_number(f"{name}, a length", run[1]) for run in runs)
+    shares = {name: length / lengths["none"] for name, length in lengths.items()}
+    if shares["kernels"] > 0.8:
+        hint = "does their group have its weight_decay of 0.02?"
+        raise NotYet(f"with decay, kernels are {shares['kernels']:.2f} times as long as without: {hint}")
+    if not 0.8 < shares["others"] < 1.25:
+        hint = "is a kernel in the wrong group?"
+        raise NotYet(f"with decay of the others, kernels are {shares['others']:.2f} times as long: {hint}")
+    if not isinstance(verdicts, dict) or set(verdicts) != {"kernels", "others"}:
+        raise NotYet("`verdicts` must be a dictionary with the keys 'kernels' and 'others'")
+    for name in ("kernels", "others"):
+        _check_verdict(f"verdicts[{name!r}]", verdicts[name], errors[name], errors["none"])
+    return "the kernels are as long as they should be, and the verdicts are those of your errors"
+
+
+# ---------------------------------------------------------------- chapter 7
+
+
+@_exercise("7.1")
+def _five_sigma(mean: object, deviation: object, error: object, deviations_away: object, errors_away: object) -> str:
+    runs, table = (7.4, 7.29, 7.4, 6.89, 8.42, 7.95), 6.61
+    right, s, divided_by_n = statistics.fmean(runs), statistics.stdev(runs), statistics.pstdev(runs)
+    root = len(runs) ** 0.5
+    check_number("mean", mean, right, {statistics.median(runs): "that is the median"})
+    slips = {
+        divided_by_n: "divided by n? These runs are a sample of all that could be made",
+        s**2: "that is its square, the variance",
+    }
+    check_number("deviation", deviation, s, slips, 0.01)
+    slips = {
+        s / 6: "divided by n, and not by its root",
+        s / 5**0.5: "the root of how many?",
+        s: "that is the deviation",
+        divided_by_n / root: "the deviation was divided by n on the way here",
+    }
+    check_number("error", error, s / root, slips, 0.01)
+    away = right - table
+    for name, given, unit, other in (
+        ("deviations_away", deviations_away, s, s / root),
+        ("errors_away", errors_away, s / root, s),
+    ):
+        slips = {
+            away / other: "measured with the other yardstick",
+            away: "in percentage points; divide by the yardstick",
+            5.0: "that is what the letter says; what do the six runs say?",
+        }
+        check_number(name, abs(as_number(name, given)), away / unit, slips, within=0.02)
+    return "all five numbers are right"
+
+
+@_exercise("7.2")
+def _fair_twins(runs: object) -> str:
+    found: dict[object, dict[str, tuple]] = {}
+    for kind, seed, steps, start, error in [as_list("a run", run, 5) for run in as_list("runs", runs, None, "runs")]:
+        if kind not in ("plain", "resnet"):
+            raise NotYet(f"a run is of kind {kind!r}, and it must be 'plain' or 'resnet'")
+        if kind in found.setdefault(seed, {}):
+            raise NotYet(f"seed {seed} has two runs of kind {kind!r}")
+        for name, value in (("steps", steps), ("start", start), ("training error", error)):
+            as_number(f"{name} of {kind}, seed {seed}", value)
+        if not 0 <= error <= 100:
+            raise NotYet(f"the training error of {kind}, seed {seed}, is {error!r}; it is a percentage")
+        found[seed][kind] = steps, start
+    for seed, twins in found.items():
+        if len(twins) < 2:
+            raise NotYet(f"seed {seed} has one run, {next(iter(twins))}: every seed needs a plain and a residual one")
+        (steps_a, start_a), (steps_b, start_b) = twins.values()
+        if steps_a != steps_b:
+            raise NotYet(f"seed {seed}: {steps_a} steps for one and {steps_b} for the other")
+        if start_a != start_b:
+            raise NotYet(f"seed {seed}: the weights at the start differ ({start_a:.6g} and {start_b:.6g})")
+    if len(found) < 3:
+        raise NotYet(f"there are {len(found)} seeds: an error bar from fewer than three says little")
+    steps, starts = (set(values) for values in zip(*(twins["plain"] for twins in found.values()), strict=True))
+    if len(starts) == 1:
+        raise NotYet("the weights at the start are the same for every seed: what does a seed change then?")
+    if len(steps) > 1:
+        raise NotYet("not all seeds have the same number of steps")
+    return f"{len(found)} pairs of twins: same start, same steps"
+
+
+def _bootstrap_interval(values: Sequence[float]) -> np.ndarray:
+    """Return the middle 95% of the means of all draws of three values with putting back."""
+    return np.quantile(np.mean(list(itertools.product(values, repeat=3)), axis=1), [0.025, 0.975])
+
+
+@_exercise("7.4")
+def _bootstrap(draws: object, means: object, ends: object, right: object) -> str:
+    slips = {9: "three values are drawn, each of three", 6: "a value may be drawn again"}
+    check_number("draws", draws, 27, slips, 1e-9)
+    slips = {
+        27: "the mean does not depend on the order of the draws",
+        9: "count again, or let the computer",
+        7: "a mean of 1, 1, 2 is not one of 1, 2, 2",
+    }
+    check_number("means", means, 10, slips, 1e-9)
+    errors = [r.final["train_error"] for r in load_records("digits") if r.net == "resnet56"]
+    slips = {min(errors): "that is the lowest value itself", max(errors): "that is the highest value itself"}
+    given = as_list("ends", ends, 2, "numbers")
+    for name, value, wanted in zip(("low end", "high end"), given, _bootstrap_interval(errors), strict=True):
+        check_number(name, value, float(wanted), slips, within=0.02)
+    studies = np.random.default_rng(0).normal(size=(2000, 3))
+    low, high = np.transpose([_bootstrap_interval(study) for study in studies])
+    share = float(np.mean((low <= 0) & (high >= 0)))
+    slips = {
+        0.95: "that is what it promises",
+        1 - share: "that is how often it is wrong",
+        100 * share: "a share between 0 and 1 is expected",
+    }
+    check_number("right", right, share, slips, within=0.05)
+    return "draws, means, ends and share are right"
+
+
+@_exercise("7.5")
+def _thousand_runs(runs: object, alone: object, shared: object, eight: object, least: object) -> str:
+    minutes = {depth: 25 + 40 * (depth - 20) / 36 for depth in (20, 32, 44, 56)}
+    count, each = 2 * 4 * 5 * 25, 2 * 5 * 25
+    hours, longest = each * sum(minutes.values()) / 60, 2 * minutes[56] / 60
+    half, unit = "both kinds, plain and residual?", "hours, please, not minutes"
+    check_number(
+        "runs", runs, count, {count / 2: half, count / 5: "all learning rates?", count / 25: "all seeds?"}, 1e-9
+    )
+    check_number("alone", alone, hours, {60 * hours: unit, hours / 2: half}, 0.01)
+    slips = {hours / 4: "four at a time, but each takes twice as long", 2 * hours: "slower, but four run at a time"}
+    check_number("shared", shared, hours / 2, slips, 0.01)
+    slips = {
+        hours / 8: "with four runs on each?",
+        hours / 4: "and each takes twice as long?",
+        hours / 2: "that is one GPU",
+    }
+    check_number("eight", eight, hours / 16, slips, 0.01)
+    slips = {longest / 2: "a run that shares its GPU takes longer", 60 * longest: unit}
+    check_number("least", least, longest, slips, 0.02)
+    return "all five numbers are right"

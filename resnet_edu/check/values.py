@@ -1,0 +1,106 @@
+"""Handed-in numbers, shapes, words and lists beside the right ones, and beside what each known slip would give.
+
+Each function raises `NotYet` for a wrong value; no message has the right one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from .verdict import NotYet, list_text
+
+
+def check_number(
+    name: str, given: object, right: float, slips: Mapping[float, str] | None = None, within: float = 1e-3
+) -> None:
+    """Raise `NotYet` unless `given` is the number `right`.
+
+    slips:  what a known slip gives -> the sentence about it.
+    within: how far off it may be: that share of `right`, or as much where `right` is smaller than 1.
+    """
+    given = as_number(name, given)
+    if math.isclose(given, right, rel_tol=within, abs_tol=within if abs(right) < 1 else 0):
+        return
+    hint = "too large" if given > right else "too small" if given < right else "not a number"
+    if _is_rounded(given, right):
+        hint = "that may be right, rounded too far to tell: give more digits"
+    for value, sentence in (slips or {}).items():
+        if math.isclose(given, value, rel_tol=3 * within):  # a slip is made with numbers that are a little off, too
+            hint = sentence
+            break
+    raise NotYet(f"`{name}` is {given:,.6g}: {hint}")
+
+
+def _is_rounded(given: float, right: float) -> bool:
+    """Return whether `given` has a decimal point, and is `right` rounded or cut off to as many places."""
+    _, point, places = repr(float(given)).partition(".")
+    if not point or not places.isdigit() or float(given).is_integer():
+        return False
+    unit = 10.0 ** -len(places)
+    return given in (round(right, len(places)), round(math.trunc(right / unit) * unit, len(places)))
+
+
+def as_number(name: str, given: object) -> float:
+    """Return `given` if it is a number, also one in a tensor or an array."""
+    if hasattr(given, "item") and math.prod(given.shape) == 1:
+        given = given.item()
+    if isinstance(given, bool) or not isinstance(given, Real):
+        text = f"of shape {tuple(given.shape)}" if hasattr(given, "shape") else repr(given)
+        raise NotYet(f"`{name}` is {text}, and a number is expected")
+    return given
+
+
+def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[tuple, str]) -> None:
+    """Raise `NotYet` unless `given` is the shape, or list of sizes, `right`; a batch of one in front is left out."""
+    try:
+        given = tuple(given)
+        values = tuple(map(int, given))
+    except (TypeError, ValueError):
+        values = None
+    if values is None or values != given:
+        raise NotYet(f"`{name}` is {given!r}, and whole numbers are expected, such as (16, 32, 32)")
+    right = tuple(right)
+    if len(values) == len(right) + 1 == 4 and values[0] == 1:
+        values = values[1:]
+    if values == right:
+        return
+    if values in slips:
+        raise NotYet(f"`{name}` is {values}: {slips[values]}")
+    if len(values) != len(right):
+        raise NotYet(f"`{name}` is {values}, with {len(values)} numbers, and {len(right)} are expected")
+    wrong = [place for place, (a, b) in enumerate(zip(values, right, strict=True), start=1) if a != b]
+    raise NotYet(f"`{name}` is {values}: not right in place {list_text(wrong)}")
+
+
+def check_choice(name: str, given: object, right: Any, slips: Mapping[Any, str]) -> None:
+    """Raise `NotYet` unless `given` is `right`; `slips` has a sentence for each of the other possible answers."""
+    for value in (right, *slips):
+        if type(given) is type(value) and given == value:
+            if value == right:
+                return
+            raise NotYet(f"`{name}` is {given!r}: {slips[value]}")
+    raise NotYet(f"`{name}` is {given!r}, and it must be one of {', '.join(sorted(map(repr, {right, *slips})))}")
+
+
+def as_list(name: str, given: object, count: int | None = None, what: str = "values") -> list:
+    """Return `given` as a list, of `count` entries if that is given; `what` they are, for messages."""
+    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
+        raise NotYet(f"`{name}` is {given!r}, and a list of {what} is expected")
+    values = list(given)
+    if count is not None and len(values) != count:
+        raise NotYet(f"`{name}` has {len(values)} entries, and {count} {what} are expected")
+    return values
+
+
+def as_percentages(name: str, given: object, count: int) -> list[float]:
+    """Return `count` errors in percent as floats; shares of 1 are refused."""
+    values = as_list(name, given, count, "errors in percent")
+    for value in values:
+        if not 0 <= as_number(f"{name}, one of its errors,", value) <= 100:
+            raise NotYet(f"`{name}` holds {value!r}, and errors in percent lie between 0 and 100")
+    if 0 < max(values) <= 1:
+        raise NotYet(f"`{name}` holds nothing above 1: errors in percent are expected, not shares")
+    return [float(v) for v in values]
