@@ -218,7 +218,7 @@ class TestRefused:
     )
     def test_a_schedule_that_cannot_be(self, half, schedule, monkeypatch):
         monkeypatch.setattr(degradation, "_carry_out", raise_stop)
-        with pytest.raises(ValueError, match="between checkpoints must be"):
+        with pytest.raises(ValueError, match="between checkpoints` must be"):
             degradation.resume(half, **schedule)
 
     def test_it_goes_on_with_as_many_threads_as_it_began(self, digits, half, undisturbed):
