@@ -87,14 +87,12 @@ class RayEngine:
         on_event: Callable[[Any, Any], object],
         on_result: Callable[[Any, Any], object],
     ) -> None:
-        """Run `work(job, *shared, send)` for every job as a Ray task; the jobs are queued in their order.
+        """Run `work(job, *shared, send)` for every job as a Ray task; the arguments are those of `run_in_workers`.
 
-        work:   a function of a module that the machines have too; what it returns goes to `on_result(job, result)`,
-                what it passes to `send` to `on_event(job, event)`, both in this process. Of a job's events at most
-                about one a second arrives, and all that are sent by `send(event, True)`, before its result.
-                What this package logs there as a warning is logged here. `job.name` is used in messages.
-        shared: arguments that are put into the object store once.
-        setup:  (function, *arguments), called in the task before anything else, even before `shared` is there.
+        work:   a function of a module that the machines have too. Of a job's events at most about one a second
+                arrives, and all that are sent by `send(event, True)`, before its result. What this package logs there
+                as a warning is logged here.
+        setup:  called before anything else, even before `shared` has arrived.
 
         An exception of the work is raised here; it is not tried again. `WorkerDied` is raised when a job was lost more
         than `retries` times. Whatever ends this call, also Ctrl-C, cancels the tasks that are left.
@@ -134,8 +132,7 @@ class RayEngine:
             kind, value = ray.get(reference)
         except ray.exceptions.RayError as error:
             raise WorkerDied(
-                f"Ray gave {job.name} up after {self.retries} retries (--retries); records of other runs are "
-                f"kept. The last loss: {type(error).__name__}: {error}"
+                f"Ray gave {job.name} up after {self.retries} retries (--retries): {type(error).__name__}: {error}"
             ) from None
         if kind == "error":
             raise value
@@ -149,7 +146,7 @@ class RayEngine:
             have = ", ".join(f"{m.get('CPU', 0):g} CPU and {m.get('GPU', 0):g} GPU" for m in machines)
             raise RuntimeError(
                 f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU, but no machine of this Ray has both "
-                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run), or add a machine first"
+                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run)"
             )
 
 
@@ -171,11 +168,13 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
 
     A connection that was there already is used, and left as it was.
     """
-    if ray.is_initialized() and address is None:
+    if ray.is_initialized():
+        if address is not None:
+            raise RuntimeError(
+                "this process is connected to a Ray already: leave `address` out, or call ray.shutdown()"
+            )
         yield
         return
-    if ray.is_initialized():
-        raise RuntimeError("this process is connected to a Ray already: leave the address out, or ray.shutdown() first")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {
         "logging_level": "ERROR",
@@ -190,8 +189,7 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
         ray.init(address, **options)
     except ConnectionError as error:
         raise ConnectionError(
-            f"there is no Ray to connect to at {address!r} ({error}): start one with `ray start --head`, or leave the "
-            "address out to use this machine alone"
+            f"there is no Ray at {address!r} ({error}): start one with `ray start --head`, or leave the address out"
         ) from error
     except Exception as error:  # Ray raises plain ones: a node that was not up within its 30 seconds, say
         raise RuntimeError(f"Ray could not be started or reached at {address!r}: {error}") from error

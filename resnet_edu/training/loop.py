@@ -46,9 +46,8 @@ class TrainingDiverged(RuntimeError):
 
     def __str__(self) -> str:
         return (
-            f"training diverged: {self.what} is not a finite number at step {self.step} with learning rate "
-            f"{self.lr:g}; try a lower one (lr={self.lr / 10:g}, or --lr {self.lr / 10:g}), or a slow start "
-            f"(warmup_lr={self.lr / 10:g})"
+            f"training diverged: {self.what} is not finite at step {self.step} with learning rate {self.lr:g}: "
+            f"try a lower one (--lr {self.lr / 10:g}), or a slow start (warmup_lr={self.lr / 10:g})"
         )
 
 

@@ -360,7 +360,9 @@ def test_without_ray_the_command_that_installs_it_is_told(tmp_path, monkeypatch,
     assert not list(tmp_path.iterdir())
     with pytest.raises(ImportError, match="pip install"):
         run(("plain8",), engine="ray")
-    assert cli.main(["degrade", "--quick", "--nets", "plain8", "--workers", "0"]) == 0  # nothing else needs it
+    assert (
+        cli.main(["degrade", "--quick", "--steps", "4", "--nets", "plain8", "--workers", "0"]) == 0
+    )  # nothing else needs it
 
 
 def test_options_of_ray_without_ray(capsys):
