@@ -91,7 +91,7 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
         (["--batch-size", "5000"], ["`batch_size` is 5000", "1437"]),
         (["--batch-size", "5000", "--epochs", "1"], ["--batch-size is 5000", "1437"]),
         (["--batch-size", "0"], ["--batch-size must be at least 1"]),
-        (["--lr", "-1"], ["`lr` must be a number above 0"]),
+        (["--lr", "-1"], ["`lr` must be greater than 0"]),
         (["--eval-every", "0"], ["--eval-every must be at least 1"]),
         (["--recipe", "paper", "--steps", "3"], ["`steps` must be a whole number of at least 4"]),
         (["--checkpoint-seconds", "nan"], ["`seconds between checkpoints` must be"]),

@@ -68,22 +68,22 @@ def spread(engine: RayEngine, work, jobs, shared=(), setup=(nothing,), on_event=
 @pytest.mark.slow
 class TestSpread:
     def test_what_is_to_be_kept_arrives_before_the_result(self, cluster):
-        told = []
+        received = []
         engine = RayEngine().resolve("cpu", cuda_here=False)[0]
-        setup, heard = (nothing,), lambda job, what: told.append(what)
-        engine.run(chat, [Job(1)], (), setup, heard, heard)
-        assert told[-1] == "done"
-        assert [event for event in told[:-1] if event % 100 == 0] == [100, 200, 300, 400, 500]
-        assert len(told) < 20  # the others are thinned
-        assert told[:-1] == sorted(told[:-1])
+        setup, note = (nothing,), lambda job, what: received.append(what)
+        engine.run(chat, [Job(1)], (), setup, note, note)
+        assert received[-1] == "done"
+        assert [event for event in received[:-1] if event % 100 == 0] == [100, 200, 300, 400, 500]
+        assert len(received) < 20  # the others are thinned
+        assert received[:-1] == sorted(received[:-1])
 
     def test_warnings_are_logged_here(self, cluster, caplog):
-        told = []
-        spread(RayEngine(), warn, [Job(0)], on_event=lambda job, event: told.append(event))
+        received = []
+        spread(RayEngine(), warn, [Job(0)], on_event=lambda job, event: received.append(event))
         spread(RayEngine(), double, [Job(1)], (10,))
         assert caplog.messages == ["job 0: the disk is full", "job 0: the disk is still full"]
         assert {(r.name, r.levelname) for r in caplog.records} == {("resnet_edu.checkpoints", "WARNING")}
-        assert told == []
+        assert received == []
 
     def test_warnings_of_jobs_that_are_cancelled(self, cluster, caplog):
         def on_event(job, event):
@@ -190,7 +190,7 @@ class TestStudy:
 
         digits = data.load("digits").head(64, 32)
         cells = [Cell("resnet8", 0, TINY.replace(steps=10**6, eval_every=10**6))]
-        for _ in range(3):  # Ray cancels at its best effort: a worker that is in Ray's own code then may not hear of it
+        for _ in range(3):  # Ray cancels at its best effort: a worker that is in Ray's own code may miss it
             with pytest.raises(KeyboardInterrupt):
                 RayEngine().run(train_for_ever, cells, (digits, tmp_path), (prepare_process, 1), on_event, nothing)
             if (tmp_path / "state").exists():
