@@ -16,16 +16,12 @@ Source
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import shlex
 import shutil
-import signal
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from types import FrameType
 
 import torch
 
@@ -38,6 +34,7 @@ from ..experiment.folder import Source, Study, StudyError
 from ..experiment.records import RunRecord
 from ..figures import curves as plots
 from ..nets.models import split_name
+from ..support.signals import exit_on_termination
 from ..support.system import available_cores, resolve_device
 from ..support.validate import whole
 from ..training.checkpoint import Checkpoint, CheckpointError
@@ -152,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
     schedule = {n: getattr(args, n) for n in ("checkpoint_seconds", "checkpoint_steps") if getattr(args, n) is not None}
     Checkpoint("", "", **{n.removeprefix("checkpoint_"): v for n, v in schedule.items()})  # raises for what cannot be
     whole("workers", args.workers or 0, 0)
-    with ended_politely():
+    with exit_on_termination():
         return _begin(args, schedule) if args.resume is None else _resume(args, schedule)
 
 
@@ -161,7 +158,7 @@ def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
     nets = _nets(args)
     engine = _engine(args)
     if isinstance(engine, RayEngine):
-        engine, device = engine.settle(args.device, torch.cuda.is_available())
+        engine, device = engine.resolve(args.device, torch.cuda.is_available())
     else:
         device = str(resolve_device(args.device))
     seeds = 1 if args.seeds is None else args.seeds
@@ -412,23 +409,3 @@ def command(folder: Path) -> str:
     else:
         words = [str(program)]
     return shlex.join([*words, "degrade", "--resume", str(folder)])
-
-
-@contextlib.contextmanager
-def ended_politely() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the program by `SystemExit` ([1]), so that it tidies up as it does after Ctrl-C."""
-
-    def leave(number: int, frame: FrameType | None) -> None:
-        for other in before:
-            signal.signal(other, signal.SIG_IGN)  # once is enough: the tidying up is not to be disturbed
-        raise SystemExit(128 + number)
-
-    before = {}
-    for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
-        if signal.getsignal(number) == signal.SIG_DFL:  # not ignored (nohup), nor a handler of the caller's
-            before[number] = signal.signal(number, leave)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -22,6 +22,7 @@ from ..experiment import degradation, records
 from ..experiment import folder as studies
 from ..experiment.degradation import Cell, make_grid, run_cell
 from ..nets.models import split_name
+from ..support.signals import exit_on_termination
 from ..support.system import available_cores, make_bar, prepare_process, resolve_device
 from ..training import checkpoint as checkpoints
 from ..training.group import Group, joined
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     cli_recipe.check(args, args.data or "digits")
     make_grid([args.net], [args.seed], Recipe.digits())  # an unknown name, before anything is made or read
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    with cli_resume.ended_politely(), joined(args.device) as (group, device):
+    with exit_on_termination(), joined(args.device) as (group, device):
         name = f"{args.net}-{Path(args.data or 'digits').resolve().name}-seed{args.seed}"
         out = Path(args.out) if args.out else cli_resume.RUNS / name
         with contextlib.nullcontext() if group.rank else _claimed(out, args):

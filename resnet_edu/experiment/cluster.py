@@ -1,11 +1,8 @@
 """Jobs spread over one machine or many by Ray: the same work and the same results as with `workers.run_in_workers`.
 
-Scope: connecting to Ray or starting it, giving each job its share of processors and GPUs, hearing from the jobs,
-starting them again when a process or a machine is lost, and leaving nothing behind. What a job is, is not known here.
-Ray is an optional dependency, imported when it is needed: `pip install "ray>=2.40"`.
-
-Each job is a Ray task ([1]). The data goes into Ray's object store once and from there to each machine ([2]). A task
-whose process or machine is lost is started again by Ray; an error raised by the work itself is not ([3]).
+Ray is an optional dependency, imported when it is needed: `pip install "ray>=2.40"`. Each job is a Ray task ([1]). The
+data goes into Ray's object store once and from there to each machine ([2]). A task whose process or machine is lost is
+started again by Ray; an error raised by the work itself is not ([3]).
 
 Sources (Ray's documentation)
   [1] "Tasks", "Resources" and "Accelerator support": what num_cpus and num_gpus of a task mean, fractions of a GPU.
@@ -20,19 +17,21 @@ import contextlib
 import dataclasses
 import logging
 import os
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from logging.handlers import QueueHandler
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from ..support.validate import is_number, whole
+from ..support.signals import accept_interrupts
+from ..support.validate import one_of, real, whole
 from .workers import WorkerDied, portable
 
+REPORTS = "RAY_USAGE_STATS_ENABLED"
 GRACE = 10.0  # seconds for a cancelled task to end by itself
-EVENT_PACE = 1.0  # seconds between two messages of one job to the driver: hundreds of jobs may share one mailbox
+EVENT_PACE = 1.0  # seconds between two messages of one job to the driver, which may have hundreds of jobs
 
 
 @dataclass(frozen=True)
@@ -54,18 +53,15 @@ class RayEngine:
     retries: int = 3
 
     def __post_init__(self) -> None:
-        for name, least in (("cpus_per_run", 1), ("retries", 0)):
-            whole(name, getattr(self, name), least)
         if not isinstance(self.address, str | None):
-            raise ValueError(f"`address` must be text, such as 'auto', or None, but it is {self.address!r}")
-        if self.gpus_per_run is not None and not (is_number(self.gpus_per_run) and 0 <= self.gpus_per_run <= 1):
-            raise ValueError(
-                f"`gpus_per_run` must lie between 0 and 1, since one run uses one GPU at most, but it is "
-                f"{self.gpus_per_run!r}; for one net on several GPUs see `resnet-edu train`"
-            )
+            raise TypeError(f"`address` must be text, such as 'auto', or None, but it is {self.address!r}")
+        if self.gpus_per_run is not None:
+            real("gpus_per_run", self.gpus_per_run, 0, 1)
+        whole("cpus_per_run", self.cpus_per_run)
+        whole("retries", self.retries, 0)
 
-    def settle(self, device: str, cuda_here: bool) -> tuple[RayEngine, str]:
-        """Return this with `gpus_per_run` settled, and the device of the runs: "cpu" or "cuda".
+    def resolve(self, device: str, cuda_here: bool) -> tuple[RayEngine, str]:
+        """Return this with a number for `gpus_per_run`, and the device of the runs: "cpu" or "cuda".
 
         device:    "auto", "cpu" or "cuda". "auto" goes by `gpus_per_run`, and where that is None by `cuda_here`.
         cuda_here: whether this machine has CUDA; those that compute may be others.
@@ -73,16 +69,14 @@ class RayEngine:
         Raises `ValueError` for another device, or one that contradicts `gpus_per_run`.
         """
         gpus = self.gpus_per_run
-        if device == "auto":
+        if one_of("device with Ray", device, ("auto", "cpu", "cuda")) == "auto":
             device = "cuda" if gpus or (gpus is None and cuda_here) else "cpu"
-        if device not in ("cpu", "cuda"):
-            raise ValueError(f"with Ray `device` must be auto, cpu or cuda (Ray picks the GPU), but it is {device!r}")
-        if gpus is not None and (gpus > 0) != (device == "cuda"):
-            raise ValueError(
-                f"`device` is {device!r}, but `gpus_per_run` is {gpus:g}: give "
-                + ("a share above 0 (--gpus-per-run 1)" if device == "cuda" else "0, or leave it out")
-            )
-        return dataclasses.replace(self, gpus_per_run=gpus if gpus is not None else float(device == "cuda")), device
+        if gpus is None:
+            gpus = float(device == "cuda")
+        if (gpus > 0) != (device == "cuda"):
+            better = "a share above 0 (--gpus-per-run 1)" if device == "cuda" else "0, or leave it out"
+            raise ValueError(f"`device` is {device!r}, but `gpus_per_run` is {gpus:g}: give {better}")
+        return dataclasses.replace(self, gpus_per_run=gpus), device
 
     def run(
         self,
@@ -93,14 +87,12 @@ class RayEngine:
         on_event: Callable[[Any, Any], object],
         on_result: Callable[[Any, Any], object],
     ) -> None:
-        """Run `work(job, *shared, send)` for every job as a Ray task; the jobs are queued in their order.
+        """Run `work(job, *shared, send)` for every job as a Ray task; the arguments are those of `run_in_workers`.
 
-        work:   a function of a module that the machines have too; what it returns goes to `on_result(job, result)`,
-                what it passes to `send` to `on_event(job, event)`, both in this process. Of a job's events at most
-                about one a second arrives, the latest, and all that are sent by `send(event, True)`, before its result.
-                What this package logs there as a warning is logged here. `job.name` is used in messages.
-        shared: arguments that are put into the object store once.
-        setup:  (function, *arguments), called in the task before anything else, even before `shared` is there.
+        work:   a function of a module that the machines have too. Of a job's events at most about one a second
+                arrives, and all that are sent by `send(event, True)`, before its result. What this package logs there
+                as a warning is logged here.
+        setup:  called before anything else, even before `shared` has arrived.
 
         An exception of the work is raised here; it is not tried again. `WorkerDied` is raised when a job was lost more
         than `retries` times. Whatever ends this call, also Ctrl-C, cancels the tasks that are left.
@@ -111,7 +103,7 @@ class RayEngine:
         ray = import_ray()
         with _connected(ray, self.address):
             self._check_resources(ray)
-            # A part for the mailbox with no share of a core: a full cluster must still have room for it.
+            # No share of a core for the mailbox: a full cluster must still have room for it.
             mailbox = ray.remote(num_cpus=0, max_restarts=-1)(_Mailbox).remote()
             task = ray.remote(_task).options(
                 num_cpus=self.cpus_per_run,
@@ -120,41 +112,31 @@ class RayEngine:
                 retry_exceptions=False,
             )
             box = [ray.put(shared)]  # in a list: a bare reference would be fetched before `setup` was called
-            running: dict[Any, int] = {}
+            running: dict[Any, Any] = {}  # the jobs whose results are not there yet
             try:
                 for number, job in enumerate(jobs):
-                    running[task.remote(setup, work, job, number, box, mailbox)] = number
-                self._listen(ray, jobs, running, mailbox, on_event, on_result)
+                    running[task.remote(setup, work, job, number, box, mailbox)] = job
+                while running:
+                    done, _ = ray.wait(list(running), timeout=EVENT_PACE)
+                    for number, event in _take(ray, mailbox):
+                        on_event(jobs[number], event)
+                    for reference in done:
+                        job = running.pop(reference)
+                        on_result(job, self._result(ray, reference, job))
             finally:
                 _cancel(ray, list(running), mailbox)
 
-    def _listen(
-        self,
-        ray: ModuleType,
-        jobs: Sequence[Any],
-        running: dict[Any, int],
-        mailbox: Any,
-        on_event: Callable[[Any, Any], object],
-        on_result: Callable[[Any, Any], object],
-    ) -> None:
-        """Hand events and results on until no task is running; a task is forgotten when its result is there."""
-        while running:
-            done, _ = ray.wait(list(running), timeout=EVENT_PACE)
-            with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
-                for number, event in _take(ray, mailbox):
-                    on_event(jobs[number], event)
-            for reference in done:
-                job = jobs[running.pop(reference)]
-                try:
-                    kind, value = ray.get(reference)
-                except ray.exceptions.RayError as error:
-                    raise WorkerDied(
-                        f"Ray gave {job.name} up after {self.retries} retries (--retries); records of other runs are "
-                        f"kept. The last loss: {type(error).__name__}: {error}"
-                    ) from None
-                if kind == "error":
-                    raise value
-                on_result(job, value)
+    def _result(self, ray: ModuleType, reference: Any, job: Any) -> Any:
+        """Return what a task has returned, or raise its error, or `WorkerDied` if Ray has given it up."""
+        try:
+            kind, value = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            raise WorkerDied(
+                f"Ray gave {job.name} up after {self.retries} retries (--retries): {type(error).__name__}: {error}"
+            ) from None
+        if kind == "error":
+            raise value
+        return value
 
     def _check_resources(self, ray: ModuleType) -> None:
         """Raise `RuntimeError` if no machine of the cluster is large enough: Ray would wait for one for ever."""
@@ -164,7 +146,7 @@ class RayEngine:
             have = ", ".join(f"{m.get('CPU', 0):g} CPU and {m.get('GPU', 0):g} GPU" for m in machines)
             raise RuntimeError(
                 f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU, but no machine of this Ray has both "
-                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run), or add a machine first"
+                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run)"
             )
 
 
@@ -186,54 +168,44 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
 
     A connection that was there already is used, and left as it was.
     """
-    if ray.is_initialized() and address is None:
+    if ray.is_initialized():
+        if address is not None:
+            raise RuntimeError(
+                "this process is connected to a Ray already: leave `address` out, or call ray.shutdown()"
+            )
         yield
         return
-    if ray.is_initialized():
-        raise RuntimeError("this process is connected to a Ray already: leave the address out, or ray.shutdown() first")
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     options: dict[str, Any] = {
         "logging_level": "ERROR",
         "log_to_driver": False,
-        "runtime_env": {
-            "py_modules": [str(Path(__file__).resolve().parent.parent)]
-        },  # [4]: one version of it everywhere
+        "runtime_env": {"py_modules": [str(Path(__file__).resolve().parent.parent)]},  # [4]: one version everywhere
     }
     if address == "local":
         options["include_dashboard"] = False
+    decided = REPORTS in os.environ  # by the user; a Ray that is started here reports nothing else to its makers
+    os.environ.setdefault(REPORTS, "0")
     try:
-        with _no_usage_report():
-            ray.init(address, **options)
+        ray.init(address, **options)
     except ConnectionError as error:
         raise ConnectionError(
-            f"there is no Ray to connect to at {address!r} ({error}): start one with `ray start --head`, or leave the "
-            "address out to use this machine alone"
+            f"there is no Ray at {address!r} ({error}): start one with `ray start --head`, or leave the address out"
         ) from error
     except Exception as error:  # Ray raises plain ones: a node that was not up within its 30 seconds, say
         raise RuntimeError(f"Ray could not be started or reached at {address!r}: {error}") from error
+    finally:
+        if not decided:
+            del os.environ[REPORTS]
     try:
         yield
     finally:
         ray.shutdown()
 
 
-@contextlib.contextmanager
-def _no_usage_report() -> Iterator[None]:
-    """Keep a Ray that is started meanwhile from reporting to its makers, unless the user has decided otherwise."""
-    name = "RAY_USAGE_STATS_ENABLED"
-    ours = name not in os.environ
-    os.environ.setdefault(name, "0")
-    try:
-        yield
-    finally:
-        if ours:
-            del os.environ[name]
-
-
 def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
     """Cancel what is queued or running: as by Ctrl-C at first, so that a run can save its state, and then by force.
 
-    Ray does the first at its best effort; a run that does not hear of it goes on later from its last scheduled state.
+    Ray does the first at its best effort; a run that it does not reach goes on later from its last scheduled state.
     """
     with contextlib.suppress(ray.exceptions.RayError):  # the cluster itself may be gone
         for force in (False, True):
@@ -247,51 +219,27 @@ def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
 
 def _take(ray: ModuleType, mailbox: Any) -> list[tuple[int, Any]]:
     """Log the warnings that the jobs have sent, and return the other events, with their jobs' numbers."""
-    found = [(number, event) for number, events in ray.get(mailbox.take.remote()).items() for event in events]
-    for _, event in found:
-        if isinstance(event, _Warning):
-            logging.getLogger(event.logger).log(event.level, "%s", event.text)
-    return [(number, event) for number, event in found if not isinstance(event, _Warning)]
-
-
-@dataclass(frozen=True)
-class _Warning:
-    """What a task has logged, for the log of the driver: a worker's own standard error is seen by nobody."""
-
-    logger: str
-    level: int
-    text: str
-
-
-class _ToDriver(logging.Handler):
-    """Sends warnings, and what is graver, to the driver."""
-
-    def __init__(self, send: Callable[[Any, bool], object]) -> None:
-        super().__init__(logging.WARNING)
-        self.send = send
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.send(_Warning(record.name, record.levelno, record.getMessage()), True)
+    events = []
+    with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
+        for number, event in ray.get(mailbox.take.remote()):
+            if not isinstance(event, logging.LogRecord):
+                events.append((number, event))
+            elif (logger := logging.getLogger(event.name)).isEnabledFor(event.levelno):
+                logger.handle(event)
+    return events
 
 
 class _Mailbox:
-    """Each job's latest event, and those to be kept, in a process of its own until the driver fetches them."""
+    """The events of all jobs, in a process of its own until the driver takes them."""
 
     def __init__(self) -> None:
-        self.kept: dict[int, list[Any]] = {}
-        self.latest: dict[int, Any] = {}
+        self.events: list[tuple[int, Any]] = []
 
-    def put(self, number: int, event: Any, keep: bool) -> None:
-        if keep:
-            self.kept.setdefault(number, []).append(event)
-            self.latest.pop(number, None)  # it is older
-        else:
-            self.latest[number] = event
+    def put(self, number: int, event: Any) -> None:
+        self.events.append((number, event))
 
-    def take(self) -> dict[int, list[Any]]:
-        events, latest, self.kept, self.latest = self.kept, self.latest, {}, {}
-        for number, event in latest.items():
-            events.setdefault(number, []).append(event)
+    def take(self) -> list[tuple[int, Any]]:
+        events, self.events = self.events, []
         return events
 
 
@@ -299,8 +247,7 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
     """Do one job in a Ray worker: ("result", what it returned) or ("error", the exception)."""
     import ray
 
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # inherited from a study in the background, and then Ray's
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # way to cancel, an interrupt, would not be heard
+    accept_interrupts()  # by which Ray cancels
     function, *arguments = setup
     function(*arguments)
     last = -EVENT_PACE
@@ -309,12 +256,15 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
         nonlocal last
         if keep:
             with contextlib.suppress(ray.exceptions.RayError):  # no event is worth a run
-                ray.get(mailbox.put.remote(number, event, True))  # it is there before the result is
+                ray.get(mailbox.put.remote(number, event))  # it is there before the result is
         elif time.monotonic() - last >= EVENT_PACE:
             last = time.monotonic()
-            mailbox.put.remote(number, event, False)
+            mailbox.put.remote(number, event)
 
-    logger, handler = logging.getLogger("resnet_edu"), _ToDriver(send)
+    # Nobody sees a worker's own standard error: what this package logs there as a warning goes to the driver.
+    logger = logging.getLogger("resnet_edu")
+    handler = QueueHandler(SimpleNamespace(put_nowait=lambda record: send(record, True)))
+    handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
         return "result", work(job, *ray.get(box[0]), send)

@@ -394,7 +394,7 @@ def _settle(
     if engine != "ray" and not isinstance(engine, RayEngine):
         raise ValueError(f'`engine` must be "local", "ray" or a RayEngine, but it is {engine!r}')
     import_ray()
-    engine, name = (RayEngine() if engine == "ray" else engine).settle(str(device), torch.cuda.is_available())
+    engine, name = (RayEngine() if engine == "ray" else engine).resolve(str(device), torch.cuda.is_available())
     on_cpu = resolve_precision(precision, torch.device("cpu"))
     return engine, torch.device(name), on_cpu if name == "cpu" else precision  # "auto": settled where the card is
 

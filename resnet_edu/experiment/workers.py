@@ -1,13 +1,10 @@
 """Worker processes that share out a queue of jobs, and never outlive their parent.
 
-Scope: starting them, feeding them, hearing from them, ending them. What a job is, is not known here.
-
 Fresh processes ("spawn") are used on every system: a forked one inherits a thread pool that is set up already, in which
 `torch.set_flush_denormal` has no effect, and may hang.
 
-Sources
+Source
   [1] Python's documentation of `multiprocessing`, "Contexts and start methods" and `connection.wait`.
-  [2] Python's documentation of `signal`: handlers run in the main thread, between two bytecode instructions.
 """
 
 from __future__ import annotations
@@ -22,10 +19,12 @@ import traceback
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from multiprocessing import resource_tracker
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from ..support.signals import Deferred, ignore_interrupts, interrupts_not_inherited
 
 PATIENCE = 20.0  # seconds that a worker is given to save what it is doing when it is asked to end
 
@@ -59,74 +58,83 @@ def run_in_workers(
     Ctrl-C, ends all workers: they get a SIGTERM, which a job may hold back for up to `PATIENCE` seconds.
     """
     queue = deque(jobs)
-    workers: dict[Connection, tuple[BaseProcess, Any]] = {}
+    workers: dict[Connection, _Worker] = {}
     try:
         for _ in range(min(count, len(queue))):
             _start(work, setup, workers)
-        for connection in workers:  # the processes are importing meanwhile
-            _send(workers, connection, shared)
-            _next_job(workers, connection, queue)
+        for worker in workers.values():  # the processes are importing meanwhile
+            worker.send(shared)
+            worker.begin(queue.popleft())
         while workers:
             for connection in wait(list(workers)):
-                process, job = workers[connection]
-                try:
-                    kind, value = connection.recv()
-                except (EOFError, ConnectionError):  # the other end is closed: the process has ended
-                    process.join(10)
-                    raise _death(process, job) from None
-                if kind == "event":
-                    on_event(job, value)
-                elif kind == "result":
-                    on_result(job, value)
-                    _next_job(workers, connection, queue)
-                else:
+                worker = workers[connection]
+                kind, value = worker.receive()
+                if kind == "error":
                     raise value
+                if kind == "event":
+                    on_event(worker.job, value)
+                    continue
+                on_result(worker.job, value)
+                worker.begin(queue.popleft() if queue else None)
+                if worker.job is None:
+                    worker.process.join(10)
+                    connection.close()
+                    del workers[connection]
     finally:
-        _end([process for process, _ in workers.values()])
+        _end([worker.process for worker in workers.values()])
 
 
-def _start(work: Callable[..., Any], setup: tuple, workers: dict[Connection, tuple[BaseProcess, Any]]) -> None:
+@dataclass
+class _Worker:
+    """A worker process, our end of the pipe to it, and the job that it works on."""
+
+    process: BaseProcess
+    connection: Connection
+    job: Any = None
+
+    def begin(self, job: Any) -> None:
+        """Give it its next job; with None it ends."""
+        self.job = job
+        self.send(job)
+
+    def send(self, message: object) -> None:
+        """Send it something. Raises `WorkerDied` if it has ended."""
+        try:
+            self.connection.send(message)
+        except ConnectionError:
+            raise self._death() from None
+
+    def receive(self) -> tuple[str, Any]:
+        """Return what it has sent. Raises `WorkerDied` if it has ended."""
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionError):  # the other end is closed
+            raise self._death() from None
+
+    def _death(self) -> WorkerDied:
+        self.process.join(10)
+        code = self.process.exitcode
+        killed = code is not None and code < 0
+        how = f"was ended by {signal.Signals(-code).name}" if killed else f"ended with status {code}"
+        doing = "it started" if self.job is None else f"it worked on {self.job.name}"
+        why = "memory may have run out: try fewer workers or a smaller batch" if code == -9 else "see its error above"
+        return WorkerDied(f"a worker process {how} while {doing}; {why}")
+
+
+def _start(work: Callable[..., Any], setup: tuple, workers: dict[Connection, _Worker]) -> None:
+    """Start a worker process and enter it into `workers`, before a Ctrl-C takes effect."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with _main_hidden(), _interrupts_held(), _interrupts_not_inherited():
-        process = context.Process(target=_worker, args=(theirs, work, setup), daemon=True)
+    with _main_hidden(), Deferred("SIGINT"), interrupts_not_inherited():
+        process = context.Process(target=_serve, args=(theirs, work, setup), daemon=True)
         process.start()
-        workers[ours] = process, None
+        workers[ours] = _Worker(process, ours)
     theirs.close()
 
 
-def _send(workers: dict, connection: Connection, message: object) -> None:
-    try:
-        connection.send(message)
-    except (BrokenPipeError, ConnectionError):
-        process, job = workers[connection]
-        process.join(10)
-        raise _death(process, job) from None
-
-
-def _next_job(workers: dict, connection: Connection, queue: deque) -> None:
-    """Give the worker its next job, or let it go if there is none."""
-    process, _ = workers[connection]
-    workers[connection] = process, (queue.popleft() if queue else None)
-    job = workers[connection][1]
-    _send(workers, connection, job)
-    if job is None:
-        process.join(10)
-        del workers[connection]
-        connection.close()
-
-
-def _death(process: BaseProcess, job: Any) -> WorkerDied:
-    code = process.exitcode
-    how = f"was ended by {signal.Signals(-code).name}" if code is not None and code < 0 else f"ended with status {code}"
-    doing = "it started" if job is None else f"it worked on {job.name}"
-    why = "memory may have run out: try fewer workers or a smaller batch" if code == -9 else "its error is shown above"
-    return WorkerDied(f"a worker process {how} while {doing}; {why}")
-
-
 def _end(processes: list[BaseProcess]) -> None:
-    """End the processes, kindly and then not, and wait until they are gone."""
-    with _interrupts_held():
+    """Ask the processes to end, and after `PATIENCE` kill them; wait until they are gone."""
+    with Deferred("SIGINT"):
         for process in processes:
             process.terminate()
         for process in processes:
@@ -150,44 +158,10 @@ def _main_hidden() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-@contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Hold Ctrl-C back for a moment: it has its usual effect at the end.
-
-    By a handler that takes note ([2]): a mask would hold it back in this thread only, and torch has others.
-    """
-    elsewhere = threading.current_thread() is not threading.main_thread()
-    if elsewhere or signal.getsignal(signal.SIGINT) in (signal.SIG_IGN, None):  # no handler of Python's will run here
-        yield
-        return
-    caught: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if caught:
-            signal.raise_signal(signal.SIGINT)
-
-
-@contextlib.contextmanager
-def _interrupts_not_inherited() -> Iterator[None]:
-    """Start processes meanwhile that never see a Ctrl-C: they inherit the signal mask of this thread."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # it would be started with the first process, and end the mask too early
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _worker(connection: Connection, work: Callable[..., Any], setup: tuple) -> None:
+def _serve(connection: Connection, work: Callable[..., Any], setup: tuple) -> None:
     """Serve jobs until there are none; the life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    ignore_interrupts()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     function, *arguments = setup
     function(*arguments)
     try:
@@ -199,7 +173,7 @@ def _worker(connection: Connection, work: Callable[..., Any], setup: tuple) -> N
                 connection.send(("error", portable(error, job)))
                 return
             connection.send(("result", result))
-    except (EOFError, ConnectionError):  # the parent has gone, or has no use for us
+    except (EOFError, ConnectionError):  # the parent has gone, or needs this process no longer
         return
     # All is sent. To take torch down in good order would need another second, for which the parent waits.
     for stream in filter(None, (sys.stdout, sys.stderr)):
@@ -207,7 +181,7 @@ def _worker(connection: Connection, work: Callable[..., Any], setup: tuple) -> N
     os._exit(0)
 
 
-def _leave_with_parent() -> None:
+def _end_with_parent() -> None:
     multiprocessing.parent_process().join()
     os._exit(1)
 

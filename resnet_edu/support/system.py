@@ -1,13 +1,8 @@
-"""Where to compute: finding a device, naming it, and setting a process up for training on the processor.
+"""The machine and the code: devices, computing threads, the versions that a record names, and a progress bar.
 
-Source
+Sources
   [1] PyTorch's documentation of `torch.set_flush_denormal` and of the CPU threading model.
-
---- What a record says of the machine and the code.
-
---- One way of showing progress: a bar on standard error, in terminals and notebooks alike.
-
-Source: tqdm's documentation of `bar_format` and `mininterval`.
+  [2] tqdm's documentation of `bar_format` and `mininterval`.
 """
 
 from __future__ import annotations
@@ -35,26 +30,23 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
 
     Raises `ValueError` for an unknown name and `RuntimeError` for a device that this machine does not have.
     """
+    has_mps = torch.backends.mps.is_available()
     if str(name) == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if _has_mps() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise ValueError(f"`device` must be auto, cpu, cuda or mps, but it is {str(name)!r}") from None
-    if device.type not in ("cpu", "cuda", "mps"):
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"`device` must be auto, cpu, cuda or mps, but it is {str(name)!r}")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise RuntimeError(
             f"device {str(name)!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices: use "
-            "device 'cpu', or check the driver and that this PyTorch was built for CUDA"
+            "device 'cpu', or check the driver"
         )
-    if device.type == "mps" and not _has_mps():
-        raise RuntimeError("device 'mps' was asked for, but this is no Mac with a graphics unit for PyTorch: use 'cpu'")
+    if device.type == "mps" and not has_mps:
+        raise RuntimeError("device 'mps' was asked for, but this is no Mac with a GPU that PyTorch can use: use 'cpu'")
     return device
-
-
-def _has_mps() -> bool:
-    return torch.backends.mps.is_available()
 
 
 def device_name(device: torch.device) -> str:
@@ -136,10 +128,9 @@ def processor_name() -> str:
 
 
 def make_bar(total: float, description: str, *, show: bool = True, **options: Any) -> tqdm:
-    """Return a tqdm bar that leaves no line behind when it is closed.
+    """Return a tqdm bar on standard error that leaves no line behind when it is closed.
 
-    A file or a pipe (a log) keeps every redraw, so it gets one in ten seconds; a terminal and a notebook get ten a
-    second.
+    A terminal and a notebook get ten redraws a second; a file or a pipe keeps every one, so it gets one in ten seconds.
     """
     live = sys.stderr.isatty() or "ipykernel" in sys.modules
     pace = {"mininterval": 0.1 if live else 10.0, "maxinterval": 10.0, "dynamic_ncols": True}

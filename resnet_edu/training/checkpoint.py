@@ -1,8 +1,5 @@
 """Checkpoints: the whole state of a run in one file, so that it can be stopped anywhere and go on as if nothing was.
 
-Scope: the file, what belongs into it, when it is written, and what is done about a damaged one, one of another run, a
-full disk and Ctrl-C. What a run is, is in `train.py`; whose checkpoint lies where, in `study.py`.
-
 The file has three parts: a line with the SHA-256 of all that follows; a line of JSON (format, identity of the run,
 numbers); tensors as safetensors. Reading it runs no code. It is written beside the old one and renamed, and the one
 before it is kept, so that a crash at any moment leaves a good one.
@@ -10,7 +7,6 @@ before it is kept, so that a crash at any moment leaves a good one.
 Sources
   [1] Hugging Face, safetensors, README, section "Format".
   [2] PyTorch's documentation of `torch.get_rng_state` and `torch.cuda.get_rng_state`.
-  [3] Python's documentation of `signal`: handlers run in the main thread, between two bytecode instructions.
 """
 
 from __future__ import annotations
@@ -20,15 +16,11 @@ import glob
 import hashlib
 import json
 import logging
-import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import safetensors
@@ -38,13 +30,12 @@ from torch import Tensor, nn
 
 from .. import __version__
 from ..support.files import write_atomic
+from ..support.signals import STOPPING, Deferred
+from ..support.validate import real, whole
 from . import weights
 from .group import ALONE, Group
 
-__all__ = ["Checkpoint", "CheckpointError", "Keeper", "identity_of", "load", "remove", "save"]
-
 FORMAT = 1
-HELD = ("SIGINT", "SIGTERM", "SIGHUP")  # Ctrl-C, a polite end, a closed terminal
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors, and values that JSON can hold
 
@@ -77,14 +68,9 @@ class Checkpoint:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-        if not (math.isfinite(self.seconds) and self.seconds >= 0):
-            raise ValueError(f"`seconds` between checkpoints must be at least 0, but it is {self.seconds!r}")
-        if self.steps is not None and (
-            isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 1
-        ):
-            raise ValueError(
-                f"`steps` between checkpoints must be a whole number of at least 1, but it is {self.steps!r}"
-            )
+        real("seconds between checkpoints", self.seconds, 0)
+        if self.steps is not None:
+            whole("steps between checkpoints", self.steps)
 
 
 def save(path: str | os.PathLike[str], state: State, identity: dict[str, Any]) -> None:
@@ -164,7 +150,7 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
     if head["format"] > FORMAT:
         raise CheckpointError(
             f"the checkpoint {path} has format {head['format']}, but this version of resnet_edu ({__version__}) knows "
-            f"only formats up to {FORMAT}: update resnet_edu, or remove the file to start that run afresh"
+            f"only formats up to {FORMAT}: update it, or remove the file"
         )
     theirs, mine = _flat(head["identity"]), _flat(json.loads(json.dumps(identity)))
     different = [
@@ -176,8 +162,8 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
         threads = theirs.get("threads")
         way = f" (torch.set_num_threads({threads}) first)" if threads and threads != mine.get("threads") else ""
         raise CheckpointError(
-            f"the checkpoint {path} belongs to another run: {'; '.join(different)}. Train with what it says{way}, give "
-            "another path, or remove the file to start afresh"
+            f"the checkpoint {path} belongs to another run: {'; '.join(different)}. Train with what it says{way}, name "
+            "another file, or remove it"
         )
 
 
@@ -250,11 +236,11 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 class Keeper:
     """Saves a run's state when it is time; a context for the training loop. Without a checkpoint it does nothing.
 
-    In the context, Ctrl-C, SIGTERM and SIGHUP have their usual effect only when `poll` or the end of the context has
-    saved the state or come to it (a second Ctrl-C: at once). Outside of the main thread Python does not allow to hold
-    signals ([3]), so there the last checkpoint on the schedule is what is left.
+    In the context, Ctrl-C, SIGTERM and SIGHUP take effect only when `poll` or the end of the context has saved the
+    state or come to it (a second Ctrl-C: at once). Outside of the main thread signals cannot be deferred: there the
+    last checkpoint on the schedule is what is left.
 
-    In a group of processes the first one alone reads and writes, and all hold signals: a process that left in the
+    In a group of processes the first one alone reads and writes, and all defer signals: a process that left in the
     middle of a step would take the others with it. A signal that reached any of them takes effect in all, at the same
     `poll`. A second Ctrl-C changes nothing there: torchrun may send each process what the terminal has sent already.
     """
@@ -269,19 +255,17 @@ class Keeper:
     ) -> None:
         self.checkpoint, self.state, self.group, self.device = checkpoint, state, group, device
         self.identity = identity() if checkpoint else {}
+        self.signals = Deferred(*STOPPING if checkpoint else (), impatient=group.size == 1)
         self.saved_at, self.saved_step, self.warned = time.monotonic(), 0, False
-        self.caught: list[int] = []
-        self.handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Keeper:
-        if self.checkpoint:
-            if not self.group.rank:
-                self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
-            self._hold()
+        if self.checkpoint and not self.group.rank:
+            self.checkpoint.path.parent.mkdir(parents=True, exist_ok=True)
+        self.signals.__enter__()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._release()
+        self.signals.__exit__()
 
     def load(self) -> State | None:
         """Return the state to go on from, or None to start afresh. Raises `CheckpointError`, see `load`."""
@@ -295,63 +279,26 @@ class Keeper:
         """
         if not self.checkpoint:
             return
-        asked = max(self.caught, default=0)
+        asked = max(self.signals.caught, default=0)
         if together:
             asked = self.group.greatest(asked, self.device)
         by_steps = self.checkpoint.steps and step - self.saved_step >= self.checkpoint.steps
         if asked or by_steps or time.monotonic() - self.saved_at >= self.checkpoint.seconds:
             self.save(step)
         if asked and together:
-            self.group.meet()  # nobody leaves before the state is saved: torchrun ends the others then
-            self.caught = self.caught or [asked]
-            self._release()
-            self._hold()  # a handler of the program's own has returned: training goes on
+            self.group.barrier()  # nobody leaves before the state is saved: torchrun ends the others then
+            self.signals.caught = self.signals.caught or [asked]
+            self.signals.release()
 
     def save(self, step: int) -> None:
-        """Save the state now. A disk that is full is told once, and is no reason to stop."""
+        """Save the state now. A disk that is full gives one warning, and is no reason to stop."""
         if not self.checkpoint or self.group.rank:
             return
         try:
             save(self.checkpoint.path, self.state(), self.identity)
         except OSError as error:
             if not self.warned:
-                log.warning(
-                    "cannot write the checkpoint %s (%s): training goes on, and the last good checkpoint is kept",
-                    self.checkpoint.path,
-                    error.strerror or error,
-                )
+                why = error.strerror or error
+                log.warning("cannot write the checkpoint %s (%s): training goes on", self.checkpoint.path, why)
             self.warned = True
         self.saved_at, self.saved_step = time.monotonic(), step
-
-    def _hold(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (getattr(signal, name) for name in HELD if hasattr(signal, name)):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # ignored (nohup, workers), or not Python's
-                self.handlers[number] = signal.signal(number, self._note)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        impatient = number == signal.SIGINT and number in self.caught and self.group.size == 1
-        self.caught.append(number)
-        if impatient:
-            self._release()
-
-    def _release(self) -> None:
-        """Give the signals their handlers back, and pass on what was caught meanwhile."""
-        while self.handlers:
-            signal.signal(*self.handlers.popitem())
-        caught, self.caught = self.caught, []
-        for number in dict.fromkeys(caught):
-            _deliver(number)
-
-
-def _deliver(number: int) -> None:
-    """Raise a signal in this thread, also if its mask blocks it: Ray's workers block SIGINT, and get it another way."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        signal.raise_signal(number)
-        return
-    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
-    try:
-        signal.raise_signal(number)
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,8 +1,4 @@
-"""One net on several GPUs, or in several processes: what the training loop has to know when it is one of several.
-
-Scope: which process this is, its share of a batch, and the sums over all of them. Started by torchrun ([1]), which runs
-the same program in each process and says in the environment which is which; without it there is one process, and all
-of this does nothing.
+"""One net on several GPUs, or in several processes, started by torchrun ([1]); in one process all of this does nothing.
 
 What is computed: every process draws the same batch, in the same order with the same augmentation, and takes its share
 of it. `DistributedDataParallel` ([2]) averages the gradients, so that every process does the same update: the one of
@@ -50,7 +46,7 @@ class Group:
         if batch_size % self.size:
             raise ValueError(
                 f"`batch_size` is {batch_size}, which {self.size} processes cannot share out evenly: use a multiple "
-                f"of {self.size} (--batch-size), or another number of processes (torchrun --nproc-per-node)"
+                f"of {self.size} (--batch-size)"
             )
 
     def share(self, picks: Tensor) -> Tensor:
@@ -80,7 +76,7 @@ class Group:
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
 
-    def meet(self) -> None:
+    def barrier(self) -> None:
         """Wait until all the processes have come here."""
         if self.size > 1:
             dist.barrier()
@@ -103,10 +99,10 @@ class Group:
     def first_goes_first(self) -> Iterator[None]:
         """Let the others wait until the first process has left this context: it may write files that they read."""
         if self.rank:
-            dist.barrier()
+            self.barrier()
         yield
-        if self.size > 1 and not self.rank:
-            dist.barrier()
+        if not self.rank:
+            self.barrier()
 
 
 ALONE = Group()

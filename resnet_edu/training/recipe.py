@@ -1,6 +1,4 @@
-"""How to train: one frozen data class, with the paper's recipe for CIFAR-10 as a preset.
-
-Scope: the fields, their meaning, and the contradictions among them that are refused. No torch.
+"""How to train: one frozen data class, with the paper's recipe for CIFAR-10 as a preset. No torch.
 
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: the recipe for CIFAR-10,
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.dataset import NORMALIZE
-from ..support.validate import is_number, whole
+from ..support.validate import one_of, real, whole
 
 
 @dataclass(frozen=True)
@@ -51,34 +49,28 @@ class Recipe:
     eval_every: int = 100
 
     def __post_init__(self) -> None:
-        if not isinstance(self.milestones, Iterable):
-            raise ValueError(f"`milestones` must be several whole numbers, (5, 8) say, but it is {self.milestones!r}")
-        object.__setattr__(self, "milestones", tuple(self.milestones))
-        for milestone in self.milestones:
-            whole("milestones", milestone, 0)
         for name in ("steps", "batch_size", "eval_every"):
             whole(name, getattr(self, name))
-        if not (is_number(self.lr) and self.lr > 0):
-            raise ValueError(f"`lr` must be a number above 0, but it is {self.lr!r}")
-        if not (is_number(self.momentum) and 0 <= self.momentum < 1):
-            raise ValueError(f"`momentum` must be at least 0 and below 1, but it is {self.momentum!r}")
-        if not (is_number(self.weight_decay) and self.weight_decay >= 0):
-            raise ValueError(f"`weight_decay` must be at least 0, but it is {self.weight_decay!r}")
+        real("lr", self.lr, above=0)
+        if real("momentum", self.momentum, 0) >= 1:
+            raise ValueError(f"`momentum` must be below 1, but it is {self.momentum!r}")
+        real("weight_decay", self.weight_decay, 0)
+        real("warmup_error", self.warmup_error, most=100, above=0)
+        if self.warmup_lr is not None and real("warmup_lr", self.warmup_lr, above=0) >= self.lr:
+            raise ValueError(f"`warmup_lr` must be below `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
+        if not isinstance(self.augment, bool):
+            raise TypeError(f"`augment` must be True or False, but it is {self.augment!r}")
+        one_of("normalize", self.normalize, NORMALIZE)
+        if not isinstance(self.milestones, Iterable):
+            raise TypeError(f"`milestones` must be several whole numbers, (5, 8) say, but it is {self.milestones!r}")
+        object.__setattr__(self, "milestones", tuple(whole("milestones", m) for m in self.milestones))
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
-        if self.milestones and not 0 < self.milestones[0] <= self.milestones[-1] < self.steps:
+        if self.milestones and self.milestones[-1] >= self.steps:
             raise ValueError(
-                f"`milestones` must lie between 0 and `steps` ({self.steps}), or the learning rate would never fall, "
-                f"but they are {self.milestones}; Recipe.scaled(steps) puts them in proportion"
+                f"`milestones` must be below `steps` ({self.steps}), but they are {self.milestones}; "
+                "Recipe.scaled(steps) puts them in proportion"
             )
-        if self.warmup_lr is not None and not (is_number(self.warmup_lr) and 0 < self.warmup_lr < self.lr):
-            raise ValueError(f"`warmup_lr` must lie between 0 and `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
-        if not (is_number(self.warmup_error) and 0 < self.warmup_error <= 100):
-            raise ValueError(f"`warmup_error` must be a percentage above 0, but it is {self.warmup_error!r}")
-        if not isinstance(self.augment, bool):
-            raise ValueError(f"`augment` must be True or False, but it is {self.augment!r}")
-        if self.normalize not in NORMALIZE:
-            raise ValueError(f"`normalize` must be one of {', '.join(NORMALIZE)}, but it is {self.normalize!r}")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""

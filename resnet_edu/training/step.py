@@ -1,9 +1,7 @@
-"""The update itself: augment a batch on the device, forward, loss, backward, SGD; as fast as the device allows.
+"""One update: augment a batch on the device, forward, loss, backward, SGD; as fast as the device allows.
 
-Scope: `Stepper` does updates that it is told (which images, which crops, which learning rate) and nothing else. The
-same function runs everywhere; on CUDA it is recorded once as a CUDA graph and replayed, because nets this small wait
-for the processor to launch their hundreds of kernels ([1]). No step of it changes the experiment: what is drawn at
-random is drawn by the caller, on the processor.
+On CUDA the update is recorded once as a CUDA graph and replayed, because nets this small wait for the processor to
+launch their hundreds of kernels ([1]). What is random is drawn by the caller, on the processor.
 
 Precision: "float32", or "bfloat16" for mixed precision ([2]): convolutions, matrix products and the values between the
 layers in bfloat16, while batch norm computes its statistics in float32, and weights, their gradients, the momentum and
@@ -27,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.dataset import Batches
+from ..support.validate import one_of
 from .group import ALONE, Group
 from .recipe import Recipe
 
@@ -39,9 +38,7 @@ def resolve_precision(name: str, device: torch.device) -> str:
 
     Raises `ValueError` for another name, and for bfloat16 on a device that has no mixed precision here.
     """
-    if name not in PRECISIONS:
-        raise ValueError(f"`precision` must be one of {', '.join(PRECISIONS)}, but it is {name!r}")
-    if name == "auto":
+    if one_of("precision", name, PRECISIONS) == "auto":
         fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
         return "bfloat16" if fast else "float32"
     if name == "bfloat16" and device.type not in ("cpu", "cuda"):
@@ -63,8 +60,7 @@ def exact(device: torch.device, precision: str) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    tf32 = precision != "float32"
-    before = torch.backends.cuda.matmul.allow_tf32
+    tf32, before = precision != "float32", torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
     try:
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=tf32):
@@ -116,30 +112,26 @@ class Stepper:
 
         picks: int64 (K, 4, B), or (K, 1, B) without augmentation, on the processor: see `Batches.draw`.
         """
-        self._set_lr(lr)
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(lr)
+            else:
+                group["lr"] = lr
         picks = self.group.share(picks).to(self.device)  # one copy for all
         results = [self._update(pick) for pick in picks]
         losses, wrong = torch.stack([loss for loss, _ in results]), torch.stack([n for _, n in results])
         values = self.group.sums([*losses.tolist(), *wrong.tolist()], self.device)  # the only wait for the device
         return [loss / self.group.size for loss in values[: len(results)]], values[len(results) :]
 
-    def _set_lr(self, lr: float) -> None:
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
-
     def _update(self, picks: Tensor) -> tuple[Tensor, Tensor]:
+        """Do one update, picks: (4 or 1, B); by the graph, after its warm-up. Return as `_compute` does."""
         self._done += 1
+        if self.graph and self._recorded is None and self._done > GRAPH_WARMUP:
+            self._record(picks)
         if not self.graph:
             return self._compute(picks)
         if self._recorded is None:
-            if self._done <= GRAPH_WARMUP:
-                return self._warm_up(picks)
-            self._record(picks)
-            if self._recorded is None:
-                return self._compute(picks)
+            return self._warm_up(picks)
         self._picks.copy_(picks)
         self._recorded.replay()
         loss, wrong = self._result

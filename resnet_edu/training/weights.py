@@ -1,8 +1,5 @@
 """Weights of a net in a file: safetensors, which hold tensors and a few words on them, and never code.
 
-Scope: writing and reading one file, and comparing it with the net it is meant for. Which weights come with the package,
-and how their files are checked, is in `shipped.py`.
-
 Source
   [1] Hugging Face, safetensors, README, section "Format": a header in JSON, then the tensors' bytes.
 """
@@ -20,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..support.files import write_atomic
+from ..support.validate import one_of
 
 ABOUT = "resnet_edu"  # the one word in the header's metadata
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -47,8 +45,7 @@ def save(
 
     Raises `ValueError` for another dtype, or a value that float16 cannot hold; `OSError` if it cannot be written.
     """
-    if dtype not in DTYPES:
-        raise ValueError(f"`dtype` must be one of {', '.join(DTYPES)}, but it is {dtype!r}")
+    one_of("dtype", dtype, DTYPES)
     tensors = {}
     for name, tensor in state.items():
         stored = tensor.detach().cpu()

@@ -129,7 +129,7 @@ def test_what_agrees_with_the_study_may_be_said_again(half):
         (["--save-weights"], "--save-weights is True but the study has False"),
         (["--out", "elsewhere"], "--out is "),
         (["--workers", "2"], "workers is 2, but the study has 0"),
-        (["--checkpoint-seconds", "-1"], "`seconds` between checkpoints must be at least 0"),
+        (["--checkpoint-seconds", "-1"], "`seconds between checkpoints` must be at least 0"),
         (["--workers", "-1"], "`workers` must be a whole number of at least 0"),
         (["--mirrors", "http://x/"], "--mirrors are addresses of CIFAR-10, but --data is digits"),
     ],

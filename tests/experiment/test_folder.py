@@ -218,7 +218,7 @@ class TestRefused:
     )
     def test_a_schedule_that_cannot_be(self, half, schedule, monkeypatch):
         monkeypatch.setattr(degradation, "_carry_out", raise_stop)
-        with pytest.raises(ValueError, match="between checkpoints must be"):
+        with pytest.raises(ValueError, match="between checkpoints` must be"):
             degradation.resume(half, **schedule)
 
     def test_it_goes_on_with_as_many_threads_as_it_began(self, digits, half, undisturbed):
@@ -328,7 +328,7 @@ class TestRefused:
             (lambda text: text[:-40], "is no JSON text"),
             (lambda text: "[]", "is damaged or was edited"),
             (lambda text: text.replace('"nets"', '"nests"'), "is damaged or was edited"),
-            (lambda text: text.replace('"lr": 0.05', '"lr": -1'), "`lr` must be a number above 0"),
+            (lambda text: text.replace('"lr": 0.05', '"lr": -1'), "`lr` must be greater than 0"),
             (lambda text: text.replace('"schema": 2', '"schema": 3'), "knows only schemas up to 2: update"),
         ],
     )

@@ -1,41 +1,22 @@
-"""Worker processes: every job once, every failure told, nothing left behind. No torch here: processes start at once."""
+"""Worker processes: every job once, every failure told, nothing left behind."""
 
 import multiprocessing
-import os
-import signal
 import subprocess
 import sys
 import textwrap
 import time
-from pathlib import Path
 
 import pytest
-from jobs import Job, double, nothing
-from processes import HELPERS
+from jobs import Job, die, double, fail, interrupt, leave, nothing
+from processes import HELPERS, gone, linux
 
 from resnet_edu.experiment.workers import WorkerDied, WorkerFailed, run_in_workers
+
+pytestmark = pytest.mark.slow  # processes
 
 
 def children() -> list:
     return multiprocessing.active_children()
-
-
-def fail(job, send):
-    raise ZeroDivisionError("by nothing")
-
-
-def die(job, send):
-    send("soon")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def leave(job, send):
-    os._exit(3)
-
-
-def ignores_interrupts(job, send):
-    os.kill(os.getpid(), signal.SIGINT)
-    return job.value
 
 
 def test_every_job_once():
@@ -78,13 +59,10 @@ def test_an_error_in_this_process_ends_the_workers():
     assert children() == []
 
 
-def test_workers_do_not_hear_ctrl_c():
+def test_workers_ignore_ctrl_c():
     results = []
-    run_in_workers(ignores_interrupts, [Job(1)], (), 1, (nothing,), nothing, lambda job, result: results.append(result))
+    run_in_workers(interrupt, [Job(1)], (), 1, (nothing,), nothing, lambda job, result: results.append(result))
     assert results == [1]
-
-
-linux = pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="looks into /proc")
 
 
 @pytest.mark.parametrize("threads", [0, 1])  # a signal goes to any thread that does not block it
@@ -94,7 +72,7 @@ def test_ctrl_c_while_workers_start_is_not_lost(threads):
     import multiprocessing, os, signal, sys, threading, time
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     sys.path.insert(0, {HELPERS!r})
-    from resnet_edu import workers
+    from resnet_edu.experiment import workers
     from jobs import Job, double, nothing
     for _ in range({threads}):
         threading.Thread(target=threading.Event().wait, daemon=True).start()
@@ -115,12 +93,12 @@ def test_ctrl_c_while_workers_start_is_not_lost(threads):
 
 
 @linux
-def test_workers_do_not_hear_ctrl_c_while_they_start():
+def test_workers_ignore_ctrl_c_while_they_start():
     """From the first instruction on, the first worker too: before any line of ours, a traceback would be printed."""
     code = f"""
     import multiprocessing, os, sys
     sys.path.insert(0, {HELPERS!r})
-    from resnet_edu import workers
+    from resnet_edu.experiment import workers
     from jobs import Job, double, nothing
     begin = multiprocessing.context.SpawnProcess.start
     def start(self):
@@ -141,7 +119,7 @@ def test_a_silent_worker_ends_with_its_parent(tmp_path):
     code = f"""
     import sys
     sys.path.insert(0, {HELPERS!r})
-    from resnet_edu.workers import run_in_workers
+    from resnet_edu.experiment.workers import run_in_workers
     from jobs import Job, nothing, sleep
     run_in_workers(sleep, [Job({str(tmp_path / "pid")!r})], (), 1, (nothing,), nothing, nothing)
     """
@@ -151,14 +129,7 @@ def test_a_silent_worker_ends_with_its_parent(tmp_path):
     finally:
         parent.kill()
         parent.wait()
-    wait_for(lambda: ended(worker))
-
-
-def ended(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] in "ZX"
-    except OSError:
-        return True
+    assert gone([worker])
 
 
 def wait_for(condition, seconds: float = 20) -> object:
@@ -176,7 +147,7 @@ def test_the_callers_program_is_not_run_again(tmp_path, way):
     import sys
     sys.path.insert(0, {HELPERS!r})
     print("once", flush=True)
-    from resnet_edu.workers import run_in_workers
+    from resnet_edu.experiment.workers import run_in_workers
     from jobs import Job, double, nothing
     jobs = [Job(i) for i in range(3)]
     run_in_workers(double, jobs, (2,), 2, (nothing,), nothing, lambda job, result: print(job, result))

@@ -1,19 +1,10 @@
-"""Jobs for worker processes, which import them from here."""
+"""Jobs for worker processes, which import them from here. Those that train are in `training_jobs`."""
 
+import logging
 import os
+import signal
 import time
 from pathlib import Path
-
-
-def double(job, factor, send):
-    send(("begun", job))
-    return job.value * factor
-
-
-def sleep(job, send):
-    Path(f"{job.value}.new").write_text(str(os.getpid()))
-    os.rename(f"{job.value}.new", job.value)
-    time.sleep(60)
 
 
 class Job:
@@ -28,6 +19,78 @@ class Job:
 
 def nothing(*args):
     pass
+
+
+def double(job, factor, send):
+    send(("begun", job))
+    return job.value * factor
+
+
+def fail(job, send):
+    raise ZeroDivisionError("by nothing")
+
+
+def die(job, send):
+    send("soon")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave(job, send):
+    os._exit(3)
+
+
+def interrupt(job, send):
+    os.kill(os.getpid(), signal.SIGINT)
+    return job.value
+
+
+def sleep(job, send):
+    Path(f"{job.value}.new").write_text(str(os.getpid()))
+    os.rename(f"{job.value}.new", job.value)
+    time.sleep(60)
+
+
+def die_once(job, folder, send):
+    """Be killed in the first life; return how many lives there were."""
+    lives = folder / f"{job.value}.lives"
+    with lives.open("a") as file:
+        file.write("x")
+    if lives.read_text() == "x":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return len(lives.read_text())
+
+
+def wait_for_release(job, folder, send):
+    """Wait in a Ray worker until the test releases the job; return the machines of all its lives."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    with (folder / f"{job.value}.nodes").open("a") as file:
+        file.write(f"{node}\n")
+    while not (folder / f"{job.value}.release").exists():
+        send(node)
+        time.sleep(0.02)
+    return (folder / f"{job.value}.nodes").read_text().split()
+
+
+def warn(job, send):
+    """Log, as a run whose disk is full does, at once and when it is cancelled."""
+    log = logging.getLogger("resnet_edu.checkpoints")
+    log.info("not this")
+    log.warning("%s: the disk is %s", job.name, "full")
+    try:
+        while job.value:
+            send("running")
+            time.sleep(0.02)
+    finally:
+        log.warning("%s: the disk is still full", job.name)
+
+
+def chat(job, send):
+    """Send a lot, of which every hundredth is to be kept."""
+    for i in range(1, 501):
+        send(i, i % 100 == 0)
+    return "done"
 
 
 def processes_with(words: str) -> list[int]:

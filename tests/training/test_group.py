@@ -32,9 +32,10 @@ sys.path.insert(0, {tests!r})
 import torch
 from pathlib import Path
 from small_digits import RECIPE, digits
-from resnet_edu.degradation import build_net
-from resnet_edu.distributed import joined
-from resnet_edu.train import Checkpoint, StopTraining, train
+from resnet_edu.experiment.degradation import build_net
+from resnet_edu.training.checkpoint import Checkpoint
+from resnet_edu.training.group import joined
+from resnet_edu.training.loop import StopTraining, train
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -53,8 +54,8 @@ with joined("cpu") as (group, device):
         return model.state_dict(), history
 
     losses = []
-    hear = lambda event: losses.append(event.loss) if event.kind == "step" else None
-    found["without batch norm"] = (*trained(callback=hear, batch_norm=False), losses)
+    note = lambda event: losses.append(event.loss) if event.kind == "step" else None
+    found["without batch norm"] = (*trained(callback=note, batch_norm=False), losses)
     found["with batch norm"] = trained()
 
     def stop(event):
@@ -81,14 +82,15 @@ sys.path.insert(0, {tests!r})
 import torch
 from pathlib import Path
 from small_digits import RECIPE, digits
-from resnet_edu.cli_resume import ended_politely
-from resnet_edu.degradation import build_net
-from resnet_edu.distributed import joined
-from resnet_edu.train import Checkpoint, train
+from resnet_edu.experiment.degradation import build_net
+from resnet_edu.support.signals import exit_on_termination
+from resnet_edu.training.checkpoint import Checkpoint
+from resnet_edu.training.group import joined
+from resnet_edu.training.loop import train
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
-with ended_politely(), joined("cpu") as (group, device):
+with exit_on_termination(), joined("cpu") as (group, device):
     def note(event):
         if event.step == 1:
             (folder / f"{{group.rank}}.pid").write_text(str(os.getpid()))
@@ -133,12 +135,12 @@ def same_weights(a: dict, b: dict) -> None:
 def test_without_batch_norm_two_processes_are_one(two):
     """Nothing but the order of a sum differs: weights and losses agree within rounding, wrong answers exactly."""
     model, losses = build_net("resnet8", digits(), 1, batch_norm=False), []
-    hear = lambda event: losses.append(event.loss) if event.kind == "step" else None  # noqa: E731
-    history = train(model, digits(), RECIPE, seed=1, callback=hear)
+    note = lambda event: losses.append(event.loss) if event.kind == "step" else None  # noqa: E731
+    history = train(model, digits(), RECIPE, seed=1, callback=note)
     for found in two:
-        state, theirs, heard = found["without batch norm"]
+        state, theirs, their_losses = found["without batch norm"]
         same_weights(model.state_dict(), state)
-        assert heard == pytest.approx(losses, rel=1e-4)
+        assert their_losses == pytest.approx(losses, rel=1e-4)
         for mine, other in zip(history.evaluations, theirs.evaluations, strict=True):
             assert (mine.step, mine.lr, mine.test_error) == (other.step, other.lr, other.test_error)
             assert (mine.train_error, mine.train_loss) == pytest.approx((other.train_error, other.train_loss), rel=1e-4)
@@ -204,7 +206,7 @@ def test_a_signal_ends_all_processes_after_the_same_step_and_the_state_is_saved(
     """Also one that reaches a single process: torchrun ends the others when that one has left."""
     process = start_at_terminal([*TORCHRUN, str(write_program(ENDLESS, tmp_path)), str(tmp_path)], tmp_path)
     deadline = time.monotonic() + 200
-    while len(list(tmp_path.glob("?.pid"))) < 2 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("?.pid"))) < 2 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
     os.kill(process.pid if who == "torchrun" else int((tmp_path / f"{who}.pid").read_text()), number)
@@ -264,7 +266,7 @@ class Of(Group):
     def from_first(self, value):
         return value
 
-    def meet(self):
+    def barrier(self):
         pass
 
 

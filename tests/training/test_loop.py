@@ -174,15 +174,15 @@ class TestCallback:
         assert work[-1] == pytest.approx(1)
 
     def test_where_updates_come_many_at_once(self, digits, in_chunks):
-        def heard(**options):
+        def steps(**options):
             events: list[Event] = []
             train(linear(digits), digits, Recipe(120, 16, eval_every=120), callback=events.append, **options)
             return [e.step for e in events if e.kind == "step"]
 
-        assert heard() == [50, 100, 120]
-        assert heard(stops=(0, 1, 20, 60)) == [1, 20, 60, 110, 120]
-        with pytest.raises(ValueError, match="`stops` must be a whole number of at least 0"):
-            heard(stops=(1.5,))
+        assert steps() == [50, 100, 120]
+        assert steps(stops=(0, 1, 20, 60)) == [1, 20, 60, 110, 120]
+        with pytest.raises(TypeError, match="`stops` must be a whole number"):
+            steps(stops=(1.5,))
 
     def test_stop(self, digits):
         def stop(event):
@@ -235,35 +235,28 @@ class TestErrors:
             train(cifar_net(8, in_channels=1, num_classes=7), digits, Recipe(2, batch_size=16))
 
     @pytest.mark.parametrize(
-        ("fields", "message"),
+        "fields",
         [
-            ({"steps": 0}, "`steps` must be a whole number of at least 1, but it is 0"),
-            ({"steps": 2.5}, "`steps`.*2.5"),
-            ({"batch_size": 0}, "`batch_size`"),
-            ({"eval_every": 0}, "`eval_every`"),
-            ({"lr": 0}, "`lr` must be a number above 0"),
-            ({"lr": math.nan}, "`lr`"),
-            ({"momentum": 1.0}, "`momentum` must be at least 0 and below 1"),
-            ({"weight_decay": -1}, "`weight_decay`"),
-            ({"milestones": (5, 3)}, "must ascend"),
-            ({"milestones": (5, 10)}, r"between 0 and `steps` \(10\).*Recipe.scaled"),
-            ({"milestones": (0,)}, "between 0 and `steps`"),
-            ({"warmup_lr": 0.1}, r"`warmup_lr` must lie between 0 and `lr` \(0.1\)"),
-            ({"warmup_error": 0}, "`warmup_error`"),
-            ({"lr": True}, "`lr` must be a number above 0, but it is True"),
-            ({"lr": "x"}, "`lr` must be a number above 0, but it is 'x'"),
-            ({"momentum": "x"}, "`momentum`.*'x'"),
-            ({"weight_decay": None}, "`weight_decay`.*None"),
-            ({"warmup_lr": "x"}, "`warmup_lr`.*'x'"),
-            ({"warmup_error": "x"}, "`warmup_error`.*'x'"),
-            ({"milestones": 5}, "`milestones` must be several whole numbers.* 5"),
-            ({"milestones": (1.5,)}, "`milestones` must be a whole number.* 1.5"),
-            ({"augment": "no"}, "`augment` must be True or False, but it is 'no'"),
-            ({"normalize": "imagenet"}, "per_pixel_mean, per_channel, but it is 'imagenet'"),
+            {"steps": 0}, {"batch_size": 0}, {"eval_every": 0}, {"lr": 0}, {"lr": math.nan}, {"momentum": 1.0},
+            {"weight_decay": -1}, {"milestones": (5, 3)}, {"milestones": (5, 10)}, {"milestones": (0,)},
+            {"warmup_lr": 0.1}, {"warmup_lr": 0}, {"warmup_error": 0}, {"warmup_error": 101}, {"normalize": "imagenet"},
         ],
-    )
-    def test_contradictions(self, fields, message):
-        with pytest.raises(ValueError, match=message):
+    )  # fmt: skip
+    def test_contradictions(self, fields):
+        (name,) = fields
+        with pytest.raises(ValueError, match=f"`{name}` must "):
+            Recipe(**{"steps": 10, **fields})
+
+    @pytest.mark.parametrize(
+        "fields",
+        [
+            {"steps": 2.5}, {"lr": True}, {"lr": "x"}, {"momentum": "x"}, {"weight_decay": None}, {"warmup_lr": "x"},
+            {"warmup_error": "x"}, {"milestones": 5}, {"milestones": (1.5,)}, {"augment": "no"},
+        ],
+    )  # fmt: skip
+    def test_wrong_types(self, fields):
+        (name,) = fields
+        with pytest.raises(TypeError, match=f"`{name}` must be "):
             Recipe(**{"steps": 10, **fields})
 
     @pytest.mark.parametrize("name", ["cuda:9", "mps"])

@@ -1,6 +1,7 @@
 """The update against a textbook loop: DataLoader, torchvision's transforms, float32, one thread; and its variants."""
 
 import copy
+import dataclasses
 import math
 
 import numpy as np
@@ -83,28 +84,28 @@ def distance(a: nn.Module, b: nn.Module) -> float:
 
 
 class TestAgainstDataLoaderAndTorchvision:
-    """20 steps in float32: a residual net of 8 layers, augmentation, per-pixel mean, two learning rates."""
+    """12 steps in float32: a residual net of 8 layers, augmentation, per-pixel mean, two learning rates."""
 
     batch = 32
-    recipe = Recipe(20, batch_size=32, lr=0.005, milestones=(12,), augment=True, eval_every=20)
+    recipe = Recipe(12, batch_size=32, lr=0.005, milestones=(7,), augment=True, eval_every=12)
 
     def picks(self, dataset: Dataset) -> torch.Tensor:
-        """The order and the crops that `train(seed=5)` draws: (20 * 32, 4). Three whole batches make an epoch."""
+        """The order and the crops that `train(seed=5)` draws: (12 * 32, 4). Three whole batches make an epoch."""
         generator = torch.Generator().manual_seed(5)
         picks = []
-        while len(picks) < 20:
+        while len(picks) < 12:
             order = torch.randperm(len(dataset.train_images), generator=generator)
             for start in (0, 32, 64):
                 corner = torch.randint(0, 9, (2, 32), generator=generator)
                 flip = torch.randint(0, 2, (32,), generator=generator)
                 picks.append(torch.stack([order[start : start + 32], *corner, flip], 1))
-        return torch.cat(picks[:20])
+        return torch.cat(picks)
 
     def test_weights_are_equal_within_rounding(self, photos):
         torch.manual_seed(0)
         ours = cifar_net(8, num_classes=2)
         start, theirs, wrong = (copy.deepcopy(ours) for _ in range(3))
-        lrs = [0.005] * 12 + [0.0005] * 8
+        lrs = [0.005] * 7 + [0.0005] * 5
         losses = []
         train(ours, photos, self.recipe, seed=5, callback=lambda e: losses.append(e.loss) if e.kind == "step" else None)
         expected = textbook(theirs, photos, self.picks(photos), self.batch, lrs)
@@ -159,7 +160,7 @@ class TestPrecision:
     def test_names(self):
         assert resolve_precision("auto", CPU) == "float32"
         assert resolve_precision("bfloat16", CPU) == "bfloat16"
-        with pytest.raises(ValueError, match="`precision` must be one of auto, float32, bfloat16, but it is 'half'"):
+        with pytest.raises(ValueError, match=r"`precision` must be one of .* but it is 'half'"):
             resolve_precision("half", CPU)
         with pytest.raises(ValueError, match="the device is mps: use 'float32'"):
             resolve_precision("bfloat16", torch.device("mps"))
@@ -185,13 +186,17 @@ class TestPrecision:
 
     @pytest.mark.slow
     def test_over_seeds_it_learns_as_float32_does(self, photos):
+        small = dataclasses.replace(  # every other pixel: mixed precision is slow on a processor
+            photos, train_images=photos.train_images[..., ::2, ::2], test_images=photos.test_images[..., ::2, ::2]
+        )
+
         def final(precision: str) -> list[float]:
             losses = []
             for seed in range(3):
                 torch.manual_seed(seed)
                 net = cifar_net(8, num_classes=2)
                 recipe = Recipe(24, batch_size=32, lr=0.05, augment=True, eval_every=24)
-                losses.append(train(net, photos, recipe, seed=seed, precision=precision).evaluations[-1].train_loss)
+                losses.append(train(net, small, recipe, seed=seed, precision=precision).evaluations[-1].train_loss)
             return losses
 
         full, mixed = np.array(final("float32")), np.array(final("bfloat16"))

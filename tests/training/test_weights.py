@@ -69,7 +69,7 @@ class TestFile:
         assert state["n"].dtype == torch.int64
 
     def test_what_cannot_be_written(self, tmp_path):
-        with pytest.raises(ValueError, match="`dtype` must be one of float32, float16"):
+        with pytest.raises(ValueError, match="`dtype` must be one of 'float32', 'float16'"):
             weights.save({}, tmp_path / "w", {}, "int8")
         with pytest.raises(ValueError, match="w has values beyond the range of float16"):
             weights.save({"w": torch.tensor([[1e5]])}, tmp_path / "w", {}, "float16")
@@ -99,7 +99,7 @@ class TestFile:
 
 
 class TestStudy:
-    @pytest.mark.parametrize("workers", [0, 1])
+    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
     def test_final_weights_give_the_records_errors(self, tmp_path, workers):
         digits = data.load("digits").head(64, 32)
         (record,) = run(
