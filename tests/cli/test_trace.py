@@ -8,7 +8,7 @@ import pytest
 from resnet_edu import cli
 from resnet_edu.cli import trace as cli_trace
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "tracing" / "golden"
 
 
 def run(capsys, *argv):

@@ -15,7 +15,7 @@ from resnet_edu import cli
 from resnet_edu.data import dataset as data
 from resnet_edu.experiment import shipped
 from resnet_edu.experiment.degradation import run
-from resnet_edu.experiment.folder import Source
+from resnet_edu.experiment.folder import Source, Study
 from resnet_edu.experiment.records import RecordError, load_dir
 from resnet_edu.experiment.shipped import (
     RESULTS,
@@ -44,7 +44,7 @@ def digits() -> data.Dataset:
 def folder(digits, tmp_path_factory) -> Path:
     """What a small study leaves: two nets, two seeds, weights."""
     out = tmp_path_factory.mktemp("run")
-    run(("plain8", "resnet8"), digits, TINY, seeds=2, workers=0, progress=False, out=out, save_weights=True)
+    run(Study(("plain8", "resnet8"), TINY, 2, workers=0, save_weights=True), digits, out, progress=False)
     return out
 
 
@@ -202,7 +202,7 @@ class TestShip:
     def test_command(self, tmp_path, capsys):
         out = tmp_path / "run"
         whole = data.load("digits")
-        run(["resnet8"], whole, TINY, workers=0, progress=False, out=out, save_weights=True)
+        run(Study("resnet8", TINY, workers=0, save_weights=True), whole, out, progress=False)
         options = ["--name", "one", "--title", "T", "--made-by", "C", "--weights", "float16", "--into", str(tmp_path)]
         assert cli.main(["ship", str(out), *options]) == 0
         said = capsys.readouterr().out
@@ -215,8 +215,7 @@ class TestShip:
         """The study says which part: as `--quick`, `--hold-out` and `--resize` make it."""
         source, out = Source("digits", head=(64, 32), held=16), tmp_path / "run"
         few = Recipe(2, batch_size=16, eval_every=2)
-        options = {"workers": 0, "progress": False, "out": out, "save_weights": True, "source": source}
-        run(["resnet8"], source.load(), few, **options)
+        run(Study("resnet8", few, workers=0, save_weights=True), source, out, progress=False)
         options = ["--name", "one", "--title", "T", "--made-by", "C", "--into", str(tmp_path), *given]
         assert cli.main(["ship", str(out), *options]) == 0, capsys.readouterr().err
 
