@@ -103,7 +103,7 @@ def _go_on(args: argparse.Namespace) -> int:
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
     study = options.changed(args, folders.load(out), out)
     with folders.locked(out):
-        done, runs = folders.done(out, study), len(study.cells)
+        done, runs = len(folders.finished(out, study)), len(study.cells)
         begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
         data = study.source if done == runs else _images(args, study)
@@ -130,9 +130,9 @@ def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException)
         return
     try:
         study = folders.load(out)
-    except StudyError:  # it had not begun
+        done, runs = len(folders.finished(out, study)), len(study.cells)
+    except StudyError:  # it had not begun, or there is nothing to go on with
         return
-    done, runs = folders.done(out, study), len(study.cells)
     kept = f"{done} of {runs} runs are done; their records and the state of the others are in {out}"
     if isinstance(error, TrainingDiverged):
         if args.resume is None and not done and not folders.in_flight(out):

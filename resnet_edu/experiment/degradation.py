@@ -137,7 +137,7 @@ def run(
     with folders.claimed(folder, resume) if folder else contextlib.nullcontext() as stored:
         if stored is not None:
             study = stored.continued(study, folder)
-            if folders.done(folder, study) == len(study.cells):  # no images, no card and no cluster are needed
+            if len(folders.finished(folder, study)) == len(study.cells):  # no images, no card and no cluster are needed
                 return _train_all(study, None, folder, None, progress, on_record, on_event)
         study, engine = choose_device(study, engine)
         if stored is not None:
@@ -233,7 +233,7 @@ def _train_all(
     """
     shared = study, dataset, folder and folder.resolve(), code_version()
     cells = study.cells
-    done = folders.finished(folder, study) if folder else {}
+    done = folders.finished(folder, study, clean=True) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
     queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
     with _Progress(cells, done=set(done), show=progress) as bar:

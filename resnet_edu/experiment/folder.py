@@ -363,29 +363,21 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     for path in Path(parent).glob(f"*/{STUDY_FILE}"):
         with contextlib.suppress(StudyError):  # one that cannot be read is not the one that is meant
             study = load(path.parent)
-            if done(path.parent, study) < len(study.cells):
+            if len(finished(path.parent, study)) < len(study.cells):
                 found.append((study.date, path.stat().st_mtime, path.parent))
     if not found:
         raise StudyError(f"there is no unfinished study in {parent}: name the folder of the one to resume")
     return max(found)[-1]
 
 
-def done(folder: Path, study: Study) -> int:
-    """Return how many of a study's runs have left a record, damaged ones aside."""
-    found = 0
-    for cell in study.cells:
-        with contextlib.suppress(FileNotFoundError, RecordError):
-            found += records.load(folder / cell.filename) is not None
-    return found
+def finished(folder: Path, study: Study, clean: bool = False) -> dict[Cell, RunRecord]:
+    """Return the records of the runs that are done; damaged ones do not count.
 
+    clean: rename a damaged record to `*.damaged`, with a warning, and remove what a killed process left half-written.
 
-def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
-    """Return the records of the runs that are done.
-
-    A damaged record is renamed to `*.damaged`, with a warning; what a killed process has left half-written is removed.
     Raises `StudyError` for a record of another study.
     """
-    for path in folder.glob(".*-seed*.tmp"):
+    for path in folder.glob(".*-seed*.tmp") if clean else ():
         path.unlink()
     recipe, found = json.loads(json.dumps(dataclasses.asdict(study.recipe))), {}
     for cell in study.cells:
@@ -395,8 +387,9 @@ def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
         except FileNotFoundError:
             continue
         except RecordError as error:
-            os.replace(path, path.with_name(f"{path.name}.damaged"))
-            log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
+            if clean:
+                os.replace(path, path.with_name(f"{path.name}.damaged"))
+                log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
             continue
         mine = (cell.net, cell.seed, recipe, study.dataset["fingerprint"])
         if (record.net, record.seed, record.recipe, record.dataset["fingerprint"]) != mine:

@@ -130,7 +130,7 @@ class TestGoingOn:
     def test_a_damaged_record_is_set_aside(self, half, undisturbed, caplog):
         (path,) = half.glob("*-seed0.json")
         path.write_bytes(path.read_bytes()[:100])
-        assert folders.done(half, folders.load(half)) == 0
+        assert folders.finished(half, folders.load(half)) == {}
         assert same(degradation.resume(half, progress=False), undisturbed)
         (message,) = caplog.messages
         assert message.startswith(f"{path} is damaged: it is no JSON text")
