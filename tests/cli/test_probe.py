@@ -86,6 +86,7 @@ def test_identity_beside_the_trained_nets(capsys):
     assert f"plain56 trained at its depth {loss:.3g}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_small_study():
     assert probe("study", "--depths", "8,26", "--steps", "0", "--seeds", "1", "--out", "o") == 0
     assert [f for f in files("o") if f.endswith(".json")] == [

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,9 @@ from resnet_edu.experiment import degradation, records
 from resnet_edu.experiment.degradation import build_net, default_recipe, run, shortened, space_evaluations
 from resnet_edu.experiment.folder import Cell, Study
 from resnet_edu.experiment.records import RecordError
+from resnet_edu.experiment.shipped import load_record
 from resnet_edu.experiment.statistics import headline, summary
+from resnet_edu.support.system import device_name, library_versions
 from resnet_edu.training.loop import Recipe, TrainingDiverged
 
 TINY = Recipe(4, batch_size=16, lr=0.05, augment=True, eval_every=2)
@@ -128,6 +130,29 @@ def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkey
     degradation.resume(tmp_path, digits, progress=False, on_event=lambda cell, event: steps.append(event.step))
     assert set(steps) == {4}
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.slow
+def test_the_shipped_study_has_the_same_numbers():
+    """To the last digit, up to the first evaluation: where its torch and its kind of processor are to be had."""
+    record = load_record("resnet20", study="digits")
+    there = record.versions["torch"], record.device["name"]
+    here = library_versions()["torch"], device_name(torch.device("cpu"))
+    if here != there:
+        pytest.skip(f"rounding may differ: the record is of {there}, and this is {here}")
+    found = []
+
+    class Enough(Exception):
+        pass
+
+    def stop(cell, event):
+        if event.kind == "evaluation":
+            found.append(asdict(event.evaluation))
+            raise Enough
+
+    with pytest.raises(Enough):
+        run(Study("resnet20", device="cpu", workers=1, threads=record.threads), progress=False, on_event=stop)
+    assert found == record.curves[:1]
 
 
 class TestDivergence:

@@ -234,6 +234,7 @@ class TestRefused:
         assert counts == [1, 2]
         assert setups == [(prepare_process, 8), (prepare_process, 8)]
 
+    @pytest.mark.slow  # two threads wait long for each other where other processes want the cores
     def test_threads_of_this_process(self, digits, tmp_path):
         assert [r.threads for r in run(digits, tmp_path / "two", replace(TWO, threads=2))] == [2, 2]
         assert folders.load(tmp_path / "two").threads == 2
