@@ -90,7 +90,7 @@ class TestWhatItHears:
 
         study = Study(("resnet14", "plain8"), RECIPE, workers=0)
         with pytest.raises(StopTraining, match=r"plain8 \(seed 0\)"):
-            degradation.run(study, digits, tmp_path / "study", progress=False, on_event=stop)  # the deeper one comes first
+            degradation.run(study, digits, tmp_path / "study", progress=False, on_event=stop)  # deeper ones first
         assert [path.name for path in (tmp_path / "study").glob("*-*.json")] == ["resnet14-seed0.json"]
         with LiveCurves() as live:
             records = degradation.resume(tmp_path / "study", digits, progress=False, on_event=live)
