@@ -1,15 +1,6 @@
-"""`resnet-edu degrade`: run the degradation experiment and leave records, figures and a table.
+"""`resnet-edu degrade`: run the degradation experiment, or go on with it, and leave records, figures and a table.
 
-Scope: options, messages and files of this one command; what it does is in `degradation.py`.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-
---- `resnet-edu degrade --resume`: which study is meant, and how to say it when one is stopped.
-
-Scope: what the command line adds to `degradation.resume`; options and messages of the command are in `cli_degrade.py`.
-
-Source
+Sources
   [1] Python's documentation of `signal`; the exit status of a process that a signal ended, in shells: 128 + its number.
 """
 
@@ -23,26 +14,21 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-import torch
-
 from ..data.dataset import Dataset
 from ..experiment import degradation
-from ..experiment import folder as studies
+from ..experiment import folder as folders
 from ..experiment.cluster import RayEngine, import_ray
-from ..experiment.degradation import is_digits
 from ..experiment.folder import Source, Study, StudyError
 from ..experiment.records import RunRecord
-from ..figures import curves as plots
-from ..nets.models import split_name
+from ..experiment.statistics import headline, summary
+from ..figures import curves
 from ..support.signals import exit_on_termination
-from ..support.system import available_cores, resolve_device
-from ..support.validate import whole
-from ..training.checkpoint import Checkpoint, CheckpointError
-from ..training.loop import TrainingDiverged, check_fit
-from ..training.recipe import Recipe
-from . import options as cli_recipe
+from ..support.system import available_cores
+from ..training.checkpoint import CheckpointError
+from ..training.loop import TrainingDiverged
+from . import options
 
-QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
+RUNS = Path("runs")  # where studies go that are given no folder
 
 DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
@@ -72,7 +58,7 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 
 
 def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `degrade` to the parser of `cli.py`."""
+    """Add the command `degrade` to the parser of `resnet-edu`."""
     parser = subparsers.add_parser(
         "degrade",
         help="train plain and residual nets and compare them",
@@ -80,230 +66,109 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = parser.add_argument_group("what is trained")
-    cli_recipe.add_data_options(what)
-    what.add_argument(
-        "--hold-out",
-        type=int,
-        metavar="N",
-        help="to choose a recipe: test on N of the training images, and never on the test images (the paper: 5000)",
-    )
-    what.add_argument("--nets", metavar="A,B,...", help=f"names of nets (default: {','.join(degradation.NETS)})")
-    what.add_argument("--seeds", type=int, metavar="N", help="runs of each net, with seeds 0..N-1 (default: 1)")
-    what.add_argument(
-        "--quick", action="store_true", help="a smoke run of seconds: 8 and 14 layers, 20 steps, few images"
-    )
-
-    cli_recipe.add_recipe_options(parser)
-    where = parser.add_argument_group("where it runs and what it leaves")
-    cli_recipe.add_device_options(where)
-    where.add_argument(
-        "--workers",
-        type=int,
-        metavar="N",
-        help="processes that train side by side (default: 2 on the processor; on a GPU 0, one net after another)",
-    )
-    where.add_argument("--out", metavar="FOLDER", help="for the files (default: runs/<data>-<date>-<time>)")
-    where.add_argument(
-        "--save-weights", action="store_true", help="leave each net's final weights (safetensors) beside its record"
-    )
-
-    stopping = parser.add_argument_group("stopping and going on")
-    stopping.add_argument(
-        "--resume",
-        nargs="?",
-        const="",
-        metavar="FOLDER",
-        help="go on with the study in this folder (default: the newest unfinished one in runs/); what it trains is "
-        "read from there, and other options must not contradict it; --data says where a folder of images is now",
-    )
-    stopping.add_argument(
-        "--checkpoint-seconds", type=float, metavar="S", help="save where each net is every S seconds (default: 60)"
-    )
-    stopping.add_argument("--checkpoint-steps", type=int, metavar="N", help="and after every N steps (default: not)")
-    _add_ray_options(parser)
+    options.add_options(parser)
     parser.set_defaults(run=run)
-
-
-def _add_ray_options(parser: argparse.ArgumentParser) -> None:
-    ray = parser.add_argument_group("on a Ray cluster", "with --engine ray; needs the extra `cluster`")
-    ray.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="who shares out the runs (default: local processes)"
-    )
-    ray.add_argument(
-        "--address",
-        metavar="auto|ray://HOST:PORT",
-        help="auto: the cluster that this machine is part of (default: $RAY_ADDRESS, or else this machine alone)",
-    )
-    ray.add_argument(
-        "--gpus-per-run", type=float, metavar="SHARE", help="of one GPU, 0 to 1 (default: 1 on CUDA, else 0)"
-    )
-    ray.add_argument("--cpus-per-run", type=int, metavar="N", help="cores, and threads, of each run (default: 1)")
-    ray.add_argument(
-        "--retries", type=int, metavar="N", help="how often a run that lost its machine is started again (default: 3)"
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
-    schedule = {n: getattr(args, n) for n in ("checkpoint_seconds", "checkpoint_steps") if getattr(args, n) is not None}
-    Checkpoint("", "", **{n.removeprefix("checkpoint_"): v for n, v in schedule.items()})  # raises for what cannot be
-    whole("workers", args.workers or 0, 0)
     with exit_on_termination():
-        return _begin(args, schedule) if args.resume is None else _resume(args, schedule)
+        return _begin(args) if args.resume is None else _go_on(args)
 
 
-def _begin(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
+def _begin(args: argparse.Namespace) -> int:
     """Begin a study in a new folder."""
-    nets = _nets(args)
-    engine = _engine(args)
-    if isinstance(engine, RayEngine):
-        engine, device = engine.resolve(args.device, torch.cuda.is_available())
-    else:
-        device = str(resolve_device(args.device))
-    seeds = 1 if args.seeds is None else args.seeds
-    if seeds < 1:
-        raise ValueError(f"--seeds must be at least 1, but it is {seeds}")
-    cli_recipe.check(args, args.data or "digits")
-    degradation.make_grid(nets, seeds, Recipe.digits())  # unknown names, before anything is made or read
-    source = Source(args.data or "digits", args.resize, (512, 256) if args.quick else None, args.hold_out)
+    study, engine = degradation.choose_device(options.study_of(args), _engine(args))
+    source = options.source_of(args)
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    out = Path(args.out) if args.out else studies.new_folder(RUNS, name)
-    with studies.claimed(out, made=not args.out):
+    out = Path(args.out) if args.out else folders.new_folder(RUNS, name)
+    with folders.claimed(out, made=not args.out):
         try:
-            dataset = source.load(urls=cli_recipe.urls_of(args))
-            recipe = cli_recipe.recipe_of(args, dataset, max(split_name(n)[1] for n in nets))
-            check_fit(recipe, dataset)
-            _announce(args, dataset, nets, seeds, recipe, engine, device, out)
-            records = degradation.run(
-                nets,
-                dataset,
-                recipe,
-                seeds=seeds,
-                device=device,
-                precision=args.precision,
-                engine=engine,
-                workers=args.workers,
-                out=out,
-                save_weights=args.save_weights,
-                source=source,
-                **schedule,
-            )
-            _report(records, out)
-        except BaseException as error:
-            _say_what_is_left(args, out, error, began=True)
-            raise
-    return 0
-
-
-def _resume(args: argparse.Namespace, schedule: dict[str, float | int]) -> int:
-    """Go on with a study that was stopped."""
-    engine = _engine(args)
-    out, study = find(args)
-    with studies.locked(out):
-        before, runs = studies.done(out, study), len(study.runs)
-        if before == runs:
-            print(f"the study in {out} is finished: {runs} of {runs} runs are done", file=sys.stderr)
-        else:
-            print(f"going on with the study in {out}: {before} of {runs} runs are done", file=sys.stderr, flush=True)
-        try:
-            dataset = None if before == runs else images(args, study)
-            records = degradation.resume(out, dataset, engine=engine, workers=args.workers, **schedule)
-            _report(records, out)
+            dataset = source.load(urls=options.urls_of(args))
+            study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
+            _announce(args, study, dataset, engine, out)
+            _report(degradation.run(study, dataset, out, engine=engine), out)
         except BaseException as error:
             _say_what_is_left(args, out, error)
             raise
     return 0
 
 
-def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException, began: bool = False) -> None:
+def _go_on(args: argparse.Namespace) -> int:
+    """Go on with a study that was stopped."""
+    engine = _engine(args)
+    out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
+    study = options.changed(args, folders.load(out), out)
+    with folders.locked(out):
+        done, runs = len(folders.finished(out, study)), len(study.cells)
+        begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
+        print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
+        data = study.source if done == runs else _images(args, study)
+        try:
+            _report(degradation.run(study, data, out, resume=True, engine=engine), out)
+        except BaseException as error:
+            _say_what_is_left(args, out, error)
+            raise
+    return 0
+
+
+def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
+    """Return where the images of a study are now, or the images if they may have to be downloaded."""
+    source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
+    return source if args.mirrors is None else source.load(urls=options.urls_of(args))
+
+
+def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException) -> None:
     """After an error or Ctrl-C, say which of the work is saved, and how to go on.
 
-    A study that this call `began`, and that has diverged before anything was saved, is of no use and cleared away.
+    A study that was begun only now, and has diverged before anything was saved, is of no use and cleared away.
     """
-    if isinstance(error, BrokenPipeError):  # `| head`: all was done, and nobody wants to hear the rest
+    if isinstance(error, BrokenPipeError):  # `| head`: all was done, and nobody reads on
         return
     try:
-        study = studies.load(out)
-    except StudyError:  # it had not begun
+        study = folders.load(out)
+        done, runs = len(folders.finished(out, study)), len(study.cells)
+    except StudyError:  # it had not begun, or there is nothing to go on with
         return
-    done = studies.done(out, study)
-    if isinstance(error, TrainingDiverged) and began and not done and not studies.in_flight(out):
-        studies.discard(out, study)
-    elif isinstance(error, TrainingDiverged):
-        print(
-            f"{done} of {len(study.runs)} runs are done; their records and the state of the others stay in {out}, but "
-            "to go on would diverge again",
-            file=sys.stderr,
-        )
-    elif done == len(study.runs):
+    kept = f"{done} of {runs} runs are done; their records and the state of the others are in {out}"
+    if isinstance(error, TrainingDiverged):
+        if args.resume is None and not done and not folders.in_flight(out):
+            folders.discard(out, study)
+        else:
+            print(f"{kept}, but to go on would diverge again", file=sys.stderr)
+    elif done == runs:
         print(
             f"all {done} runs are done, with their records in {out}. For the table and the figures:\n"
             f"  {_command(args, out)}",
             file=sys.stderr,
         )
     elif not isinstance(error, StudyError | CheckpointError):
-        print(
-            f"{done} of {len(study.runs)} runs are done; their records and the state of the others are in {out}. "
-            f"To go on:\n  {_command(args, out)}",
-            file=sys.stderr,
-        )
-
-
-def _nets(args: argparse.Namespace) -> tuple[str, ...]:
-    if args.nets is None:
-        return QUICK_NETS if args.quick else degradation.NETS
-    nets = tuple(n.strip() for n in args.nets.split(",") if n.strip())
-    if not nets:
-        raise ValueError(f"--nets must name nets with commas between them (plain20,resnet56), but it is {args.nets!r}")
-    return nets
+        print(f"{kept}. To go on:\n  {_command(args, out)}", file=sys.stderr)
 
 
 def _engine(args: argparse.Namespace) -> str | RayEngine:
-    """Return what `degradation.run` calls the engine; without Ray installed, say so before anything else is done."""
-    given = _given(args)
+    """Return the engine; without Ray installed, say so before anything else is done."""
+    given = options.given(args, "engine.")
     if args.engine == "local":
-        if given:
-            option = "--" + next(iter(given)).replace("_", "-")
-            raise ValueError(f"{option} is for a Ray cluster: add --engine ray, or leave it out")
+        for name in given:
+            raise ValueError(f"--{name.replace('_', '-')} is for a Ray cluster: add --engine ray, or leave it out")
         return "local"
     import_ray()
     return RayEngine(**given)
 
 
-def _given(args: argparse.Namespace) -> dict[str, str | float]:
-    """Return the fields of `RayEngine` that the options give."""
-    names = (field.name for field in dataclasses.fields(RayEngine))
-    return {n: getattr(args, n) for n in names if getattr(args, n) is not None}
-
-
-def _command(args: argparse.Namespace, out: Path) -> str:
-    """Return the command that goes on with the study, with images from the same place, on the same engine."""
-    data = [f"--data {shlex.quote(args.data)}"] if args.resume is not None and args.data else []
-    ray = [f"--{name.replace('_', '-')} {value}" for name, value in _given(args).items()]
-    return " ".join([command(out), *data, *(["--engine ray", *ray] if args.engine == "ray" else [])])
-
-
-def _announce(
-    args: argparse.Namespace,
-    dataset: Dataset,
-    nets: tuple[str, ...],
-    seeds: int,
-    recipe: Recipe,
-    engine: str | RayEngine,
-    device: str,
-    out: Path,
-) -> None:
+def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: RayEngine | None, out: Path) -> None:
     """Say what will be done and what it will cost, before it starts."""
-    times = f" x {seeds} seeds" if seeds > 1 else ""
-    lines = cli_recipe.describe(f"{', '.join(nets)}{times}", dataset, recipe)
-    if isinstance(engine, RayEngine):
+    seeds = len(study.seeds)
+    what = ", ".join(study.nets) + (f" x {seeds} seeds" if seeds > 1 else "")
+    lines = options.describe(what, dataset, study.recipe)
+    if engine is not None:
         lines.append(
             f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
             "machines, the folder below must be on a file system that they share"
         )
-    elif device == "cpu" and not is_digits(dataset):
-        seconds = degradation.estimate_seconds(nets, seeds, dataset, recipe)
+    elif study.device == "cpu" and not degradation.is_digits(dataset):
+        seconds = degradation.estimate_seconds(study.nets, seeds, dataset, study.recipe)
         lines.append(
             f"cost: about {_duration(seconds)} on the {available_cores()} cores of this machine (from two trial steps)"
         )
@@ -319,84 +184,22 @@ def _duration(seconds: float) -> str:
 
 def _report(records: list[RunRecord], out: Path) -> None:
     """Write the figures, and print the table, the sentence and where everything is."""
-    for name, picture in (("degradation", plots.degradation(records, "both")), ("figure6", plots.figure6(records))):
+    for name, picture in (("degradation", curves.degradation(records, "both")), ("figure6", curves.figure6(records))):
         for ending in ("png", "svg"):
             picture.save(out / f"{name}.{ending}")
-    print(degradation.summary(records))
-    print()
-    print(degradation.headline(records))
-    print()
-    print(f"{len(records)} records, and the figures degradation and figure6 (.png, .svg), are in {out}")
+    files = f"{len(records)} records, and the figures degradation and figure6 (.png, .svg), are in {out}"
+    print(summary(records), headline(records), files, sep="\n\n")
 
 
-RUNS = Path("runs")  # where studies go that are given no folder
-
-
-def find(args: argparse.Namespace) -> tuple[Path, Study]:
-    """Return the folder that `--resume` names, or the newest unfinished one in `RUNS`, and the study in it.
-
-    Raises `StudyError` if there is none, or if another option contradicts it.
-    """
-    folder = Path(args.resume) if args.resume else studies.newest_unfinished(RUNS)
-    study = studies.load(folder)
-    recipe, source = study.recipe, study.source
-    cli_recipe.check(args, args.data or (source.data if source else "unknown"))
-    epochs = None if args.epochs is None else args.epochs * (study.dataset["train"] // recipe.batch_size)
-    _refuse(
-        folder,
-        {
-            "--out": (args.out and Path(args.out).resolve(), folder.resolve()),
-            "--nets": (args.nets and tuple(n.strip() for n in args.nets.split(",") if n.strip()), study.nets),
-            "--seeds": (args.seeds, len(study.seeds)),
-            "--data": (_other_data(args.data, source), source and source.data),
-            "--resize": (args.resize, source and source.resize),
-            "--hold-out": (args.hold_out, source and source.held),
-            "--quick": (args.quick or None, bool(source and source.head)),
-            "--recipe": (args.recipe, "paper" if recipe.augment else "digits"),
-            "--steps": (args.steps, recipe.steps),
-            "--epochs": (epochs, recipe.steps),
-            "--batch-size": (args.batch_size, recipe.batch_size),
-            "--lr": (args.lr, recipe.lr),
-            "--eval-every": (args.eval_every, recipe.eval_every),
-            "--device": (None if args.device == "auto" else args.device, study.device),
-            "--precision": (None if args.precision == "auto" else args.precision, study.precision),
-            "--save-weights": (args.save_weights or None, study.save_weights),
-        },
-    )
-    return folder, study
-
-
-def _other_data(given: str | None, source: Source | None) -> str | None:
-    """Return what --data says if it can be no other place of the same images; of two folders the images decide."""
-    named = ("digits", "cifar10")
-    return given if source is not None and (given in named or source.data in named) else None
-
-
-def images(args: argparse.Namespace, study: Study) -> Dataset | None:
-    """Return the images of the study if the options say where to find them; None if that is left to the study.
-
-    Raises `StudyError` if they are not there, and else what `Source.load` raises.
-    """
-    if args.data is None and args.mirrors is None:
-        return None
-    source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
-    try:
-        return source.load(urls=cli_recipe.urls_of(args))
-    except (FileNotFoundError, ValueError) as error:
-        raise StudyError(str(error)) from None
-
-
-def _refuse(folder: Path, options: dict[str, tuple[object, object]]) -> None:
-    """Raise `StudyError` for options {name: (given, the study's)} that are given and differ; None is not given."""
-    wrong = [f"{o} is {_text(g)} but the study has {_text(s)}" for o, (g, s) in options.items() if g not in (None, s)]
-    if wrong:
-        raise StudyError(
-            f"this contradicts the study in {folder}: {'; '.join(wrong)}. Leave it out, or start another study"
-        )
-
-
-def _text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value in (None, "") else str(value)
+def _command(args: argparse.Namespace, out: Path) -> str:
+    """Return the command that goes on with the study, with images from the same place, on the same engine."""
+    words = [command(out)]
+    if args.resume is not None and args.data:
+        words.append(f"--data {shlex.quote(args.data)}")
+    if args.engine == "ray":
+        words.append("--engine ray")
+    words += [f"--{name.replace('_', '-')} {value}" for name, value in options.given(args, "engine.").items()]
+    return " ".join(words)
 
 
 def command(folder: Path) -> str:

@@ -1,7 +1,4 @@
-"""Options that commands share: which images, how a net is trained on them, and on which device.
-
-Scope: the options, their checks, and the recipe they ask for, in words too; commands are in `cli_degrade.py` and
-`cli_train.py`.
+"""The options of `degrade` and `train`: one table, from which come the parser, the study, and what --resume compares.
 
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
@@ -10,105 +7,239 @@ Source
 from __future__ import annotations
 
 import argparse
+import dataclasses
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from ..data import cifar10 as data_cifar
+from ..data import cifar10
 from ..data.dataset import Dataset
-from ..experiment.degradation import DEFAULT_STEPS, space_evaluations
+from ..experiment import folder as folders
+from ..experiment.degradation import DEFAULT_STEPS, shortened, space_evaluations
+from ..experiment.folder import NETS, Source, Study
+from ..support.validate import whole
+from ..training.loop import check_fit
 from ..training.recipe import Recipe
 from ..training.step import PRECISIONS
 
-
-def add_data_options(group: argparse._ArgumentGroup) -> None:
-    """Add --data, --mirrors and --resize."""
-    group.add_argument("--data", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
-    group.add_argument(
-        "--mirrors",
-        metavar="URL,URL,...",
-        help="where to download CIFAR-10 from, in this order; "
-        f'"none" forbids the network (default: {data_cifar.URLS_VARIABLE}, or else a built-in list)',
-    )
-    group.add_argument("--resize", type=int, metavar="PIXELS", help="make the images of a folder this wide and high")
+QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
+QUICK_IMAGES = (512, 256)  # for training, and to test on
 
 
-def add_recipe_options(parser: argparse.ArgumentParser) -> None:
-    """Add a group of options for how a net is trained."""
-    how = parser.add_argument_group("how it is trained")
-    how.add_argument(
-        "--recipe",
-        choices=("paper", "digits"),
-        help="paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in proportion; digits: 200 "
-        "steps without augmentation (default: digits for digits, else paper, shortened to 1,000 steps)",
-    )
-    length = how.add_mutually_exclusive_group()
-    length.add_argument("--steps", type=int, metavar="N", help="updates of the weights")
-    length.add_argument("--epochs", type=int, metavar="N", help="passes over the training images")
-    how.add_argument("--batch-size", type=int, metavar="N", help="images a step (default: 128)")
-    how.add_argument("--lr", type=float, metavar="RATE", help="learning rate at the start (default: 0.1)")
-    how.add_argument("--eval-every", type=int, metavar="N", help="steps between evaluations on all images")
+@dataclass(frozen=True)
+class Option:
+    """One option of the command line.
+
+    flag, metavar, help, kind: for `argparse`; further arguments are in `more`.
+    place:   what it sets: an attribute of a `Study`, of its "recipe." or "source.", or of a `RayEngine` ("engine.").
+    sets:    False if it has a say in that attribute only, and does not hold its value.
+    fixed:   whether a study that goes on must have the same.
+    compare: makes of the attribute what the option would be, for --resume to compare.
+    """
+
+    flag: str
+    metavar: str | None
+    help: str
+    place: str = ""
+    kind: Callable[[str], Any] | None = int
+    sets: bool = True
+    fixed: bool = True
+    compare: Callable[[Any], Any] = lambda value: value
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called in the parsed arguments."""
+        return self.flag.removeprefix("--").replace("-", "_")
+
+    def add_to(self, group: argparse._ActionsContainer) -> None:
+        """Add it to a parser, or a group of one."""
+        of_value = {} if "action" in self.more else {"type": self.kind, "metavar": self.metavar}
+        group.add_argument(self.flag, help=self.help, **of_value, **self.more)
 
 
-def add_device_options(group: argparse._ArgumentGroup) -> None:
-    """Add --device and --precision."""
-    group.add_argument("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
-    group.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="auto",
-        help="bfloat16: mixed precision, with batch norm in float32 (default: auto, that where the card is fast at it)",
-    )
+def names(text: str) -> tuple[str, ...]:
+    """Return the names in a text such as "plain20,resnet56"."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def check(args: argparse.Namespace, data: str) -> None:
-    """Raise `ValueError` for options that cannot be with images from `data`, before anything is made or read."""
+SWITCH = {"action": "store_true", "default": None}  # None: it was not given
+# fmt: off
+OPTIONS = {
+    "what is trained": (
+        Option("--data", "digits|cifar10|FOLDER", "images (default: digits)", "source.data", str),
+        Option("--mirrors", "URL,URL,...", "where to download CIFAR-10 from, in this order; "
+               f'"none" forbids the network (default: {cifar10.URLS_VARIABLE}, or else a built-in list)', kind=str),
+        Option("--resize", "PIXELS", "make the images of a folder this wide and high", "source.resize"),
+        Option("--hold-out", "N", "to choose a recipe: test on N of the training images, and never on the test images "
+               "(the paper: 5000)", "source.held"),
+        Option("--nets", "A,B,...", f"names of nets (default: {','.join(NETS)})", "nets", names),
+        Option("--seeds", "N", "runs of each net, with seeds 0..N-1 (default: 1)", "seeds", compare=len),
+        Option("--quick", None, "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", "source.head",
+               sets=False, compare=bool, more=SWITCH),
+    ),
+    "how it is trained": (
+        Option("--recipe", None, "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in "
+               "proportion; digits: 200 steps without augmentation (default: digits for digits, else paper, shortened "
+               "to 1,000 steps)", "recipe.augment", str, sets=False, more={"choices": ("paper", "digits")},
+               compare=lambda augment: "paper" if augment else "digits"),
+        Option("--steps", "N", "updates of the weights", "recipe.steps", sets=False),
+        Option("--epochs", "N", "passes over the training images", "epochs", sets=False),
+        Option("--batch-size", "N", "images a step (default: 128)", "recipe.batch_size"),
+        Option("--lr", "RATE", "learning rate at the start (default: 0.1)", "recipe.lr", float),
+        Option("--eval-every", "N", "steps between evaluations on all images", "recipe.eval_every"),
+    ),
+    "where it runs and what it leaves": (
+        Option("--device", "auto|cpu|cuda|mps", "(default: auto)", "device", str, more={"default": "auto"}),
+        Option("--precision", None, "bfloat16: mixed precision, with batch norm in float32 (default: auto, that where "
+               "the card is fast at it)", "precision", str, more={"choices": PRECISIONS, "default": "auto"}),
+        Option("--workers", "N", "processes that train side by side (default: 2 on the processor; on a GPU 0, one net "
+               "after another)", "workers", fixed=False),
+        Option("--out", "FOLDER", "for the files (default: a folder in runs/, named after what is trained)", kind=str),
+        Option("--save-weights", None, "leave each net's final weights (safetensors) beside its record",
+               "save_weights", more=SWITCH),
+    ),
+    "stopping and going on": (
+        Option("--resume", "FOLDER", "go on with the study in this folder (default: the newest unfinished one in "
+               "runs/); what it trains is read from there, and other options must not contradict it; --data says where "
+               "a folder of images is now", kind=str, more={"nargs": "?", "const": ""}),
+        Option("--checkpoint-seconds", "S", "save where each net is every S seconds (default: 60)",
+               "checkpoint_seconds", float, fixed=False),
+        Option("--checkpoint-steps", "N", "and after every N steps (default: not)", "checkpoint_steps", fixed=False),
+    ),
+    "on a Ray cluster (with --engine ray; needs the extra `cluster`)": (
+        Option("--engine", None, "who shares out the runs (default: local processes)", kind=str,
+               more={"choices": ("local", "ray"), "default": "local"}),
+        Option("--address", "auto|ray://HOST:PORT", "auto: the cluster that this machine is part of (default: "
+               "$RAY_ADDRESS, or else this machine alone)", "engine.address", str),
+        Option("--gpus-per-run", "SHARE", "of one GPU, 0 to 1 (default: 1 on CUDA, else 0)", "engine.gpus_per_run",
+               float),
+        Option("--cpus-per-run", "N", "cores, and threads, of each run (default: 1)", "engine.cpus_per_run"),
+        Option("--retries", "N", "how often a run that lost its machine is started again (default: 3)",
+               "engine.retries"),
+    ),
+}
+# fmt: on
+ALL = [option for options in OPTIONS.values() for option in options]
+
+
+def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = None) -> None:
+    """Add the options of the table to a parser, or those of these flags only, in groups."""
+    for title, options in OPTIONS.items():
+        chosen = [option for option in options if flags is None or option.flag in flags]
+        group = parser.add_argument_group(title) if chosen else None
+        length = None
+        for option in chosen:
+            if option.flag in ("--steps", "--epochs"):
+                length = length or group.add_mutually_exclusive_group()
+                option.add_to(length)
+            else:
+                option.add_to(group)
+
+
+def given(args: argparse.Namespace, place: str = "") -> dict[str, Any]:
+    """Return the options that were given, of those that set an attribute of `place`, as {attribute: value}.
+
+    place: "" for a `Study`, "recipe.", "source.", or "engine." for a `RayEngine`.
+    """
+    found = {}
+    for option in ALL:
+        start, dot, attribute = option.place.rpartition(".")
+        if option.sets and attribute and start + dot == place and getattr(args, option.name, None) is not None:
+            found[attribute] = getattr(args, option.name)
+    return found
+
+
+def changed(args: argparse.Namespace, study: Study, folder: Path) -> Study:
+    """Return the study in `folder` with what may change when it goes on.
+
+    Raises `StudyError` if an option was given that contradicts it.
+    """
+    pairs = {"--out": (args.out and str(Path(args.out).resolve()), str(folder.resolve()))}
+    changes = {}
+    for option in ALL:
+        value, its = getattr(args, option.name), study
+        if value is None or not option.place or option.place.startswith("engine."):
+            continue
+        if not option.fixed:
+            changes[option.place] = value
+            continue
+        for attribute in option.place.split("."):
+            its = getattr(its, attribute, None)
+        pairs[option.flag] = value, option.compare(its)
+    if study.source is None or not {args.data, study.source.data} & {"digits", "cifar10"}:
+        pairs.pop("--data", None)  # of two folders the images decide
+    check_mirrors(args, args.data or (study.source.data if study.source else "unknown"))
+    folders.refuse(folder, pairs)
+    return dataclasses.replace(study, **changes)
+
+
+def study_of(args: argparse.Namespace, **fields: Any) -> Study:
+    """Return the study that the options ask for, as far as it does not depend on the images: see `fit_recipe`.
+
+    fields: of the study, that options do not set. Raises `ValueError` for options that cannot be, before anything is
+    made or read.
+    """
+    check_mirrors(args, args.data or "digits")
+    quick = {"nets": QUICK_NETS} if args.quick else {}
+    study = Study(**quick | given(args) | fields)
+    return dataclasses.replace(study, recipe=recipe_of(args, study.depth))
+
+
+def source_of(args: argparse.Namespace) -> Source:
+    """Return where the images come from that the options ask for."""
+    head = QUICK_IMAGES if args.quick else None
+    return Source(**{"data": "digits", **given(args, "source.")}, head=head)
+
+
+def check_mirrors(args: argparse.Namespace, data: str) -> None:
+    """Raise `ValueError` for addresses of CIFAR-10 where other images are asked for."""
     if args.mirrors is not None and data != "cifar10":
         raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {data}: leave it out")
-    for name in ("steps", "epochs", "batch_size", "eval_every"):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, but it is {value}")
-    if args.lr is not None:
-        Recipe.digits().replace(lr=args.lr)  # raises for a rate that cannot be
-    if args.steps is not None and _kind(args) == "paper":
-        Recipe.scaled(args.steps)  # raises for too few
-
-
-def _kind(args: argparse.Namespace) -> str:
-    return args.recipe or ("digits" if args.data in (None, "digits") else "paper")
 
 
 def urls_of(args: argparse.Namespace) -> list[str] | None:
     """Return where to download CIFAR-10 from, None for the usual places."""
-    return None if args.mirrors is None else data_cifar.parse_addresses(args.mirrors)
+    return None if args.mirrors is None else cifar10.parse_addresses(args.mirrors)
 
 
-def recipe_of(args: argparse.Namespace, dataset: Dataset, depth: int) -> Recipe:
-    """Return the recipe that the options ask for."""
-    batch = args.batch_size if args.batch_size is not None else 32 if args.quick else 128
-    steps = args.steps
+def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) -> Recipe:
+    """Return the recipe that the options ask for, as far as it does not depend on the images.
+
+    steps: of --epochs, when the images are known.
+    """
     if args.epochs is not None:
-        steps = args.epochs * (len(dataset.train_images) // batch)
-        if not steps:
-            raise ValueError(
-                f"--batch-size is {batch}, but there are only {len(dataset.train_images)} training images: use fewer"
-            )
-    if steps is None and args.quick:
+        whole("--epochs", args.epochs)
+    elif args.quick and args.steps is None:
         steps = 20
-    kind = _kind(args)
+    steps = args.steps if steps is None else steps
+    kind = args.recipe or ("digits" if args.data in (None, "digits") else "paper")
     if kind == "digits":
-        recipe = Recipe.digits()
-        if steps is not None:
-            recipe = recipe.replace(steps=steps, eval_every=max(1, steps // 10))
+        recipe = Recipe.digits() if steps is None else shortened(Recipe.digits(), steps)
     elif steps is None and args.recipe:
         recipe = Recipe.paper(depth)
     else:
         recipe = Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth)
-    recipe = recipe.replace(batch_size=batch)
-    if kind == "paper":
-        recipe = space_evaluations(recipe, dataset)
-    changes = {"lr": args.lr, "eval_every": args.eval_every}
+    changes = {"batch_size": 32} if args.quick else {}
+    changes |= given(args, "recipe.")
     if args.lr is not None and recipe.warmup_lr is not None:
         changes["warmup_lr"] = args.lr / 10
-    return recipe.replace(**{k: v for k, v in changes.items() if v is not None})
+    return recipe.replace(**changes)
+
+
+def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Study:
+    """Return the study with its recipe fitted to the images: steps of --epochs, evaluations by their cost."""
+    recipe, images = study.recipe, len(dataset.train_images)
+    if args.epochs is not None:
+        steps = args.epochs * (images // recipe.batch_size)
+        if not steps:
+            raise ValueError(f"--batch-size is {recipe.batch_size}, but there are only {images} training images")
+        recipe = recipe_of(args, study.depth, steps)
+    check_fit(recipe, dataset)
+    if recipe.augment and args.eval_every is None:
+        recipe = space_evaluations(recipe, dataset)
+    return dataclasses.replace(study, recipe=recipe)
 
 
 def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:

@@ -1,7 +1,4 @@
-"""`resnet-edu results`: the measured errors beside the published ones.
-
-Scope: options and the headings above each table; the table is made by `experiment/published.py`.
-"""
+"""`resnet-edu results`: the measured errors beside the published ones."""
 
 from __future__ import annotations
 
@@ -31,7 +28,7 @@ examples:
 
 
 def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `results` to the parser of `cli.py`."""
+    """Add the command `results` to the parser of `resnet-edu`."""
     parser = subparsers.add_parser(
         "results",
         help="print measured errors beside the published ones",

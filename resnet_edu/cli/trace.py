@@ -1,7 +1,4 @@
-"""`resnet-edu trace NAME`: the table of a model, printed.
-
-Scope: options, names of models, messages. The tables are made by `trace.py`.
-"""
+"""`resnet-edu trace NAME`: the table of a model, printed."""
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table that `args` asks for and return 0; raises `ValueError` and others with one line to print."""
-    shape = (_count("--batch", args.batch), *parse_input(args.input or default_input(args.name)))
+    shape = (*_sizes("--batch", args.batch, "8"), *_sizes("--input", args.input or _input(args.name), "3x224x224"))
     options = {"stride_on": args.stride_in, "shortcut": args.shortcut}
     model = load_model(args.name, {k: v for k, v in options.items() if v is not None})
     print(render(trace(model, shape), args.view, args.format))
@@ -80,25 +77,16 @@ def render(result: Trace, view: str, form: str) -> str:
     return write(view).rstrip("\n")
 
 
-def _count(option: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{option} must be a whole number of at least 1, but it is {text!r}")
-    return int(text)
-
-
-def parse_input(text: str) -> tuple[int, int, int]:
-    """Return (3, 224, 224) for "3x224x224". Raises `ValueError` for anything but three whole numbers above 0."""
+def _sizes(option: str, text: str, example: str) -> tuple[int, ...]:
+    """Return (3, 224, 224) for "3x224x224"; raises `ValueError` for a text of another form than the example."""
     parts = text.split("x")
-    if len(parts) != 3 or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
-        raise ValueError(
-            f"--input must be channels x height x width, each at least 1, such as 3x224x224, but it is {text!r}"
-        )
-    channels, height, width = map(int, parts)
-    return channels, height, width
+    if len(parts) != len(example.split("x")) or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
+        raise ValueError(f"{option} must be whole numbers above 0, such as {example}, but it is {text!r}")
+    return tuple(map(int, parts))
 
 
-def default_input(name: str) -> str:
-    """Return the input for which a net was made, as `--input` takes it."""
+def _input(name: str) -> str:
+    """Return the input for which a net was made."""
     return "3x32x32" if ":" not in name and models.is_cifar_name(name) else "3x224x224"
 
 

@@ -1,7 +1,8 @@
 """The degradation experiment: nets x seeds, their records, and what the records say."""
 
 from .ablations import Effect, Effects, effects, interval
-from .degradation import NETS, Cell, build_net, default_recipe, resume, run, run_cell
+from .degradation import build_net, default_recipe, resume, run, run_cell
+from .folder import NETS, Cell, Source, Study, StudyError
 from .published import REFERENCES, results
 from .records import RecordError, RunRecord, load, load_dir
 from .shipped import load_records, load_study, load_trained
@@ -16,7 +17,10 @@ __all__ = [
     "Effects",
     "RecordError",
     "RunRecord",
+    "Source",
     "Spread",
+    "Study",
+    "StudyError",
     "build_net",
     "coverage",
     "default_recipe",

@@ -1,18 +1,9 @@
-"""The grid of the degradation experiment (nets x seeds), and one cell of it: a net trained with a seed.
-
-Scope: what a run depends on, and its record. How a whole study is carried out is in `degradation.py`.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-
---- The degradation experiment: plain and residual nets of several depths, trained alike, on one data set.
-
-Scope: a whole study, from its arguments to its records. One run of it is in `cells.py`, its folder in `study.py`, the
-worker processes in `workers.py`; what the records say, a table and a sentence, in `findings.py`. What these have to
-offer is to be had from here as well.
+"""The degradation experiment: plain and residual nets of several depths, trained alike, on one data set.
 
 The question ([1], section 4.2): a deep plain net could do no worse than a shallow one, since its further layers could
 be identities. Is its TRAINING error higher all the same? And does a shortcut around every two layers change that?
+
+What a study is, and its folder, are in `folder.py`; what its records say, a table and a sentence, in `statistics.py`.
 
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 1, 3.1 and 4.2.
@@ -22,13 +13,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,7 +36,6 @@ from ..support.system import (
     prepare_process,
     resolve_device,
 )
-from ..support.validate import whole
 from ..training import checkpoint as checkpoints
 from ..training import weights
 from ..training.checkpoint import Checkpoint
@@ -54,30 +43,14 @@ from ..training.group import ALONE, Group
 from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from ..training.step import resolve_precision
-from . import folder as studies
+from . import folder as folders
 from .cluster import RayEngine, import_ray
-from .folder import Source, Study, claim_folder
+from .folder import Cell, Images, Source, Study
 from .records import RunRecord
-from .statistics import Summary, headline, summary
 from .workers import run_in_workers
 
-NETS = ("plain20", "resnet20", "plain56", "resnet56")
 DEFAULT_STEPS = 1000  # of the paper's shortened recipe, for images that are not digits
 EVALUATION_SHARE = 0.5  # at most about this much computation goes into evaluations, beside 1 for training
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run of the grid: everything it depends on but the data, the device and the threads."""
-
-    net: str
-    seed: int
-    recipe: Recipe
-
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        return f"{self.net} (seed {self.seed})"
 
 
 def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.Module:
@@ -88,6 +61,249 @@ def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.M
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the processor's only: torch.manual_seed sets graphics cards too
         return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0], **options)
+
+
+def is_digits(dataset: Dataset) -> bool:
+    """Return whether these are scikit-learn's digits, or some of them; a folder of that name may hold other images."""
+    named = dataset.name == "digits" or dataset.name.startswith("digits[")
+    return named and dataset.shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
+
+
+def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
+    """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
+
+    steps: None is 200 for the digits, and else 1,000. Evaluations of others are spaced by `space_evaluations`.
+    """
+    if is_digits(dataset):
+        return Recipe.digits() if steps is None else shortened(Recipe.digits(), steps)
+    return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)
+
+
+def shortened(recipe: Recipe, steps: int) -> Recipe:
+    """Return the recipe in another number of steps: milestones and evaluations in proportion."""
+    milestones = tuple(steps * milestone // recipe.steps for milestone in recipe.milestones)
+    every = max(1, steps * recipe.eval_every // recipe.steps)
+    return recipe.replace(steps=steps, milestones=milestones, eval_every=every)
+
+
+def space_evaluations(recipe: Recipe, dataset: Dataset) -> Recipe:
+    """Return the recipe with evaluations as often as `EVALUATION_SHARE` affords, 3 to 64 times in all."""
+    images = len(dataset.train_images) + len(dataset.test_images)
+    affordable = int(EVALUATION_SHARE * recipe.steps * 3 * recipe.batch_size / images)
+    return recipe.replace(eval_every=-(-recipe.steps // min(64, max(3, affordable), recipe.steps)))
+
+
+def run(
+    study: Study | None = None,
+    data: Images | None = "digits",
+    folder: str | os.PathLike[str] | None = None,
+    *,
+    resume: bool = False,
+    engine: str | RayEngine = "local",
+    progress: bool = True,
+    on_record: Callable[[RunRecord], object] | None = None,
+    on_event: Callable[[Cell, Event], object] | None = None,
+) -> list[RunRecord]:
+    """Train every net of a study with every seed and return the records, in the order of nets and seeds.
+
+    study:    None is `Study()`: plain and residual nets of 20 and 56 layers, one seed.
+    data:     a source of `data.load`, a `Source`, or a `Dataset`.
+    folder:   for the records, each written as soon as its net is done, and for all that it takes to go on if the study
+              is stopped (`folder.py`); it must not hold records yet.
+    resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none. A
+              script can so be started again until it is through.
+    engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
+              a `RayEngine`, which says which cluster and what a run gets. The records are the same. A cluster of
+              several machines must share `folder`: a run that moves to another one goes on from what is there.
+    progress: show one line on stderr: what is running, steps done, time left.
+    on_record: called with each record when its net is done.
+    on_event: called with a `Cell` and an `Event` while that net trains, such as `LiveCurves`. From other processes
+              come all evaluations, and of the steps a few a second. A run that was done before, or goes on from a
+              checkpoint, begins with "resumed", which has the evaluations of before. What it raises ends the study.
+
+    Works in notebooks and in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
+
+    Raises `ValueError`, `OSError` or `RuntimeError` before any training for data, a device or a folder that cannot be
+    used; `TrainingDiverged` and `WorkerDied` name the net.
+    """
+    study = Study() if study is None else study
+    if not isinstance(study, Study):
+        raise TypeError(f"`study` must be a Study, such as Study(nets, recipe, seeds=3), but it is {study!r}")
+    if folder is None and (resume or study.save_weights):
+        raise ValueError(f"`{'resume' if resume else 'save_weights'}` needs a folder: name it with `folder`")
+    folder = folder and Path(folder)
+    if isinstance(data, str | os.PathLike):
+        data = Source(os.fspath(data))
+    with folders.claimed(folder, resume) if folder else contextlib.nullcontext() as stored:
+        if stored is not None:
+            study = stored.continued(study, folder)
+            if len(folders.finished(folder, study)) == len(study.cells):  # no images, no card and no cluster are needed
+                return _train_all(study, None, folder, None, progress, on_record, on_event)
+        study, engine = choose_device(study, engine)
+        if stored is not None:
+            dataset = study.images(data, folder, progress)
+        else:
+            source, dataset = (study.source, data) if isinstance(data, Dataset) else (data, data.load(progress))
+            study = complete(dataclasses.replace(study, source=source), dataset, engine)
+            if folder:
+                study.save(folder)
+        return _train_all(study, dataset, folder, engine, progress, on_record, on_event)
+
+
+def resume(
+    folder: str | os.PathLike[str],
+    data: Images | None = None,
+    *,
+    workers: int | None = None,
+    checkpoint_seconds: float | None = None,
+    checkpoint_steps: int | None = None,
+    **options: Any,
+) -> list[RunRecord]:
+    """Go on with the study in `folder`, however it was stopped, and return all of its records.
+
+    Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
+    records are then, number for number, those of a study that was never stopped.
+
+    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now. None are
+             read if all nets are done.
+    workers, checkpoint_seconds, checkpoint_steps: another number than the study began with, see `Study`.
+    options: `engine` (it need not be the one that the study began with), `progress`, `on_record` and `on_event`, as for
+             `run`.
+
+    Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
+    """
+    study = folders.load(folder)
+    given = {"workers": workers, "checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
+    study = dataclasses.replace(study, **{name: value for name, value in given.items() if value is not None})
+    return run(study, study.source if data is None else data, folder, resume=True, **options)
+
+
+def choose_device(study: Study, engine: str | RayEngine | None = "local") -> tuple[Study, RayEngine | None]:
+    """Return the study with device and precision chosen as far as this machine can tell, and Ray or None for "local".
+
+    Raises `ValueError` for an unknown engine, device or precision, `RuntimeError` for a device that is not there,
+    `ImportError` without Ray.
+    """
+    if engine in (None, "local"):
+        device = resolve_device(study.device)
+        precision = resolve_precision(study.precision, device)
+        return dataclasses.replace(study, device=str(device), precision=precision), None
+    if engine != "ray" and not isinstance(engine, RayEngine):
+        raise ValueError(f'`engine` must be "local", "ray" or a RayEngine, but it is {engine!r}')
+    import_ray()
+    engine, device = (RayEngine() if engine == "ray" else engine).resolve(study.device, torch.cuda.is_available())
+    if device == "cpu":
+        study = dataclasses.replace(study, precision=resolve_precision(study.precision, torch.device("cpu")))
+    return dataclasses.replace(study, device=device), engine  # "auto" on a card: chosen where the card is
+
+
+def complete(study: Study, dataset: Dataset, engine: RayEngine | None = None) -> Study:
+    """Return the study with all that was left open: recipe, workers, threads, and what its images are.
+
+    The device must be chosen. Raises `ValueError` for a recipe that does not fit the images.
+    """
+    recipe = study.recipe or default_recipe(dataset)
+    check_fit(recipe, dataset)
+    workers, threads = study.workers, study.threads
+    if workers is None:
+        workers = 2 if study.device == "cpu" else 0
+    if threads is None and engine is not None:
+        threads = engine.cpus_per_run
+    elif threads is None:
+        shares = min(workers, len(study.cells))
+        threads = max(1, available_cores() // shares) if shares else torch.get_num_threads()
+    source = study.source and study.source.absolute()
+    return dataclasses.replace(
+        study, recipe=recipe, workers=workers, threads=threads, source=source, dataset=folders.facts(dataset)
+    )
+
+
+def _train_all(
+    study: Study,
+    dataset: Dataset | None,
+    folder: Path | None,
+    engine: RayEngine | None,
+    progress: bool,
+    on_record: Callable[[RunRecord], object] | None,
+    on_event: Callable[[Cell, Event], object] | None,
+) -> list[RunRecord]:
+    """Do the runs of a study that have no record in `folder` yet; the caller has locked it.
+
+    `dataset` is None if there are no such runs.
+    """
+    shared = study, dataset, folder and folder.resolve(), code_version()
+    cells = study.cells
+    done = folders.finished(folder, study, clean=True) if folder else {}
+    # Long runs first: no worker is left alone with one at the end.
+    queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
+    with _Progress(cells, done=set(done), show=progress) as bar:
+
+        def watch(cell: Cell, event: Event) -> None:
+            bar.update(cell, event)
+            if on_event is not None:
+                on_event(cell, event)
+
+        def finish(cell: Cell, record: RunRecord) -> None:
+            done[cell] = record
+            if folder:
+                record.save(folder / record.filename)
+                checkpoints.remove(folders.checkpoint(folder, study, cell).path)
+            if on_record is not None:
+                on_record(record)
+
+        for cell in cells if on_event is not None else ():
+            if cell in done:
+                on_event(cell, _done_before(done[cell]))
+        setup = (prepare_process, study.threads)
+        if engine is not None:
+            engine.run(_run_one, queue, shared, setup, watch, finish)
+        elif study.workers:
+            run_in_workers(_run_one, queue, shared, min(study.workers, len(queue)), setup, watch, finish)
+        else:
+            for cell in queue:
+                with computing_threads(study.threads):
+                    record = _run_one(cell, *shared, lambda event, keep, cell=cell: watch(cell, event), pace=0.0)
+                finish(cell, record)
+    if folder:
+        folders.clear(folder, study)
+    return [done[cell] for cell in cells]
+
+
+def _run_one(
+    cell: Cell,
+    study: Study,
+    dataset: Dataset,
+    folder: Path | None,
+    code: dict[str, str | None],
+    send: Callable[[Event, bool], object],
+    pace: float = 0.1,
+) -> RunRecord:
+    """Do one run of a study, in a worker or in this process; what it leaves goes to `folder`.
+
+    send(event, keep): gets all evaluations, to be kept, and of the steps at most one in `pace` seconds.
+    """
+    last = 0.0
+
+    def callback(event: Event) -> None:
+        nonlocal last
+        keep = event.kind in ("evaluation", "resumed")
+        if keep or time.monotonic() - last >= pace:
+            last = time.monotonic()
+            send(event, keep)
+
+    try:
+        return run_cell(
+            cell,
+            dataset,
+            study.device,
+            callback,
+            code,
+            folder if study.save_weights else None,
+            precision=study.precision,
+            checkpoint=folder and folders.checkpoint(folder, study, cell),
+        )
+    except TrainingDiverged as error:
+        raise TrainingDiverged(error.step, error.lr, f"{cell.name}: {error.what}") from None
 
 
 def run_cell(
@@ -104,18 +320,17 @@ def run_cell(
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
-    `precision` is that of `train.train`.
-    `code` is `records.code_version()` at the start of the study: a checkout may move on while a long one runs.
-    `weights_folder` gets the final weights, as `weights.filename(net, seed)`; None leaves none.
-    `checkpoint` is the file, or the `Checkpoint`, to keep the run's state in, and to go on from if it is there; see
-    `train.train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
-    `group` is the processes that train the net together, see `train.train`; the first one alone writes weights, and
-    the record says how many there are (`device["processes"]`).
+    device, precision: as for `train`.
+    code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
+    weights_folder: gets the final weights, as `weights.filename(net, seed)`; None leaves none.
+    checkpoint: the file, or the `Checkpoint`, to keep the run's state in, and to go on from if it is there; see
+                `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
+    group:      the processes that train the net together, see `train`; the first one alone writes weights, and the
+                record says how many there are (`device["processes"]`).
 
-    Raises what `train.train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has
-    ended the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
+    Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
+    the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
     """
-    code = code or code_version()
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     model = build_net(cell.net, dataset, cell.seed)
@@ -139,377 +354,25 @@ def run_cell(
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
         about["fingerprint"] = dataset.fingerprint
         weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
+    together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
         net=cell.net,
         parameters=sum(p.numel() for p in model.parameters()),
-        dataset={
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "train": len(dataset.train_images),
-            "test": len(dataset.test_images),
-            "shape": list(dataset.shape),
-            "classes": list(dataset.classes),
-        },
+        dataset={**folders.facts(dataset), "shape": list(dataset.shape), "classes": list(dataset.classes)},
         recipe={k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(cell.recipe).items()},
         seed=cell.seed,
-        device={"type": device.type, "name": device_name(device), "precision": precision}
-        | ({"processes": group.size} if group.size > 1 else {}),
+        device={"type": device.type, "name": device_name(device), "precision": precision, **together},
         threads=torch.get_num_threads(),
         curves=[dataclasses.asdict(e) for e in history.evaluations],
         seconds=round(history.seconds, 3),
         date=now(),
         versions=library_versions(),
-        code=code,
+        code=code or code_version(),
     )
 
 
-def is_digits(dataset: Dataset) -> bool:
-    """Return whether these are scikit-learn's digits, or some of them; a folder of that name may hold other images."""
-    named = dataset.name == "digits" or dataset.name.startswith("digits[")
-    return named and dataset.shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
-
-
-def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
-    """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
-
-    `steps` is 1,000 for the latter where it is not given. Evaluations are spaced so that they cost at most about half
-    as much as the training, but there are at least three.
-    """
-    if is_digits(dataset):
-        recipe = Recipe.digits()
-        return recipe if steps is None else recipe.replace(steps=steps, eval_every=max(1, steps // 10))
-    return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)
-
-
-def space_evaluations(recipe: Recipe, dataset: Dataset) -> Recipe:
-    """Return the recipe with evaluations as often as `EVALUATION_SHARE` affords, 3 to 64 times in all."""
-    images = len(dataset.train_images) + len(dataset.test_images)
-    affordable = int(EVALUATION_SHARE * recipe.steps * 3 * recipe.batch_size / images)
-    return recipe.replace(eval_every=-(-recipe.steps // min(64, max(3, affordable), recipe.steps)))
-
-
-def make_grid(nets: Sequence[str], seeds: int | Sequence[int], recipe: Recipe) -> list[Cell]:
-    """Return the cells of nets x seeds, after a check of every name; `seeds` is a number, or the seeds themselves.
-
-    Raises `ValueError` for an unknown net, one named twice, or no seed.
-    """
-    nets = [nets] if isinstance(nets, str) else list(nets)
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(s) for s in seeds]
-    if not nets or not numbers:
-        raise ValueError(f"there must be a net and a seed at least, but nets={nets!r} and seeds={seeds!r}")
-    if min(numbers) < 0:
-        raise ValueError(f"seeds must be at least 0, but they are {numbers}")
-    for what, values in (("net", nets), ("seed", numbers)):
-        twice = next((v for v in values if values.count(v) > 1), None)
-        if twice is not None:
-            raise ValueError(f"{what} {twice!r} is named twice: name each once")
-    for net in nets:
-        with torch.device("meta"):  # shapes only: even 1202 layers take no memory
-            get_model(net)
-    return [Cell(net, seed, recipe) for net in nets for seed in numbers]
-
-
-__all__ = [
-    "NETS",
-    "Cell",
-    "RayEngine",
-    "Recipe",
-    "Source",
-    "Summary",
-    "build_net",
-    "claim_folder",
-    "default_recipe",
-    "estimate_seconds",
-    "headline",
-    "make_grid",
-    "resume",
-    "run",
-    "run_cell",
-    "space_evaluations",
-    "summary",
-]
-
-
-def run(
-    nets: Sequence[str] = NETS,
-    data: str | os.PathLike[str] | Dataset = "digits",
-    recipe: Recipe | None = None,
-    *,
-    seeds: int | Sequence[int] = 1,
-    device: str | torch.device = "auto",
-    precision: str = "auto",
-    engine: str | RayEngine = "local",
-    workers: int | None = None,
-    threads: int | None = None,
-    progress: bool = True,
-    out: str | os.PathLike[str] | None = None,
-    save_weights: bool = False,
-    resume: bool = False,
-    source: Source | None = None,
-    checkpoint_seconds: float = 60.0,
-    checkpoint_steps: int | None = None,
-    on_record: Callable[[RunRecord], object] | None = None,
-    on_event: Callable[[Cell, Event], object] | None = None,
-) -> list[RunRecord]:
-    """Train every net with every seed and return the records, in the order of `nets` and seeds.
-
-    nets:     names of `models.get_model`.
-    data:     a source of `data.load`, or a `Dataset`.
-    recipe:   None takes `default_recipe(dataset)`.
-    seeds:    how many (0, 1, ...), or which. One seed gives all nets the same batches, and twins the same weights.
-    device:   "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
-    precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`stepper.py`).
-    engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
-              a `RayEngine`, which says which cluster and what a run gets. The records are the same. A cluster of
-              several machines must share `out`: a run that moves to another one goes on from what is there.
-    workers:  processes of "local" that train side by side, on the processor or on one card; 0 trains one net after
-              another in this process (slower on the processor: see `devices.prepare_process`). None takes 2 on the
-              processor, and 0 on CUDA and MPS.
-    threads:  of each worker, or of this process meanwhile if there are none; None shares the processor's cores out, is
-              Ray's `cpus_per_run`, or with no workers what torch is set to. Another number may change the last digits.
-    progress: show one line on stderr: what is running, steps done, time left.
-    out:      a folder for the records, each written as soon as its net is done, and for all that it takes to go on if
-              the study is stopped (`study.py`); it must not hold records yet.
-    save_weights: leave each net's final weights in `out` as well, 4 bytes a parameter (safetensors, see `weights.py`).
-    resume:   go on with the study in `out`, if it is this very study; begin it if there is none. A script can so be
-              started again until it is through. `degradation.resume` goes on without being told what the study is.
-    source:   how to load `data` again if it is a `Dataset`, for `degradation.resume`.
-    checkpoint_seconds, checkpoint_steps: how often the state of each net in flight is saved in `out`, besides after
-              evaluations and on Ctrl-C: see `checkpoints.Checkpoint`.
-    on_record: called with each record when its net is done.
-    on_event: called with a `Cell` and a `train.Event` while that net trains, such as `live.LiveCurves`. From other
-              processes come all evaluations, and of the steps a few a second. A run that was done before, or goes on
-              from a checkpoint, begins with "resumed", which has the evaluations of before. What it raises ends the
-              study.
-
-    Works in notebooks and in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
-
-    Raises `ValueError`, `OSError` or `RuntimeError` before any training for arguments, data, a device or a folder that
-    cannot be used; `train.TrainingDiverged` and `workers.WorkerDied` name the net.
-    """
-    engine, device, precision = _settle(engine, device, precision)
-    whole("workers", 0 if workers is None else workers, 0)
-    whole("threads", 1 if threads is None else threads, 1)
-    Checkpoint("", "", checkpoint_seconds, checkpoint_steps)  # raises for a schedule that cannot be
-    if out is None and (resume or save_weights):
-        raise ValueError(f"`{'resume' if resume else 'save_weights'}` needs a folder: name it with `out`")
-    make_grid(nets, seeds, recipe or Recipe.digits())  # before the data is read, which may take a while
-    folder = None if out is None else Path(out)
-    with contextlib.nullcontext() if folder is None else studies.claimed(folder, resume) as there:
-        if isinstance(data, Dataset):
-            dataset = data
-        else:
-            source = Source(os.fspath(data))
-            dataset = source.load(progress)
-        cells = make_grid(nets, seeds, recipe or default_recipe(dataset))
-        check_fit(cells[0].recipe, dataset)
-        count = default_workers(device) if workers is None else workers
-        study = Study(
-            nets=tuple(dict.fromkeys(cell.net for cell in cells)),
-            seeds=tuple(dict.fromkeys(cell.seed for cell in cells)),
-            recipe=cells[0].recipe,
-            dataset=studies.facts(dataset),
-            source=source and source.absolute(),
-            device=str(device),
-            precision=precision,
-            workers=count,
-            threads=threads or _share_of_cores(engine, count, len(cells)),
-            save_weights=save_weights,
-            checkpoint_seconds=checkpoint_seconds,
-            checkpoint_steps=checkpoint_steps,
-        )
-        if there is not None:
-            fields = ("nets", "seeds", "recipe", "device", "precision", "save_weights")
-            there.refuse(folder, **{name: getattr(study, name) for name in fields}, threads=threads)
-            dataset = there.images(folder, dataset)
-            study, count = there, _workers_of(there, folder, workers)
-        elif folder is not None:
-            study.save(folder)
-        return _carry_out(study, dataset, folder, engine, count, progress, on_record, on_event)
-
-
-def resume(
-    folder: str | os.PathLike[str],
-    data: Dataset | None = None,
-    *,
-    engine: str | RayEngine = "local",
-    workers: int | None = None,
-    progress: bool = True,
-    checkpoint_seconds: float | None = None,
-    checkpoint_steps: int | None = None,
-    on_record: Callable[[RunRecord], object] | None = None,
-    on_event: Callable[[Cell, Event], object] | None = None,
-) -> list[RunRecord]:
-    """Go on with the study in `folder`, however it was stopped, and return all of its records.
-
-    Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
-    records are then, number for number, those of a study that was never stopped.
-
-    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now. None are
-             read if all nets are done.
-    engine:  as for `run`; it need not be the one that the study began with.
-    workers: another number of processes than the study began with.
-    checkpoint_seconds, checkpoint_steps: another schedule, see `run`.
-    on_record, on_event: as for `run`.
-
-    Raises `study.StudyError` if there is no study in the folder, or another process is at work on it, and what `run`
-    raises.
-    """
-    folder = Path(folder)
-    study = studies.load(folder)
-    schedule = {"checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
-    study = dataclasses.replace(study, **{name: value for name, value in schedule.items() if value is not None})
-    Checkpoint("", "", study.checkpoint_seconds, study.checkpoint_steps)  # raises for a schedule that cannot be
-    workers = _workers_of(study, folder, workers)
-    with studies.locked(folder):
-        if studies.done(folder, study) == len(study.runs):  # no images, no card and no cluster are needed
-            return _carry_out(study, None, folder, None, 0, progress, on_record, on_event)
-        engine, _, _ = _settle(engine, study.device, study.precision)
-        dataset = study.images(folder, data, progress)
-        return _carry_out(study, dataset, folder, engine, workers, progress, on_record, on_event)
-
-
-def default_workers(device: torch.device) -> int:
-    """Return how many processes train side by side where nothing was said: 2 on a processor, on a card none."""
-    return 2 if device.type == "cpu" else 0
-
-
-def _workers_of(study: Study, folder: Path, given: int | None) -> int:
-    """Return how many processes go on with a study; raises `StudyError` for a number that would change its numbers."""
-    if given is None:
-        return study.workers
-    whole("workers", given, 0)
-    if study.device == "cpu" and bool(given) != bool(study.workers):
-        study.refuse(folder, workers=given)  # processes of their own compute in another way: see `prepare_process`
-    return given
-
-
-def _settle(
-    engine: str | RayEngine, device: str | torch.device, precision: str
-) -> tuple[RayEngine | None, torch.device, str]:
-    """Return Ray or None for "local", the device and the precision, "auto" settled as far as this machine can tell."""
-    if engine == "local":
-        device = resolve_device(device)
-        return None, device, resolve_precision(precision, device)
-    if engine != "ray" and not isinstance(engine, RayEngine):
-        raise ValueError(f'`engine` must be "local", "ray" or a RayEngine, but it is {engine!r}')
-    import_ray()
-    engine, name = (RayEngine() if engine == "ray" else engine).resolve(str(device), torch.cuda.is_available())
-    on_cpu = resolve_precision(precision, torch.device("cpu"))
-    return engine, torch.device(name), on_cpu if name == "cpu" else precision  # "auto": settled where the card is
-
-
-def _share_of_cores(engine: RayEngine | None, workers: int, runs: int) -> int:
-    """Return the number of computing threads of each worker, or of this process where there are none."""
-    if engine is not None:
-        return engine.cpus_per_run
-    if not workers:
-        return torch.get_num_threads()
-    return max(1, available_cores() // min(workers, runs))
-
-
-def _carry_out(
-    study: Study,
-    dataset: Dataset | None,
-    folder: Path | None,
-    engine: RayEngine | None,
-    workers: int,
-    progress: bool,
-    on_record: Callable[[RunRecord], object] | None,
-    on_event: Callable[[Cell, Event], object] | None,
-) -> list[RunRecord]:
-    """Do the runs of a study that have no record in `folder` yet; the caller has locked it.
-
-    `dataset` is None if there are no such runs.
-    """
-    code = code_version()
-    cells = make_grid(study.nets, study.seeds, study.recipe)
-    done = {} if folder is None else studies.finished(folder, study)
-
-    def finish(cell: Cell, record: RunRecord) -> None:
-        done[cell.net, cell.seed] = record
-        if folder is not None:
-            record.save(folder / record.filename)
-            checkpoints.remove(studies.checkpoint(folder, study, cell.net, cell.seed).path)
-        if on_record is not None:
-            on_record(record)
-
-    # Long runs first: no worker is left alone with one at the end.
-    queue = sorted((c for c in cells if (c.net, c.seed) not in done), key=_cost, reverse=True)
-    with _Progress(cells, done=set(cells) - set(queue), show=progress) as bar:
-
-        def hear(cell: Cell, event: Event) -> None:
-            bar.update(cell, event)
-            if on_event is not None:
-                on_event(cell, event)
-
-        for cell in cells if on_event is not None else ():
-            if (record := done.get((cell.net, cell.seed))) is not None:
-                on_event(cell, _done_before(record))
-        setup = (prepare_process, study.threads)
-        if engine is not None:
-            shared = dataset, code, study, folder and folder.resolve()
-            engine.run(_work, queue, shared, setup, hear, finish)
-        elif workers:
-            count = min(workers, len(queue))
-            run_in_workers(_work, queue, (dataset, code, study, folder), count, setup, hear, finish)
-        else:
-            for cell in queue:
-                with computing_threads(study.threads):
-                    record = _run_one(cell, dataset, code, study, folder, functools.partial(hear, cell))
-                finish(cell, record)
-    if folder is not None:
-        studies.clear(folder, study)
-    return [done[cell.net, cell.seed] for cell in cells]
-
-
-def _run_one(
-    cell: Cell,
-    dataset: Dataset,
-    code: dict[str, str | None],
-    study: Study,
-    folder: Path | None,
-    callback: Callable[[Event], object],
-) -> RunRecord:
-    """Run a cell of a study; what it leaves goes to `folder`."""
-    try:
-        return run_cell(
-            cell,
-            dataset,
-            study.device,
-            callback,
-            code,
-            folder if study.save_weights else None,
-            precision=study.precision,
-            checkpoint=folder and studies.checkpoint(folder, study, cell.net, cell.seed),
-        )
-    except TrainingDiverged as error:
-        raise TrainingDiverged(error.step, error.lr, f"{cell.name}: {error.what}") from None
-
-
-def _work(
-    cell: Cell,
-    dataset: Dataset,
-    code: dict[str, str | None],
-    study: Study,
-    folder: Path | None,
-    send: Callable[[Event, bool], object],
-) -> RunRecord:
-    """Run a cell in a worker process; steps are sent at most ten times a second, evaluations all."""
-    last = 0.0
-
-    def callback(event: Event) -> None:
-        nonlocal last
-        keep = event.kind in ("evaluation", "resumed")
-        if keep or time.monotonic() - last > 0.1:
-            last = time.monotonic()
-            send(event, keep)
-
-    return _run_one(cell, dataset, code, study, folder, callback)
-
-
 def _done_before(record: RunRecord) -> Event:
-    """Return the event that tells of a run which is done already."""
+    """Return the event for a run which was done before."""
     earlier = tuple(Evaluation(**point) for point in record.curves)
     last = earlier[-1]
     return Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier)
@@ -520,6 +383,10 @@ def _cost(cell: Cell) -> float:
     return _depth(cell.net) * cell.recipe.steps
 
 
+def _depth(net: str) -> int:
+    return split_name(net)[1]
+
+
 def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe) -> float:
     """Return roughly how long a study will take on the processor, from a few steps of the shallowest net, timed now.
 
@@ -527,30 +394,21 @@ def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: 
     """
     shallow = min(nets, key=_depth)
     trial = recipe.replace(steps=5, milestones=(), warmup_lr=None, eval_every=5)
-    few = dataset.head(recipe.batch_size, 1)
-    begin = _stopwatch(build_net(shallow, dataset, 0), few, trial)
-    images = len(dataset.train_images) + len(dataset.test_images)
-    passes = 3 * recipe.batch_size * recipe.steps + images * -(-recipe.steps // recipe.eval_every)
-    seconds = begin * passes / (3 * recipe.batch_size)
-    whole = seeds * seconds * sum(_depth(net) for net in nets) / _depth(shallow)
-    # One process with all the cores was timed here; worker processes with few threads each do a little better.
-    return max(whole, seconds * max(map(_depth, nets)) / _depth(shallow))
-
-
-def _stopwatch(model: torch.nn.Module, dataset: Dataset, recipe: Recipe) -> float:
-    """Return the seconds of the quickest of a few training steps: what else the machine does only slows them down."""
     times = []
     train(
-        model,
-        dataset,
-        recipe,
+        build_net(shallow, dataset, 0),
+        dataset.head(recipe.batch_size, 1),
+        trial,
         callback=lambda event: times.append(time.perf_counter()) if event.kind == "step" else None,
     )
-    return min(after - before for before, after in itertools.pairwise(times))
-
-
-def _depth(net: str) -> int:
-    return split_name(net)[1]
+    # The quickest of the steps: what else the machine does only slows them down.
+    step = min(after - before for before, after in itertools.pairwise(times))
+    images = len(dataset.train_images) + len(dataset.test_images)
+    passes = 3 * recipe.batch_size * recipe.steps + images * -(-recipe.steps // recipe.eval_every)
+    seconds = step * passes / (3 * recipe.batch_size)  # of the shallowest net
+    depths = [_depth(net) / _depth(shallow) for net in nets]
+    # One process with all the cores was timed here; worker processes with few threads each do a little better.
+    return max(seeds * seconds * sum(depths), seconds * max(depths))
 
 
 class _Progress:

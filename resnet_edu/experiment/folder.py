@@ -1,44 +1,48 @@
-"""A study's folder: what was asked for, which runs are done, and where those in flight keep their state.
+"""A study (what is trained, how and where), and the folder that keeps it, so that it can be stopped and go on.
 
-Scope: `study.json` and the names of files, so that a study that was stopped can go on, from this file alone. The
-folder holds that file, a record for each run that is done (`records.py`), and in `checkpoints/` the state of each run
-in flight (`checkpoints.py`). Training is in `degradation.py`.
-
-Source
-  [1] Linux manual, flock(2): a lock, of a folder too, goes with the process that holds it, however that ends.
+The folder holds `study.json`, a record of each run that is done, and in `checkpoints/` the state of each run in flight.
+How a study is carried out is in `degradation.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
+import functools
 import itertools
 import json
 import logging
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
+import torch
+from filelock import FileLock, Timeout
+
 from ..data import dataset as data
 from ..data.dataset import Dataset
-from ..support.files import write_atomic
+from ..nets.models import get_model, split_name
+from ..support.files import fields_of, read_json, write_atomic
 from ..support.system import now
+from ..support.validate import one_of, real, whole
 from ..training import checkpoint as checkpoints
 from ..training.checkpoint import Checkpoint
 from ..training.recipe import Recipe
+from ..training.step import PRECISIONS
 from . import records
 from .records import STUDY_FILE, RecordError, RunRecord
 
+NETS = ("plain20", "resnet20", "plain56", "resnet56")
 SCHEMA = 2  # 2: the source has a root
 CHECKPOINTS = "checkpoints"  # the folder in the study's folder
+LOCK_FILE = ".lock"  # there while a process is at work in the folder
+_WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # file systems that have none
 
 log = logging.getLogger(__name__)
-_locked: ContextVar[frozenset[Path]] = ContextVar("_locked", default=frozenset())  # the folders that this thread holds
 
 
 class StudyError(ValueError):
@@ -52,7 +56,7 @@ class Source:
     data:   as for `data.load`.
     resize: as for `data.load`.
     head:   how many training and test images are used; None for all.
-    held:   how many training images are held out and tested on, see `data.Dataset.hold_out`; None for none.
+    held:   how many training images are held out and tested on, see `Dataset.hold_out`; None for none.
     root:   where CIFAR-10 is looked for first, without the network; then as `data.load` does. None for nowhere.
     """
 
@@ -63,8 +67,7 @@ class Source:
     root: str | None = None
 
     def __post_init__(self) -> None:
-        if self.head is not None:
-            object.__setattr__(self, "head", tuple(self.head))
+        object.__setattr__(self, "head", self.head and tuple(self.head))
 
     def absolute(self) -> Source:
         """Return the same source, to be found from any working directory."""
@@ -87,78 +90,157 @@ class Source:
         return found if self.held is None else found.hold_out(self.held)
 
 
+Images = str | os.PathLike[str] | Source | Dataset  # a source of `data.load`, one with its options, or a data set
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a study: everything it depends on but the data, the device and the threads."""
+
+    net: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return f"{self.net} (seed {self.seed})"
+
+    @property
+    def filename(self) -> str:
+        """The name of its record's file."""
+        return records.filename(self.net, self.seed)
+
+
 @dataclass(frozen=True)
 class Study:
-    """What a study is: everything that it takes to go on with it.
+    """What is trained, how and where. What is None or "auto" is decided when the study begins.
 
-    nets, seeds, recipe: the grid.
-    dataset:    what `facts` returns.
-    source:     where they are; None if they were given as a `Dataset`.
-    device:     "cpu", "cuda" or "mps".
-    precision:  as in `train.train`.
-    workers:    processes, 0 for none.
-    threads:    of each; on the processor, another number may change the last digits.
-    save_weights: whether each net's weights are left beside its record.
-    checkpoint_seconds, checkpoint_steps: the schedule, see `checkpoints.Checkpoint`.
+    nets:       names of `models.get_model`; each net is trained with each seed.
+    recipe:     how to train. None takes what fits the images, see `default_recipe`.
+    seeds:      how many (0, 1, ...), or which. One seed gives all nets the same batches, and twins the same weights.
+    device:     "auto" (CUDA, else MPS, else the processor), "cpu", "cuda" or "mps".
+    precision:  "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`training/step.py`).
+    workers:    processes that train side by side, on the processor or on one card; 0 trains one net after another in
+                this process (slower on the processor, see `prepare_process`). None: 2 on the processor, else 0.
+    threads:    computing threads of each worker, or of this process if there are none. None shares the processor's
+                cores out, is Ray's `cpus_per_run`, or without workers what torch is set to. Another number may change
+                the last digits.
+    save_weights: leave each net's final weights beside its record, 4 bytes a parameter (safetensors).
+    checkpoint_seconds, checkpoint_steps: how often the state of each run is saved, see `Checkpoint`.
+    source:     where its images come from; None if they were given as a `Dataset`.
+    dataset:    name, fingerprint and numbers of its images, once they have been read.
     date:       when it began, ISO 8601, UTC.
-    schema:     version of this format.
+
+    Raises `ValueError` for an unknown net, a net or a seed named twice, none of them, or a number that cannot be.
     """
 
-    nets: tuple[str, ...]
-    seeds: tuple[int, ...]
-    recipe: Recipe
-    dataset: dict[str, Any]
-    source: Source | None
-    device: str
-    precision: str
-    workers: int
-    threads: int
+    nets: tuple[str, ...] = NETS
+    recipe: Recipe | None = None
+    seeds: tuple[int, ...] = (0,)
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int | None = None
+    threads: int | None = None
     save_weights: bool = False
     checkpoint_seconds: float = 60.0
     checkpoint_steps: int | None = None
+    source: Source | None = None
+    dataset: dict[str, Any] | None = None
     date: str = field(default_factory=now)
-    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        nets = (self.nets,) if isinstance(self.nets, str) else tuple(self.nets)
+        seeds = tuple(range(whole("seeds", self.seeds))) if isinstance(self.seeds, Integral) else tuple(self.seeds)
+        seeds = tuple(whole("seeds", seed, 0) for seed in seeds)
+        for name, value in (("nets", nets), ("seeds", seeds), ("device", str(self.device))):
+            object.__setattr__(self, name, value)
+        for name, values in (("nets", nets), ("seeds", seeds)):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"`{name}` must have one entry at least, and each once, but it is {values}")
+        for net in nets:
+            _check_net(net)
+        if not isinstance(self.recipe, Recipe | None):
+            raise TypeError(f"`recipe` must be a Recipe or None, but it is {self.recipe!r}")
+        one_of("precision", self.precision, PRECISIONS)
+        real("checkpoint_seconds", self.checkpoint_seconds, 0)
+        for name, least in (("workers", 0), ("threads", 1), ("checkpoint_steps", 1)):
+            if getattr(self, name) is not None:
+                whole(name, getattr(self, name), least)
 
     @property
-    def runs(self) -> list[tuple[str, int]]:
-        """Net and seed of every run."""
-        return [(net, seed) for net in self.nets for seed in self.seeds]
+    def cells(self) -> list[Cell]:
+        """Its runs: every net with every seed."""
+        return [Cell(net, seed, self.recipe) for net in self.nets for seed in self.seeds]
+
+    @property
+    def depth(self) -> int:
+        """Layers of its deepest net."""
+        return max(split_name(net)[1] for net in self.nets)
+
+    @property
+    def epochs(self) -> float:
+        """How often a run passes over the training images, the few aside that fill no batch."""
+        return self.recipe.steps / (self.dataset["train"] // self.recipe.batch_size)
 
     def save(self, folder: Path) -> None:
         """Write it into its folder."""
-        text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + "\n"
+        text = json.dumps({**dataclasses.asdict(self), "schema": SCHEMA}, indent=1, allow_nan=False) + "\n"
         write_atomic(folder / STUDY_FILE, text.encode())
 
-    def refuse(self, folder: str | os.PathLike[str], **given: Any) -> None:
-        """Raise `StudyError` if one of the given fields contradicts the study; None and "auto" leave it the choice."""
-        contradictions = [
-            f"{name} is {value!r}, but the study has {getattr(self, name)!r}"
-            for name, value in given.items()
-            if value not in (None, "auto") and value != getattr(self, name)
-        ]
-        if contradictions:
-            raise StudyError(
-                f"this contradicts the study in {folder}: {'; '.join(contradictions)}. Leave it out to go on with that "
-                "study, or start another one in a new folder"
-            )
+    def continued(self, asked: Study, folder: str | os.PathLike[str]) -> Study:
+        """Return this study, with the number of workers and the schedule of checkpoints that are asked for now.
 
-    def images(self, folder: str | os.PathLike[str], given: Dataset | None = None, progress: bool = True) -> Dataset:
-        """Return the study's images, the `given` ones or those from its source, by the name that it knows them by.
-
-        Their folder may have another name now: the fingerprint decides. Raises `StudyError` for other images, or if
-        they are not found, and what `Source.load` raises.
+        Raises `StudyError` if what is asked for contradicts it, or would change its numbers.
         """
-        if given is None and self.source is None:
+        names = ("nets", "seeds", "recipe", "device", "precision", "threads", "save_weights")
+        refuse(folder, {name: (getattr(asked, name), getattr(self, name)) for name in names})
+        workers = self.workers if asked.workers is None else asked.workers
+        if self.device == "cpu" and bool(workers) != bool(self.workers):  # another way to compute: `prepare_process`
+            refuse(folder, {"workers": (workers, self.workers)})
+        schedule = {"checkpoint_seconds": asked.checkpoint_seconds, "checkpoint_steps": asked.checkpoint_steps}
+        return dataclasses.replace(self, workers=workers, **schedule)
+
+    def images(self, data: Source | Dataset | None, folder: Path, progress: bool = True) -> Dataset:
+        """Return the images of a study that goes on, by the name that it knows them by: their fingerprint decides.
+
+        Raises `StudyError` if they are not there, or are others.
+        """
+        if data is None:
             raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
         try:
-            found = self.source.load(progress) if given is None else given
+            found = data if isinstance(data, Dataset) else data.load(progress)
         except (FileNotFoundError, ValueError) as error:
             raise StudyError(f"{error}; if the images have moved, say where they are now (--data, or `data`)") from None
         about = facts(found)
         if about["fingerprint"] == self.dataset["fingerprint"]:
             about["name"] = self.dataset["name"]
-        self.refuse(folder, dataset=about)
+        refuse(folder, {"dataset": (about, self.dataset)})
         return dataclasses.replace(found, name=about["name"])
+
+
+@functools.cache
+def _check_net(name: str) -> None:
+    """Raise `ValueError` for an unknown net."""
+    with torch.device("meta"):  # shapes only: even 1202 layers take no memory
+        get_model(name)
+
+
+def refuse(folder: str | os.PathLike[str], options: dict[str, tuple[Any, Any]]) -> None:
+    """Raise `StudyError` if an option, name: (given, the study's), contradicts the study; None and "auto" never do."""
+
+    def text(value: Any) -> str:
+        return ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value in (None, "") else str(value)
+
+    wrong = [
+        f"{name} is {text(given)}, but the study has {text(its)}"
+        for name, (given, its) in options.items()
+        if given not in (None, "auto", its)
+    ]
+    if wrong:
+        raise StudyError(
+            f"this contradicts the study in {folder}: {'; '.join(wrong)}. Leave it out, or start another study"
+        )
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:
@@ -171,16 +253,56 @@ def facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def claim_folder(out: str | os.PathLike[str]) -> Path:
-    """Make the folder `out` if need be, see that files can be written there, and return its path.
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Make the folder, and keep other processes and threads from it meanwhile; who holds it may ask again.
 
-    Raises `FileExistsError` if it holds JSON files already (records, or a study), `OSError` if it cannot be made or
-    written to.
+    The lock ends with its process, however that ends. A file system without locks goes without.
+    Raises `StudyError` if another one holds it, `OSError` if the folder cannot be made or written to.
     """
-    folder = Path(out)
-    _make(folder)
-    _check_free(folder)
-    return folder
+    lock = FileLock(folder.resolve() / LOCK_FILE, timeout=0, is_singleton=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise StudyError(f"another process is at work in {folder}: wait for it, or stop it first") from None
+    except OSError as error:
+        if error.errno not in _WITHOUT_LOCKS:
+            raise _cannot_write(folder, error) from None
+    except NotImplementedError:  # the same, in older versions of filelock
+        pass
+    try:
+        yield
+    finally:
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):  # Windows removes no file that is open
+                os.unlink(lock.lock_file)
+        lock.release()
+
+
+@contextlib.contextmanager
+def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = False) -> Iterator[Study | None]:
+    """Make the folder if need be, and keep other processes from it meanwhile, see `locked`.
+
+    resume: give the study that is there, if there is one; else nothing may be there, and None is given.
+    made:   whether the caller has just made the folder. If it was made for this, and an error leaves it empty, it is
+            removed.
+
+    Raises `FileExistsError` if it holds JSON files already (records, or a study), and what `locked` raises.
+    """
+    folder = Path(folder)
+    made = made or not folder.exists()
+    try:
+        with locked(folder):  # looked into only now: another process may have come first
+            stored = load(folder) if resume and (folder / STUDY_FILE).exists() else None
+            if stored is None:
+                _check_free(folder)
+            yield stored
+    except BaseException:
+        if made:
+            with contextlib.suppress(OSError):  # it is not empty
+                folder.rmdir()
+        raise
 
 
 def new_folder(parent: Path, name: str) -> Path:
@@ -196,58 +318,18 @@ def new_folder(parent: Path, name: str) -> Path:
         except FileExistsError:  # another process may have begun within the same second
             continue
         except OSError as error:
-            raise _unwritable(folder, error) from None
+            raise _cannot_write(folder, error) from None
 
 
-@contextlib.contextmanager
-def claimed(out: str | os.PathLike[str], resume: bool = False, made: bool = False) -> Iterator[Study | None]:
-    """Claim the folder `out`, see `claim_folder`, and keep other processes from it meanwhile, see `locked`.
-
-    resume: take the study that is there, if there is one, and give it; else nothing may be there, and None is given.
-    made:   whether the caller has just made the folder. If it was made for this, and an error leaves it empty, it is
-            removed.
-    """
-    folder = Path(out)
-    made = made or not folder.exists()
-    if not (resume and (folder / STUDY_FILE).exists()):
-        _make(folder)
-    with locked(folder):  # looked into only now: another process may have come first
-        there = load(folder) if resume and (folder / STUDY_FILE).exists() else None
-        if there is None:
-            _check_free(folder)
-        try:
-            yield there
-        except BaseException:
-            if made:
-                with contextlib.suppress(OSError):  # it is not empty
-                    folder.rmdir()
-            raise
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise _unwritable(folder, error) from None
-
-
-def _unwritable(folder: Path, error: OSError) -> OSError:
+def _cannot_write(folder: Path, error: OSError) -> OSError:
     return OSError(f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)")
 
 
 def _check_free(folder: Path) -> None:
-    if (folder / STUDY_FILE).exists():
+    for path in sorted(folder.glob("*.json"))[:1]:
         raise FileExistsError(
-            f"the output folder {folder} already holds a study, and nothing is overwritten: go on with that one "
-            f"(--resume {folder}, or resume=True), or name a new folder (--out)"
-        )
-    old = sorted(folder.glob("*.json"))
-    if old:
-        raise FileExistsError(
-            f"the output folder {folder} already holds {len(old)} records ({old[0].name}, ...), and nothing is "
-            "overwritten: name a new folder (--out), or move them away"
+            f"the output folder {folder} already holds {path.name}, and nothing is overwritten: name a new folder "
+            f"(--out), or go on with the study that is there (--resume {folder}, or resume=True)"
         )
 
 
@@ -258,26 +340,16 @@ def load(folder: str | os.PathLike[str]) -> Study:
     """
     path = Path(folder) / STUDY_FILE
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if not path.parent.is_dir():
-            raise StudyError(f"there is no study to resume: there is no folder {folder}") from None
-        held = "is empty" if not any(path.parent.iterdir()) else f"holds no {STUDY_FILE}"
-        raise StudyError(f"there is no study to resume in {folder}: it {held}. Start one without resuming") from None
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror or error}") from None
-    except ValueError as error:
-        raise StudyError(f"{path} is damaged: it is no JSON text ({error}); start the study anew") from None
-    if isinstance(values, dict) and isinstance(values.get("schema"), int) and values["schema"] > SCHEMA:
-        raise StudyError(
-            f"{path} has schema {values['schema']}, but this version of resnet_edu ({__version__}) knows only schemas "
-            f"up to {SCHEMA}: update resnet_edu to go on with it"
-        )
-    try:
+        values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
         values["recipe"] = Recipe(**values["recipe"])
         values["source"] = values["source"] and Source(**values["source"])
-        values |= {name: tuple(values[name]) for name in ("nets", "seeds")}
-        return Study(**values)
+        return Study(**{f.name: values[f.name] for f in dataclasses.fields(Study)})
+    except FileNotFoundError:
+        raise StudyError(f"there is no study to resume in {folder}: there is no file {path}") from None
+    except OSError as error:
+        raise StudyError(f"cannot read {path}: {error.strerror or error}") from None
+    except StudyError:
+        raise
     except (TypeError, KeyError, ValueError) as error:
         raise StudyError(f"{path} is damaged or was edited ({error}); start the study anew") from None
 
@@ -291,60 +363,45 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     for path in Path(parent).glob(f"*/{STUDY_FILE}"):
         with contextlib.suppress(StudyError):  # one that cannot be read is not the one that is meant
             study = load(path.parent)
-            if done(path.parent, study) < len(study.runs):
+            if len(finished(path.parent, study)) < len(study.cells):
                 found.append((study.date, path.stat().st_mtime, path.parent))
     if not found:
         raise StudyError(f"there is no unfinished study in {parent}: name the folder of the one to resume")
     return max(found)[-1]
 
 
-def done(folder: Path, study: Study) -> int:
-    """Return how many of a study's runs have left a record, damaged ones aside."""
-    found = 0
-    for run in study.runs:
-        with contextlib.suppress(FileNotFoundError, RecordError):
-            found += records.load(folder / records.filename(*run)) is not None
-    return found
+def finished(folder: Path, study: Study, clean: bool = False) -> dict[Cell, RunRecord]:
+    """Return the records of the runs that are done; damaged ones do not count.
 
+    clean: rename a damaged record to `*.damaged`, with a warning, and remove what a killed process left half-written.
 
-def finished(folder: Path, study: Study) -> dict[tuple[str, int], RunRecord]:
-    """Return the records of the runs that are done, by net and seed.
-
-    A damaged record is renamed to `*.damaged`, with a warning; what a killed process has left half-written is removed.
     Raises `StudyError` for a record of another study.
     """
-    for path in folder.glob(".*-seed*.tmp"):
+    for path in folder.glob(".*-seed*.tmp") if clean else ():
         path.unlink()
-    found = {}
-    for run in study.runs:
-        path = folder / records.filename(*run)
+    recipe, found = json.loads(json.dumps(dataclasses.asdict(study.recipe))), {}
+    for cell in study.cells:
+        path = folder / cell.filename
         try:
             record = records.load(path)
         except FileNotFoundError:
             continue
         except RecordError as error:
-            os.replace(path, path.with_name(f"{path.name}.damaged"))
-            log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
+            if clean:
+                os.replace(path, path.with_name(f"{path.name}.damaged"))
+                log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
             continue
-        mine = study.dataset["fingerprint"], json.loads(json.dumps(dataclasses.asdict(study.recipe)))
-        if (record.dataset["fingerprint"], record.recipe) != mine or (record.net, record.seed) != run:
+        mine = (cell.net, cell.seed, recipe, study.dataset["fingerprint"])
+        if (record.net, record.seed, record.recipe, record.dataset["fingerprint"]) != mine:
             raise StudyError(f"{path} is no record of the study in {folder}: move it away to go on")
-        found[run] = record
+        found[cell] = record
     return found
 
 
-def checkpoint(folder: Path, study: Study, net: str, seed: int) -> Checkpoint:
-    """Return where the run of `net` with `seed` keeps its state, and how often."""
-    path = folder / CHECKPOINTS / f"{net}-seed{seed}.checkpoint"
-    return Checkpoint(path, net, study.checkpoint_seconds, study.checkpoint_steps)
-
-
-def clear(folder: Path, study: Study) -> None:
-    """Remove all checkpoints of a study, and their folder, unless something was set aside in it."""
-    for run in study.runs:
-        checkpoints.remove(checkpoint(folder, study, *run).path)
-    with contextlib.suppress(OSError):
-        (folder / CHECKPOINTS).rmdir()
+def checkpoint(folder: Path, study: Study, cell: Cell) -> Checkpoint:
+    """Return where a run keeps its state, and how often."""
+    path = folder / CHECKPOINTS / f"{cell.net}-seed{cell.seed}.checkpoint"
+    return Checkpoint(path, cell.net, study.checkpoint_seconds, study.checkpoint_steps)
 
 
 def in_flight(folder: Path) -> bool:
@@ -352,43 +409,15 @@ def in_flight(folder: Path) -> bool:
     return any((folder / CHECKPOINTS).glob("*"))
 
 
+def clear(folder: Path, study: Study) -> None:
+    """Remove all checkpoints of a study, and their folder, unless something was set aside in it."""
+    for cell in study.cells:
+        checkpoints.remove(checkpoint(folder, study, cell).path)
+    with contextlib.suppress(OSError):
+        (folder / CHECKPOINTS).rmdir()
+
+
 def discard(folder: Path, study: Study) -> None:
-    """Remove a study that has neither records nor checkpoints, and its folder unless something else is in it."""
+    """Remove a study that has neither records nor checkpoints."""
     clear(folder, study)
     (folder / STUDY_FILE).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes, and other threads, from working in `folder` meanwhile, where the system can ([1]).
-
-    The lock is on the folder itself: the files in it are replaced when they are written. Who holds it may ask again.
-
-    Raises `StudyError` if another one holds it.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    held, place = _locked.get(), folder.resolve()
-    if place in held:
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StudyError(f"another process is at work in {folder}: wait for it, or stop it first") from None
-        except OSError:  # a file system without locks
-            pass
-        token = _locked.set(held | {place})
-        try:
-            yield
-        finally:
-            _locked.reset(token)
-    finally:
-        os.close(handle)

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,10 +32,11 @@ def test_there_are_solutions():
 def test_solution_runs(code, monkeypatch, capsys):
     real = degradation.run
 
-    def few_steps(*args, recipe=None, **options):  # the solution as it is, but for the length of the training
-        recipe = recipe or Recipe.digits()
+    def few_steps(study=None, *args, **options):  # the solution as it is, but for the length of the training
+        study = study or degradation.Study()
+        recipe = study.recipe or Recipe.digits()
         recipe = recipe.replace(steps=2 * recipe.steps // Recipe.digits().steps, eval_every=2)
-        return real(*args, recipe=recipe, progress=False, workers=0, **options)
+        return real(replace(study, recipe=recipe, workers=0), *args, progress=False, **options)
 
     monkeypatch.setattr(degradation, "run", few_steps)
     exec(compile(code, "solution", "exec"), {"__name__": "__main__"})

@@ -5,9 +5,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from processes import COMMAND
 
+from resnet_edu import cli
 from resnet_edu.experiment import records
+from resnet_edu.experiment.folder import LOCK_FILE
 
 
 def degrade(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
@@ -84,26 +87,24 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
     [
         (["--nets", "vgg16"], ["unknown net 'vgg16'"]),
         (["--nets", "resnet21"], ["6n+2"]),
-        (["--nets", ","], ["--nets"]),
+        (["--nets", ","], ["`nets` must have one entry at least"]),
         (["--data", "nowhere"], ["there is no folder nowhere"]),
-        (["--seeds", "0"], ["--seeds must be at least 1"]),
-        (["--steps", "0"], ["--steps must be at least 1"]),
+        (["--seeds", "0"], ["`seeds` must be at least 1"]),
+        (["--steps", "0"], ["`steps` must be at least 1"]),
         (["--batch-size", "5000"], ["`batch_size` is 5000", "1437"]),
         (["--batch-size", "5000", "--epochs", "1"], ["--batch-size is 5000", "1437"]),
-        (["--batch-size", "0"], ["--batch-size must be at least 1"]),
-        (["--lr", "-1"], ["`lr` must be greater than 0"]),
-        (["--eval-every", "0"], ["--eval-every must be at least 1"]),
-        (["--recipe", "paper", "--steps", "3"], ["`steps` must be a whole number of at least 4"]),
-        (["--checkpoint-seconds", "nan"], ["`seconds between checkpoints` must be"]),
-        (["--checkpoint-steps", "0"], ["`steps between checkpoints` must be"]),
+        (["--batch-size", "0"], ["`batch_size` must be at least 1"]),
+        (["--lr", "-1"], ["`lr` must be"]),
+        (["--eval-every", "0"], ["`eval_every` must be at least 1"]),
+        (["--recipe", "paper", "--steps", "3"], ["`steps` must be at least 4"]),
+        (["--checkpoint-seconds", "nan"], ["`checkpoint_seconds`"]),
+        (["--checkpoint-steps", "0"], ["`checkpoint_steps`"]),
         (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
         (["--workers", "-1"], ["`workers`"]),
         (["--out", "/proc/nowhere"], ["cannot write into the output folder"]),
     ],
 )
 def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypatch):
-    from resnet_edu import cli
-
     monkeypatch.chdir(tmp_path)
     assert cli.main(["degrade", *options]) == 1
     out, err = capsys.readouterr()
@@ -129,7 +130,6 @@ def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypat
     ],
 )
 def test_numbers_that_cannot_be_are_told_before_a_download(tmp_path, options, capsys, monkeypatch):
-    from resnet_edu import cli
     from resnet_edu.data import dataset as data
 
     def load(*arguments, **options):
@@ -146,8 +146,6 @@ def test_numbers_that_cannot_be_are_told_before_a_download(tmp_path, options, ca
 def test_device_that_is_not_there(tmp_path, device, capsys, monkeypatch):
     import torch
 
-    from resnet_edu import cli
-
     if (torch.cuda if device == "cuda" else torch.backends.mps).is_available():
         pytest.skip("it is there")
     monkeypatch.chdir(tmp_path)
@@ -156,8 +154,6 @@ def test_device_that_is_not_there(tmp_path, device, capsys, monkeypatch):
 
 
 def test_records_are_never_overwritten(tmp_path, capsys):
-    from resnet_edu import cli
-
     (tmp_path / "plain20-seed0.json").write_text("{}")
     assert cli.main(["degrade", "--out", str(tmp_path)]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
@@ -167,7 +163,6 @@ def test_records_are_never_overwritten(tmp_path, capsys):
 def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
     from datetime import datetime
 
-    from resnet_edu import cli
     from resnet_edu.cli import degrade as cli_degrade
 
     class Stopped:
@@ -177,6 +172,7 @@ def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_degrade, "datetime", Stopped)
+    monkeypatch.setattr(cli_degrade, "_report", lambda records, out: None)
     for _ in range(2):
         options = ["--quick", "--nets", "plain8", "--steps", "1", "--workers", "0"]
         assert cli.main(["degrade", *options]) == 0
@@ -187,32 +183,30 @@ def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
 
 
 def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
-    from resnet_edu import cli
-
-    fcntl = pytest.importorskip("fcntl")
     options = ["--quick", "--nets", "plain8", "--workers", "0"]
     ways = (["--out", str(tmp_path), *options], ["--resume", str(tmp_path)])
     assert cli.main(["degrade", *ways[0], "--steps", "1"]) == 0
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
     capsys.readouterr()
-    theirs = os.open(tmp_path, os.O_RDONLY)
-    fcntl.flock(theirs, fcntl.LOCK_EX)
+    theirs = FileLock(tmp_path / LOCK_FILE)
+    theirs.acquire()
     said = f"resnet-edu degrade: another process is at work in {tmp_path}: wait for it, or stop it first\n"
     for way in ways:
         assert cli.main(["degrade", *way]) == 1
         assert capsys.readouterr() == ("", said)  # and no word of how to go on with it
-    os.close(theirs)
+    theirs.release()
+    (tmp_path / LOCK_FILE).unlink()
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def test_a_disk_that_is_full_when_the_figures_are_drawn(tmp_path, capsys, monkeypatch):
     import errno
 
-    from resnet_edu import cli
     from resnet_edu.figures import style as figure
+    from resnet_edu.support.files import WriteError
 
     def full(path, raw):
-        raise records.WriteError(f"cannot write {path} (No space left on device): make room", os.strerror(errno.ENOSPC))
+        raise WriteError(f"cannot write {path} (No space left on device): make room", os.strerror(errno.ENOSPC))
 
     def interrupt(path, raw):
         raise KeyboardInterrupt
@@ -233,8 +227,6 @@ def test_a_disk_that_is_full_when_the_figures_are_drawn(tmp_path, capsys, monkey
 
 
 def test_steps_and_epochs_exclude_each_other(capsys):
-    from resnet_edu import cli
-
     with pytest.raises(SystemExit) as caught:
         cli.main(["degrade", "--steps", "1", "--epochs", "1"])
     assert caught.value.code == 2
@@ -242,8 +234,6 @@ def test_steps_and_epochs_exclude_each_other(capsys):
 
 
 def test_help_says_what_it_leaves(capsys):
-    from resnet_edu import cli
-
     with pytest.raises(SystemExit) as caught:
         cli.main(["degrade", "--help"])
     assert caught.value.code == 0
@@ -264,8 +254,6 @@ def test_help_says_what_it_leaves(capsys):
 
 
 def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
-    from resnet_edu import cli
-
     options = ["--quick", "--lr", "1e30", "--workers", "0", "--out", str(tmp_path / "out")]
     assert cli.main(["degrade", *options]) == 1
     err = capsys.readouterr().err
@@ -277,14 +265,13 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
 
 def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatch):
     """Whether a net is done or in flight: the one that diverges, of a study that was begun or resumed, ends none."""
-    from resnet_edu import cli
     from resnet_edu.experiment import degradation
     from resnet_edu.training.loop import TrainingDiverged
 
     def run(failing: str, *options: str) -> str:
         """Let a net diverge at once, and the others stop after their first evaluation, as workers that are ended."""
 
-        def run_one(cell, dataset, code, study, folder, callback):
+        def run_cell(cell, dataset, device, callback, *rest, **options):
             def stop(event):
                 callback(event)
                 if event.kind == "evaluation":
@@ -292,17 +279,17 @@ def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatc
 
             if cell.net == failing:
                 raise TrainingDiverged(1, 0.1)
-            return real(cell, dataset, code, study, folder, stop)
+            return real(cell, dataset, device, stop, *rest, **options)
 
-        monkeypatch.setattr(degradation, "_run_one", run_one)
+        monkeypatch.setattr(degradation, "run_cell", run_cell)
         assert cli.main(["degrade", *options]) == 1
         return capsys.readouterr().err
 
-    real, out = degradation._run_one, tmp_path / "out"
+    real, out = degradation.run_cell, tmp_path / "out"
     quick = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
     run("plain8", *quick, "--out", str(out))
     assert not out.exists()  # nothing was done
-    said = f"0 of 2 runs are done; their records and the state of the others stay in {out}, but to go on would diverge"
+    said = f"0 of 2 runs are done; their records and the state of the others are in {out}, but to go on would diverge"
     assert said in run("resnet8", *quick, "--out", str(out))
     saved = {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()}
     assert set(saved) == {"plain8-seed0.checkpoint"}
@@ -311,7 +298,6 @@ def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatc
 
 
 def test_held_out_images_are_tested_on(tmp_path):
-    from resnet_edu import cli
     from resnet_edu.experiment import folder as study
 
     out = tmp_path / "out"
@@ -323,7 +309,5 @@ def test_held_out_images_are_tested_on(tmp_path):
 
 
 def test_too_many_held_out(tmp_path, capsys):
-    from resnet_edu import cli
-
     assert cli.main(["degrade", "--quick", "--hold-out", "512", "--out", str(tmp_path / "out")]) == 1
     assert "`count` must be from 10 to 502" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_weights_of_ones_own(capsys):
     assert record.weights == "file mine.safetensors"
     assert (record.loss, record.error) == pytest.approx(evaluate(net, digits), rel=1e-5)
     assert probe(*words) == 1
-    assert "already holds 1 records" in capsys.readouterr().err
+    assert "already holds lesions-resnet8.json" in capsys.readouterr().err
 
 
 def test_the_nets_of_the_package_are_asked_unless_others_are_named():
@@ -86,6 +86,7 @@ def test_identity_beside_the_trained_nets(capsys):
     assert f"plain56 trained at its depth {loss:.3g}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_small_study():
     assert probe("study", "--depths", "8,26", "--steps", "0", "--seeds", "1", "--out", "o") == 0
     assert [f for f in files("o") if f.endswith(".json")] == [
@@ -104,7 +105,7 @@ def test_a_small_study():
         ("lesions --weights none.safetensors --nets resnet8", "there is no none.safetensors"),
         ("lesions --weights some.safetensors --nets resnet8,plain8", "are those of one net: name it"),
         ("lesions --nets resnet8", "has no record of resnet8"),
-        ("lesions --nets ,", "--nets must be names of nets, each once, such as plain20,resnet20: it is ','"),
+        ("lesions --nets ,", "--nets must be names of nets, each once, such as plain20,resnet20: it is ''"),
         ("gradients --nets=", "each once, such as plain20,resnet20: it is ''"),
         ("responses --nets resnet20,plain20,resnet20", "such as plain20,resnet20: it is 'resnet20,plain20,resnet20'"),
         ("landscape --nets resnet20 --points 0", "`points` must be at least 1, but it is 0"),
@@ -113,7 +114,7 @@ def test_a_small_study():
         ("landscape --nets resnet20 --points 4", "`points` must be odd"),
         ("identity --nets plain20 --added 0", "`added` must be at least 1"),
         ("responses --data nowhere", "nowhere"),
-        ("responses --threads 0", "--threads must be at least 1"),
+        ("responses --threads 0", "`--threads` must be at least 1"),
         ("responses --device tpu", "`device` must be auto, cpu, cuda or mps"),
     ],
 )

@@ -14,8 +14,10 @@ from processes import COMMAND, gone, linux, start_at_terminal, steps_done, wait_
 
 from resnet_edu import cli
 from resnet_edu.experiment import degradation, records
-from resnet_edu.experiment.folder import Source
-from resnet_edu.training.loop import Recipe
+from resnet_edu.experiment import folder as folders
+from resnet_edu.experiment.folder import Cell, Source, Study
+from resnet_edu.training import Recipe
+from resnet_edu.training.checkpoint import Checkpoint
 
 HEAD = Source("digits", head=(512, 256))  # what --quick uses
 QUICK = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
@@ -56,7 +58,7 @@ def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
 
     found = records.load_dir(out)
     recipe = Recipe(**found[0].recipe)
-    undisturbed = degradation.run(("plain8", "resnet8"), HEAD.load(), recipe, progress=False)
+    undisturbed = degradation.run(Study(("plain8", "resnet8"), recipe), HEAD, progress=False)
     assert recipe.steps == 200
     assert all(a.same_result(b) for a, b in zip(found, undisturbed, strict=True))
 
@@ -76,16 +78,7 @@ def half(tmp_path, monkeypatch) -> Path:
 
     recipe = Recipe(4, batch_size=32, eval_every=1)
     with pytest.raises(Stop):
-        degradation.run(
-            ("plain8", "resnet8"),
-            HEAD.load(),
-            recipe,
-            out=folder,
-            workers=0,
-            progress=False,
-            source=HEAD,
-            on_record=stop,
-        )
+        degradation.run(Study(("plain8", "resnet8"), recipe, workers=0), HEAD, folder, progress=False, on_record=stop)
     return folder
 
 
@@ -113,24 +106,24 @@ def test_what_agrees_with_the_study_may_be_said_again(half):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--nets", "plain20"], "--nets is plain20 but the study has plain8,resnet8"),
-        (["--seeds", "3"], "--seeds is 3 but the study has 1"),
-        (["--data", "cifar10"], "--data is cifar10 but the study has digits"),
-        (["--data", "pets"], "--data is pets but the study has digits"),
-        (["--resize", "16"], "--resize is 16 but the study has none"),
-        (["--hold-out", "50"], "--hold-out is 50 but the study has none"),
-        (["--recipe", "paper"], "--recipe is paper but the study has digits"),
-        (["--steps", "9", "--lr", "0.2"], "--steps is 9 but the study has 4; --lr is 0.2 but the study has 0.1"),
-        (["--epochs", "2"], "--epochs is 32 but the study has 4"),  # in steps: 512 // 32 of them an epoch
-        (["--batch-size", "7"], "--batch-size is 7 but the study has 32"),
-        (["--eval-every", "3"], "--eval-every is 3 but the study has 1"),
-        (["--device", "cuda"], "--device is cuda but the study has cpu"),
-        (["--precision", "bfloat16"], "--precision is bfloat16 but the study has float32"),
-        (["--save-weights"], "--save-weights is True but the study has False"),
+        (["--nets", "plain20"], "--nets is plain20, but the study has plain8,resnet8"),
+        (["--seeds", "3"], "--seeds is 3, but the study has 1"),
+        (["--data", "cifar10"], "--data is cifar10, but the study has digits"),
+        (["--data", "pets"], "--data is pets, but the study has digits"),
+        (["--resize", "16"], "--resize is 16, but the study has none"),
+        (["--hold-out", "50"], "--hold-out is 50, but the study has none"),
+        (["--recipe", "paper"], "--recipe is paper, but the study has digits"),
+        (["--steps", "9", "--lr", "0.2"], "--steps is 9, but the study has 4; --lr is 0.2, but the study has 0.1"),
+        (["--epochs", "2"], "--epochs is 2, but the study has 0.25"),  # 4 steps, of 512 // 32 in an epoch
+        (["--batch-size", "7"], "--batch-size is 7, but the study has 32"),
+        (["--eval-every", "3"], "--eval-every is 3, but the study has 1"),
+        (["--device", "cuda"], "--device is cuda, but the study has cpu"),
+        (["--precision", "bfloat16"], "--precision is bfloat16, but the study has float32"),
+        (["--save-weights"], "--save-weights is True, but the study has False"),
         (["--out", "elsewhere"], "--out is "),
         (["--workers", "2"], "workers is 2, but the study has 0"),
-        (["--checkpoint-seconds", "-1"], "`seconds between checkpoints` must be at least 0"),
-        (["--workers", "-1"], "`workers` must be a whole number of at least 0"),
+        (["--checkpoint-seconds", "-1"], "`checkpoint_seconds` must be at least 0"),
+        (["--workers", "-1"], "`workers` must be at least 0"),
         (["--mirrors", "http://x/"], "--mirrors are addresses of CIFAR-10, but --data is digits"),
     ],
 )
@@ -182,9 +175,8 @@ def test_images_that_have_moved(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: None, "there is no study to resume: there is no folder there"),
-        (lambda path: path.mkdir(), "there is no study to resume in there: it is empty. Start one without resuming"),
-        (lambda path: (path.mkdir(), (path / "a.json").write_text("{}")), "in there: it holds no study.json"),
+        (lambda path: None, "there is no study to resume in there: there is no file there/study.json"),
+        (lambda path: path.mkdir(), "there is no study to resume in there: there is no file there/study.json"),
         (lambda path: (path.mkdir(), (path / "study.json").write_text("{")), "is damaged: it is no JSON text"),
     ],
 )
@@ -198,17 +190,14 @@ def test_nothing_to_resume(tmp_path, monkeypatch, make, words, capsys):
 
 
 def test_a_checkpoint_of_another_torch_is_refused(half, capsys, monkeypatch):
-    from resnet_edu.experiment import folder as studies
-    from resnet_edu.training import checkpoint as checkpoints
-
-    study = studies.load(half)
-    where = studies.checkpoint(half, study, "resnet8", 0)
+    study, cell = folders.load(half), Cell("resnet8", 0, Recipe(4, batch_size=32, eval_every=1))
+    where = folders.checkpoint(half, study, cell)
     with pytest.raises(Stop):
         degradation.run_cell(
-            degradation.Cell("resnet8", 0, study.recipe),
+            cell,
             study.source.load(),
             callback=lambda e: (_ for _ in ()).throw(Stop) if e.step == 3 else None,
-            checkpoint=checkpoints.Checkpoint(where.path, seconds=0),
+            checkpoint=Checkpoint(where.path, seconds=0),
         )
     monkeypatch.setattr(torch, "__version__", "9.9")
     assert cli.main(["degrade", "--resume", str(half)]) == 1
@@ -223,7 +212,7 @@ def test_an_interrupt_before_anything_was_begun(tmp_path, monkeypatch, capsys):
     def interrupt(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("resnet_edu.study.Source.load", interrupt)
+    monkeypatch.setattr(Source, "load", interrupt)
     assert cli.main(["degrade", *QUICK]) == 130
     assert capsys.readouterr().err == "interrupted\n"
     assert list(Path("runs").iterdir()) == []
@@ -242,5 +231,5 @@ def test_the_command_is_the_one_that_was_called(monkeypatch, tmp_path):
     assert command(folder) == "resnet-edu degrade --resume 'runs/a study'"
     monkeypatch.setenv("PATH", "")
     assert command(folder) == f"{installed} degrade --resume 'runs/a study'"
-    monkeypatch.setattr(sys, "argv", ["/x/resnet_edu/cli.py"])
+    monkeypatch.setattr(sys, "argv", ["/x/resnet_edu/__main__.py"])
     assert command(folder) == f"{sys.executable} -m resnet_edu degrade --resume 'runs/a study'"

@@ -8,7 +8,7 @@ import pytest
 from resnet_edu import cli
 from resnet_edu.cli import trace as cli_trace
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parent.parent / "tracing" / "golden"
 
 
 def run(capsys, *argv):
@@ -98,7 +98,7 @@ def test_own_callable_in_the_current_directory(capsys, tmp_path, monkeypatch):
         (["resnet20", "--input", "axb"], "'axb'"),
         (["resnet20", "--input", "0x3x3"], "'0x3x3'"),
         (["resnet20", "--input=-3x3x3"], "'-3x3x3'"),
-        (["resnet20", "--batch", "0"], "--batch must be a whole number of at least 1"),
+        (["resnet20", "--batch", "0"], "--batch must be whole numbers above 0"),
         (["resnet20", "--batch", "two"], "'two'"),
         (["resnet20", "--input", "1x32x32"], "takes 3 channels, not 1"),
         (["resnet20", "--stride-in", "1x1"], "--stride-in is for bottlenecks"),

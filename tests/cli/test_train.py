@@ -1,14 +1,16 @@
 """`resnet-edu train`, in this process: what it leaves, and how the same command goes on."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from resnet_edu import cli
 from resnet_edu.cli import train as cli_train
+from resnet_edu.data import dataset as data
 from resnet_edu.experiment import records
+from resnet_edu.experiment.folder import LOCK_FILE
 
 OPTIONS = ["--steps", "3", "--batch-size", "16", "--eval-every", "1"]
 
@@ -19,9 +21,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch) -> Path:
     """A working directory of its own; few images; and this process is not changed for good."""
-    load = cli_train.data.load
+    load = data.load
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli_train.data, "load", lambda source, **options: load(source).head(64, 32))
+    monkeypatch.setattr(data, "load", lambda source, **options: load(source).head(64, 32))
     monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
     return tmp_path
 
@@ -62,13 +64,11 @@ def test_the_same_command_goes_on_with_as_many_threads(interrupted, capsys):
 
 def test_a_run_of_another_process_is_left_alone(interrupted, capsys):
     """Two at once would write one checkpoint in turn."""
-    fcntl = pytest.importorskip("fcntl")
     before = {p.name: p.read_bytes() for p in interrupted.iterdir()}
     capsys.readouterr()
-    theirs = os.open(interrupted, os.O_RDONLY)
-    fcntl.flock(theirs, fcntl.LOCK_EX)
-    assert train() == 1
-    os.close(theirs)
+    with FileLock(interrupted / LOCK_FILE):
+        assert train() == 1
+    (interrupted / LOCK_FILE).unlink()
     said = "resnet-edu train: another process is at work in out: wait for it, or stop it first\n"
     assert capsys.readouterr() == ("", said)
     assert {p.name: p.read_bytes() for p in interrupted.iterdir()} == before
@@ -87,7 +87,7 @@ def test_killed_between_the_record_and_the_clean_up(interrupted, capsys, monkeyp
             train()
     assert {"resnet8-seed0.json", "resnet8-seed0.checkpoint"} < {p.name for p in interrupted.iterdir()}
     assert train() == 1
-    assert "already holds 1 records (resnet8-seed0.json, ...), and nothing is overwritten" in capsys.readouterr().err
+    assert "already holds resnet8-seed0.json, and nothing is overwritten" in capsys.readouterr().err
     assert [p.name for p in interrupted.iterdir()] == ["resnet8-seed0.json"]
 
 

@@ -17,7 +17,7 @@ from training_jobs import denormals, train_and_die_once, train_for_ever
 
 from resnet_edu.data import dataset as data
 from resnet_edu.experiment.cluster import RayEngine
-from resnet_edu.experiment.degradation import Cell, Recipe, run
+from resnet_edu.experiment.degradation import Cell, Recipe, Study, run
 from resnet_edu.experiment.workers import WorkerDied, WorkerFailed
 from resnet_edu.support.system import prepare_process
 from resnet_edu.training.loop import TrainingDiverged
@@ -136,9 +136,9 @@ class TestSpread:
 class TestStudy:
     def test_same_numbers_as_the_local_engine(self, cluster, tmp_path):
         digits = data.load("digits").head(64, 32)
-        options = {"seeds": 2, "threads": 1, "progress": False}
-        local = run(("plain8", "resnet8"), digits, TINY, workers=2, **options)
-        spread = run(("plain8", "resnet8"), digits, TINY, engine="ray", out=tmp_path, **options)
+        study = Study(("plain8", "resnet8"), TINY, 2, workers=2, threads=1)
+        local = run(study, digits, progress=False)
+        spread = run(study, digits, tmp_path, engine="ray", progress=False)
         assert [r.name for r in tmp_path.iterdir()] != []
         assert len(local) == 4
         assert all(a.same_result(b) for a, b in zip(local, spread, strict=True))
@@ -146,7 +146,7 @@ class TestStudy:
     def test_a_run_that_is_killed_goes_on_where_it_was(self, cluster, tmp_path):
         digits = data.load("digits").head(64, 32)
         recipe = TINY.replace(steps=8, eval_every=8)
-        (undisturbed,) = run(("resnet8",), digits, recipe, seeds=[1], workers=1, threads=1, progress=False)
+        (undisturbed,) = run(Study("resnet8", recipe, [1], workers=1, threads=1), digits, progress=False)
         cells, setup, found = [Cell("resnet8", 1, recipe)], (prepare_process, 1), []
         engine = RayEngine()
         engine.run(
@@ -161,9 +161,9 @@ class TestStudy:
 
     def test_a_study_whose_process_is_killed_from_outside(self, cluster, tmp_path):
         digits = data.load("digits").head(64, 32)
-        options = {"seeds": 1, "threads": 1, "progress": False}
         recipe = TINY.replace(steps=300, eval_every=100)
-        (undisturbed,) = run(("resnet8",), digits, recipe, workers=1, **options)
+        study = Study("resnet8", recipe, workers=1, threads=1, checkpoint_steps=5)
+        (undisturbed,) = run(study, digits, progress=False)
         killed = []
 
         def kill() -> None:
@@ -177,7 +177,7 @@ class TestStudy:
 
         thread = threading.Thread(target=kill)
         thread.start()
-        (found,) = run(("resnet8",), digits, recipe, engine="ray", out=tmp_path, checkpoint_steps=5, **options)
+        (found,) = run(study, digits, tmp_path, engine="ray", progress=False)
         thread.join()
         assert len(killed) == 1
         assert found.same_result(undisturbed)
@@ -200,7 +200,7 @@ class TestStudy:
     def test_divergence_is_told_as_such(self, cluster):
         digits = data.load("digits").head(64, 32)
         with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\): the loss of the batch") as caught:
-            run(("plain8",), digits, TINY.replace(lr=1e30), engine=RayEngine(retries=2), progress=False)
+            run(Study("plain8", TINY.replace(lr=1e30)), digits, engine=RayEngine(retries=2), progress=False)
         assert caught.value.lr == 1e30
 
     def test_a_lost_machine_costs_a_retry(self, cluster, tmp_path):
@@ -359,10 +359,8 @@ def test_without_ray_the_command_that_installs_it_is_told(tmp_path, monkeypatch,
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
     with pytest.raises(ImportError, match="pip install"):
-        run(("plain8",), engine="ray")
-    assert (
-        cli.main(["degrade", "--quick", "--steps", "4", "--nets", "plain8", "--workers", "0"]) == 0
-    )  # nothing else needs it
+        run(Study("plain8"), engine="ray")
+    assert cli.main(["degrade", "--quick", "--nets", "plain8", "--workers", "0"]) == 0  # nothing else needs it
 
 
 def test_options_of_ray_without_ray(capsys):
@@ -374,4 +372,4 @@ def test_options_of_ray_without_ray(capsys):
 
 def test_unknown_engine():
     with pytest.raises(ValueError, match=r"`engine` must be .* but it is 'slurm'"):
-        run(("plain8",), engine="slurm")
+        run(Study("plain8"), engine="slurm")

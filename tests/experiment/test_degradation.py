@@ -1,12 +1,14 @@
 """The experiment: fair twins, the same numbers every time, no process left behind, and no claim beyond the numbers."""
 
 import errno
+import math
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,12 +19,17 @@ from run_records import make
 from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset
 from resnet_edu.experiment import degradation, records
-from resnet_edu.experiment.degradation import Cell, build_net, default_recipe, make_grid, run, space_evaluations
+from resnet_edu.experiment.degradation import build_net, default_recipe, run, shortened, space_evaluations
+from resnet_edu.experiment.folder import Cell, Study
 from resnet_edu.experiment.records import RecordError
+from resnet_edu.experiment.shipped import load_record
 from resnet_edu.experiment.statistics import headline, summary
+from resnet_edu.support.system import device_name, library_versions
 from resnet_edu.training.loop import Recipe, TrainingDiverged
 
 TINY = Recipe(4, batch_size=16, lr=0.05, augment=True, eval_every=2)
+TWO = Study(("plain8", "resnet8"), TINY, seeds=2, device="cpu", workers=0, threads=1)
+ONE = Study("plain8", TINY, workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +51,7 @@ def tiny(digits, folder) -> list[records.RunRecord]:
         seen.append((record.net, record.seed))
         assert records.load(folder / record.filename) == record
 
-    found = run(("plain8", "resnet8"), digits, TINY, seeds=2, progress=False, out=folder, on_record=on_record)
+    found = run(TWO, digits, folder, progress=False, on_record=on_record)
     assert sorted(seen) == [(r.net, r.seed) for r in found]
     return found
 
@@ -69,16 +76,10 @@ class TestRun:
         assert r.device["name"]
         assert all(0 <= p["train_error"] <= 100 for p in r.curves)
 
-    def test_same_seed_same_record_and_in_this_process_too(self, tiny, digits):
-        again = run(("plain8", "resnet8"), digits, TINY, seeds=2, progress=False)
+    @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
+    def test_same_seed_same_record_wherever_it_is_trained(self, tiny, digits, workers):
+        again = run(replace(TWO, workers=workers), digits, progress=False)
         assert all(a.same_result(b) for a, b in zip(tiny, again, strict=True))
-        before = torch.get_num_threads()
-        torch.set_num_threads(tiny[0].threads)
-        try:
-            here = run(("resnet8",), digits, TINY, seeds=[1], workers=0, progress=False)
-        finally:
-            torch.set_num_threads(before)
-        assert here[0].same_result(tiny[3])
         assert not tiny[0].same_result(tiny[1])
 
     def test_twins_start_equal_and_the_global_state_is_left(self, digits):
@@ -94,7 +95,7 @@ class TestRun:
         assert {(r.net, r.seed): r for r in records.load_dir(folder)} == {(r.net, r.seed): r for r in tiny}
 
     def test_progress_is_one_line_on_stderr(self, digits, capfd):
-        run(("plain8",), digits, TINY, workers=0)
+        run(ONE, digits)
         out, err = capfd.readouterr()
         assert out == ""
         assert "0%" in err
@@ -109,7 +110,7 @@ class TestRun:
                 colour = [20 * i] * 3
                 colour[k] = 255
                 Image.new("RGB", (8, 8), tuple(colour)).save(tmp_path / name / f"{i}.png")
-        (record,) = run(("resnet8",), tmp_path, Recipe(3, batch_size=8), progress=False)
+        (record,) = run(Study("resnet8", Recipe(3, batch_size=8), workers=0), tmp_path, progress=False)
         assert record.dataset["classes"] == ["blue", "green", "red"]
         assert record.dataset["shape"] == [3, 8, 8]
 
@@ -123,7 +124,7 @@ def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkey
     with monkeypatch.context() as patched:
         patched.setattr(records.RunRecord, "save", full)
         with pytest.raises(OSError, match="No space left"):
-            run(("plain8",), digits, TINY, workers=0, progress=False, out=tmp_path)
+            run(ONE, digits, tmp_path, progress=False)
     assert [p.name for p in (tmp_path / "checkpoints").glob("*.checkpoint")] == ["plain8-seed0.checkpoint"]
     steps = []
     degradation.resume(tmp_path, digits, progress=False, on_event=lambda cell, event: steps.append(event.step))
@@ -131,26 +132,48 @@ def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkey
     assert not (tmp_path / "checkpoints").exists()
 
 
+@pytest.mark.slow
+def test_the_shipped_study_has_the_same_numbers():
+    """To the last digit, up to the first evaluation: where its torch and its kind of processor are to be had."""
+    record = load_record("resnet20", study="digits")
+    there = record.versions["torch"], record.device["name"]
+    here = library_versions()["torch"], device_name(torch.device("cpu"))
+    if here != there:
+        pytest.skip(f"rounding may differ: the record is of {there}, and this is {here}")
+    found = []
+
+    class Enough(Exception):
+        pass
+
+    def stop(cell, event):
+        if event.kind == "evaluation":
+            found.append(asdict(event.evaluation))
+            raise Enough
+
+    with pytest.raises(Enough):
+        run(Study("resnet20", device="cpu", workers=1, threads=record.threads), progress=False, on_event=stop)
+    assert found == record.curves[:1]
+
+
 class TestDivergence:
-    def test_divergence_is_told_as_such(self, digits):
+    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+    def test_divergence_is_told_as_such(self, digits, workers):
         with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\): the loss of the batch .* step") as caught:
-            run(("plain8",), digits, TINY.replace(lr=1e30), progress=False)
+            run(replace(ONE, recipe=TINY.replace(lr=1e30), workers=workers), digits, progress=False)
         assert caught.value.lr == 1e30
-        with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\)"):
-            run(("plain8",), digits, TINY.replace(lr=1e30), progress=False, workers=0)
         assert children() == set()
 
 
 @pytest.mark.parametrize(("device", "count"), [("cpu", 2), ("cuda", 0), ("cuda:1", 0), ("mps", 0)])
-def test_processes_where_nothing_is_said(device, count):
-    assert degradation.default_workers(torch.device(device)) == count
+def test_processes_where_nothing_is_said(digits, device, count):
+    assert degradation.complete(replace(ONE, workers=None, device=device), digits).workers == count
 
 
 @pytest.mark.gpu
 def test_processes_share_a_graphics_card(digits):
     """The same numbers, whether nets take turns in one process or share the card."""
-    options = {"device": "cuda", "precision": "float32", "progress": False}
-    alone, shared = (run(("plain8", "resnet8"), digits, TINY, workers=workers, **options) for workers in (0, 2))
+    study = Study(("plain8", "resnet8"), TINY, device="cuda", precision="float32")
+    alone, shared = (run(replace(study, workers=workers), digits, progress=False) for workers in (0, 2))
     assert [r.curves for r in shared] == [r.curves for r in alone]
     assert children() == set()
 
@@ -161,43 +184,59 @@ class TestBadArguments:
         [
             ({"nets": ("resnet21",)}, "6n"),
             ({"nets": ("vgg16",)}, "unknown net 'vgg16'"),
-            ({"nets": ()}, "there must be a net"),
-            ({"nets": ("plain8", "plain8")}, "net 'plain8' is named twice"),
-            ({"seeds": 0}, "a seed"),
-            ({"seeds": [1, 1]}, "seed 1 is named twice"),
+            ({"nets": ()}, "`nets` must have one entry at least, and each once"),
+            ({"nets": ("plain8", "plain8")}, "`nets` must have one entry at least, and each once"),
+            ({"seeds": 0}, "`seeds`"),
+            ({"seeds": [1, 1]}, "`seeds` must have one entry at least, and each once"),
             ({"seeds": [-1]}, "at least 0"),
-            ({"workers": -1}, "`workers` must be a whole number of at least 0"),
+            ({"precision": "float16"}, "`precision`"),
+            ({"recipe": "digits"}, "`recipe` must be a Recipe"),
+            ({"workers": -1}, "`workers`"),
             ({"threads": 0.5}, "`threads`"),
+            ({"checkpoint_seconds": -5}, "`checkpoint_seconds`"),
+            ({"checkpoint_seconds": math.nan}, "`checkpoint_seconds`"),
+            ({"checkpoint_seconds": math.inf}, "`checkpoint_seconds`"),
+            ({"checkpoint_steps": 0}, "`checkpoint_steps`"),
+        ],
+    )
+    def test_a_study_that_cannot_be(self, arguments, message):
+        with pytest.raises((TypeError, ValueError), match=message):
+            Study(**arguments)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
             ({"device": "gpu"}, "`device`"),
             ({"recipe": Recipe(2, batch_size=100)}, "`batch_size` is 100, but .* only 64"),
         ],
     )
     def test_said_before_any_training(self, digits, tmp_path, arguments, message):
-        options = {"nets": ("plain8",), "recipe": TINY, "progress": False, **arguments}
         with pytest.raises(ValueError, match=message):
-            run(data=digits, **options)
+            run(replace(TWO, **arguments), digits, tmp_path / "new")
         assert children() == set()
+        assert not (tmp_path / "new").exists()
 
-    def test_names_are_checked_before_the_data_is_read(self, tmp_path):
-        with pytest.raises(ValueError, match="unknown net"):
-            run(("vgg16",), tmp_path / "nowhere")
+    def test_names_in_the_place_of_a_study(self, digits):
+        with pytest.raises(TypeError, match="`study` must be a Study, such as"):
+            run(("plain8",), digits)
 
     def test_folder_with_records(self, digits, tmp_path):
         make().save(tmp_path / "old.json")
-        with pytest.raises(FileExistsError, match=r"already holds 1 records \(old.json, ...\), and nothing"):
-            run(("plain8",), digits, TINY, out=tmp_path)
+        with pytest.raises(FileExistsError, match=r"already holds old.json, and nothing is overwritten"):
+            run(ONE, digits, tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == ["old.json"]
 
     @pytest.mark.parametrize("where", ["file/inside", "/proc/nowhere"])  # root may write into read-only folders
     def test_folder_that_cannot_be_written(self, digits, tmp_path, where):
         (tmp_path / "file").write_text("")
         with pytest.raises(OSError, match=r"cannot write into the output folder .* \(--out\)"):
-            run(("plain8",), digits, TINY, out=tmp_path / where)
+            run(ONE, digits, tmp_path / where)
 
 
 LONG = """
-from resnet_edu import data, degradation
-degradation.run(("plain8", "resnet8"), data.load("digits"), degradation.Recipe(100_000, batch_size=64), seeds=1)
+from resnet_edu.experiment import Study, run
+from resnet_edu.training import Recipe
+run(Study(("plain8", "resnet8"), Recipe(100_000, batch_size=64)))
 """
 
 
@@ -233,9 +272,9 @@ class TestNoProcessIsLeft:
 class TestWhereItIsCalledFrom:
     CODE = """
     print("once")
-    from resnet_edu import data, degradation
-    digits, recipe = data.load("digits").head(64, 32), degradation.Recipe(2, batch_size=16)
-    r = degradation.run(("plain8",), digits, recipe, progress=False)
+    from resnet_edu import Recipe, data
+    from resnet_edu.experiment import Study, run
+    r = run(Study("plain8", Recipe(2, batch_size=16)), data.load("digits").head(64, 32), progress=False)
     print(len(r), r[0].net)
     """
 
@@ -290,13 +329,18 @@ class TestRecipeForTheData:
             assert evaluations * images <= 0.5 * 3 * 128 * steps
 
     def test_longest_first(self):
-        cells = make_grid(("plain20", "resnet56", "plain110"), 1, Recipe(10))
+        cells = Study(("plain20", "resnet56", "plain110"), Recipe(10)).cells
         assert [c.net for c in sorted(cells, key=degradation._cost, reverse=True)] == [
             "plain110",
             "resnet56",
             "plain20",
         ]
         assert Cell("plain20", 3, TINY).name == "plain20 (seed 3)"
+
+    @pytest.mark.parametrize("steps", [4, 7, 100, 300, 6400])
+    def test_shortened_in_proportion(self, steps):
+        """As the paper's recipe is by `Recipe.scaled`."""
+        assert shortened(Recipe.paper(110), steps) == Recipe.scaled(steps, 110)
 
 
 def study(seeds=1, **errors) -> list[records.RunRecord]:

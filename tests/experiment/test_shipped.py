@@ -14,7 +14,7 @@ from ship import main, ship
 from resnet_edu.data import dataset as data
 from resnet_edu.experiment import shipped
 from resnet_edu.experiment.degradation import run
-from resnet_edu.experiment.folder import Source
+from resnet_edu.experiment.folder import Source, Study
 from resnet_edu.experiment.records import RecordError, load_dir
 from resnet_edu.experiment.shipped import (
     RESULTS,
@@ -43,7 +43,7 @@ def digits() -> data.Dataset:
 def folder(digits, tmp_path_factory) -> Path:
     """What a small study leaves: two nets, two seeds, weights."""
     out = tmp_path_factory.mktemp("run")
-    run(("plain8", "resnet8"), digits, TINY, seeds=2, workers=0, progress=False, out=out, save_weights=True)
+    run(Study(("plain8", "resnet8"), TINY, 2, workers=0, save_weights=True), digits, out, progress=False)
     return out
 
 
@@ -200,7 +200,7 @@ class TestShip:
 
     def test_command(self, tmp_path, capsys):
         whole = data.load("digits")
-        run(["resnet8"], whole, TINY, workers=0, progress=False, out=tmp_path / "run", save_weights=True)
+        run(Study("resnet8", TINY, workers=0, save_weights=True), whole, tmp_path / "run", progress=False)
         assert command(tmp_path / "run", tmp_path, "--weights", "float16") == 0
         output = capsys.readouterr().out
         assert "one: 2 files, 0.2 MB" in output
@@ -212,8 +212,7 @@ class TestShip:
         """The study says which part: as `--quick`, `--hold-out` and `--resize` make it."""
         source, out = Source("digits", head=(64, 32), held=16), tmp_path / "run"
         few = Recipe(2, batch_size=16, eval_every=2)
-        options = {"workers": 0, "progress": False, "out": out, "save_weights": True, "source": source}
-        run(["resnet8"], source.load(), few, **options)
+        run(Study("resnet8", few, workers=0, save_weights=True), source, out, progress=False)
         assert command(out, tmp_path, *given) == 0, capsys.readouterr().err
 
     def test_what_the_command_cannot_do(self, folder, tmp_path, capsys):

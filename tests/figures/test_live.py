@@ -6,7 +6,7 @@ import math
 import pytest
 
 from resnet_edu.data import dataset as data
-from resnet_edu.experiment import degradation
+from resnet_edu.experiment import Study, degradation
 from resnet_edu.experiment.degradation import Cell
 from resnet_edu.figures.curves import LONGEST, PACE, LiveCurves
 from resnet_edu.training.loop import Evaluation, Event, StopTraining, train
@@ -44,7 +44,7 @@ def lines(picture) -> list[tuple[list[float], list[float]]]:
 class TestEvents:
     def test_the_figure_has_the_evaluations_of_the_records(self, digits):
         with LiveCurves("test_loss") as live:
-            records = degradation.run(NETS, digits, RECIPE, seeds=2, workers=0, progress=False, on_event=live)
+            records = degradation.run(Study(NETS, RECIPE, 2, workers=0), digits, progress=False, on_event=live)
         assert sorted(lines(live.picture)) == sorted(r.curve("test_loss") for r in records)
         assert "One line for each seed" in live.picture.caption
 
@@ -57,7 +57,7 @@ class TestEvents:
                 seen.append((where.net, event.kind, event.step))
                 live(where, event)
 
-            records = degradation.run(NETS, digits, RECIPE, workers=2, progress=False, on_event=on_event)
+            records = degradation.run(Study(NETS, RECIPE, workers=2), digits, progress=False, on_event=on_event)
         assert sorted(lines(live.picture)) == sorted(r.curve("train_error") for r in records)
         for net in NETS:
             assert [step for n, kind, step in seen if (n, kind) == (net, "evaluation")] == [2, 4, 6]
@@ -66,7 +66,7 @@ class TestEvents:
         found = []
         for _ in range(2):
             with LiveCurves(("train_error", "train_loss")) as live:
-                degradation.run(NETS, digits, RECIPE, workers=0, progress=False, on_event=live)
+                degradation.run(Study(NETS, RECIPE, workers=0), digits, progress=False, on_event=live)
             found.append(live.picture._repr_html_())
         assert found[0] == found[1]
 
@@ -90,13 +90,13 @@ class TestEvents:
             if (where.net, event.step) == ("plain8", 5):
                 raise StopTraining
 
-        arguments = {"data": digits, "recipe": RECIPE, "workers": 0, "progress": False, "out": tmp_path / "study"}
+        study = Study(("resnet14", "plain8"), RECIPE, workers=0)
         with pytest.raises(StopTraining, match=r"plain8 \(seed 0\)"):
-            degradation.run(("resnet14", "plain8"), **arguments, on_event=stop)  # the deeper one comes first
+            degradation.run(study, digits, tmp_path / "study", progress=False, on_event=stop)  # deeper ones first
         assert [path.name for path in (tmp_path / "study").glob("*-*.json")] == ["resnet14-seed0.json"]
         with LiveCurves() as live:
             records = degradation.resume(tmp_path / "study", digits, progress=False, on_event=live)
-        whole = degradation.run(("resnet14", "plain8"), digits, RECIPE, workers=0, progress=False)
+        whole = degradation.run(study, digits, progress=False)
         assert all(a.same_result(b) for a, b in zip(records, whole, strict=True))
         assert sorted(lines(live.picture)) == sorted(r.curve("train_error") for r in whole)
 
@@ -228,8 +228,8 @@ def run(seconds, stop=None):
         if event.step == stop:
             raise KeyboardInterrupt
     with LiveCurves(clock=lambda: now) as live:
-        degradation.run(("plain8", "resnet8"), digits, Recipe(6, batch_size=16, eval_every=2), workers=0,
-                        progress=False, on_event=on_event)
+        study = degradation.Study(("plain8", "resnet8"), Recipe(6, batch_size=16, eval_every=2), workers=0)
+        degradation.run(study, digits, progress=False, on_event=on_event)
 """
 
 
@@ -279,6 +279,6 @@ def test_in_a_notebook_one_figure_stays(monkeypatch):
 
 def test_outside_a_notebook_nothing_is_shown(digits, capfd):
     with LiveCurves() as live:
-        degradation.run(("plain8",), digits, RECIPE, workers=0, progress=False, on_event=live)
+        degradation.run(Study("plain8", RECIPE, workers=0), digits, progress=False, on_event=live)
     assert capfd.readouterr() == ("", "")
     assert live.drawn == 0

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from resnet_edu.data import dataset as data
-from resnet_edu.experiment.degradation import build_net, run
+from resnet_edu.experiment.degradation import Study, build_net, run
 from resnet_edu.nets.models import get_model
 from resnet_edu.training import weights
 from resnet_edu.training.loop import evaluate
@@ -103,7 +103,7 @@ class TestStudy:
     def test_final_weights_give_the_records_errors(self, tmp_path, workers):
         digits = data.load("digits").head(64, 32)
         (record,) = run(
-            ["resnet8"], digits, TINY, seeds=[2], workers=workers, progress=False, out=tmp_path, save_weights=True
+            Study("resnet8", TINY, [2], workers=workers, save_weights=True), digits, tmp_path, progress=False
         )
         left = ["resnet8-seed2.json", "resnet8-seed2.safetensors", "study.json"]
         assert sorted(p.name for p in tmp_path.iterdir()) == left
@@ -121,8 +121,8 @@ class TestStudy:
 
     def test_weights_need_a_folder(self, tmp_path):
         with pytest.raises(ValueError, match="`save_weights` needs a folder"):
-            run(["resnet8"], data.load("digits").head(64, 32), TINY, save_weights=True)
+            run(Study("resnet8", TINY, save_weights=True), data.load("digits").head(64, 32))
 
     def test_none_unless_asked_for(self, tmp_path):
-        run(["resnet8"], data.load("digits").head(64, 32), TINY, workers=0, progress=False, out=tmp_path)
+        run(Study("resnet8", TINY, workers=0), data.load("digits").head(64, 32), tmp_path, progress=False)
         assert sorted(p.name for p in tmp_path.iterdir()) == ["resnet8-seed0.json", "study.json"]
