@@ -39,17 +39,16 @@ def line(name, module, inputs, output):
     print(f"{name:14} {type(module).__name__:12} {tuple(output.shape)}")
 
 
-def plain(net, *shape):
-    run(net, shape, line)
+def printing(report=line, **options):
+    """A printer that calls `run` with these options."""
+
+    def print_shapes(net, *shape):
+        run(net, shape, report, **options)
+
+    return print_shapes
 
 
-def with_inputs(net, *shape):
-    run(net, shape, lambda n, m, i, o: print(f"{type(m).__name__} {n}: {list(i[0].shape)} -> {list(o.shape)}"))
-
-
-def with_crosses(net, *shape):
-    print("name | shape")
-    run(net, shape, lambda n, m, i, o: print(f"{n} | {'x'.join(map(str, o.shape))}"))
+plain = printing()
 
 
 def on_a_copy(net, *shape):
@@ -60,7 +59,15 @@ def on_a_copy(net, *shape):
         net(torch.zeros(shape))
 
 
-@pytest.mark.parametrize("right", [plain, with_inputs, with_crosses, on_a_copy])
+def with_inputs(n, m, i, o):
+    print(f"{type(m).__name__} {n}: {list(i[0].shape)} -> {list(o.shape)}")
+
+
+def with_crosses(n, m, i, o):
+    print("name | shape" if n == "0" else "", f"\n{n} | {'x'.join(map(str, o.shape))}")
+
+
+@pytest.mark.parametrize("right", [plain, printing(with_inputs), printing(with_crosses), on_a_copy])
 def test_right_printers(right, capsys):
     check.shape_printer(right)
     assert capsys.readouterr().out.startswith(f"✓ {right.__name__}: ")
@@ -81,32 +88,13 @@ def no_finally(net, *shape):
         handle.remove()
 
 
-def training_mode(net, *shape):
-    run(net, shape, line, keep=contextlib.nullcontext)
-
-
-def stays_in_eval(net, *shape):
-    run(net, shape, line, keep=lambda n: contextlib.nullcontext(n.eval()))
-
-
-def unfreezes(net, *shape):
-    @contextlib.contextmanager
-    def keep(n):
-        before = n.training
-        try:
-            yield n.eval()
-        finally:
-            n.train(before)
-
-    run(net, shape, line, keep=keep)
-
-
-def containers_too(net, *shape):
-    run(net, shape, line, modules=lambda n: [(k, m) for k, m in n.named_modules() if k])
-
-
-def outermost_only(net, *shape):
-    run(net, shape, line, modules=lambda n: n.named_children())
+@contextlib.contextmanager
+def unfreezing(net):
+    before = net.training
+    try:
+        yield net.eval()
+    finally:
+        net.train(before)
 
 
 def late_binding(net, *shape):
@@ -117,32 +105,12 @@ def late_binding(net, *shape):
         net(torch.zeros(shape))
 
 
-def children_only(net, *shape):
-    run(net, shape, line, modules=lambda n: [(k, m) for k, m in n.named_children() if not list(m.children())])
-
-
 def in_order_of_definition(net, *shape):
     found = {}
     run(net, shape, lambda n, m, i, o: found.setdefault(n, []).append((m, i, o)))
     for n, _ in leaves(net):
         for args in found.get(n, ()):
             line(n, *args)
-
-
-def input_shapes(net, *shape):
-    run(net, shape, lambda n, m, i, o: print(n, tuple(i[0].shape)))
-
-
-def without_batch(net, *shape):
-    run(net, shape, lambda n, m, i, o: print(n, tuple(o.shape[1:]), "of", len(o)))
-
-
-def without_names(net, *shape):
-    run(net, shape, lambda n, m, i, o: print(type(m).__name__, tuple(o.shape)))
-
-
-def twice(net, *shape):
-    run(net, shape, line, modules=lambda n: leaves(n) * 2)
 
 
 def once_each(net, *shape):
@@ -154,10 +122,6 @@ def once_each(net, *shape):
         seen.add(n)
 
     run(net, shape, report)
-
-
-def silent(net, *shape):
-    run(net, shape, lambda *_: None)
 
 
 def returns_text(net, *shape):
@@ -184,20 +148,22 @@ def adds_a_weight(net, *shape):
 WRONG = {
     no_removal: "hooks behind",
     no_finally: "but if the net fails",
-    training_mode: "changes the net: .*In which mode",
-    stays_in_eval: "another mode",
-    unfreezes: "another mode.*frozen",
-    containers_too: "has modules of its own, and has a line for them, too",
-    outermost_only: "a line for 1, which is no layer but has modules of its own, and prints none for those",
+    printing(keep=contextlib.nullcontext): "changes the net: .*In which mode",
+    printing(keep=lambda n: contextlib.nullcontext(n.eval())): "another mode",
+    printing(keep=unfreezing): "another mode.*frozen",
+    printing(
+        modules=lambda n: [(k, m) for k, m in n.named_modules() if k]
+    ): "modules of its own, and has a line for them",
+    printing(modules=lambda n: n.named_children()): "a line for 1, which is no layer .* prints none for those",
+    printing(modules=lambda n: [(k, m) for k, m in n.named_children() if not list(m.children())]): "leaves out",
+    printing(modules=lambda n: leaves(n) * 2): "registered more than once",
+    printing(lambda n, m, i, o: print(n, tuple(i[0].shape))): "shape of its output",
+    printing(lambda n, m, i, o: print(n, tuple(o.shape[1:]), "of", len(o))): "without the batch",
+    printing(lambda n, m, i, o: print(type(m).__name__, tuple(o.shape))): "no line of print_shapes",
+    printing(lambda *_: None): "prints nothing. Are the hooks",
     late_binding: "every line has the name '4'. A hook runs after the loop",
-    children_only: "leaves out",
     in_order_of_definition: "order in which they are defined",
-    input_shapes: "shape of its output",
-    without_batch: "without the batch",
-    without_names: "no line of without_names",
-    twice: "registered more than once",
     once_each: "one line for a layer that runs twice",
-    silent: "prints nothing. Are the hooks",
     returns_text: "It returns something: print it",
     loses_gradients: "switches them off",
     fails: "raised TypeError",
@@ -205,7 +171,7 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("wrong", WRONG, ids=range(len(WRONG)))
 def test_wrong_printers_are_named(wrong, capsys):
     with pytest.raises(check.NotYet, match=WRONG[wrong]):
         check.shape_printer(wrong)
