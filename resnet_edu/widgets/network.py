@@ -244,19 +244,19 @@ class NetworkExplorer(Explorer):
         """Return the stages and the layers of the current setting, or its error and the layers before it."""
         result, error = self._result()
         told = f'<p class="rx-error"><strong>{type(error).__name__}:</strong> {escape(str(error))}</p>' if error else ""
-        layers = result.to_html()
+        layers = result.view().to_html()
         if error or not find_stages(result):
             return told + layers
         if len(result) > _LONGEST:
-            return result.to_html("stages")
+            return result.view("stages").to_html()
         summary = f"<summary>All {len(result)} operations</summary>"
-        return f"{result.to_html('stages')}<details>{summary}{layers}</details>"
+        return f"{result.view('stages').to_html()}<details>{summary}{layers}</details>"
 
     def static_text(self) -> str:
         """Return the stages of the current setting, or its layers, as plain text."""
         result, error = self._result()
         view = "stages" if find_stages(result) and not error else "layers"
-        return result.to_text(view) + (f"\n\n{type(error).__name__}: {error}" if error else "")
+        return result.view(view).to_text() + (f"\n\n{type(error).__name__}: {error}" if error else "")
 
     def _result(self) -> tuple[Trace, TraceError | None]:
         """Return the rows that there are, and the error that ended them."""
