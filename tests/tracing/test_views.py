@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 from resnet_edu.nets import models
+from resnet_edu.support.table import Column, Table
 from resnet_edu.tracing.run import Trace, trace
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -252,6 +253,13 @@ def test_html_escapes_what_the_user_wrote():
     assert "<script>" not in html
     assert "<b>" not in html
     assert "&lt;b&gt;&amp;&quot;x" in html
+
+
+def test_markdown_escapes_bars_and_an_empty_table_prints():
+    assert Table("t", [Column("a", "a|b")], [{"a": "x|y"}]).to_markdown() == "| a\\|b |\n| --- |\n| x\\|y |"
+    empty = Table("nothing", [Column("a", "a", True)], [])
+    assert "nothing" in empty.to_text()
+    _Tags(empty.to_html())
 
 
 # ---- golden text: reviewed by eye, rewritten with --rewrite-golden; its numbers are re-added -----------------------
