@@ -70,11 +70,12 @@ def render(result: Trace, view: str, form: str) -> str:
             "total_params": result.total_params,
             "total_macs": result.total_macs,
             "total_activation_bytes": result.total_activation_bytes,
-            "rows": result.to_dicts(view),
+            "rows": result.view(view).to_dicts(),
         }
         return json.dumps(content, indent=2)
-    write = {"text": result.to_text, "markdown": result.to_markdown, "csv": result.to_csv}[form]
-    return write(view).rstrip("\n")
+    table = result.view(view)
+    write = {"text": table.to_text, "markdown": table.to_markdown, "csv": table.to_csv}[form]
+    return write().rstrip("\n")
 
 
 def _sizes(option: str, text: str, example: str) -> tuple[int, ...]:

@@ -1,9 +1,7 @@
-"""How a call runs while a model is being traced: for real, or on the meta device with shapes only.
+"""How one call runs while a model is being traced: for real, or on the meta device with shapes only.
 
-Scope: one call of one torch function. On the meta device a tensor has a shape and no values, so a trace costs neither
-memory nor arithmetic. The model is not moved there: whenever one of its tensors meets a call, an empty stand-in of the
-same shape is handed over instead. PyTorch's own meta kernels work out the shape of the result, and the answer is
-remembered for the rest of the trace, since a deep net repeats the same few layers many times.
+On the meta device a tensor has a shape and no values, so a trace costs neither memory nor arithmetic. The model is not
+moved there: whenever one of its tensors meets a call, an empty stand-in of the same shape takes its place.
 """
 
 from __future__ import annotations
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from . import ops
+from .macs import run_and_count
 
 META = torch.device("meta")
 _SMALL = 4096  # a constant of up to this many values is made for real, so that forward may look at it
@@ -76,65 +75,53 @@ class RealRunner:
     """Runs calls as they are."""
 
     def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
-        """Return (result, multiply-adds) of one call; `name` is the function's name without underscores.
-
-        None for multiply-adds: there are some, but how many is not known.
-        """
-        result = func(*args, **kwargs)
-        return result, _macs(name, args, kwargs, result)
+        """Return (result, multiply-adds) of one call; see `run_and_count`."""
+        return run_and_count(func, name, args, kwargs)
 
     def storages(self, tensors: list[Tensor]) -> set[int | None]:
         """Return what identifies the memory that a call with these tensors worked on."""
         return {storage_of(t) for t in tensors}
 
 
-def _macs(name: str, args: tuple, kwargs: dict, result: object) -> int | None:
-    count = ops.MACS.get(name)
-    if count is None:
-        return 0
-    out = next(tensors_in(result), None)
-    return 0 if out is None else count(args, kwargs, out)
+class MetaRunner(RealRunner):
+    """Runs calls on the meta device, with stand-ins for tensors that have values.
 
-
-class MetaRunner:
-    """Runs calls on the meta device, with stand-ins for tensors that have values."""
+    The shape of a result is worked out by PyTorch's meta kernels, once for each kind of call: a deep net repeats the
+    same few layers many times.
+    """
 
     def __init__(self) -> None:
-        self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}
+        self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, which keeps its id its own
         self._constants: dict[int, Tensor] = {}  # made by forward itself, and with values
-        self._memo: dict[tuple, tuple] = {}
+        self._known: dict[tuple, tuple] = {}  # call -> (shape, stride and dtype of a new result, multiply-adds)
 
     def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
-        """Return (result, multiply-adds) of one call; see `RealRunner.run`."""
-        key: list | None = [func]
+        """Return (result, multiply-adds) of one call; see `run_and_count`."""
         found = [False, False]  # any tensor, any tensor that is not a constant of forward
-        key = self._scan(args, key, found)
-        for word, value in kwargs.items():
-            if key is not None:
-                key.append(word)
-            key = self._scan((value,), key, found)
+        key = self._scan((*args, *kwargs.items()), [func], found)
         if not found[0]:
             return self._constant(func, name, args, kwargs), 0
         if not found[1] or func.__name__ in _READS:
             return self._remember(func(*args, **kwargs)), 0
-        if key is not None:
-            key = tuple(key)
-            known = self._memo.get(key)
-            if known is not None:
-                shape, stride, dtype, macs = known
-                return torch.empty_strided(shape, stride, dtype=dtype, device=META), macs
+        key = None if key is None else tuple(key)
+        layout, macs = self._known.get(key, (None, None))
+        if layout is not None:
+            shape, stride, dtype = layout
+            return torch.empty_strided(shape, stride, dtype=dtype, device=META), macs
         if name in ("to", "cuda", "cpu") and isinstance(args[0], Tensor):
             return self._moved(name, args, kwargs), 0
-        given, options = map_tensors(self.stand_in, args), map_tensors(self.stand_in, kwargs)
-        if options.get("device") is not None:
-            options["device"] = META
-        _check(name, given, options)
-        result = func(*given, **options)
-        macs = _macs(name, given, options, result)
-        if key is not None and type(result) is Tensor and result.is_meta and result.layout is torch.strided:
-            used = {storage_of(t) for t in tensors_in((given, options))}
-            if storage_of(result) not in used:  # neither a view nor work in place
-                self._memo[key] = (result.shape, result.stride(), result.dtype, macs)
+        args, kwargs = map_tensors(self.stand_in, args), map_tensors(self.stand_in, kwargs)
+        if kwargs.get("device") is not None:
+            kwargs["device"] = META
+        _check_window(name, args, kwargs)
+        if key in self._known:  # a view, work in place, or several results: only its multiply-adds are known
+            return func(*args, **kwargs), macs
+        result, macs = run_and_count(func, name, args, kwargs)
+        if key is not None:
+            used = {storage_of(t) for t in tensors_in((args, kwargs))}
+            if type(result) is Tensor and result.is_meta and result.layout is torch.strided:
+                layout = None if storage_of(result) in used else (result.shape, result.stride(), result.dtype)
+            self._known[key] = (layout, macs)
         return result, macs
 
     def _scan(self, values: tuple | list, key: list | None, found: list[bool]) -> list | None:
@@ -142,41 +129,36 @@ class MetaRunner:
         for value in values:
             if isinstance(value, Tensor):
                 found[0] = True
-                if id(value) not in self._constants:
-                    found[1] = True
-                if key is not None and type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided:
-                    key += (value.shape, value.stride(), value.dtype)
-                else:
-                    key = None
+                found[1] |= id(value) not in self._constants
+                plain = type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided
+                part = (value.shape, value.stride(), value.dtype) if plain and key is not None else None
             elif isinstance(value, _PLAIN):
-                if key is not None:
-                    key += (value.__class__, value)
+                part = (value.__class__, value)
             elif isinstance(value, (tuple, list)):
-                if key is not None:
-                    key += (value.__class__, len(value))
                 key = self._scan(value, key, found)
+                part = (value.__class__, len(value))
             else:
+                part = None
+            if part is None:
                 key = None
+            elif key is not None:
+                key += part
         return key
 
     def stand_in(self, tensor: Tensor) -> Tensor:
         """Return a tensor of the same shape on the meta device; always the same one for the same tensor."""
         if tensor.is_meta or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             return tensor
-        known = self._stand_ins.get(id(tensor))
-        if known is None:
-            known = (tensor, torch.empty_like(tensor, device=META, requires_grad=False))
-            self._stand_ins[id(tensor)] = known  # the tensor is kept, so that its id stays its own
-        return known[1]
+        if id(tensor) not in self._stand_ins:
+            self._stand_ins[id(tensor)] = (tensor, torch.empty_like(tensor, device=META, requires_grad=False))
+        return self._stand_ins[id(tensor)][1]
 
     def storages(self, tensors: list[Tensor]) -> set[int | None]:
-        """Return what identifies the memory that a call with these tensors worked on."""
+        """See `RealRunner.storages`; of the stand-ins."""
         return {storage_of(self._stand_ins[id(t)][1] if id(t) in self._stand_ins else t) for t in tensors}
 
     def _remember(self, result: object) -> object:
-        for t in tensors_in(result):
-            if not t.is_meta:
-                self._constants[id(t)] = t
+        self._constants.update((id(t), t) for t in tensors_in(result) if not t.is_meta)
         return result
 
     def _constant(self, func: Callable, name: str, args: tuple, kwargs: dict) -> object:
@@ -193,14 +175,12 @@ class MetaRunner:
     def _moved(self, name: str, args: tuple, kwargs: dict) -> Tensor:
         """Run `x.to(...)`, `x.cpu()` or `x.cuda()`, of which only a change of dtype matters here."""
         tensor = self.stand_in(args[0])
-        if name != "to":
-            return tensor
         dtypes = [a.dtype if isinstance(a, Tensor) else a for a in (*args[1:], *kwargs.values())]
         dtype = next((d for d in dtypes if isinstance(d, torch.dtype)), None)
-        return tensor if dtype is None else tensor.to(dtype)
+        return tensor if name != "to" or dtype is None else tensor.to(dtype)
 
 
-def _check(name: str, args: tuple, kwargs: dict) -> None:
+def _check_window(name: str, args: tuple, kwargs: dict) -> None:
     """Raise where PyTorch's kernels would refuse and its meta kernels (of some versions) do not."""
     geometry = ops.call_geometry(name, args, kwargs)
     if geometry is None or not args:

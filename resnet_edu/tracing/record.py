@@ -1,13 +1,8 @@
 """The recorder: watches a model run and writes down each operation that the author wrote.
 
-Scope: one run of one model. Calls of functions come through a `TorchFunctionMode`. Calls of modules come through one
-hook for all modules, which gives each module that runs a hook of its own with `always_call=True`: only such a hook
-sees keyword inputs and failures in every version of torch. What happens inside a leaf (a module without modules) is
-collapsed into one row. How a call runs is the matter of `trace_meta.py`.
-
---- What the tracer knows about a module before it runs: whether it is one row, and what stands in that row.
-
-Scope: one module at a time, without running it.
+Calls of functions come through a `TorchFunctionMode`. Calls of modules come through one hook for all modules, which
+gives each module that runs a hook of its own with `always_call=True`: only such a hook sees keyword inputs and failures
+in every version of torch. What happens inside a leaf (a module without modules) is collapsed into one row.
 """
 
 from __future__ import annotations
@@ -17,7 +12,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple
 
@@ -32,10 +27,11 @@ from . import ops
 from .graph import Node, resolve
 from .meta import META, MetaRunner, RealRunner, storage_of, tensors_in
 from .restore import Snapshot
+from .rows import Shape
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
-_UNCOUNTED = "its multiply-adds are not counted"
-_SILENT = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
+_WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
+_NOT_COUNTED = "its multiply-adds are not counted"
 
 
 @dataclass
@@ -46,32 +42,38 @@ class Failure:
     path: str
     module: nn.Module
     call: str | None
-    shapes: tuple[tuple[int, ...], ...]
+    shapes: tuple[Shape, ...]
 
 
+class ModuleInfo(NamedTuple):
+    """What is known of a module before it runs."""
+
+    leaf: bool  # collapsed into one row
+    opaque: bool  # one of PyTorch's own leaves: nothing inside is looked at
+    kind: str
+    geometry: ops.Geometry | None
+    bias: bool | None
+    local: bool
+    step: int  # every how many pixels a zero_pad keeps
+    parameters: list[nn.Parameter]
+
+
+@dataclass(eq=False)
 class _Frame:
     """A module that is running."""
 
-    __slots__ = (
-        *("args", "first", "kind", "lazy", "macs", "module", "opened", "path"),
-        *("shapes", "sources", "storages", "uncounted"),
-    )
-
-    def __init__(self, module: nn.Module, path: str, kind: Kind, args: tuple) -> None:
-        self.module, self.path, self.kind, self.args = module, path, kind, args
-        self.first = 0  # number of rows when it began
-        self.macs = 0
-        self.uncounted = False  # whether there were multiply-adds of unknown number
-        self.lazy = is_lazy(module)
-        self.opened = False  # whether it called other modules
-        self.shapes: list[tuple[int, ...]] = []
-        self.sources: list[Node | None] = []
-        self.storages: set[int | None] = set()
-
-    def spend(self, macs: int | None) -> None:
-        """Add the multiply-adds of one call; None if their number is not known."""
-        self.macs += macs or 0
-        self.uncounted |= macs is None
+    module: nn.Module
+    path: str
+    info: ModuleInfo
+    args: tuple
+    lazy: bool
+    first: int = 0  # number of nodes when it began
+    macs: int = 0
+    not_counted: bool = False  # whether there were multiply-adds of unknown number
+    called_modules: bool = False
+    shapes: list[Shape] = field(default_factory=list)  # of its inputs, as are the next two
+    sources: list[Node | None] = field(default_factory=list)
+    storages: set[int | None] = field(default_factory=set)
 
 
 class Recorder(TorchFunctionMode):
@@ -86,16 +88,16 @@ class Recorder(TorchFunctionMode):
         self.failure: Failure | None = None
         self._model, self._meta, self._training = model, meta, training
         self._runner = MetaRunner() if meta else RealRunner()
-        self._names: dict[int, str] = {}
-        self._kinds: dict[int, Kind] = {}
-        self._functions: dict[Callable, tuple[str, str, bool]] = {}
+        self._paths: dict[int, str] = {}  # here and below, keys are ids of modules, parameters or tensors
+        self._infos: dict[int, ModuleInfo] = {}
+        self._names: dict[Callable, tuple[str, str, bool]] = {}
         self._parameters: dict[int, str] = {}
-        self._counted: dict[int, Node] = {}
+        self._counted_by: dict[int, Node] = {}
         self._parameter_nodes: dict[int, Node] = {}
-        self._stack: list[_Frame] = []
         self._made_by: dict[int, tuple[weakref.ref, Node]] = {}
         self._handles: dict[int, RemovableHandle] = {}
-        self._keep: list[nn.Module] = []
+        self._stack: list[_Frame] = []
+        self._unregistered: list[nn.Module] = []  # kept, so that their ids stay their own
         self._thread = threading.get_ident()
         self._outer_error = sys.exc_info()[1]
 
@@ -107,10 +109,10 @@ class Recorder(TorchFunctionMode):
             self._snapshot = Snapshot(values=not self._meta)
             stack.callback(self._snapshot.restore)
             for path, module in self._model.named_modules():
-                self._adopt(path, module)
+                self._add_module(path, module)
             self._parameters = {id(p): path for path, p in self._model.named_parameters()}
             stack.enter_context(torch.no_grad())
-            stack.callback(register_module_forward_pre_hook(self._before).remove)
+            stack.callback(register_module_forward_pre_hook(self._before_module).remove)
             stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
             super().__enter__()
             stack.push(super().__exit__)
@@ -123,30 +125,27 @@ class Recorder(TorchFunctionMode):
         """Undo everything, whatever happened."""
         self._undo.__exit__(kind, error, traceback)
 
-    def _adopt(self, path: str, module: nn.Module) -> None:
+    def _add_module(self, path: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
             raise TypeError(
                 f"{f'the layer {path!r}' if path else '`model`'} is a torch.jit.ScriptModule, inside which nothing can "
-                "be watched: trace the torch.nn.Module that it was made from by torch.jit.script or torch.jit.trace"
+                "be watched: trace the torch.nn.Module that it was made from"
             )
-        self._names[id(module)] = path
+        self._paths[id(module)] = path
         self._snapshot.add(module)
         if self._training is not None:
             module.__dict__["training"] = self._training  # not .eval(), which a model may have overridden
 
-    def input(self, tensor: Tensor) -> Tensor:
+    def add_input(self, tensor: Tensor) -> Tensor:
         """Return the tensor that the model gets for `tensor`: a copy, or a stand-in on the meta device."""
         with torch._C.DisableTorchFunction():
             given = torch.empty_like(tensor, device=META) if self._meta else tensor.detach().clone()
             fields = tuple(ReceptiveField() for _ in range(given.dim() - 2)) if 3 <= given.dim() <= 5 else None
             node = Node("input", "input", outputs=(tuple(given.shape),), fields=fields, from_input=True)
-            self._record(given, node)
+            self._made_by[id(given)] = (weakref.ref(given), node)
         return given
 
-    # ---- who made which tensor -------------------------------------------------------------------------------------
-
-    def _record(self, tensor: Tensor, node: Node) -> None:
-        self._made_by[id(tensor)] = (weakref.ref(tensor), node)
+    # ---- tensors and parameters ------------------------------------------------------------------------------------
 
     def _source(self, tensor: Tensor) -> Node | None:
         """Return the node that made `tensor`; a parameter that is used directly gets a row of its own."""
@@ -157,67 +156,64 @@ class Recorder(TorchFunctionMode):
         if path is None:
             return None
         node = self._parameter_nodes.get(id(tensor))
-        if node is None or node.into is not None:
+        if node is None or node.collapsed_into is not None:
             node = Node(path, "parameter", outputs=(tuple(tensor.shape),), note="used directly in forward")
-            self._count(node, [tensor])
+            self._count_parameters(node, [tensor])
             if node.reused:
                 return None  # the row of its layer has counted it
             self._parameter_nodes[id(tensor)] = node
             self.nodes.append(node)
         return node
 
-    def _count(self, node: Node, parameters: Iterable[Tensor]) -> None:
+    def _count_parameters(self, node: Node, parameters: Iterable[Tensor]) -> None:
         """Give `node` those of the model's parameters that no row has counted yet."""
         for p in parameters:
-            owner = self._counted.get(id(p))
-            if owner is not None:
+            if id(p) in self._counted_by:
                 node.reused = True
             elif id(p) in self._parameters:
-                self._counted[id(p)] = node
-                node.counted.append(id(p))
+                self._counted_by[id(p)] = node
+                node.parameter_ids.append(id(p))
                 node.params += p.numel()
 
-    def uncounted(self) -> list[Node]:
+    def unused_parameters(self) -> list[Node]:
         """Return a node for each layer whose parameters the forward pass did not use."""
         nodes: dict[str, Node] = {}
         modules = dict(self._model.named_modules())
         for path, p in self._model.named_parameters():
-            if id(p) in self._counted or isinstance(p, nn.parameter.UninitializedTensorMixin):
+            if id(p) in self._counted_by or isinstance(p, nn.parameter.UninitializedTensorMixin):
                 continue
             owner = path.rpartition(".")[0]
-            whole = owner and not any(True for _ in modules[owner].children())
-            name = owner if whole else path
+            name = owner if owner and next(modules[owner].children(), None) is None else path
             node = nodes.setdefault(name, Node(name, "not called", note="not reached by this forward pass"))
-            self._count(node, [p])
+            self._count_parameters(node, [p])
         return list(nodes.values())
 
     # ---- modules ---------------------------------------------------------------------------------------------------
 
-    def _describe(self, module: nn.Module) -> Kind:
-        """Return what is known of a module before it runs."""
-        known = self._kinds.get(id(module))
-        if known is None:
-            known = describe(module, module is self._model)
+    def _info(self, module: nn.Module) -> ModuleInfo:
+        info = self._infos.get(id(module))
+        if info is None:
+            info = describe(module, module is self._model)
             if not is_lazy(module):  # a lazy layer changes its class when it first runs
-                self._kinds[id(module)] = known
-        return known
+                self._infos[id(module)] = info
+        return info
 
-    def _before(self, module: nn.Module, args: tuple) -> None:
+    def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
         if threading.get_ident() != self._thread:
             return
         with torch._C.DisableTorchFunction():
             parent = self._stack[-1] if self._stack else None
-            path = self._names.get(id(module))
+            path = self._paths.get(id(module))
             if path is None:
-                path = self._adopt_unregistered(parent, module)
+                path = self._add_unregistered(parent, module)
             if id(module) not in self._handles:  # a hook of the module itself, for only those see keyword inputs
-                hook = module.register_forward_hook(self._after, with_kwargs=True, always_call=True)
+                hook = module.register_forward_hook(self._after_module, with_kwargs=True, always_call=True)
                 self._handles[id(module)] = hook
+            frame = _Frame(module, path, self._info(module), args, is_lazy(module))
             if parent is not None:
-                parent.opened = True
-            frame = _Frame(module, path, self._describe(module), args)
-            if frame.kind.leaf and not (parent is not None and parent.kind.opaque):
+                parent.called_modules = True
+            if frame.info.leaf and not (parent is not None and parent.info.opaque):
                 self._note_inputs(frame, args)
             frame.first = len(self.nodes)
             self._stack.append(frame)
@@ -228,17 +224,17 @@ class Recorder(TorchFunctionMode):
             frame.sources.append(self._source(t))
             frame.storages.add(storage_of(t))
 
-    def _adopt_unregistered(self, parent: _Frame | None, module: nn.Module) -> str:
-        """Name a module that is in no registry, such as one in a plain list: "layers[0]"."""
-        place = attribute_of(parent.module if parent is not None else self._model, module)
-        path = f"{parent.path}.{place}" if parent is not None and parent.path else place
-        for name, inner in module.named_modules():
-            if id(inner) not in self._names:
-                self._adopt(f"{path}.{name}" if name else path, inner)
-                self._keep.append(inner)  # so that its id stays its own
+    def _add_unregistered(self, parent: _Frame | None, module: nn.Module) -> str:
+        """Return a path for a module that is in no registry, such as one in a plain list: "layers[0]"."""
+        name = attribute_of(parent.module if parent is not None else self._model, module)
+        path = f"{parent.path}.{name}" if parent is not None and parent.path else name
+        for inner_name, inner in module.named_modules():
+            if id(inner) not in self._paths:
+                self._add_module(f"{path}.{inner_name}" if inner_name else path, inner)
+                self._unregistered.append(inner)
         return path
 
-    def _after(self, module: nn.Module, args: tuple, kwargs: dict, result: object) -> None:
+    def _after_module(self, module: nn.Module, args: tuple, kwargs: dict, result: object) -> None:
         """Write the row of a leaf that has run; after an exception `result` is None."""
         if threading.get_ident() != self._thread or not self._stack or self._stack[-1].module is not module:
             return
@@ -246,60 +242,59 @@ class Recorder(TorchFunctionMode):
             frame = self._stack.pop()
             error = sys.exc_info()[1]
             if result is None and isinstance(error, Exception) and error is not self._outer_error:
-                if frame.kind.leaf and not frame.opened:
+                if frame.info.leaf and not frame.called_modules:
                     del self.nodes[frame.first :]  # calls inside a layer are no rows, and the layer has not become one
-                self.note_failure(error, frame, None, (args, kwargs))
+                self._note_failure(error, frame, None, (args, kwargs))
                 return
             parent = self._stack[-1] if self._stack else None
             if parent is not None:
                 parent.macs += frame.macs
-                parent.uncounted |= frame.uncounted
-                if parent.kind.opaque:
+                parent.not_counted |= frame.not_counted
+                if parent.info.opaque:
                     return
-            if frame.kind.leaf and (frame.kind.opaque or not frame.opened):  # a leaf that hid modules stays open
+            # a leaf that called modules which it keeps out of its registry stays open
+            if frame.info.leaf and (frame.info.opaque or not frame.called_modules):
                 inner = self.nodes[frame.first :]
                 del self.nodes[frame.first :]
                 self._note_inputs(frame, kwargs)
-                self._leaf_row(frame, inner, result)
+                self._add_leaf(frame, inner, result)
 
-    def _leaf_row(self, frame: _Frame, inner: list[Node], result: object) -> None:
+    def _add_leaf(self, frame: _Frame, inner: list[Node], result: object) -> None:
         """Write one row for a leaf in place of those of the calls inside it."""
-        kind = self._describe(frame.module)
-        name, shapes, sources = kind.kind, tuple(frame.shapes), tuple(frame.sources)
+        info = self._info(frame.module)
+        kind, shapes, sources = info.kind, tuple(frame.shapes), tuple(frame.sources)
         if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
-            name, shapes, sources = "add", inner[0].inputs, inner[0].sources
-        node = Node(frame.path, name, shapes, (), sources, kind.geometry, kind.bias, macs=frame.macs)
-        for swallowed in inner:
-            swallowed.into = node
-            for key in swallowed.counted:
-                del self._counted[key]
+            kind, shapes, sources = "add", inner[0].inputs, inner[0].sources
+        node = Node(frame.path, kind, shapes, (), sources, info.geometry, info.bias, macs=frame.macs)
+        for call in inner:
+            call.collapsed_into = node
+            for key in call.parameter_ids:
+                del self._counted_by[key]
         node.pads = any(n.pads or n.kind in ops.PADS for n in inner)
-        self._count(node, kind.parameters)
-        hidden = sum(p.numel() for p in kind.parameters if id(p) not in self._parameters)
+        self._count_parameters(node, info.parameters)
+        hidden = sum(p.numel() for p in info.parameters if id(p) not in self._parameters)
         notes = [f"not registered: {hidden:,} parameters that model.parameters() does not have"] if hidden else []
-        node.note = "; ".join([*notes, _UNCOUNTED] if frame.uncounted else notes)
-        made = [s for s in map(resolve, sources) if s is not None and s.from_input]
-        node.from_input = bool(made)
-        fields = ops.union([s.fields for s in made], shapes)
-        if kind.geometry is not None:
-            node.fields = ops.after_window(kind.geometry, fields)
-        elif name == "zero_pad":
-            node.fields = fields and tuple(f.after(1, kind.step) for f in fields)
-        elif kind.local or name == "add":
+        node.note = "; ".join([*notes, _NOT_COUNTED] if frame.not_counted else notes)
+        fields = _join_inputs(node)
+        if info.geometry is not None:
+            node.fields = ops.after_window(info.geometry, fields)
+        elif kind == "zero_pad":
+            node.fields = fields and tuple(f.after(1, info.step) for f in fields)
+        elif info.local or kind == "add":
             node.fields = fields
         self._finish(node, result, frame.storages)
 
     def _finish(self, node: Node, result: object, storages: set[int | None]) -> None:
         """Add a node to the record, with its outputs; memory counts where it is not the input's."""
-        shapes, size = [], 0
+        shapes = []
         for t in tensors_in(result):
             shapes.append(tuple(t.shape))
             storage = storage_of(t)
             if storage not in storages:
-                size += t.numel() * t.element_size()
+                node.activation_bytes += t.numel() * t.element_size()
                 storages.add(storage)
-            self._record(t, node)
-        node.outputs, node.activation_bytes = tuple(shapes), size
+            self._made_by[id(t)] = (weakref.ref(t), node)
+        node.outputs = tuple(shapes)
         self.nodes.append(node)
 
     # ---- functions -------------------------------------------------------------------------------------------------
@@ -309,77 +304,58 @@ class Recorder(TorchFunctionMode):
     ) -> object:
         """Run one call of a torch function, and write its row unless it is inside one of PyTorch's own layers."""
         kwargs = kwargs or {}
-        raw, name, is_property = self._functions.get(func) or self._name(func)
+        raw, name, is_property = self._names.get(func) or self._name(func)
         if is_property and raw not in _VIEWS_BY_PROPERTY:
-            if raw == "device" and self._meta:
-                return META
-            return func(*args, **kwargs)
+            return META if raw == "device" and self._meta else func(*args, **kwargs)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.lazy and is_lazy(frame.module):
             return func(*args, **kwargs)  # parameters are being made
         try:
-            if frame is None or frame.kind.opaque:
-                result, macs = self._runner.run(func, name, args, kwargs)
-                if frame is not None:
-                    frame.spend(macs)
-                return result
-            return self._call(frame, func, raw, name, args, kwargs)
+            if frame is not None and not frame.info.opaque:
+                return self._call(frame, func, name, args, kwargs)
+            result, macs = self._runner.run(func, name, args, kwargs)
         except Exception as error:
-            self.note_failure(error, frame, name, (args, kwargs))
+            self._note_failure(error, frame, name, (args, kwargs))
             raise
+        if frame is not None:
+            frame.macs += macs or 0
+            frame.not_counted |= macs is None
+        return result
 
     def _name(self, func: Callable) -> tuple[str, str, bool]:
+        """Return (name, name without underscores around it, whether it is a property) of a torch function."""
         raw = getattr(func, "__name__", type(func).__name__)
         is_property = raw in ("__get__", "__set__", "__delete__")
         if is_property:
             raw = getattr(getattr(func, "__self__", None), "__name__", raw)
-        known = (raw, raw.strip("_"), is_property)
-        self._functions[func] = known
-        return known
+        raw = raw.partition(".")[0]  # an operator of an exported program is "add.Tensor"
+        self._names[func] = raw, raw.strip("_"), is_property
+        return self._names[func]
 
-    def _call(self, frame: _Frame, func: Callable, raw: str, name: str, args: tuple, kwargs: dict) -> object:
+    def _call(self, frame: _Frame, func: Callable, name: str, args: tuple, kwargs: dict) -> object:
         given = list(tensors_in((args, kwargs)))
-        if name in _SILENT or raw in ("__len__", "__repr__", "__format__"):
-            return self._runner.run(func, name, args, kwargs)[0]
         shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
         makers = [self._made_by.get(id(t)) for t in given]
         result, macs = self._runner.run(func, name, args, kwargs)
-        written = args[0] if raw == "__setitem__" else result
-        if next(tensors_in(written), None) is None:
+        output = args[0] if name == "setitem" else result
+        if name in _WITHOUT_ROW or next(tensors_in(output), None) is None:
             return result  # .size(), .item(), ...: nothing that a table of shapes could show
         sources = tuple(
             m[1] if m is not None and m[0]() is t else self._source(t) for t, m in zip(given, makers, strict=True)
         )
-        frame.spend(macs)
-        made = [s for s in map(resolve, sources) if s is not None and s.from_input]
-        kind = _addition(shapes, sources, args) if name in ops.ADDS else name
+        frame.macs += macs or 0
+        frame.not_counted |= macs is None
         path = f"{frame.path}.{name}()" if frame.path else f"{name}()"
         geometry = ops.call_geometry(name, args, kwargs)
-        node = Node(path, kind, shapes, (), sources, geometry, macs=macs or 0, from_input=bool(made))
-        node.note = _UNCOUNTED if macs is None else ""
-        node.fields = self._call_fields(node, name, [s.fields for s in made], args, kwargs)
-        self._finish(node, written, self._runner.storages(given))
+        node = Node(path, _kind(name, shapes, sources), shapes, (), sources, geometry, macs=macs or 0)
+        node.note = _NOT_COUNTED if macs is None else ""
+        node.fields = ops.after_call(name, geometry, _join_inputs(node), args, kwargs)
+        self._finish(node, output, self._runner.storages(given))
         return result
-
-    def _call_fields(
-        self, node: Node, name: str, candidates: list[ops.Fields], args: tuple, kwargs: dict
-    ) -> ops.Fields:
-        fields = ops.union(candidates, node.inputs)
-        if fields is None:
-            return None
-        if node.geometry is not None:
-            return ops.after_window(node.geometry, fields)
-        if name == "getitem":
-            return ops.after_slicing(args[1], fields)
-        if name == "pad":
-            return ops.after_padding(args[1] if len(args) > 1 else kwargs["pad"], fields)
-        if name in ("cat", "concat"):
-            return fields
-        return fields if name in ops.LOCAL_CALLS else None
 
     # ---- failures --------------------------------------------------------------------------------------------------
 
-    def note_failure(self, error: Exception, frame: _Frame | None, call: str | None, values: object) -> None:
+    def _note_failure(self, error: Exception, frame: _Frame | None, call: str | None, values: object) -> None:
         """Remember where an exception came up; layers further out that it passes on its way add nothing."""
         if self.failure is not None:
             if self.failure.error is error:
@@ -389,30 +365,26 @@ class Recorder(TorchFunctionMode):
                 return
         with torch._C.DisableTorchFunction():
             shapes = tuple(tuple(t.shape) for t in tensors_in(values))
-            if frame is not None and frame.kind.leaf:
+            if frame is not None and frame.info.leaf:
                 shapes = tuple(tuple(t.shape) for t in tensors_in(frame.args)) or shapes
         module = frame.module if frame is not None else self._model
         self.failure = Failure(error, frame.path if frame is not None else "", module, call, shapes)
 
 
-def _addition(shapes: tuple, sources: tuple[Node | None, ...], args: tuple) -> str:
-    """Return the kind of a sum: see `Row.kind`."""
+def _join_inputs(node: Node) -> ops.Fields:
+    """Return what the inputs of a node see together, and note whether any of them depends on the model's input."""
+    made = [s for s in map(resolve, node.sources) if s is not None and s.from_input]
+    node.from_input = bool(made)
+    return ops.union([s.fields for s in made], node.inputs)
+
+
+def _kind(name: str, shapes: tuple[Shape, ...], sources: tuple[Node | None, ...]) -> str:
+    """Return the kind of a call; there are three of sums: see `Row.kind`."""
+    if name not in ops.ADDS:
+        return name
     if len(shapes) != 2 or not all(s is not None and s.from_input for s in map(resolve, sources)):
         return "add_constant"
     return "add" if shapes[0] == shapes[1] else "add_broadcast"
-
-
-class Kind(NamedTuple):
-    """What is known of a module before it runs."""
-
-    leaf: bool  # collapsed into one row
-    opaque: bool  # one of PyTorch's own leaves: nothing inside is looked at
-    kind: str
-    geometry: ops.Geometry | None
-    bias: bool | None
-    local: bool
-    step: int  # every how many pixels a zero_pad keeps
-    parameters: list[nn.Parameter]
 
 
 def is_lazy(module: nn.Module) -> bool:
@@ -420,7 +392,7 @@ def is_lazy(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
 
 
-def describe(module: nn.Module, is_model: bool) -> Kind:
+def describe(module: nn.Module, is_model: bool) -> ModuleInfo:
     """Return what is known of a module.
 
     A module without modules is a leaf. A whole model that is such a module is not, unless it is one of PyTorch's own:
@@ -431,7 +403,7 @@ def describe(module: nn.Module, is_model: bool) -> Kind:
     childless = not any(m is not None for m in module._modules.values())
     container = cls.__module__ == "torch.nn.modules.container"
     leaf = isinstance(module, nn.MultiheadAttention) or (childless and not container and (own or not is_model))
-    return Kind(
+    return ModuleInfo(
         leaf=leaf,
         opaque=leaf and own,
         kind=ops.KINDS.get(cls, cls.__name__),

@@ -1,9 +1,8 @@
 """Putting a model back exactly as it was: the tracer may not be noticed afterwards.
 
-Scope: what `forward` can change. Attributes, parameters, buffers and submodules by identity, containers held by a
-module by content, to any depth, training flags, random number generators, and, on a real device, the values of all
-tensors found there. What an object of another kind keeps for itself is not looked at. Hooks and grad mode are undone by
-the context managers of `trace.py`.
+What `forward` can change is remembered: attributes, parameters, buffers and submodules by identity; containers held by
+a module by content, to any depth; training flags; random number generators; and, on a real device, the values of all
+tensors found there. What an object of another kind keeps for itself is not looked at.
 """
 
 from __future__ import annotations

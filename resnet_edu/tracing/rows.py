@@ -1,15 +1,4 @@
-"""What a trace is made of: one `Row` for each operation that the author of a model wrote.
-
-Scope: the record itself, without torch and without formatting. `trace.py` fills it, `table.py` prints it.
-
---- The rows of a trace, sorted by the size of the map that they put out: where a net spends its parameters and MACs.
-
-Scope: grouping alone. A stage of the paper is a run of blocks on one map size; a net without blocks, such as VGG, has
-map sizes too, so that nets of both kinds can be compared.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: "output size" in Table 1 and figure 3.
-"""
+"""What a trace is made of: one `Row` for each operation that the author of a model wrote."""
 
 from __future__ import annotations
 
@@ -20,12 +9,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .run import Trace
 
-
 Shape = tuple[int, ...]
 
 
-def written(shape: Shape, sign: str = "x") -> str:
-    """Return a shape as it is written in tables and messages: (1, 3, 224, 224) -> "1x3x224x224"; () -> "scalar"."""
+def shape_text(shape: Shape, sign: str = "x") -> str:
+    """Return a shape as text, for tables and messages: (1, 3, 224, 224) -> "1x3x224x224"; () -> "scalar"."""
     return sign.join(map(str, shape)) or "scalar"
 
 
@@ -55,8 +43,8 @@ class Row:
     params:   learnable values that this row is the first to use: a layer that is called again has 0 here, so that
               the column adds up to `Trace.total_params`.
     macs:     multiply-adds of convolutions, linear layers, matrix products, attention and recurrent layers, for the
-              whole batch, without biases. Everything else counts 0; a product that cannot be counted, such as an
-              einsum of three factors, has a note as well.
+              whole batch, without biases. Everything else counts 0; a product without a known formula, such as
+              `nn.Bilinear`, has a note that says so.
     activation_bytes: memory of the outputs; 0 for a view of the input (flatten) or work in place.
     receptive_field: how many input pixels across can change one output pixel, ignoring the image's border; one
               number, or one for each dimension where they differ. None where an output depends on all pixels
@@ -122,9 +110,10 @@ def _plain(value: object) -> object:
 
 
 def rows_by_size(trace: Trace) -> dict[str, list[Row]]:
-    """Return size -> rows with an output of that size, the largest map first; every row is in one of them.
+    """Return map size -> rows with an output of that size, the largest first; every row is in one of them.
 
-    A size is written "56×56". A vector, (B, features), counts as "1×1", as in the paper's Table 1.
+    A size is written "56×56". A vector, (B, features), counts as "1×1", as in Table 1 of He et al., 2016. A stage of
+    the paper is a run of blocks on one size; nets without blocks, such as VGG, can be compared with it by size.
 
     Raises `ValueError` for a row whose output is neither a map, (B, C, H, W), nor a vector.
     """
@@ -133,8 +122,7 @@ def rows_by_size(trace: Trace) -> dict[str, list[Row]]:
         shape = row.output_shape
         if shape is None or len(shape) not in (2, 4):
             raise ValueError(
-                f"rows can be sorted by map size if they put out (B, C, H, W) or (B, features), but {row.path!r} "
-                f"({row.kind}) puts out {shape}: trace the convolutional part of the net"
+                f"every row must put out (B, C, H, W) or (B, features), but {row.path!r} ({row.kind}) puts out {shape}"
             )
         found.setdefault(shape[2:] or (1, 1), []).append(row)
     return {"×".join(map(str, size)): found[size] for size in sorted(found, key=math.prod, reverse=True)}

@@ -1,17 +1,11 @@
-"""Run a model once and tell what happened: a table of every operation, with shapes and costs.
+"""Run a model once and return what happened: a table of every operation, with shapes and costs.
 
-    >>> from resnet_edu.models import resnet18
-    >>> from resnet_edu.trace import trace
+    >>> from resnet_edu import resnet18, trace
     >>> t = trace(resnet18(), (1, 3, 224, 224))
     >>> t.total_params, t.total_macs, len(t.additions)
     (11689512, 1814073344, 8)
 
-Scope: `trace` and the `Trace` that it returns. It prints nothing and leaves nothing behind. Recording is in
-`trace_record.py`, rows are described in `trace_rows.py`, tables in `table_views.py`.
-
-Sources
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 is the "stages" view.
-  [2] torch.utils.flop_counter, which counts two operations where `macs` counts one.
+Nothing is printed and nothing is left behind.
 """
 
 from __future__ import annotations
@@ -21,23 +15,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..support.table import Table
-from .errors import TraceError, explain
+from ..support.validate import one_of, whole
+from . import ops
 from .graph import finish
-from .meta import map_tensors
-from .record import Recorder
-from .rows import Row, Shape
-from .views import make_view
-
-if TYPE_CHECKING:
-    import pandas
-
-__all__ = ["Row", "Trace", "TraceError", "trace"]
+from .meta import map_tensors, tensors_in
+from .record import Failure, Recorder
+from .rows import Row, Shape, shape_text
+from .views import VIEWS
 
 MODES = {"eval": False, "train": True, "keep": None}
 
@@ -50,9 +39,6 @@ class Trace:
     inputs: shapes of the tensors that the model got, batch included.
     device: where it ran, "meta" or a real device.
     rows:   one `Row` for each operation, in the order of execution.
-
-    Each `view` below is "layers" (every row), "convs" (the convolutions of each kind of block) or "stages" (the
-    paper's Table 1); see `table_views.py`.
     """
 
     model: str
@@ -84,43 +70,37 @@ class Trace:
         return len(self.rows)
 
     def view(self, name: str = "layers") -> Table:
-        """Return a table that shows itself: "layers", "convs" or "stages".
+        """Return a table that shows itself and can be written as text, Markdown, CSV, HTML, dictionaries or pandas.
 
-        Raises `ValueError` for another name, and for "stages" if the model has no stages of blocks.
+        name: "layers" (every row), "convs" (the convolutions of each kind of block) or "stages" (the paper's Table 1).
+
+        Raises `ValueError` for another name, for "convs" if there is no convolution, and for "stages" if the model has
+        no stages of blocks.
         """
-        return make_view(self, name)
-
-    def to_text(self, view: str = "layers") -> str:
-        """Return a view as plain text in columns."""
-        return self.view(view).to_text()
-
-    def to_markdown(self, view: str = "layers") -> str:
-        """Return a view as a Markdown table."""
-        return self.view(view).to_markdown()
-
-    def to_csv(self, view: str = "layers") -> str:
-        """Return a view as comma-separated values with a header line; numbers without separators."""
-        return self.view(view).to_csv()
-
-    def to_html(self, view: str = "layers") -> str:
-        """Return a view as an HTML table in a scroll container; it takes its colours from the page."""
-        return self.view(view).to_html()
-
-    def to_dicts(self, view: str = "layers") -> list[dict[str, object]]:
-        """Return a view as one dictionary a row; for "layers" these are all fields of `Row`."""
-        return self.view(view).to_dicts()
-
-    def to_pandas(self, view: str = "layers") -> pandas.DataFrame:
-        """Return a view as a pandas DataFrame. Raises `ImportError` if pandas is not installed."""
-        return self.view(view).to_pandas()
+        return VIEWS[one_of("name", name, VIEWS)](self)
 
     def __str__(self) -> str:
-        return self.to_text()
+        return self.view().to_text()
 
     __repr__ = __str__  # the prompt of Python shows the table, as a notebook does
 
     def _repr_html_(self) -> str:
-        return self.to_html()
+        return self.view().to_html()
+
+
+class TraceError(RuntimeError):
+    """Raised when the traced model fails; the message names the layer, the cause is what it raised.
+
+    path:   of the layer.
+    shapes: of the tensors that reached the layer.
+    rows:   of the operations that had run before, as in `Trace.rows`.
+    """
+
+    def __init__(self, message: str, path: str = "", shapes: tuple[Shape, ...] = (), rows: list[Row] = ()) -> None:
+        super().__init__(message)
+        self.path = path
+        self.shapes = shapes
+        self.rows = list(rows)
 
 
 def trace(
@@ -152,93 +132,77 @@ def trace(
     Raises `TraceError` if the model fails, with the layer and the shapes that reached it; `TypeError` or `ValueError`
     if the inputs are none, and `TypeError` for a model, or a layer in it, that is compiled by torch.jit.
     """
-    if isinstance(model, type) or not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module, but it is {model!r}; a class has to be called first")
-    if not isinstance(mode, str) or mode not in MODES:
-        raise ValueError(f"`mode` must be one of {', '.join(map(repr, MODES))}, but it is {mode!r}")
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be a torch.nn.Module (an object, not its class), but it is {model!r}")
+    one_of("mode", mode, MODES)
     if kwargs is not None and not isinstance(kwargs, Mapping):
         raise TypeError(f"`kwargs` must be a dictionary, name of the input -> value, but it is {kwargs!r}")
-    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
-    given, words = _inputs(inputs), dict(kwargs or {})
-    if not given and not words:
+    args, kwargs = _check_inputs(inputs), dict(kwargs or {})
+    if not args and not kwargs:
         raise TypeError("give the shape of an input, batch included, for example trace(model, (1, 3, 224, 224))")
-    place = _place(given, words, device)
-    model = _without_lazy(model, place)
+    model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
+    place = _device_for(args, kwargs, device)
+    model = _copy_if_lazy(model, place)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    if place.type != "meta":
-        _same_device(model, place)
-    shapes: list[Shape] = []
+    args = [torch.zeros(v, dtype=dtype, device=place) if _is_shape(v) else v for v in args]
+    for name, p in model.named_parameters() if place.type != "meta" else ():
+        if p.device != place:
+            raise ValueError(
+                f"the model's {name} is on {p.device}, but the trace is to run on {place}: move the model with "
+                f"model.to({str(place)!r}), or use device='meta'"
+            )
+    shapes = tuple(tuple(t.shape) for t in tensors_in((args, kwargs)))
     error = None
     with Recorder(model, place.type == "meta", MODES[mode]) as recorder:
-
-        def prepare(value: object) -> Tensor:
-            shapes.append(tuple(value.shape))
-            return recorder.input(value)
-
-        args = [torch.empty(v, dtype=dtype, device="meta") if _is_shape(v) else v for v in given]
-        if place.type != "meta":
-            args = [torch.zeros_like(a, device=place) if _is_shape(v) else a for a, v in zip(args, given, strict=True)]
-        args, words = map_tensors(prepare, args), map_tensors(prepare, words)
+        args, kwargs = map_tensors(recorder.add_input, args), map_tensors(recorder.add_input, kwargs)
         try:
-            model(*args, **words)
+            model(*args, **kwargs)
         except Exception as caught:
             error = caught
     if error is not None:
-        failed = explain(model, tuple(shapes), recorder, place, error)
-        failed.rows = finish(recorder.nodes)
-        raise failed from error
-    rows = finish(recorder.nodes + recorder.uncounted())
-    return Trace(type(model).__name__, tuple(shapes), str(place), rows)
+        raise _explain(model, shapes, recorder, place, error) from error
+    return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unused_parameters()))
+
+
+# ---- inputs --------------------------------------------------------------------------------------------------------
 
 
 def _is_shape(value: object) -> bool:
-    whole = isinstance(value, (tuple, list)) and len(value) > 0
-    return whole and all(isinstance(v, Integral) and not isinstance(v, bool) for v in value)
+    """Return whether `value` is meant as a shape: numbers, some of them whole."""
+    numbers = isinstance(value, (tuple, list)) and all(isinstance(v, Real) for v in value)
+    return numbers and any(isinstance(v, Integral) for v in value)
 
 
-def _is_bad_shape(value: object) -> bool:
-    """Return whether `value` was meant as a shape and is none: numbers of which only some are whole, or nothing."""
-    if not isinstance(value, (tuple, list)) or not all(isinstance(v, Real) for v in value):
-        return False
-    return value == () or (not _is_shape(value) and any(isinstance(v, Integral) for v in value))
-
-
-def _inputs(inputs: tuple[object, ...]) -> list[object]:
-    """Return the positional inputs; a single list stands for several, and shapes must be positive."""
+def _check_inputs(inputs: tuple[object, ...]) -> list[object]:
+    """Return the positional inputs, shapes as tuples of `int`; a single list stands for several inputs."""
     if inputs and all(isinstance(v, int) for v in inputs):
-        raise TypeError(f"give the shape as one tuple, batch included: trace(model, {tuple(inputs)})")
-    if len(inputs) == 1 and isinstance(inputs[0], list) and not _is_shape(inputs[0]) and not _is_bad_shape(inputs[0]):
-        inputs = tuple(inputs[0])
-    inputs = tuple(tuple(map(int, value)) if _is_shape(value) else value for value in inputs)
+        raise TypeError(f"give the shape as one tuple, batch included: trace(model, {inputs})")
+    if len(inputs) == 1 and isinstance(inputs[0], list) and not _is_shape(inputs[0]):
+        inputs = inputs[0]
+    checked = []
     for value in inputs:
-        if _is_bad_shape(value):
-            raise ValueError(
-                f"a shape must be whole numbers, batch included, for example (1, 3, 224, 224), but it is {value!r}; "
-                "other numbers for `forward` go into `kwargs`"
-            )
-        if _is_shape(value) and min(value) < 1:
-            raise ValueError(f"each size of an input must be at least 1, but the shape is {value}")
-        if isinstance(value, str):
+        if isinstance(value, str) or (isinstance(value, tuple) and not value):
             raise TypeError(f"an input must be a shape such as (1, 3, 224, 224) or a tensor, but it is {value!r}")
-    return list(inputs)
+        if _is_shape(value):
+            value = tuple(whole(f"input {value}", size) for size in value)
+        checked.append(value)
+    return checked
 
 
-def _place(given: list[object], words: dict[str, object], device: str | torch.device | None) -> torch.device:
+def _device_for(args: list[object], kwargs: dict[str, object], device: str | torch.device | None) -> torch.device:
     """Return the device to run on: the one asked for, or that of the first tensor given, or meta."""
-    if device is not None:
-        try:
-            return torch.empty(0, device=device).device  # with the number of the device: "cuda" -> cuda:0
-        except (RuntimeError, TypeError, AssertionError) as error:  # no device at all, or none of this machine
-            raise ValueError(
-                f"`device` must be 'meta' or a device that torch has on this machine, such as 'cpu', but it is "
-                f"{device!r}: {str(error).strip().splitlines()[0]}"
-            ) from error
-    found: list[Tensor] = []
-    map_tensors(lambda t: found.append(t) or t, [given, words])
-    return found[0].device if found else torch.device("meta")
+    if device is None:
+        return next((t.device for t in tensors_in((args, kwargs))), torch.device("meta"))
+    try:
+        return torch.empty(0, device=device).device  # with the number of the device: "cuda" -> cuda:0
+    except (RuntimeError, TypeError, AssertionError) as error:  # no device at all, or none of this machine
+        raise ValueError(
+            f"`device` must be 'meta' or a device that torch has on this machine, such as 'cpu', but it is "
+            f"{device!r}: {str(error).strip().splitlines()[0]}"
+        ) from error
 
 
-def _without_lazy(model: nn.Module, place: torch.device) -> nn.Module:
+def _copy_if_lazy(model: nn.Module, place: torch.device) -> nn.Module:
     """Return `model`, or a copy if it has lazy layers: their first run makes parameters, which would stay behind."""
     lazy = [t for t in (*model.parameters(), *model.buffers()) if isinstance(t, nn.parameter.UninitializedTensorMixin)]
     if not lazy:
@@ -247,10 +211,54 @@ def _without_lazy(model: nn.Module, place: torch.device) -> nn.Module:
     return copy.deepcopy(model, memo)  # deepcopy cannot copy uninitialised tensors, so they are given
 
 
-def _same_device(model: nn.Module, place: torch.device) -> None:
-    for name, p in model.named_parameters():
-        if p.device != place:
-            raise ValueError(
-                f"the model's {name} is on {p.device}, but the trace is to run on {place}: move the model with "
-                f"model.to({str(place)!r}), or use device='meta'"
-            )
+# ---- errors --------------------------------------------------------------------------------------------------------
+
+
+def _explain(
+    model: nn.Module, inputs: tuple[Shape, ...], recorder: Recorder, place: torch.device, error: Exception
+) -> TraceError:
+    """Return the error to raise for `error`, which came out of the model's forward pass."""
+    failure, rows = recorder.failure, finish(recorder.nodes)
+    name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
+    if failure is None or failure.error is not error:
+        return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {original}", rows=rows)
+    got, where = _shapes_text(failure.shapes), failure.path or name
+    if failure.call and not type(failure.module).__module__.startswith("torch.nn."):
+        where += f", in {failure.call}()"
+    elif failure.path:
+        where += f" ({type(failure.module).__name__})"
+    window = ops.module_geometry(failure.module)
+    if window and failure.shapes and window.too_small_for(failure.shapes[0]) and len(inputs) == 1:
+        picture, reached = (shape_text(s[1:] if len(s) > 3 else s) for s in (inputs[0], failure.shapes[0]))
+        padding = window.padding if isinstance(window.padding, str) else shape_text(window.padding)
+        message = (
+            f"input {picture} is too small: {where} got {reached}, less than its kernel of {shape_text(window.kernel)} "
+            f"(padding {padding}); use a larger input"
+        )
+    else:
+        advice = _advice(failure, place.type == "meta", original)
+        message = f"{name} fails for input {given} in {where}, which got {got}: {original}{advice}"
+    return TraceError(message, failure.path, failure.shapes, rows)
+
+
+def _shapes_text(shapes: tuple[Shape, ...]) -> str:
+    return " and ".join(map(shape_text, shapes)) or "no tensor"
+
+
+def _advice(failure: Failure, meta: bool, original: str) -> str:
+    """Return what helps, in brackets, or nothing."""
+    module, shape = failure.module, failure.shapes[0] if failure.shapes else ()
+    if isinstance(module, nn.modules.conv._ConvNd) and len(shape) >= len(module.kernel_size) + 1:
+        channels = shape[-len(module.kernel_size) - 1]
+        if channels != module.in_channels:
+            return f" (the layer takes {module.in_channels} channels, not {channels})"
+    if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
+        return f" (the layer takes {module.in_features} values, not {shape[-1]}: its input follows the image size)"
+    if isinstance(module, nn.modules.batchnorm._BatchNorm) and len(shape) > 1 and shape[1] != module.num_features:
+        return f" (the layer takes {module.num_features} channels, not {shape[1]})"
+    if meta and "meta" in original.lower():
+        return (
+            " (the meta device has shapes but no values: give a real tensor, or device='cpu', to a model that looks "
+            "at values or that torch cannot run there)"
+        )
+    return ""

@@ -1,14 +1,12 @@
 """The three views of a trace: every layer, the convolutions of each kind of block, and the stages of the paper.
 
-Scope: which rows and columns a view has. How they are written is the matter of `table.py`.
-
 Stages are found, not assumed: blocks are the numbered modules that contain a residual addition ("layer1.0"), and all
 their numbered sisters; in a net without additions, numbered modules in a container whose name ends in a number.
 Blocks of one container are a stage. The first stage is called conv2_x, as in the paper, since conv1 is the stem.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1.
-  [2] The per-layer tables of ResNet-34 and ResNet-50, one row for each kind of convolution, in tests/golden.
+  [2] The per-layer tables of ResNet-34 and ResNet-50, one row for each kind of convolution, in tests/tracing/golden.
 """
 
 from __future__ import annotations
@@ -20,37 +18,32 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..support.table import Column, Table
-from .rows import Row, Shape, written
+from .rows import Row, Shape, shape_text
 
 if TYPE_CHECKING:
     from .run import Trace
 
-_CONV = re.compile(r"^(Lazy)?Conv[123]d$|^conv[123]d$")
 
-
-def _x(shape: Shape | str | None, sign: str = "x") -> str:
-    """Write a shape: (1, 3, 8, 8) -> "1x3x8x8"; words stay; None is blank."""
-    if shape is None or isinstance(shape, str):
-        return shape or ""
-    return written(shape, sign)
-
-
-def _several(shapes: tuple[Shape, ...]) -> str:
-    """Write shapes; the two equal ones of an addition only once: "2 of 1x64x56x56"."""
+def _inputs_text(shapes: tuple[Shape, ...]) -> str:
+    """Return shapes as text; the two equal ones of an addition only once: "2 of 1x64x56x56"."""
     if len(shapes) > 1 and len(set(shapes)) == 1:
-        return f"{len(shapes)} of {_x(shapes[0])}"
-    return ", ".join(map(_x, shapes))
+        return f"{len(shapes)} of {shape_text(shapes[0])}"
+    return ", ".join(map(shape_text, shapes))
 
 
-def _short(window: Shape | str | None) -> str:
-    """Write one number for equal ones: (1, 1) -> "1", (0, 3) -> "0x3"."""
+def _window_text(window: Shape | str | None) -> str:
+    """Return a stride or padding as text, one number for equal ones: (1, 1) -> "1", (0, 3) -> "0x3"."""
     if window is None or isinstance(window, str):
         return window or ""
-    return str(window[0]) if len(set(window)) == 1 else _x(window)
+    return str(window[0]) if len(set(window)) == 1 else shape_text(window)
 
 
 def _caption(trace: Trace, what: str) -> str:
-    return f"{trace.model}, input {' and '.join(map(_x, trace.inputs)) or 'none'}: {what}"
+    return f"{trace.model}, input {' and '.join(map(shape_text, trace.inputs)) or 'none'}: {what}"
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
 def _is_conv(row: Row) -> bool:
@@ -61,14 +54,32 @@ def _is_conv(row: Row) -> bool:
 
 
 def _remark(row: Row) -> str:
-    def name(source: int | str | None) -> str:
-        return f"#{source}" if isinstance(source, int) else str(source)
-
     if row.is_add and row.shortcut is not None:
-        return f"main {name(row.main)} + shortcut {name(row.shortcut)} ({row.shortcut_kind.replace('_', ' ')})"
+        main, shortcut = (f"#{s}" if isinstance(s, int) else s for s in (row.main, row.shortcut))
+        return f"main {main} + shortcut {shortcut} ({row.shortcut_kind.replace('_', ' ')})"
     parts = ["shortcut"] if row.on_shortcut else []
     parts += ["reused: parameters counted above"] if row.reused else []
     return "; ".join([*parts, row.note] if row.note else parts)
+
+
+def _layer_cells(row: Row, model: str) -> dict[str, object]:
+    field = row.receptive_field
+    return {
+        "index": row.index,
+        "path": row.path or model,
+        "kind": row.kind,
+        "inputs": _inputs_text(row.inputs),
+        "outputs": _inputs_text(row.outputs),
+        "kernel": shape_text(row.kernel) if row.kernel else "",
+        "stride": _window_text(row.stride),
+        "padding": _window_text(row.padding),
+        "groups": row.groups if row.groups is not None and row.groups > 1 else None,
+        "params": row.params,
+        "macs": row.macs,
+        "activation_bytes": row.activation_bytes,
+        "receptive_field": shape_text(field) if isinstance(field, tuple) else field,
+        "remark": _remark(row),
+    }
 
 
 def layers_view(trace: Trace) -> Table:
@@ -89,47 +100,23 @@ def layers_view(trace: Trace) -> Table:
         Column("receptive_field", "field", True),
         Column("remark", "remark", below="path"),
     ]
-    rows, classes = [], []
-    for row in trace.rows:
-        field = row.receptive_field
-        grouped = row.groups is not None and row.groups > 1
-        rows.append(
-            {
-                "index": row.index,
-                "path": row.path or trace.model,
-                "kind": row.kind,
-                "inputs": _several(row.inputs),
-                "outputs": _several(row.outputs),
-                "kernel": _x(row.kernel),
-                "stride": _short(row.stride),
-                "padding": _short(row.padding),
-                "groups": row.groups if grouped else None,
-                "params": row.params,
-                "macs": row.macs,
-                "activation_bytes": row.activation_bytes,
-                "receptive_field": _x(field) if isinstance(field, tuple) else field,
-                "remark": _remark(row),
-            }
-        )
-        marks = [("is-add", row.is_add), ("is-reused", row.reused), ("is-shortcut", row.on_shortcut)]
-        classes.append(" ".join(name for name, on in marks if on))
-    used = [c for c in columns if c.number is False or any(r[c.key] not in (None, "") for r in rows)]
-    used = [c for c in used if c.key not in ("kernel", "remark") or any(r[c.key] for r in rows)]
-
-    def count(number: int, thing: str) -> str:
-        return f"{number} {thing}" + ("" if number == 1 else "s")
-
+    rows = [_layer_cells(row, trace.model) for row in trace.rows]
+    marks = [
+        [("is-add", row.is_add), ("is-reused", row.reused), ("is-shortcut", row.on_shortcut)] for row in trace.rows
+    ]
+    total = {
+        "path": "total",
+        "params": trace.total_params,
+        "macs": trace.total_macs,
+        "activation_bytes": trace.total_activation_bytes,
+    }
+    always = ("path", "kind", "inputs", "outputs")
     return Table(
-        _caption(trace, f"{count(len(rows), 'row')}, {count(len(trace.additions), 'residual addition')}"),
-        used,
+        _caption(trace, f"{_count(len(rows), 'row')}, {_count(len(trace.additions), 'residual addition')}"),
+        [c for c in columns if c.key in always or any(r[c.key] not in (None, "") for r in rows)],
         rows,
-        {
-            "path": "total",
-            "params": trace.total_params,
-            "macs": trace.total_macs,
-            "activation_bytes": trace.total_activation_bytes,
-        },
-        classes,
+        total,
+        [" ".join(name for name, on in row if on) for row in marks],
         [row.to_dict() for row in trace.rows],
         [f.name for f in fields(Row)],
     )
@@ -196,12 +183,12 @@ def _conv_cells(name: str, row: Row) -> dict[str, object]:
     channels = row.inputs[0][-dims - 1] // row.groups
     return {
         "layer": name,
-        "in": _x(row.inputs[0][-dims - 1 :], "*"),
-        "out": _x(row.outputs[0][-dims - 1 :], "*"),
-        "stride": _short(row.stride),
-        "padding": _short(row.padding),
+        "in": shape_text(row.inputs[0][-dims - 1 :], "*"),
+        "out": shape_text(row.outputs[0][-dims - 1 :], "*"),
+        "stride": _window_text(row.stride),
+        "padding": _window_text(row.padding),
         "downsample": True if max(row.stride) > 1 else None,
-        "kernel": _x((row.outputs[0][-dims - 1], channels, *row.kernel), "*"),
+        "kernel": shape_text((row.outputs[0][-dims - 1], channels, *row.kernel), "*"),
     }
 
 
@@ -251,13 +238,13 @@ def _matrix(block: Block) -> str:
     lines = []
     for row in block.convs:
         groups = f", {row.groups} groups" if row.groups > 1 else ""
-        lines.append(f"{_x(row.kernel)}, {row.outputs[0][-len(row.kernel) - 1]}{groups}")
+        lines.append(f"{shape_text(row.kernel)}, {row.outputs[0][-len(row.kernel) - 1]}{groups}")
     return "; ".join(lines)
 
 
 def _spatial(rows: list[Row], dims: int) -> str:
     shape = next((r.outputs[0] for r in reversed(rows) if r.outputs and len(r.outputs[0]) == dims + 2), None)
-    return _x(shape[2:]) if shape else "x".join(["1"] * dims)
+    return shape_text(shape[2:]) if shape else "x".join(["1"] * dims)
 
 
 def _stem_words(rows: list[Row]) -> list[str]:
@@ -265,11 +252,11 @@ def _stem_words(rows: list[Row]) -> list[str]:
     for row in rows:
         if row.kernel is None:
             continue
-        stride = f", stride {_short(row.stride)}" if max(row.stride) > 1 else ""
+        stride = f", stride {_window_text(row.stride)}" if max(row.stride) > 1 else ""
         if _is_conv(row):
-            words.append(f"{_x(row.kernel)}, {row.outputs[0][1]}{stride}")
+            words.append(f"{shape_text(row.kernel)}, {row.outputs[0][1]}{stride}")
         else:
-            words.append(f"{_x(row.kernel)} {'max' if 'ax' in row.kind else 'average'} pool{stride}")
+            words.append(f"{shape_text(row.kernel)} {'max' if 'ax' in row.kind else 'average'} pool{stride}")
     return words
 
 
@@ -337,13 +324,3 @@ def stages_view(trace: Trace) -> Table:
 
 
 VIEWS: dict[str, Callable[[Trace], Table]] = {"layers": layers_view, "convs": convs_view, "stages": stages_view}
-
-
-def make_view(trace: Trace, name: str) -> Table:
-    """Return the view called `name` of a trace: "layers", "convs" or "stages".
-
-    Raises `ValueError` for another name.
-    """
-    if name not in VIEWS:
-        raise ValueError(f"`view` must be one of {', '.join(map(repr, VIEWS))}, but it is {name!r}")
-    return VIEWS[name](trace)

@@ -183,22 +183,22 @@ class NetworkExplorer(Explorer):
     def static_html(self) -> str:
         """Return the stages and the layers of the current setting, or its error and the layers before it."""
         result, error = self._result()
-        layers = result.to_html()
+        layers = result.view().to_html()
         if error:
             what = f"<strong>{type(error).__name__}:</strong> {escape(str(error))}"
             return f'<p class="rx-error">{what}</p>{layers}'
         if not find_stages(result):
             return layers
         if len(result) > _LONGEST:
-            return result.to_html("stages")
+            return result.view("stages").to_html()
         summary = f"<summary>All {len(result)} operations</summary>"
-        return f"{result.to_html('stages')}<details>{summary}{layers}</details>"
+        return f"{result.view('stages').to_html()}<details>{summary}{layers}</details>"
 
     def static_text(self) -> str:
         """Return the stages of the current setting, or its layers, as plain text."""
         result, error = self._result()
         view = "stages" if find_stages(result) and not error else "layers"
-        return result.to_text(view) + (f"\n\n{type(error).__name__}: {error}" if error else "")
+        return result.view(view).to_text() + (f"\n\n{type(error).__name__}: {error}" if error else "")
 
     def _result(self) -> tuple[Trace, TraceError | None]:
         """Return the trace up to the error, if there is one, and the error."""

@@ -264,10 +264,10 @@ def test_trace_inside_an_except_block():
 
 def test_too_small_input_names_the_layer_and_its_shape():
     with pytest.raises(TraceError) as caught:
-        trace(torchvision.models.vgg11(), (1, 3, 16, 16))
+        trace(torchvision.models.vgg11().features, (1, 3, 16, 16))
     text = str(caught.value)
-    assert text.startswith("input 3x16x16 is too small: features.20 (MaxPool2d) got 512x1x1")
-    assert caught.value.path == "features.20"
+    assert text.startswith("input 3x16x16 is too small: 20 (MaxPool2d) got 512x1x1")
+    assert caught.value.path == "20"
     assert caught.value.shapes == ((1, 512, 1, 1),)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
@@ -383,21 +383,21 @@ def test_meta_fails_exactly_where_the_cpu_fails(net, shape, mode):
 @pytest.mark.parametrize(
     ("args", "words", "kind", "match"),
     [
-        ((nn.ReLU, (1, 3)), {}, TypeError, "a class has to be called"),
+        ((nn.ReLU, (1, 3)), {}, TypeError, "not its class"),
         (("resnet18", (1, 3)), {}, TypeError, "torch.nn.Module"),
         ((nn.ReLU(),), {}, TypeError, "give the shape"),
         ((nn.ReLU(), 1, 3, 4), {}, TypeError, r"one tuple.*\(1, 3, 4\)"),
-        ((nn.ReLU(), (1, 0)), {}, ValueError, r"at least 1.*\(1, 0\)"),
+        ((nn.ReLU(), (1, 0)), {}, ValueError, r"\(1, 0\).*at least 1"),
         ((nn.ReLU(), (1, -3)), {}, ValueError, r"at least 1"),
         ((nn.ReLU(), "3x224x224"), {}, TypeError, "'3x224x224'"),
         ((nn.ReLU(), (1, 3)), {"mode": "test"}, ValueError, "'eval', 'train', 'keep'"),
-        ((nn.ReLU(), (1, 3)), {"mode": []}, ValueError, r"'keep', but it is \[\]"),
+        ((nn.ReLU(), (1, 3)), {"mode": []}, ValueError, r"but it is \[\]"),
         ((nn.ReLU(), (1, 3)), {"kwargs": [1]}, TypeError, r"`kwargs` must be a dictionary.*but it is \[1\]"),
         ((nn.ReLU(), (1, 3)), {"kwargs": []}, TypeError, r"`kwargs` must be a dictionary"),
-        ((nn.ReLU(), (2, 4.0)), {}, ValueError, r"a shape must be whole numbers.*\(2, 4.0\)"),
-        ((nn.ReLU(), [2, 4.0]), {}, ValueError, r"a shape must be whole numbers.*\[2, 4.0\]"),
-        ((nn.ReLU(), [(2, 4), (2, 4.0)]), {}, ValueError, r"a shape must be whole numbers.*\(2, 4.0\)"),
-        ((nn.ReLU(), ()), {}, ValueError, r"a shape must be whole numbers.*but it is \(\)"),
+        ((nn.ReLU(), (2, 4.0)), {}, TypeError, r"\(2, 4.0\).*whole number"),
+        ((nn.ReLU(), [2, 4.0]), {}, TypeError, r"\[2, 4.0\].*whole number"),
+        ((nn.ReLU(), [(2, 4), (2, 4.0)]), {}, TypeError, r"\(2, 4.0\).*whole number"),
+        ((nn.ReLU(), ()), {}, TypeError, r"an input must be a shape.*but it is \(\)"),
         ((nn.ReLU(), (1, 3)), {"device": "foo"}, ValueError, "`device` must be 'meta'.*but it is 'foo'"),
         ((nn.ReLU(), (1, 3)), {"device": "cuda:99"}, ValueError, "on this machine.*but it is 'cuda:99'"),
         ((nn.ReLU(), (1, 3)), {"device": []}, ValueError, r"`device` must be 'meta'.*but it is \[\]"),
@@ -425,6 +425,6 @@ def test_models_of_torch_jit_are_refused_by_name(compiled):
     whole = nn.Sequential(nn.ReLU(), net)
     for model, words in [(net, "`model` is a torch.jit.ScriptModule"), (whole, "layer '1' is a torch.jit.Scr")]:
         before, outside = state(whole[0]), surroundings()
-        with pytest.raises(TypeError, match=f"{words}.*trace the torch.nn.Module that it was made from"):
+        with pytest.raises(TypeError, match=f"{words}.*trace the torch.nn.Module"):
             trace(model, (1, 3))
         assert (state(whole[0]), surroundings()) == (before, outside)

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-import torch
 import torchvision
 from torch import nn
 
@@ -32,43 +31,40 @@ def resnet18() -> Trace:
 @pytest.mark.parametrize("source", [models, torchvision.models], ids=["ours", "torchvision"])
 def test_convs_equal_the_published_tables(depth, source):
     net = getattr(source, f"resnet{depth}")()
-    assert trace(net, IMAGE).to_csv("convs") == (GOLDEN / f"layer{depth}.csv").read_text()
-
-
-def test_convs_do_not_depend_on_the_batch():
-    assert trace(models.resnet34(), (8, 3, 224, 224)).to_csv("convs") == (GOLDEN / "layer34.csv").read_text()
+    assert trace(net, (8, *IMAGE[1:])).view("convs").to_csv() == (GOLDEN / f"layer{depth}.csv").read_text()
 
 
 def test_stride_in_the_1x1_moves_the_downsampling():
-    rows = {r["layer"]: r for r in trace(models.resnet50(stride_on="1x1"), IMAGE).to_dicts("convs")}
+    rows = {r["layer"]: r for r in trace(models.resnet50(stride_on="1x1"), IMAGE).view("convs").to_dicts()}
     assert (rows["conv3.1.1"]["stride"], rows["conv3.1.1"]["downsample"]) == ("2", True)
     assert (rows["conv3.1.2"]["in"], rows["conv3.1.2"]["downsample"]) == ("128*28*28", None)
 
 
 def test_convs_of_a_cifar_net_and_its_plain_twin_are_the_same():
     shape = (1, 3, 32, 32)
-    residual = trace(models.resnet20(), shape).to_csv("convs")
-    assert residual == trace(models.plain20(), shape).to_csv("convs")
+    residual = trace(models.resnet20(), shape).view("convs").to_csv()
+    assert residual == trace(models.plain20(), shape).view("convs").to_csv()
     assert "conv4.1,32*16*16,64*8*8,2,1,True,64*32*3*3\n" in residual
     assert residual.count("\n") == 7
 
 
 def test_projections_are_not_on_the_main_path():
     shape = (1, 3, 32, 32)
-    assert trace(models.resnet20(shortcut="projection_all"), shape).to_csv("convs") == trace(
-        models.resnet20(), shape
-    ).to_csv("convs")
+    assert (
+        trace(models.resnet20(shortcut="projection_all"), shape).view("convs").to_csv()
+        == trace(models.resnet20(), shape).view("convs").to_csv()
+    )
 
 
 def test_convs_of_grouped_convolutions_show_the_weights_shape():
     net = torchvision.models.resnext50_32x4d()
-    rows = {r["layer"]: r["kernel"] for r in trace(net, IMAGE).to_dicts("convs")}
+    rows = {r["layer"]: r["kernel"] for r in trace(net, IMAGE).view("convs").to_dicts()}
     assert rows["conv2.1.2"] == "*".join(map(str, net.layer1[0].conv2.weight.shape)) == "128*4*3*3"
 
 
 def test_other_nets_get_a_plain_list_of_all_convolutions():
     net = torchvision.models.densenet121()
-    rows = trace(net, IMAGE).to_dicts("convs")
+    rows = trace(net, IMAGE).view("convs").to_dicts()
     paths = [name for name, m in net.named_modules() if isinstance(m, nn.Conv2d)]
     assert [r["layer"] for r in rows] == paths
 
@@ -107,7 +103,7 @@ TABLE_1 = {
 @pytest.mark.parametrize("depth", list(TABLE_1))
 def test_stages_equal_table_1_of_the_paper(depth):
     result = trace(models.get_model(f"resnet{depth}"), IMAGE)
-    rows = result.to_dicts("stages")
+    rows = result.view("stages").to_dicts()
     assert [r["stage"] for r in rows] == ["conv1", "conv2_x", "conv3_x", "conv4_x", "conv5_x", "head"]
     assert [r["output"] for r in rows] == ["112x112", "56x56", "28x28", "14x14", "7x7", "1x1"]
     expected = ["7x7, 64, stride 2", *TABLE_1[depth], "average pool, then 1000-d fc"]
@@ -118,7 +114,7 @@ def test_stages_equal_table_1_of_the_paper(depth):
 
 
 def test_stages_of_a_cifar_net():
-    rows = trace(models.resnet56(), (1, 3, 32, 32)).to_dicts("stages")
+    rows = trace(models.resnet56(), (1, 3, 32, 32)).view("stages").to_dicts()
     assert [(r["stage"], r["output"], r["layers"]) for r in rows] == [
         ("conv1", "32x32", "3x3, 16"),
         ("conv2_x", "32x32", "[3x3, 16; 3x3, 16] x 9"),
@@ -130,7 +126,7 @@ def test_stages_of_a_cifar_net():
 
 def test_stages_need_stages():
     with pytest.raises(ValueError, match="use 'layers'"):
-        trace(torchvision.models.vgg11(), IMAGE).view("stages")
+        trace(torchvision.models.squeezenet1_1(), IMAGE).view("stages")
 
 
 def test_unknown_view(resnet18):
@@ -143,29 +139,29 @@ def test_unknown_view(resnet18):
 
 @pytest.mark.parametrize("view", ["layers", "convs", "stages"])
 def test_csv_reads_back(resnet18, view):
-    rows = list(csv.DictReader(io.StringIO(resnet18.to_csv(view))))
-    assert len(rows) == len(resnet18.view(view)) == len(resnet18.to_dicts(view))
+    rows = list(csv.DictReader(io.StringIO(resnet18.view(view).to_csv())))
+    assert len(rows) == len(resnet18.view(view)) == len(resnet18.view(view).to_dicts())
     if view != "convs":
         assert sum(int(r["params"]) for r in rows) == 11_689_512
 
 
 def test_dicts_are_json_and_have_every_field(resnet18):
-    rows = json.loads(json.dumps(resnet18.to_dicts()))
+    rows = json.loads(json.dumps(resnet18.view().to_dicts()))
     assert rows[0]["inputs"] == [[1, 3, 224, 224]]
     assert rows[0]["sources"] == ["input"]
     assert {"cumulative_params", "receptive_field", "groups", "dilation", "shortcut_kind"} <= set(rows[0])
 
 
 def test_pandas_columns_add_up(resnet18):
-    frame = resnet18.to_pandas()
+    frame = resnet18.view().to_pandas()
     assert frame["params"].sum() == resnet18.total_params
     assert frame["macs"].sum() == resnet18.total_macs
-    assert next(iter(resnet18.to_pandas("convs").columns)) == "layer"
+    assert next(iter(resnet18.view("convs").to_pandas().columns)) == "layer"
 
 
 @pytest.mark.parametrize("view", ["layers", "convs", "stages"])
 def test_markdown_is_a_table(resnet18, view):
-    lines = resnet18.to_markdown(view).split("\n")
+    lines = resnet18.view(view).to_markdown().split("\n")
     assert len({line.count("|") for line in lines}) == 1
     assert set(lines[1]) <= set("|- :")
 
@@ -173,7 +169,7 @@ def test_markdown_is_a_table(resnet18, view):
 @pytest.mark.parametrize("form", ["to_text", "to_markdown", "to_html"])
 def test_no_noise_in_cells(resnet18, form):
     for view in ("layers", "stages"):
-        assert not re.search(r"\b(None|nan|NaN)\b", getattr(resnet18, form)(view))
+        assert not re.search(r"\b(None|nan|NaN)\b", getattr(resnet18.view(view), form)())
 
 
 def test_text_aligns_numbers_and_ends_with_the_total(resnet18):
@@ -220,12 +216,12 @@ def test_html_is_well_formed_and_accessible(resnet18, view):
 
 
 def test_html_writes_the_remark_below_the_layer_and_text_beside_it(resnet18):
-    (add,) = [line for line in resnet18.to_html().splitlines() if "layer1.0.add()" in line]
+    (add,) = [line for line in resnet18.view().to_html().splitlines() if "layer1.0.add()" in line]
     assert "layer1.0.add() <small>main #8 + shortcut #3 (identity)</small></td>" in add
-    header, first = resnet18.to_html().partition("<tbody>")[::2]
+    header, first = resnet18.view().to_html().partition("<tbody>")[::2]
     assert header.count("<th ") == first.partition("</tr>")[0].count("<td ")
     assert "remark" not in header
-    assert "remark" in resnet18.to_text()
+    assert "remark" in resnet18.view().to_text()
 
 
 def test_equal_operands_are_written_once(resnet18):
@@ -235,12 +231,12 @@ def test_equal_operands_are_written_once(resnet18):
 
 
 def test_html_marks_additions_and_reuse(resnet18):
-    classes = [a.get("class", "") for a in _Tags(resnet18.to_html()).all("tr")]
+    classes = [a.get("class", "") for a in _Tags(resnet18.view().to_html()).all("tr")]
     assert sum("is-add" in c for c in classes) == 8
     layer = nn.Linear(3, 3)
     again = trace(nn.Sequential(layer, layer), (1, 3))
-    assert "is-reused" in again.to_html()
-    assert "reused" in again.to_text()
+    assert "is-reused" in again.view().to_html()
+    assert "reused" in again.view().to_text()
 
 
 def test_html_escapes_what_the_user_wrote():
@@ -253,21 +249,17 @@ def test_html_escapes_what_the_user_wrote():
             return self._modules['<b>&"x'](x)
 
     Net.__name__ = "<script>"
-    html = trace(Net(), (1, 3)).to_html()
+    html = trace(Net(), (1, 3)).view().to_html()
     assert "<script>" not in html
     assert "<b>" not in html
     assert "&lt;b&gt;&amp;&quot;x" in html
 
 
-def test_markdown_escapes_bars():
-    table = Table("t", [Column("a", "a|b")], [{"a": "x|y"}])
-    assert table.to_markdown() == "| a\\|b |\n| --- |\n| x\\|y |"
-
-
-def test_empty_table_prints():
-    table = Table("nothing", [Column("a", "a", True)], [])
-    assert "nothing" in table.to_text()
-    _Tags(table.to_html())
+def test_markdown_escapes_bars_and_an_empty_table_prints():
+    assert Table("t", [Column("a", "a|b")], [{"a": "x|y"}]).to_markdown() == "| a\\|b |\n| --- |\n| x\\|y |"
+    empty = Table("nothing", [Column("a", "a", True)], [])
+    assert "nothing" in empty.to_text()
+    _Tags(empty.to_html())
 
 
 # ---- golden text: reviewed by eye, rewritten with --rewrite-golden; its numbers are re-added -----------------------
@@ -281,7 +273,7 @@ def test_empty_table_prints():
     ],
 )
 def test_golden_text(request, name, build, shape):
-    text = trace(build(), shape).to_text() + "\n"
+    text = trace(build(), shape).view().to_text() + "\n"
     path = GOLDEN / f"{name}.txt"
     if request.config.getoption("--rewrite-golden"):
         path.write_text(text)
@@ -295,9 +287,3 @@ def test_golden_text(request, name, build, shape):
             return int(line[:end].split()[-1].replace(",", ""))
 
         assert sum(map(number, body)) == number(total)
-
-
-def test_torch_is_not_asked_for_a_device_by_tables():
-    with torch.device("meta"):
-        net = models.resnet20()
-    assert trace(net, (1, 3, 32, 32)).total_params == 269_722

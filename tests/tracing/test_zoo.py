@@ -138,7 +138,7 @@ def test_d2l_net_with_lazy_layers_is_left_lazy():
     net(torch.zeros(1, 3, 96, 96))
     check_sums(net, result)
     assert len(result.additions) == 8
-    assert [r["stage"] for r in result.to_dicts("stages")][1:5] == ["conv2_x", "conv3_x", "conv4_x", "conv5_x"]
+    assert [r["stage"] for r in result.view("stages").to_dicts()][1:5] == ["conv2_x", "conv3_x", "conv4_x", "conv5_x"]
 
 
 class KuangliuBlock(nn.Module):
@@ -175,7 +175,7 @@ def test_kuangliu_like_net_has_the_same_tables_as_ours():
     shape = (1, 3, 32, 32)
     result, ours = trace(net, shape), trace(models.cifar_net(14, shortcut="projection"), shape)
     check_sums(net, result)
-    assert result.to_csv("convs") == ours.to_csv("convs")
+    assert result.view("convs").to_csv() == ours.view("convs").to_csv()
     assert result.total_macs == ours.total_macs
     kinds = [r.shortcut_kind for r in result.additions]
     assert kinds == ["identity", "identity", "projection", "identity", "projection", "identity"]

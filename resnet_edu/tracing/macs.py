@@ -1,0 +1,112 @@
+"""Multiply-adds of a call, counted in the operators that PyTorch runs for it.
+
+Whatever a call is named and however its arguments are given, its products end in a few operators of `torch.ops`: a
+matrix product in `aten.mm`, attention in `aten.bmm`. PyTorch has formulas for these ([1]); a few are added here.
+
+Source
+  [1] torch.utils.flop_counter, which counts two operations where a multiply-add is counted as one here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from math import prod
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+# Layers that run as one operator on some devices and as many on others: counted by their weights.
+_RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
+# Operators with a word of these in their names are products; without a formula they count as unknown.
+_PRODUCT = re.compile(
+    r"(.*_)?([a-z]*mm|(add)?mv|v?dot|matmul|conv([123]d)?|convolution|linear|trilinear|attention|transformer|rnn|lstm"
+    r"|gru)(_.*)?"
+)
+_NO_PRODUCT = re.compile(r"_thnn_fused_.*_cell|.*flatten_weight")
+
+
+def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
+    """Return (result, multiply-adds) of one call; None for multiply-adds of unknown number.
+
+    name: of the function, without underscores around it.
+    """
+    if name in _RECURRENT:
+        return func(*args, **kwargs), _recurrent(args)
+    with _Counter() as counter:
+        result = func(*args, **kwargs)
+    return result, counter.macs
+
+
+class _Counter(TorchDispatchMode):
+    """Adds up the multiply-adds of the operators that run under it in `macs`; None if one of them is unknown."""
+
+    supports_higher_order_operators = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.macs: int | None = 0
+
+    def __torch_dispatch__(
+        self, func: Callable, types: Sequence[type], args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        kwargs = kwargs or {}
+        if any(hasattr(kind, "__tensor_flatten__") for kind in types):
+            return NotImplemented  # such as a nested tensor, which runs operators on the tensors that it is made of
+        if isinstance(func, OpOverload) and func._overloadpacket not in flop_registry:
+            with self:
+                result = func.decompose(*args, **kwargs)  # into operators that may have a formula
+            if result is not NotImplemented:
+                return result
+        result = func(*args, **kwargs)
+        macs = _operator_macs(func, args, kwargs, result)
+        self.macs = None if macs is None or self.macs is None else self.macs + macs
+        return result
+
+
+def _operator_macs(func: Callable, args: tuple, kwargs: dict, result: object) -> int | None:
+    if not isinstance(func, OpOverload):
+        return None  # a higher-order operator
+    packet = func._overloadpacket
+    name = packet.__name__.removesuffix("_")  # `addmm_` works in place and counts as `addmm`
+    try:
+        if name in _FORMULAS:
+            return _FORMULAS[name](*args)
+        formula = flop_registry.get(packet) or flop_registry.get(getattr(torch.ops.aten, name, None))
+        if formula is not None:
+            return formula(*args, **kwargs, out_val=result) // 2
+    except Exception:  # formulas refuse what they were not made for, such as nested tensors
+        return None
+    if func.namespace not in ("aten", "prim", "prims"):
+        return None  # of another library
+    return None if _PRODUCT.fullmatch(name) and not _NO_PRODUCT.fullmatch(name) else 0
+
+
+def _recurrent(args: tuple) -> int:
+    """Count a recurrent layer: every weight works once on each vector of the sequence, which is the first argument."""
+    weights = [w for group in args if isinstance(group, (tuple, list)) for w in group if w.dim() == 2]
+    return args[0].numel() // args[0].shape[-1] * sum(w.numel() for w in weights)
+
+
+def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object) -> int:
+    return prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+
+
+def _grouped(left: Tensor, right: Tensor, *_: object) -> int:
+    """Count products of groups of matrices; with one batch dimension alone, the groups share out the other factor."""
+    return left.numel() * right.shape[-1] // (left.shape[0] if left.dim() > right.dim() else 1)
+
+
+_FORMULAS: dict[str, Callable[..., int]] = {
+    **dict.fromkeys(("mv", "dot", "vdot"), lambda left, *_: left.numel()),
+    "addmv": lambda _, matrix, *rest: matrix.numel(),
+    "addbmm": lambda _, left, right: left.numel() * right.shape[-1],
+    "_grouped_mm": _grouped,
+    "_scaled_dot_product_flash_attention": _attention,
+    "_scaled_dot_product_flash_attention_for_cpu": _attention,
+    "_scaled_dot_product_efficient_attention": _attention,
+    "_scaled_dot_product_cudnn_attention": _attention,
+}
