@@ -11,6 +11,7 @@ from .convolution import ConvolutionExplorer
 from .gradients import GradientExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz
+from .quiz import quiz as quiz  # the function: it hides the module of its name
 from .study import StudyPlayer
 
 __all__ = ["BlockExplorer", "ConvolutionExplorer", "GradientExplorer", "NetworkExplorer", "Quiz", "StudyPlayer"]
