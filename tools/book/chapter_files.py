@@ -69,10 +69,15 @@ def setup_cell(source: str = "") -> str:
     return CELL.replace('SOURCE = ""', f'SOURCE = "{source}"', 1)
 
 
+def is_setup(cell: nbformat.NotebookNode) -> bool:
+    """Return whether this is the set-up cell, in whatever version."""
+    return cell.cell_type == "code" and cell.source.startswith(FIRST_LINE)
+
+
 def put_setup(notebook: nbformat.NotebookNode, source: str = "") -> nbformat.NotebookNode:
     """Write the set-up cell in the place of the one that is there, else behind the title; return the notebook."""
     for cell in notebook.cells:
-        if cell.cell_type == "code" and cell.source.startswith(FIRST_LINE):
+        if is_setup(cell):
             cell.source = setup_cell(source)
             return notebook
     new = nbformat.v4.new_code_cell(setup_cell(source), id="setup", metadata={"tags": ["hide-input"]})

@@ -165,10 +165,14 @@ def headings(markdown: str) -> list[tuple[int, str]]:
 
 
 def without_removed(text: str, root: Path = ROOT) -> str:
-    """Return Markdown in which links to chapters that the book does not have are words: a fork may leave some out."""
-    kept = {name.removeprefix("notebooks/") for name in toc_documents(root)}
+    """Return Markdown in which links to chapters that the book does not have are words: a fork may leave some out.
+
+    They are known by the number in the file's name: a link to another name with a number that is there stays, and is
+    complained of by Sphinx.
+    """
+    numbers = {name[10:12] for name in toc_documents(root) if name.startswith("notebooks/")}
 
     def plain(match: re.Match[str]) -> str:
-        return match[0] if match[2] in kept else match[1]
+        return match[0] if match[2] in numbers else match[1]
 
-    return re.sub(r"\[([^\[\]]+)\]\((?:\.\./notebooks/)?(\d\d-[a-z0-9-]+)\.ipynb[^)\s]*\)", plain, text)
+    return re.sub(r"\[([^\[\]]+)\]\((?:\.\./notebooks/)?(\d\d)-[a-z0-9-]+\.ipynb[^)\s]*\)", plain, text)

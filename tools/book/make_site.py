@@ -156,10 +156,12 @@ def strip_state(page: str) -> str:
     return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
 
 
-def write_config(repository: Repository) -> Path:
+def write_config(repository: Repository, outputs: bool = True) -> Path:
     """Write Jupyter Book's configuration, the buttons for `repository` included, and return where it is."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config.pop("repository", None)  # an empty address would stop Jupyter Book
+    if not outputs:
+        config["execute"]["execute_notebooks"] = "off"
     local = config["sphinx"]["local_extensions"]  # looked for from the folder of the file that is written here
     config["sphinx"]["local_extensions"] = {name: str(ROOT / folder) for name, folder in local.items()}
     BUILD.mkdir(exist_ok=True)
@@ -195,6 +197,7 @@ def main() -> None:
     """Build the site and check that every page of the table of contents is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--skip-experiment", action="store_true", help="only the pages (for work on the text)")
+    parser.add_argument("--text", action="store_true", help="pages without outputs: a look at text and links, quickly")
     arguments = parser.parse_args()
     tools = Path(sys.executable).parent
     repository = Repository.from_config(ROOT / "_config.yml")
@@ -204,14 +207,15 @@ def main() -> None:
     if not is_current("cache", state):
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
         mark_current("cache", state)
-    if not arguments.skip_experiment and not is_current("experiment", state):
+    if not (arguments.skip_experiment or arguments.text) and not is_current("experiment", state):
         run(tools / "resnet-edu", "degrade")
         mark_current("experiment", state)
 
-    execute_chapters()
-    check_numbers()
+    if not arguments.text:
+        execute_chapters()
+        check_numbers()
     with empty_site():
-        config = write_config(repository)
+        config = write_config(repository, outputs=not arguments.text)
         run(tools / "jupyter-book", "build", ".", "--config", config, "-W", "-n", "--keep-going")
         finish_downloads(SITE / "_sources", repository)
         finish_pages()
