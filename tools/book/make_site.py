@@ -109,8 +109,9 @@ def execute_chapters() -> None:
                 failed.append(f"{name}\n{result.exc_string}")
                 continue
             print(f"{name} took {result.time:.0f} s", flush=True)
-            executed = CacheBundleIn(notebooks[name], str(ROOT / f"{name}.ipynb"), {"execution_seconds": result.time})
-            cache.cache_notebook_bundle(executed, check_validity=False, overwrite=True)
+            uri, note = str(ROOT / f"{name}.ipynb"), {"execution_seconds": result.time}
+            bundle = CacheBundleIn(notebooks[name], uri, data=note)
+            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
     if failed:
         sys.exit("These chapters fail, and the book is not built:\n\n" + "\n\n".join(failed))
 
