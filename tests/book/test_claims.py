@@ -120,7 +120,7 @@ SOURCES = {
         ({"3.60 billion": "= macs(50)"}, "'3.60 billion' is not = 4.1e.09, which is what its source gives"),
         ({"3.60 billion": "< macs(50)"}, ""),
         ({"3.60 billion": "< macs(34) - 1e8"}, "is not <"),
-        ({"3.60 billion": "~ macs(50) - 2e8"}, "is not ~"),
+        ({"3.60 billion": "~ macs(50)"}, "is not ~"),
         ({"3.60 billion": "~20% macs(50)"}, ""),
         ({"3.60 billion": "= macs(152)"}, "fails: macs.152.: KeyError: 152"),
         ({"3.60 billion": "= open('/etc/passwd')"}, "NameError"),

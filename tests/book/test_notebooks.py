@@ -69,7 +69,7 @@ def test_strip_removes_what_a_run_leaves_and_keeps_what_an_author_wrote():
     code = nbformat.v4.new_code_cell("1 + 1", execution_count=3, metadata={"tags": ["hide-input"], "collapsed": True})
     code.outputs = [nbformat.v4.new_output("execute_result", data={"text/plain": "2"}, execution_count=3)]
     text = nbformat.v4.new_markdown_cell("1.5", metadata={"sources": {"1.5": "= 3 / 2"}, "editable": True})
-    metadata = {"widgets": {"state": {}}, "book": {"minutes": 20}, "language_info": {"version": "3.99"}}
+    metadata = {"widgets": {"state": {}}, "book": {"minutes": 20}, "language_info": {"name": "python"}}
     once = strip(nbformat.v4.new_notebook(cells=[text, code], metadata=metadata))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     assert once.metadata == {"book": {"minutes": 20}, "kernelspec": kernel}

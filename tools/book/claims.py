@@ -198,8 +198,8 @@ def read_page(text: str) -> Text:
     sections = re.split(r"(?m)^(?=## )", text[head.end() if head else 0 :])
     page = read_chapter([{"cell_type": "markdown", "source": section} for section in sections])
     for part in page.parts:
-        heading = re.match(r"#+ (.*)", part.text)
-        part.place = f"{heading[1]!r}" if heading else "its head"
+        heading = re.search(r"^#+ (.*)", part.text, re.M)
+        part.place = repr(heading[1]) if heading else "the page"
         part.sources = {claim.text: sources[claim.text] for claim in part.claims if claim.text in sources}
     used = {number for part in page.parts for number in part.sources}
     page.parts[0].sources |= {number: source for number, source in sources.items() if number not in used}
