@@ -1,7 +1,7 @@
 """The start of a chapter: which versions run, and where it computes.
 
 Scope: what the set-up cell of every chapter calls once `resnet_edu` is there. Installing is the cell's own business
-(`book/setup_cell.py`): a package that is missing cannot install itself.
+(`tools/book/chapter_files.py`): a package that is missing cannot install itself.
 
 --- The source of a function, shown where a chapter talks about it, instead of a copy that could differ from what runs.
 
