@@ -103,16 +103,16 @@ def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, mon
     assert not before.exists()
 
 
-OPTIONAL = {"pyarrow", "ray"}  # extras of the package, and no chapter's
+OPTIONAL = {"pandas", "pyarrow", "ray"}  # what the package can do without, and every chapter
 IMPORTS = (ast.Import, ast.ImportFrom)
 
 
-def packages(texts: list[str]) -> list[str]:
+def packages(texts: list[str]) -> set[str]:
     """The packages that some code imports, anywhere in it."""
     nodes = [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, IMPORTS)]
     names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
-    return sorted({name.partition(".")[0] for name in names} - OPTIONAL)
+    return {name.partition(".")[0] for name in names}
 
 
 @pytest.mark.site
@@ -151,7 +151,8 @@ def test_downloads_run_where_only_torch_is(
     code = [cell.source for notebook in others for cell in notebook.cells if cell.cell_type == "code"]
     modules = [path.read_text(encoding="utf-8") for path in (ROOT / "resnet_edu").rglob("*.py")]
     statements = {ast.unparse(node) for text in code for node in ast.parse(text).body if isinstance(node, IMPORTS)}
-    there = f"assert not [name for name in {packages(code + modules)} if not importlib.util.find_spec(name)]"
+    wanted = packages(code) | packages(modules) - OPTIONAL
+    there = f"assert not [name for name in {sorted(wanted)} if not importlib.util.find_spec(name)]"
     texts = [setup_cell(), *sorted(statements - {"from __future__ import annotations"}), "import importlib.util", there]
     run(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, texts))))
     assert not log.exists(), "a package that is there is not installed again"

@@ -152,7 +152,8 @@ def test_a_chapter_in_jupyterlab(lab: tuple[str, Path], context: BrowserContext)
             if file.read_bytes() != before:
                 break
         saved = nbformat.read(file, as_version=4)
-        assert facts(saved) == facts(nbformat.reads(before.decode(), as_version=4))
+        written = facts(nbformat.reads(before.decode(), as_version=4))
+        assert facts(saved)[: len(written)] == written  # running the last cell adds one
         assert not foreign
         assert not errors
     finally:
