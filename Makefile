@@ -73,8 +73,7 @@ bench: $(INSTALLED) ## measure ourselves beside other tools
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
 strip: $(INSTALLED) ## store the notebooks: no outputs, no widget state, the same set-up cell in each
-	$(BIN)/python tools/book/strip_notebooks.py
-	$(BIN)/python tools/book/setup_cell.py
+	$(BIN)/python tools/book/chapter_files.py
 
 clean: ## remove the built site, its cache and the virtual environment; runs/ stays
 	rm -rf _build .venv .pytest_cache .ruff_cache dist

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -114,19 +115,29 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     context.close()
 
 
+@pytest.fixture(scope="session")
+def write_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., tuple[dict[str, str], str]]]:
+    """Return a function that writes a page with the given explorers: where it begins, for both ways, and its name."""
+    from browser import served, write_explorer_page
+
+    folder, numbers = tmp_path_factory.mktemp("explorers"), itertools.count()
+    with served(folder) as ways:
+        # A name for each page: the explorers keep answers under it.
+        yield lambda *explorers: (ways, write_explorer_page(folder, explorers, f"page{next(numbers)}.html"))
+
+
 @pytest.fixture
-def explorer_page(context: BrowserContext, tmp_path: Path) -> Iterator[Callable[..., Visit]]:
+def explorer_page(context: BrowserContext, write_page: Callable) -> Iterator[Callable[..., Visit]]:
     """Return a function that opens a page with the given explorers: `explorer_page(a, b, way="file")`."""
-    from browser import Visit, served, write_explorer_page
+    from browser import Visit
 
     visits = []
-    with served(tmp_path) as ways:
 
-        def open_page(*explorers: object, way: str = "http") -> Visit:
-            name = write_explorer_page(tmp_path, explorers, f"page{len(visits)}.html")
-            visits.append(Visit(context.new_page(), ways[way]).open(name))
-            return visits[-1]
+    def open_page(*explorers: object, way: str = "http") -> Visit:
+        ways, name = write_page(*explorers)
+        visits.append(Visit(context.new_page(), ways[way]).open(name))
+        return visits[-1]
 
-        yield open_page
-        for visit in visits:
-            visit.page.close()
+    yield open_page
+    for visit in visits:
+        visit.page.close()

@@ -9,8 +9,8 @@ from pathlib import Path
 import matplotlib
 import nbformat
 import pytest
-import setup_cell
 import torch
+from chapter_files import FIRST_LINE, is_setup, put_setup, setup_cell
 from repository import SOURCE_VARIABLE, VARIABLE, Repository
 
 from resnet_edu import notebook
@@ -40,13 +40,13 @@ def test_start_says_what_runs_and_where(capsys):
 def test_every_chapter_begins_with_the_same_set_up(path: Path):
     source = Repository.from_config(ROOT / "_config.yml", {}).source
     cells = nbformat.read(path, as_version=4).cells
-    assert cells[1].source == setup_cell.cell(source), "run `make strip`"
-    assert sum(map(setup_cell.is_setup, cells)) == 1
+    assert cells[1].source == setup_cell(source), "run `make strip`"
+    assert sum(map(is_setup, cells)) == 1
 
 
 def test_without_a_source_the_cell_says_what_to_do(tmp_path):
     script = tmp_path / "cell.py"
-    script.write_text(f"import sys\nsys.modules['resnet_edu'] = None  # not to be found\n{setup_cell.cell()}")
+    script.write_text(f"import sys\nsys.modules['resnet_edu'] = None  # not to be found\n{setup_cell()}")
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode
     assert "run `pip install .` in the project's folder" in done.stderr.splitlines()[-1]
@@ -55,23 +55,23 @@ def test_without_a_source_the_cell_says_what_to_do(tmp_path):
 def test_put_replaces_an_older_set_up_and_keeps_the_rest():
     cells = [
         nbformat.v4.new_markdown_cell("# Title"),
-        nbformat.v4.new_code_cell(f"{setup_cell.FIRST_LINE}\nold()", id="mine"),
+        nbformat.v4.new_code_cell(f"{FIRST_LINE}\nold()", id="mine"),
         nbformat.v4.new_code_cell("1 + 1"),
     ]
     book = nbformat.v4.new_notebook(cells=cells)
-    setup_cell.put(book, "https://example.org/resnet_edu-1-py3-none-any.whl")
+    put_setup(book, "https://example.org/resnet_edu-1-py3-none-any.whl")
     assert [cell.id for cell in book.cells[:2]] == [cells[0].id, "mine"]
     assert 'SOURCE = "https://example.org/resnet_edu-1-py3-none-any.whl"\n' in book.cells[1].source
     del book.cells[1]
-    setup_cell.put(book)
-    assert book.cells[1].source == setup_cell.cell()
+    put_setup(book)
+    assert book.cells[1].source == setup_cell()
     nbformat.validate(book)
 
 
 @pytest.mark.parametrize("source", ["resnet-edu", "../", "https://a b", 'https://a"; import os; "', "https://a\\n"])
 def test_a_source_is_an_address_and_never_a_bare_name(source):
     with pytest.raises(ValueError, match="`source` must"):
-        setup_cell.cell(source)
+        setup_cell(source)
 
 
 def config(folder: Path, text: str) -> Path:

@@ -1,5 +1,6 @@
 """The notebooks that a reader downloads from the site, and what a hosted notebook (Colab, Kaggle) does with them."""
 
+import ast
 import os
 import re
 import shutil
@@ -9,12 +10,12 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import setup_cell
 import yaml
 from bare import HOSTED, BareEnvironment
 from browser import served
-from citations import as_markdown
-from make_site import ROOT, empty_site, finish_downloads, links_from_anywhere, toc_documents, write_config
+from chapter_files import finish_downloads, is_setup, links_from_anywhere, plain_citations, setup_cell
+from chapters import ROOT, toc_documents
+from make_site import empty_site, write_config
 from nbclient import NotebookClient
 from repository import Repository
 
@@ -39,19 +40,18 @@ def test_a_download_is_a_clean_notebook(site: Path, chapter: str):
             assert "{cite:" not in cell.source, "a role of the site's, which notebooks show as code"
             assert "](#" not in cell.source, "a place that only the site knows by this name"
             assert "](../" not in cell.source, "a page that is not beside the notebook"
-    assert sum(map(setup_cell.is_setup, notebook.cells)) == 1
+    assert sum(map(is_setup, notebook.cells)) == 1
 
 
 def test_a_citation_becomes_words_and_a_link():
-    bibliography = ROOT / "book" / "references.bib"
     resnet = "https://doi.org/10.1109/CVPR.2016.90"
-    assert as_markdown("See {cite:t}`he2016deep`.", bibliography) == f"See [He et al. (2016a)]({resnet})."
-    assert as_markdown("It is so {cite:p}`he2016deep`.", bibliography) == f"It is so ([He et al., 2016a]({resnet}))."
-    two = as_markdown("{cite:p}`simonyan2015very, he2016deep`", bibliography)
+    assert plain_citations("See {cite:t}`he2016deep`.") == f"See [He et al. (2016a)]({resnet})."
+    assert plain_citations("It is so {cite:p}`he2016deep`.") == f"It is so ([He et al., 2016a]({resnet}))."
+    two = plain_citations("{cite:p}`simonyan2015very, he2016deep`")
     assert two.startswith("([Simonyan and Zisserman, 2015](")
     assert two.endswith(f"; [He et al., 2016a]({resnet}))")
     with pytest.raises(KeyError, match="nobody1900"):
-        as_markdown("{cite:t}`nobody1900`", bibliography)
+        plain_citations("{cite:t}`nobody1900`")
 
 
 def test_a_link_of_a_download_leads_somewhere():
@@ -103,57 +103,64 @@ def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, mon
     assert not before.exists()
 
 
-@pytest.fixture(scope="module")
-def hosted(site: Path, wheel_file: Path, tmp_path_factory: pytest.TempPathFactory):
-    """The downloads, set up to install from a server on loopback, and an environment that has only torch."""
-    folder = tmp_path_factory.mktemp("hosted")
-    shutil.copytree(site / "_sources" / "notebooks", folder / "notebooks")
-    shutil.copy(wheel_file, folder)
-    with served(folder) as bases:
-        finish_downloads(folder / "notebooks", Repository(source=f"{bases['http']}/{wheel_file.name}"))
-        yield folder, BareEnvironment(folder / "python")
+OPTIONAL = {"pandas", "pyarrow", "ray"}  # what the package can do without, and every chapter
+IMPORTS = (ast.Import, ast.ImportFrom)
+
+
+def packages(texts: list[str]) -> set[str]:
+    """The packages that some code imports, anywhere in it."""
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, IMPORTS)]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.partition(".")[0] for name in names}
 
 
 @pytest.mark.site
 @pytest.mark.slow
-def test_the_environment_is_bare(hosted):
-    """Otherwise the chapters' run would prove nothing."""
-    _, bare = hosted
-    there = bare.versions()
-    assert set(HOSTED) <= set(there)
-    assert not {"resnet-edu", "matplotlib", "scikit-learn", "anywidget", "safetensors", "torchinfo"} & set(there)
-
-
-@pytest.mark.site
-@pytest.mark.slow
-@each_chapter
-def test_a_download_runs_where_only_torch_is(hosted, chapter: str, monkeypatch: pytest.MonkeyPatch):
-    folder, bare = hosted
-    before = bare.versions()
-    log = folder / f"{Path(chapter).name}.log"
+def test_downloads_run_where_only_torch_is(
+    site: Path, wheel_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The first chapter runs there, and installs from loopback; what the others and the package import is there."""
+    shutil.copytree(site / "_sources" / "notebooks", tmp_path / "notebooks")
+    shutil.copy(wheel_file, tmp_path)
+    log, bare = tmp_path / "pip.log", BareEnvironment(tmp_path / "python")
     monkeypatch.setenv("JUPYTER_PATH", str(bare.jupyter_path))
     monkeypatch.setenv("PIP_LOG", str(log))
     monkeypatch.delenv("PYTHONPATH", raising=False)  # a bare environment has no way to the checkout
-    path = folder / f"{chapter}.ipynb"
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=600, kernel_name="bare", resources={"metadata": {"path": path.parent}}).execute()
+    before = bare.versions()
+    assert set(HOSTED) <= set(before), "otherwise the run would prove nothing"
+    assert not {"resnet-edu", "matplotlib", "scikit-learn", "anywidget", "safetensors", "torchinfo"} & set(before)
 
+    def run(notebook: nbformat.NotebookNode) -> None:
+        where = {"metadata": {"path": tmp_path / "notebooks"}}
+        NotebookClient(notebook, timeout=600, kernel_name="bare", resources=where).execute()
+
+    with served(tmp_path) as bases:
+        finish_downloads(tmp_path / "notebooks", Repository(source=f"{bases['http']}{wheel_file.name}"))
+        first, *others = [nbformat.read(tmp_path / f"{name}.ipynb", as_version=4) for name in CHAPTERS]
+        run(first)
     after = bare.versions()
     assert {name: after.get(name) for name in before} == before, "something that was there has been replaced"
-    assert "resnet-edu" in after
-    if "resnet-edu" not in before:  # this chapter was the first, and has installed it
-        text = log.read_text(encoding="utf-8")
-        (installed,) = re.findall(r"Successfully installed (.+)", text)
-        assert "resnet-edu" in installed
-        assert not [word for word in installed.split() if word.rpartition("-")[0] in bare.linked]
-        assert "Uninstalling" not in text
-    else:
-        assert not log.exists(), "a package that is there is not installed again"
+    text = log.read_text(encoding="utf-8")
+    (installed,) = re.findall(r"Successfully installed (.+)", text)
+    assert "resnet-edu" in installed
+    assert not [word for word in installed.split() if word.rpartition("-")[0] in bare.linked]
+    assert "Uninstalling" not in text
+
+    log.unlink()
+    code = [cell.source for notebook in others for cell in notebook.cells if cell.cell_type == "code"]
+    modules = [path.read_text(encoding="utf-8") for path in (ROOT / "resnet_edu").rglob("*.py")]
+    statements = {ast.unparse(node) for text in code for node in ast.parse(text).body if isinstance(node, IMPORTS)}
+    wanted = packages(code) | packages(modules) - OPTIONAL
+    there = f"assert not [name for name in {sorted(wanted)} if not importlib.util.find_spec(name)]"
+    texts = [setup_cell(), *sorted(statements - {"from __future__ import annotations"}), "import importlib.util", there]
+    run(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, texts))))
+    assert not log.exists(), "a package that is there is not installed again"
 
 
 @pytest.mark.slow
 def test_one_setting_gives_every_chapter_its_button(tmp_path: Path):
-    """A small book with the real configuration, built by the real Jupyter Book."""
+    """A small book with the real configuration and the real Jupyter Book. Without it: see the links in test_site.py."""
     for folder in ("notebooks", "book"):
         (tmp_path / folder).mkdir()
     cells = [nbformat.v4.new_markdown_cell("# A chapter\n\nWords."), nbformat.v4.new_code_cell("1 + 1")]
@@ -164,19 +171,12 @@ def test_one_setting_gives_every_chapter_its_button(tmp_path: Path):
     for name in ("references.bib", "assets"):
         os.symlink(ROOT / "book" / name, tmp_path / "book" / name)
 
-    def head(repository: Repository) -> str:
-        config = shutil.copy(write_config(repository), tmp_path / "config.yml")
-        tool = Path(sys.executable).parent / "jupyter-book"
-        command = [tool, "build", tmp_path, "--config", config, "--all"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        page = (tmp_path / "_build/html/notebooks/01-one.html").read_text(encoding="utf-8")
-        return page.partition('<article class="bd-article"')[0]
-
-    with_buttons = head(Repository("https://github.com/ada/nets", "course"))
-    colab = "https://colab.research.google.com/github/ada/nets/blob/course/notebooks/01-one.ipynb"
-    assert f'href="{colab}"' in with_buttons
-    assert 'href="https://github.com/ada/nets"' in with_buttons
-    without = head(Repository())
-    for dead in ("colab.research", "github.com", "mybinder"):
-        assert dead not in without
+    config = shutil.copy(write_config(Repository("https://github.com/ada/nets", "course")), tmp_path / "config.yml")
+    tool = Path(sys.executable).parent / "jupyter-book"
+    command = [tool, "build", tmp_path, "--config", config, "--all"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page = (tmp_path / "_build/html/notebooks/01-one.html").read_text(encoding="utf-8")
+    head = page.partition('<article class="bd-article"')[0]
+    assert 'href="https://colab.research.google.com/github/ada/nets/blob/course/notebooks/01-one.ipynb"' in head
+    assert 'href="https://github.com/ada/nets"' in head

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from make_site import ROOT, strip_state
+from chapters import ROOT
+from make_site import strip_state
 from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def served(folder: Path) -> Iterator[dict[str, str]]:
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield {"http": f"http://127.0.0.1:{server.server_port}/", "file": f"{folder.as_uri()}/"}
     server.shutdown()
 
@@ -98,10 +99,12 @@ class Visit:
         """Ask one of the questions of site_checks.js; the answer is a list of what is wrong."""
         return self.page.evaluate(f"() => siteChecks.{name}()")
 
-    def barriers(self, context: str = "article.bd-article") -> list[tuple[str, str, str]]:
-        """Return what axe finds serious or critical: (rule, selector, a line on it)."""
+    def barriers(self, *rules: str) -> list[tuple[str, str, str]]:
+        """Return what axe finds serious or critical, by all of its rules or some: (rule, selector, a line on it)."""
         options = {"resultTypes": ["violations"], "preload": False}
-        result = Axe().run(self.page, context=context, options=options)
+        if rules:
+            options["runOnly"] = list(rules)
+        result = Axe().run(self.page, context="article.bd-article", options=options)
         return [
             (rule["id"], node["target"][0], f"{rule['id']} ({rule['impact']}): {node['html'][:160]}")
             for rule in result.response["violations"]
@@ -138,7 +141,6 @@ def write_explorer_page(folder: Path, explorers: Sequence[Explorer], name: str =
 
     Much quicker than building a book, and the very same script, style sheet, HTML and stripped state.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for asset in ("explorers.js", "explorers.css", "book.css"):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / asset)
     outputs = "\n".join(

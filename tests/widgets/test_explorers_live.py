@@ -44,8 +44,8 @@ def chapter(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start a JupyterLab in a folder of its own and return the address of the chapter in it."""
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """Start a JupyterLab in a folder of its own and return the address of the chapter in it, and its file."""
     home = tmp_path_factory.mktemp("lab")
     for name, values in SETTINGS.items():
         path = home / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -64,7 +64,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with open(home / "log", "w") as log:
         server = subprocess.Popen(command, env={**os.environ, **own}, stdout=log, stderr=subprocess.STDOUT)
     try:
-        yield f"{address(server, home)}lab/tree/chapter.ipynb?token={token}"
+        yield f"{address(server, home)}lab/tree/chapter.ipynb?token={token}", work / "chapter.ipynb"
     finally:
         server.terminate()
         server.wait(30)
@@ -96,8 +96,15 @@ def run_cell(page: Page, text: str) -> None:
     page.keyboard.press("Shift+Enter")
 
 
-def test_a_chapter_in_jupyterlab(lab: str, context: BrowserContext):
-    origin = lab.partition("lab/tree")[0]
+def facts(notebook: nbformat.NotebookNode) -> list[dict]:
+    """What an author has written beside the text: the chapter's facts, and the sources of its numbers."""
+    return [notebook.metadata.book, *(cell.metadata.get("sources") for cell in notebook.cells)]
+
+
+def test_a_chapter_in_jupyterlab(lab: tuple[str, Path], context: BrowserContext):
+    start, file = lab
+    before = file.read_bytes()
+    origin = start.partition("lab/tree")[0]
     foreign, errors = [], []
     page = context.new_page()
     page.set_viewport_size(DESKTOP)
@@ -107,7 +114,7 @@ def test_a_chapter_in_jupyterlab(lab: str, context: BrowserContext):
     page.on("request", lambda r: None if r.url.startswith(own) else foreign.append(r.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     try:
-        page.goto(lab)
+        page.goto(start)
         page.locator(".jp-Notebook .jp-Cell").first.wait_for()
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # what is run before is lost
         cell(page, "explorer = next(").click()
@@ -139,6 +146,14 @@ def test_a_chapter_in_jupyterlab(lab: str, context: BrowserContext):
         page.get_by_text("window: 2 [2, 0] 4", exact=True).wait_for()
         run_cell(page, "window.kernel = 5")
         expect(window.get_by_role("textbox", name="Kernel k")).to_have_value("5")
+        page.keyboard.press("Control+s")
+        for _ in range(100):
+            page.wait_for_timeout(200)
+            if file.read_bytes() != before:
+                break
+        saved = nbformat.read(file, as_version=4)
+        written = facts(nbformat.reads(before.decode(), as_version=4))
+        assert facts(saved)[: len(written)] == written  # running the last cell adds one
         assert not foreign
         assert not errors
     finally:

@@ -1,26 +1,25 @@
-"""What pages of the book say about its chapters, drawn and counted while the book is built, so that it is never stale.
+"""A Sphinx extension: what pages of the book say about its chapters is made while the book is built.
 
-Scope: a Sphinx extension with four directives: `{chapter-map}`, `{course-plan}`, `{exercise-index}` and `{line-key}`.
-What they show comes from the notebooks (`chapters.py`) and from the package's figures (`resnet_edu.figure`). And a
-transform, for anchors of the glossary that the theme cannot read.
-
-Source
-  [1] Sphinx's documentation, "Developing extensions": directives that return nodes.
+Directives: `{chapter-map}`, `{chapter-list}`, `{course-plan}` and `{exercise-index}` are made from the notebooks (see
+`chapters.py`), `{line-key}` from the styles of the package's figures. Links to chapters that the book does not have
+become words.
 """
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 from chapter_map import chapter_map
-from chapters import Chapter, anchors, chapters
+from chapters import Chapter, anchors, chapters, without_removed
 from docutils import nodes
 from docutils.statemachine import StringList
-from line_key import line_key
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
+
+from resnet_edu.figures.style import COLORS, DASHES, WIDTHS
 
 
 class _Pages(SphinxDirective):
@@ -53,6 +52,14 @@ class LineKey(_Pages):
         return self.html(line_key())
 
 
+class ChapterList(_Pages):
+    """What each chapter is about."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a list of definitions."""
+        return self.markdown(chapter_list(chapters()))
+
+
 class CoursePlan(_Pages):
     """A chapter a day: minutes of reading and of exercises."""
 
@@ -83,6 +90,11 @@ def link(chapter: Chapter, heading: str | None = None) -> str:
     return f"[{heading or chapter.title}](../{chapter.document}.ipynb{anchor})"
 
 
+def chapter_list(all_chapters: list[Chapter]) -> str:
+    """Return a list of definitions in Markdown: the chapters, and what each is about."""
+    return "\n\n".join(f"{link(chapter)}\n: {chapter.facts['about']}" for chapter in all_chapters)
+
+
 def course_plan(all_chapters: list[Chapter]) -> str:
     """Return the plan as a Markdown table, with the minutes that the chapters name."""
     lines = ["| day | chapter | read | exercises | in all |", "|---:|---|---:|---:|---:|"]
@@ -105,6 +117,27 @@ def exercise_table(chapter: Chapter) -> str:
     return "\n".join(lines)
 
 
+def line_key() -> str:
+    """Return sample lines with the colours, dashes and widths of the figures, as a list in HTML with inline SVG."""
+    samples = [
+        ("a plain network", COLORS["plain"], DASHES["plain"], 2),
+        ("a residual network", COLORS["resnet"], DASHES["resnet"], 2),
+        ("the shallowest network of a figure", "currentColor", "-", WIDTHS[0]),
+        ("the deepest network of a figure", "currentColor", "-", WIDTHS[1]),
+    ]
+    rows = []
+    for text, color, dash, points in samples:
+        width = points * 96 / 72  # CSS pixels; the dashes are multiples of it
+        gaps = [] if isinstance(dash, str) else [f"{d * width:.2f}" for d in dash[1]]
+        pattern = f' stroke-dasharray="{" ".join(gaps)}"' if gaps else ""
+        rows.append(
+            '<li style="list-style:none"><svg xmlns="http://www.w3.org/2000/svg" width="60" height="12" '
+            f'aria-hidden="true" style="margin-right:0.6em"><path d="M0 6H60" stroke="{color}" '
+            f'stroke-width="{width:.2f}"{pattern}/></svg> {escape(text)}</li>'
+        )
+    return f'<ul style="padding-left:0">{"".join(rows)}</ul>\n'
+
+
 class PlainAnchors(SphinxTransform):
     """Take the dots out of the anchors of terms: a script of the theme reads an anchor as a CSS selector, and fails."""
 
@@ -123,11 +156,18 @@ class PlainAnchors(SphinxTransform):
                 table.update({key: (self.env.docname, new[name]) for key, name in found.items()})
 
 
+def remove_dead_links(app: Sphinx, document: str, source: list[str]) -> None:
+    """Turn links to chapters that the book does not have into words, in what Sphinx reads."""
+    source[0] = without_removed(source[0])
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Tell Sphinx of the directives."""
+    """Tell Sphinx of it."""
     app.add_directive("chapter-map", ChapterMap)
+    app.add_directive("chapter-list", ChapterList)
     app.add_directive("course-plan", CoursePlan)
     app.add_directive("exercise-index", ExerciseIndex)
     app.add_directive("line-key", LineKey)
     app.add_transform(PlainAnchors)
+    app.connect("source-read", remove_dead_links)
     return {"parallel_read_safe": True, "version": "1"}

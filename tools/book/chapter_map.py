@@ -1,10 +1,7 @@
 """The map of the book: a box for each chapter with the question that it answers, and arrows to those that need it.
 
-Scope: from what the chapters say they need to an inline SVG, 340 units wide, so that a phone shows it in full size. An
-arrow that a longer way of other arrows says as well is left out.
-
-Source
-  [1] W3C, "SVG Accessibility API Mappings": `role="img"` and `aria-label` on an inline SVG.
+It is an inline SVG, 340 units wide, so that a phone shows it in full size. An arrow that a longer way of other arrows
+says as well is left out.
 """
 
 from __future__ import annotations
@@ -14,15 +11,6 @@ from html import escape
 
 from chapters import Chapter
 
-QUESTIONS = {
-    1: "Does a net of 56 layers learn at least what one of 20 can?",
-    2: "What does one addition change, and what must fit for it?",
-    3: "Where does every number of a layer table come from?",
-    4: "What do 15 more layers cost?",
-    5: "Why are 152 layers affordable?",
-    6: "What is each part of the training recipe good for?",
-    7: "Is it true, by how much, and how sure can we be?",
-}
 WIDTH, LANE = 340, 14  # units
 TITLE, QUESTION = (15, 19, 31), (13.5, 17.5, 38)  # size of letters, height of a line, letters that fit
 
@@ -48,7 +36,7 @@ def chapter_map(chapters: list[Chapter]) -> str:
     left = LANE * (1 + max(lanes.values(), default=-1)) + 8
     places, out, y = [], [], 1.0
     for chapter in chapters:
-        box, height = _box(left, y, f"{chapter.number}. {chapter.title}", QUESTIONS.get(chapter.number, ""))
+        box, height = _box(left, y, f"{chapter.number}. {chapter.title}", chapter.facts["question"])
         places.append((y, y + height))
         out.append(box)
         y += height + 22
@@ -110,5 +98,5 @@ def _alt(chapters: list[Chapter], arrows: list[tuple[int, int]]) -> str:
     for place, chapter in enumerate(chapters):
         before = [str(chapters[a].number) for a, b in arrows if b == place]
         needs = f"needs chapter {' and '.join(before)}" if before else "needs none before it"
-        said.append(f"Chapter {chapter.number}, {chapter.title}, {needs}. {QUESTIONS.get(chapter.number, '')}".strip())
+        said.append(f"Chapter {chapter.number}, {chapter.title}, {needs}. {chapter.facts['question']}")
     return "Map of the chapters. " + " ".join(said)

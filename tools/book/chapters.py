@@ -1,7 +1,14 @@
-"""What the chapters say about themselves: title, reading time, what each needs, exercises, glossary rows.
+"""What the chapters say about themselves: facts in the notebook's metadata, exercises and terms in its Markdown.
 
-Scope: the Markdown of the notebooks, read and checked; nothing is run. `book_pages.py` makes pages of it, and tests
-hold the pages to it, so that no page repeats by hand what a chapter says.
+Nothing is run. `book_pages.py` makes the map, the plan, the index and the list of chapters from it. A chapter's facts
+stand under `book` in the metadata of its notebook, where JupyterLab keeps them (Property Inspector, Advanced Tools):
+
+    "book": {"minutes": 20, "needs": ["01-deeper-is-not-better"], "question": "...", "about": "..."}
+
+minutes   to read it, without exercises and without runs.
+needs     the chapters to read before, by the names of their files; one that is not in the book is left out.
+question  what it answers, for the map.
+about     a few sentences of Markdown, for the introduction.
 """
 
 from __future__ import annotations
@@ -11,15 +18,18 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from make_site import ROOT, toc_documents
+import yaml
 from myst_parser.mdit_to_docutils.base import default_slugify
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 LEVELS = ("easy", "medium", "harder")
+FACTS = {"minutes": int, "needs": list, "question": str, "about": str}
 
 
 class ChapterError(ValueError):
-    """A chapter lacks what its frame asks for; the message names the chapter, the rule and an example."""
+    """A chapter lacks something; the message names the chapter and gives an example."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +51,25 @@ class Exercise:
 
 @dataclass(frozen=True)
 class Chapter:
-    """One chapter, as its Markdown has it.
+    """One chapter.
 
     document: its name in `_toc.yml`, such as notebooks/01-deeper-is-not-better.
+    number:   its place among the chapters, from 1.
     text:     all Markdown cells, a blank line between two.
+    facts:    the metadata under `book`: see above.
     """
 
     document: str
+    number: int
     text: str
+    facts: dict[str, Any]
 
-    @property
-    def number(self) -> int:
-        """The number in the file's name, which is the number in the book."""
-        return int(self.document.rpartition("/")[2][:2])
+    def __post_init__(self) -> None:
+        wrong = [name for name, kind in FACTS.items() if type(self.facts.get(name)) is not kind]
+        if wrong:
+            raise self._lacks(
+                ", ".join(wrong), '"book": {"minutes": 20, "needs": [], "question": "...", "about": "..."}'
+            )
 
     @property
     def title(self) -> str:
@@ -62,19 +78,13 @@ class Chapter:
 
     @property
     def minutes(self) -> int:
-        """The minutes that the chapter takes to read, by its own words."""
-        found = re.search(r"\*\*Time:\*\* (\d+) minutes to read", self.text)
-        if not found:
-            raise self._lacks("its reading time", "**Time:** 20 minutes to read, ...")
-        return int(found[1])
+        """The minutes that it takes to read."""
+        return self.facts["minutes"]
 
     @property
-    def needs(self) -> tuple[str, ...]:
-        """The documents of the chapters that it links to where it says what it needs."""
-        found = re.search(r"\*\*You need:\*\*(.+)", self.text)
-        if not found:
-            raise self._lacks("what it needs", "**You need:** [chapter 1](01-deeper-is-not-better.ipynb)")
-        return tuple(f"notebooks/{name}" for name in re.findall(r"\]\((\d\d-[a-z0-9-]+)\.ipynb", found[1]))
+    def needs(self) -> list[str]:
+        """The documents of the chapters to read before."""
+        return [f"notebooks/{name}" for name in self.facts["needs"]]
 
     @cached_property
     def exercises(self) -> tuple[Exercise, ...]:
@@ -107,26 +117,44 @@ class Chapter:
         return [(term, chinese) for term, chinese in rows]
 
     def _lacks(self, what: str, example: str) -> ChapterError:
-        return ChapterError(f"{self.document} does not say {what}: expected {example}")
+        return ChapterError(f"{self.document} lacks {what}: expected {example}")
 
 
-def read(document: str, root: Path = ROOT) -> Chapter:
-    """Return the chapter of this name."""
-    cells = json.loads((root / f"{document}.ipynb").read_text(encoding="utf-8"))["cells"]
-    return Chapter(document, "\n\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "markdown"))
+def toc_documents(root: Path = ROOT) -> list[str]:
+    """Return every document of the table of contents, the root first, without suffix."""
+
+    def walk(node: object) -> list[str]:
+        if isinstance(node, list):
+            return [name for item in node for name in walk(item)]
+        if isinstance(node, dict):
+            own = [node[key] for key in ("root", "file") if key in node]
+            return own + [name for value in node.values() for name in walk(value)]
+        return []
+
+    return walk(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
 
 
 def chapters(root: Path = ROOT) -> list[Chapter]:
     """Return the chapters of the book, in the order of the table of contents."""
-    return [read(name, root) for name in toc_documents(root / "_toc.yml") if name.startswith("notebooks/")]
+    names = [name for name in toc_documents(root) if name.startswith("notebooks/")]
+    found = []
+    for number, name in enumerate(names, 1):
+        notebook = json.loads((root / f"{name}.ipynb").read_text(encoding="utf-8"))
+        text = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "markdown"]
+        found.append(Chapter(name, number, "\n\n".join(text), notebook["metadata"].get("book", {})))
+    return found
 
 
 def anchors(markdown: str) -> dict[str, str]:
     """Return heading -> the name by which it can be linked to, as MyST makes it; of equal headings, the first's."""
     found: dict[str, str] = {}
     for _, text in headings(markdown):
-        plain = re.sub(r"[*`]", "", text)
-        found.setdefault(text, _unused(default_slugify(plain), set(found.values())))
+        name = plain = default_slugify(re.sub(r"[*`]", "", text))
+        number = 0
+        while name in found.values():
+            number += 1
+            name = f"{plain}-{number}"
+        found.setdefault(text, name)
     return found
 
 
@@ -136,8 +164,15 @@ def headings(markdown: str) -> list[tuple[int, str]]:
     return [(len(marks), text.strip()) for marks, text in re.findall(r"^(#{1,6}) (.+)$", prose, flags=re.M)]
 
 
-def _unused(name: str, used: set[str]) -> str:
-    number = 1
-    while name in used:
-        name, number = f"{name}-{number}", number + 1
-    return name
+def without_removed(text: str, root: Path = ROOT) -> str:
+    """Return Markdown in which links to chapters that the book does not have are words: a fork may leave some out.
+
+    They are known by the number in the file's name: a link to another name with a number that is there stays, and is
+    complained of by Sphinx.
+    """
+    numbers = {name[10:12] for name in toc_documents(root) if name.startswith("notebooks/")}
+
+    def plain(match: re.Match[str]) -> str:
+        return match[0] if match[2] in numbers else match[1]
+
+    return re.sub(r"\[([^\[\]]+)\]\((?:\.\./notebooks/)?(\d\d)-[a-z0-9-]+\.ipynb[^)\s]*\)", plain, text)

@@ -1,35 +1,39 @@
 """Build the book: run the default experiment, execute the chapters, write the site to _build/html.
 
 Run by `make book`. The experiment and the chapters run once for every state of the package: Jupyter's cache of
-executed notebooks looks at the cells alone, and would keep the outputs of a package that has changed since.
+executed notebooks looks at the cells alone, and would keep the outputs of a package that has changed since. Jupyter
+Book finds all outputs in the cache.
 """
 
 import argparse
 import contextlib
 import hashlib
 import json
-import posixpath
+import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-import citations
+import claims
 import nbformat
-import setup_cell
 import yaml
+from chapter_files import finish_downloads, setup_cell
+from chapters import ROOT, toc_documents
 from jupyter_cache import get_cache
+from jupyter_cache.base import CacheBundleIn
+from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
 from repository import Repository, merged
-from strip_notebooks import strip
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = ROOT / "_build"
 SITE = BUILD / "html"
 EXECUTED = BUILD / "jupyter_execute" / "notebooks"  # the chapters with their outputs, for tests
+AT_ONCE = 2  # chapters
 STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
 OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
 STATE = BUILD / "state"  # a file for each product that is kept: the state of the package that it was made with
@@ -45,20 +49,6 @@ def package_state() -> str:
     for library in ("torch", "torchvision", "numpy", "matplotlib"):
         digest.update(f"{library} {version(library)}".encode())
     return digest.hexdigest()
-
-
-def toc_documents(toc: Path = ROOT / "_toc.yml") -> list[str]:
-    """Every document of the table of contents, the root first, without suffix."""
-
-    def walk(node: object) -> list[str]:
-        if isinstance(node, list):
-            return [name for item in node for name in walk(item)]
-        if isinstance(node, dict):
-            own = [node[key] for key in ("root", "file") if key in node]
-            return own + [name for value in node.values() for name in walk(value)]
-        return []
-
-    return walk(yaml.safe_load(toc.read_text(encoding="utf-8")))
 
 
 def is_current(product: str, state: str) -> bool:
@@ -95,15 +85,55 @@ def empty_site() -> Iterator[None]:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def keep_executed() -> None:
-    """Leave every chapter with its outputs in EXECUTED; MyST-NB does so only for what it has just executed."""
+def execute_chapters() -> None:
+    """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED."""
     cache = get_cache(BUILD / ".jupyter_cache")
+    chapters = [name for name in toc_documents() if name.startswith("notebooks/")]
+    notebooks = {name: nbformat.read(ROOT / f"{name}.ipynb", as_version=4) for name in chapters}
+
+    def is_cached(name: str) -> bool:
+        with contextlib.suppress(KeyError):
+            return bool(cache.match_cache_notebook(notebooks[name]))
+        return False
+
+    def run_chapter(name: str) -> ExecutionResult:
+        print(f"running {name}", flush=True)
+        return single_nb_execution(notebooks[name], cwd=str(ROOT / "notebooks"), timeout=600, allow_errors=False)
+
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
+    waiting = [name for name in notebooks if not is_cached(name)]
+    failed = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for name, result in zip(waiting, pool.map(run_chapter, waiting), strict=True):
+            if result.err:
+                failed.append(f"{name}\n{result.exc_string}")
+                continue
+            print(f"{name} took {result.time:.0f} s", flush=True)
+            uri, note = str(ROOT / f"{name}.ipynb"), {"execution_seconds": result.time}
+            bundle = CacheBundleIn(notebooks[name], uri, data=note)
+            cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    if failed:
+        sys.exit("These chapters fail, and the book is not built:\n\n" + "\n\n".join(failed))
+
     EXECUTED.mkdir(parents=True, exist_ok=True)
-    for name in toc_documents():
-        path = ROOT / f"{name}.ipynb"
-        if path.is_file():
-            _, executed = cache.merge_match_into_notebook(nbformat.read(path, as_version=4))
-            nbformat.write(executed, EXECUTED / path.name)
+    for name in notebooks:
+        stored = nbformat.read(ROOT / f"{name}.ipynb", as_version=4)
+        _, executed = cache.merge_match_into_notebook(stored)
+        nbformat.write(executed, EXECUTED / f"{Path(name).name}.ipynb")
+
+
+def check_numbers() -> None:
+    """Stop the build at numbers in the text that have no source or a wrong one."""
+    from sources import NAMES  # imports torch
+
+    found = claims.check(ROOT, EXECUTED, toc_documents(), NAMES)
+    if found:
+        lines = "\n".join(f"  {line}" for line in found)
+        sys.exit(
+            f"{len(found)} numbers in the text of the book are not accounted for:\n{lines}\nIf a number is wrong, mend "
+            "the text. If not, let a cell of its section print it, or write its source beside it: under `sources` in "
+            "the metadata of the cell, or at the head of the page. tools/book/claims.py says how, with examples."
+        )
 
 
 def strip_state(page: str) -> str:
@@ -127,46 +157,12 @@ def strip_state(page: str) -> str:
     return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
 
 
-def finish_downloads(folder: Path, repository: Repository) -> None:
-    """Make the notebooks that readers download fit for any place.
-
-    No outputs, plain citations, links that lead somewhere, set up from the repository's source.
-    """
-    for path in sorted(folder.rglob("*.ipynb")):
-        notebook = setup_cell.put(strip(nbformat.read(path, as_version=4)), repository.source)
-        for cell in notebook.cells:
-            if cell.cell_type == "markdown":
-                text = citations.as_markdown(cell.source, ROOT / "book" / "references.bib")
-                cell.source = links_from_anywhere(text, repository)
-        nbformat.validate(notebook)
-        path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
-
-
-def links_from_anywhere(text: str, repository: Repository) -> str:
-    """Return the text of a notebook with links that hold outside the project's folder.
-
-    To chapters and pages they lead to the repository; while that has no address, to the notebook beside this one, and
-    pages are named without a link. Places within a notebook have other names in every program: they lose their link.
-    """
-
-    def elsewhere(match: re.Match[str]) -> str:
-        if match[1] is None:  # code
-            return match[0]
-        words, target = match[1], match[2].partition("#")[0]
-        if target and repository.url:
-            address = posixpath.normpath(posixpath.join("notebooks", target))
-            return f"[{words}]({repository.url}/blob/{repository.branch}/{address})"
-        return f"[{words}]({target})" if target.endswith(".ipynb") else words
-
-    code = r"^```.*?^```|`[^`\n]*`"
-    link = r"(?<!!)\[([^\]]+)\]\((?![a-z]+:)([^)\s]*)\)"
-    return re.sub(f"{link}|{code}", elsewhere, text, flags=re.DOTALL | re.MULTILINE)
-
-
-def write_config(repository: Repository) -> Path:
+def write_config(repository: Repository, outputs: bool = True) -> Path:
     """Write Jupyter Book's configuration, the buttons for `repository` included, and return where it is."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     config.pop("repository", None)  # an empty address would stop Jupyter Book
+    if not outputs:
+        config["execute"]["execute_notebooks"] = "off"
     local = config["sphinx"]["local_extensions"]  # looked for from the folder of the file that is written here
     config["sphinx"]["local_extensions"] = {name: str(ROOT / folder) for name, folder in local.items()}
     BUILD.mkdir(exist_ok=True)
@@ -202,23 +198,26 @@ def main() -> None:
     """Build the site and check that every page of the table of contents is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--skip-experiment", action="store_true", help="only the pages (for work on the text)")
+    parser.add_argument("--text", action="store_true", help="pages without outputs: a look at text and links, quickly")
     arguments = parser.parse_args()
     tools = Path(sys.executable).parent
     repository = Repository.from_config(ROOT / "_config.yml")
-    setup_cell.cell(repository.source)  # an address that cannot be one is told now, and not after the build
+    setup_cell(repository.source)  # an address that cannot be one is told now, and not after the build
 
     state = package_state()
     if not is_current("cache", state):
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
         mark_current("cache", state)
-    if not arguments.skip_experiment and not is_current("experiment", state):
+    if not (arguments.skip_experiment or arguments.text) and not is_current("experiment", state):
         run(tools / "resnet-edu", "degrade")
         mark_current("experiment", state)
 
+    if not arguments.text:
+        execute_chapters()
+        check_numbers()
     with empty_site():
-        config = write_config(repository)
+        config = write_config(repository, outputs=not arguments.text)
         run(tools / "jupyter-book", "build", ".", "--config", config, "-W", "-n", "--keep-going")
-        keep_executed()
         finish_downloads(SITE / "_sources", repository)
         finish_pages()
     print(f"\nThe book is ready, {len(toc_documents())} pages. Open {SITE / 'index.html'} or run `make serve`.")

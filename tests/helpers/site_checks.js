@@ -1,4 +1,4 @@
-// What tests/test_site.py asks of a page, evaluated inside it. Each check returns a list of what is wrong.
+// What tests/book/test_site.py asks of a page, evaluated inside it. Each check returns a list of what is wrong.
 (() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const shown = (e) => e.checkVisibility();
