@@ -224,7 +224,7 @@ class _Header:
 
 
 def _header(file: str, resize: int | None) -> _Header:
-    with Image.open(file) as image:
+    with open(file, "rb") as stream, Image.open(stream) as image:
         deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
         if image.mode in ("I", "F") and not deep:
             raise _Unreadable(f"has pixels of 32 bits (mode {image.mode}): convert it to 8 or 16")
@@ -245,7 +245,8 @@ def _upright(image: Image.Image) -> Image.Image:
 
 def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
-    with Image.open(file) as image:
+    # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
+    with open(file, "rb") as stream, Image.open(stream) as image:
         if resize and image.width * image.height > LARGE:
             image.draft(None, (2 * resize, 2 * resize))  # a JPEG by a half, quarter or eighth, still twice the size
         image = _upright(image)
