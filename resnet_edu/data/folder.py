@@ -101,7 +101,7 @@ def read_folder(
     for part, of_part in zip(parts, labels, strict=True):
         counts = np.bincount(of_part, minlength=len(classes))
         if not counts.all():
-            raise ValueError(f"all images of the class folder {part / classes[counts.argmin()]} are damaged")
+            raise ValueError(f"{part / classes[counts.argmin()]} has no image that can be read: add some, or remove it")
     files = [file for file, keep in zip(_within(path, files), np.concatenate(kept), strict=True) if keep]
     n = len(labels[0])
     test = (images[n:], labels[1]) if len(parts) == 2 else (None, None)
@@ -152,7 +152,7 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
     for folder in _folders(path):
         with os.scandir(folder) as listing:
             entries = sorted((e for e in listing if not e.name.startswith(_HIDDEN)), key=lambda e: e.name)
-        nested = next((e.name for e in entries if e.is_dir()), None)
+        nested = next((e.name for e in entries if _is_folder(e)), None)
         if nested:
             raise ValueError(
                 f"the class folder {folder} holds a folder ({nested}): move the images in it up, or give {folder} "
@@ -165,7 +165,7 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
             what = f"holds no file that Pillow can read{_example(others, folder)}" if others else "is empty"
             raise ValueError(f"class {folder.name!r} has no image: {folder} {what}; add images or remove the folder")
     with os.scandir(path) as listing:
-        loose = [e.path for e in listing if not e.name.startswith(_HIDDEN) and not e.is_dir() and _is_image(e)]
+        loose = [e.path for e in listing if not e.name.startswith(_HIDDEN) and not _is_folder(e) and _is_image(e)]
     if not found:
         what = "its images have no labels" if loose else "it must hold one folder a class"
         raise ValueError(f"{path} has no class folders: {what}")
@@ -182,9 +182,13 @@ def _endings() -> frozenset[str]:
     return frozenset(e for e, kind in Image.registered_extensions().items() if kind not in _NO_PICTURES)
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # links may form a ring
+
+
 def _is_image(entry: os.DirEntry[str]) -> bool:
     """Return whether a file has the ending of an image, or is one of the usual kinds under another name."""
-    if not (entry.is_file() or entry.is_symlink()):
+    if not (entry.is_symlink() or entry.is_file()):
         return False
     if os.path.splitext(entry.name)[1].lower() in _endings():
         return True  # or a damaged one
@@ -238,7 +242,7 @@ def _header(file: str, resize: int | None) -> _Header:
 def _upright(image: Image.Image) -> Image.Image:
     image.load()
     try:
-        return ImageOps.exif_transpose(image)
+        return ImageOps.exif_transpose(image) if _ORIENTED & image.info.keys() else image
     except Exception:  # EXIF data that cannot be read say nothing
         return image
 
@@ -310,19 +314,17 @@ def _decode(
         try:
             images = np.empty(shape, np.uint8)
         except MemoryError:
-            raise ValueError(
-                f"{shape[0]:,} images of {width}x{height} pixels take {np.prod(shape, dtype=float) / 1e9:.0f} GB of "
-                "memory: make them smaller (resize=32, --resize 32)"
-            ) from None
+            need = f"{shape[0]:,} images of {width}x{height} pixels need {np.prod(shape, dtype=float) / 1e9:.0f} GB"
+            raise ValueError(f"{need} of memory: make them smaller (resize=32, --resize 32)") from None
         work = partial(_pixels, resize=resize, channels=channels, size=(width, height))
         count = 0
         for _, pixels in results(work, "reading images", list(headers)):
             images[count] = pixels
             count += 1
-    if bad and not skip_damaged:
-        raise _report_of(bad, files, root)
     if bad:
-        notes.append(f"{_number(list(bad), 'file')} left out, being damaged{_example(list(bad), root)}")
+        if not skip_damaged:
+            raise _report_of(bad, files, root)
+        notes.append(f"{_number(list(bad), 'file')} left out, being unreadable{_example(list(bad), root)}")
     return images[:count], np.array([file not in bad for file in files]), notes
 
 

@@ -343,6 +343,9 @@ def change(folder: Path, split_folder: Path, tmp_path: Path):
             case "broken link":
                 (dog / "4.png").unlink()
                 (dog / "4.png").symlink_to(tmp_path / "nowhere.png")
+            case "ring of links":
+                (dog / "4.png").unlink()
+                (dog / "4.png").symlink_to(dog / "4.png")
             case "broken link to a class":
                 (folder / "eel").symlink_to(tmp_path / "nowhere")
             case "400 megapixels":
@@ -393,6 +396,7 @@ class TestBadFolders:
             ("truncated", ["dog/4.png is damaged", "replace or remove"]),
             ("empty file", ["dog/4.png is no image"]),
             ("broken link", ["dog/4.png is a broken link"]),
+            ("ring of links", ["dog/4.png is damaged (Too many levels of symbolic links)"]),
             ("broken link to a class", ["pets/eel is a broken link"]),
             ("400 megapixels", ["dog/4.png has more than 178,956,970 pixels", "smaller"]),
             ("floats", ["cat/0.tiff has pixels of 32 bits (mode F)"]),
@@ -434,12 +438,12 @@ class TestBadFolders:
         assert labels.bincount().tolist() == [4, 5]
         assert any((image.numpy() == wanted).all() for image in every(found)[labels == 0])
         assert len(kept) == len(labels)
-        assert "4 files were left out, being damaged (cat" in caplog.text
+        assert "4 files were left out, being unreadable (cat" in caplog.text
 
     def test_a_class_whose_images_are_all_damaged(self, folder):
         for file in (folder / "dog").iterdir():
             file.write_bytes(b"x")
-        with pytest.raises(ValueError, match=r"all images of the class folder .*dog are damaged"):
+        with pytest.raises(ValueError, match=r"dog has no image that can be read"):
             data.load(folder, skip_damaged=True)
         for file in (folder / "cat").iterdir():
             file.write_bytes(b"x")
@@ -451,7 +455,7 @@ class TestBadFolders:
             raise MemoryError
 
         monkeypatch.setattr(np, "empty", full)
-        with pytest.raises(ValueError, match=r"10 images of 20000x20000 pixels take 12 GB of memory: .*--resize 32"):
+        with pytest.raises(ValueError, match=r"10 images of 20000x20000 pixels need 12 GB of memory: .*--resize 32"):
             data.load(folder, resize=20000)
 
     @pytest.mark.parametrize(
@@ -509,7 +513,7 @@ class TestCache:
         assert found[0].fingerprint == found[1].fingerprint
         first, second = caplog.messages
         assert first == second
-        assert "1 file was left out, being damaged" in first
+        assert "1 file was left out, being unreadable" in first
 
     def test_a_changed_file_is_seen(self, folder, tmp_path):
         first = data.load(folder, progress=False)
