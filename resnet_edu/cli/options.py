@@ -72,6 +72,10 @@ OPTIONS = {
         Option("--mirrors", "URL,URL,...", "where to download CIFAR-10 from, in this order; "
                f'"none" forbids the network (default: {cifar10.URLS_VARIABLE}, or else a built-in list)', kind=str),
         Option("--resize", "PIXELS", "make the images of a folder this wide and high", "source.resize"),
+        Option("--channels", None, "read a folder as grey (1) or RGB (3) (default: grey if all its images are)",
+               "source.channels", more={"choices": (1, 3)}),
+        Option("--skip-damaged", None, "leave out the files of a folder that cannot be read", "source.skip_damaged",
+               more=SWITCH),
         Option("--hold-out", "N", "to choose a recipe: test on N of the training images, and never on the test images "
                "(the paper: 5000)", "source.held"),
         Option("--nets", "A,B,...", f"names of nets (default: {','.join(NETS)})", "nets", names),

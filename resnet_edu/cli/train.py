@@ -45,7 +45,8 @@ GPU, or many" of the book says what that means. For many nets, `resnet-edu degra
 
 
 FLAGS = (
-    *("--data", "--mirrors", "--resize", "--recipe", "--steps", "--epochs", "--batch-size", "--lr", "--eval-every"),
+    *("--data", "--mirrors", "--resize", "--channels", "--skip-damaged"),
+    *("--recipe", "--steps", "--epochs", "--batch-size", "--lr", "--eval-every"),
     *("--device", "--precision", "--out", "--save-weights"),
 )
 

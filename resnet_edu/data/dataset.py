@@ -14,6 +14,8 @@ Sources
 from __future__ import annotations
 
 import hashlib
+import itertools
+import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -30,7 +32,10 @@ from .cifar10 import load_cifar10
 from .folder import ImageArrays, read_folder
 
 NORMALIZE = ("per_pixel_mean", "per_channel")
+UNEVEN = 10  # so many times as many images in one class as in another are worth a warning
 _PIXELS = {"digits": "8x8", "cifar10": "32x32"}  # the sources whose images have one size
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,16 +90,16 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     def head(self, train: int, test: int) -> Dataset:
-        """Return the data set of the first `train` training and `test` test images, to try things out."""
-        train, test = whole("train", train), whole("test", test)
-        return Dataset(
-            f"{self.name}[:{train}]",
-            self.train_images[:train],
-            self.train_labels[:train],
-            self.test_images[:test],
-            self.test_labels[:test],
-            self.classes,
-        )
+        """Return the data set of `train` training and `test` test images, to try things out.
+
+        These are the first ones where the classes are mixed, as in the digits and CIFAR-10. Where most images are
+        followed by one of their own class, as in a folder, the same share of every class is drawn, always the same.
+        """
+        name = f"{self.name}[:{train}]"
+        train = _few(self.train_labels, whole("train", train))
+        test = _few(self.test_labels, whole("test", test))
+        images, labels = self.train_images[train], self.train_labels[train]
+        return Dataset(name, images, labels, self.test_images[test], self.test_labels[test], self.classes)
 
     def hold_out(self, count: int, seed: int = 0) -> Dataset:
         """Return the data set for choosing a recipe: `count` of the training images are tested on, the rest trained on.
@@ -156,6 +161,8 @@ def load(
     root: str | os.PathLike[str] | None = None,
     test_fraction: float = 0.2,
     resize: int | None = None,
+    channels: int | None = None,
+    skip_damaged: bool = False,
     progress: bool = True,
     urls: Sequence[str] | None = None,
 ) -> Dataset:
@@ -163,29 +170,38 @@ def load(
 
     source: "digits" ([2]: 1,437 training and 360 test images of 1x8x8, a fixed stratified split);
             "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
-            or `valid/`, tried in this order), each with one folder a class; or of one folder a class, to be split.
+            if there is no `test/`; also `Training`, `test_set`, `validation` and the like), each with one folder a
+            class; or of one folder a class, to be split.
     seed:   of the split of a folder; the other sources have a fixed one.
     root:   where CIFAR-10 is, or is to be downloaded to; ~ is the home folder. Without it the environment variable
             RESNET_EDU_DATA is taken, or else the folder `data` in the working directory.
     test_fraction: share of the test images where a folder is to be split, in every class alike.
     resize: make each image of a folder `resize` x `resize` pixels; None for the other sources, whose size is fixed.
+    channels: 1 reads a folder as grey, 3 as RGB; None as grey if all its images are.
+    skip_damaged: leave out the files of a folder that cannot be read, instead of raising an error that lists them.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
     urls:   the addresses to download CIFAR-10 from; `load_cifar10` has the rules for them and for `root`.
+
+    What was read of a folder is logged, as a warning where something is odd: skipped files, a picture that is in two
+    classes or in both parts, classes of very different sizes.
 
     Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
     `RuntimeError` if CIFAR-10 is neither on disk nor can be downloaded.
     """
-    if source in _PIXELS and resize is not None:
-        raise ValueError(f"`resize` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
+    for name, given in {"resize": resize, "channels": channels, "skip_damaged": skip_damaged or None}.items():
+        if source in _PIXELS and given is not None:
+            raise ValueError(f"`{name}` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
     if source == "digits":
-        return _split(_digits(), 0.2, seed=0)
+        return _from_arrays(_split(_digits(), 0.2, seed=0))
     if source == "cifar10":
         root = root or os.environ.get("RESNET_EDU_DATA") or "data"
         return _from_arrays(load_cifar10(root, urls=urls, progress=progress))
     if not 0 < real("test_fraction", test_fraction) < 1:
         raise ValueError(f"`test_fraction` must lie between 0 and 1, but it is {test_fraction}")
-    found = read_folder(Path(source), resize=resize, progress=progress)
-    return _split(found, test_fraction, seed) if found.test_images is None else _from_arrays(found)
+    found = read_folder(Path(source), resize=resize, channels=channels, skip_damaged=skip_damaged, progress=progress)
+    found = _split(found, test_fraction, seed) if found.test_images is None else found
+    _report(found)
+    return _from_arrays(found)
 
 
 def _digits() -> ImageArrays:
@@ -196,13 +212,42 @@ def _digits() -> ImageArrays:
     return ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
 
 
-def _split(found: ImageArrays, test_fraction: float, seed: int) -> Dataset:
-    """Return the data set with some of the training images as test images."""
+def _split(found: ImageArrays, test_fraction: float, seed: int) -> ImageArrays:
+    """Return the same images, some of the training images now being test images."""
     images, labels = found.train_images, found.train_labels
     _check_splittable(labels, found.classes)
     test = split_mask(labels, test_fraction, seed)
     parts = (images[~test], labels[~test], images[test], labels[test])
-    return _from_arrays(ImageArrays(found.name, *parts, found.classes))
+    files = [*itertools.compress(found.files, ~test), *itertools.compress(found.files, test)]
+    return ImageArrays(found.name, *parts, found.classes, files, found.notes)
+
+
+def _report(found: ImageArrays) -> None:
+    """Log how many images each class has and what is odd about them; as a warning if anything is."""
+    labels = np.concatenate([found.train_labels, found.test_labels])
+    train, files = len(found.train_labels), found.files
+    first_of: dict[bytes, int] = {}
+    in_both, in_classes = [], []  # (image, the first one with the same pixels)
+    for i, image in enumerate(itertools.chain(found.train_images, found.test_images)):
+        first = first_of.setdefault(hashlib.blake2b(np.ascontiguousarray(image), digest_size=16).digest(), i)
+        if first < train <= i:
+            in_both.append((i, first))
+        if labels[i] != labels[first]:
+            in_classes.append((i, first))
+    notes = [
+        f"{len(pairs):,} {what}: {files[pairs[0][0]]} is the same picture as {files[pairs[0][1]]}"
+        for what, pairs in (
+            (f"of {len(labels) - train:,} test images among the training images too", in_both),
+            ("images also in another class", in_classes),
+        )
+        if pairs
+    ]
+    counts = np.bincount(labels, minlength=len(found.classes))
+    order = range(len(counts)) if len(counts) <= 10 else [counts.argmin(), counts.argmax()]
+    each = (", " if len(counts) <= 10 else " to ").join(f"{counts[k]:,} of {found.classes[k]!r}" for k in order)
+    notes = [f"{found.name}: {train:,} + {len(labels) - train:,} images, {each}", *found.notes, *notes]
+    odd = len(notes) > 1 or counts.max() >= UNEVEN * counts.min()
+    log.log(logging.WARNING if odd else logging.INFO, "\n  ".join(notes))
 
 
 def _check_splittable(labels: np.ndarray, classes: tuple[str, ...]) -> None:
@@ -224,14 +269,34 @@ def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarra
     """
     counts = np.bincount(labels)
     exact = counts * test_fraction
+    total = int(np.clip(math.ceil(round(exact.sum(), 9)), len(counts), len(labels) - len(counts)))
+    return _draw(labels, _shares(exact, total, np.ones_like(counts), counts - 1), seed)
+
+
+def _few(labels: Tensor, count: int) -> slice | Tensor:
+    """Return which `count` images `Dataset.head` takes."""
+    if count >= len(labels) or (labels[1:] != labels[:-1]).double().mean() >= 0.5:  # the classes are mixed
+        return slice(count)
+    counts = np.bincount(labels.numpy())
+    least = np.minimum(counts, 1) if count >= np.count_nonzero(counts) else np.zeros_like(counts)
+    take = _shares(counts * (count / len(labels)), count, least, counts)
+    return torch.from_numpy(np.flatnonzero(_draw(labels.numpy(), take, seed=0)))
+
+
+def _shares(exact: np.ndarray, total: int, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Return `exact` as whole numbers from `least` to `most` with the sum `total`."""
     take = np.floor(exact).astype(int)
-    total = np.clip(math.ceil(round(exact.sum(), 9)), len(counts), len(labels) - len(counts))
     take[np.argsort(take - exact, kind="stable")[: max(total - take.sum(), 0)]] += 1  # the largest remainders first
-    take = np.clip(take, 1, counts - 1)
+    take = np.clip(take, least, most)
     while take.sum() > total:  # what small classes were given, the largest one gives back
         take[take.argmax()] -= 1
     while take.sum() < total:
-        take[(counts - take).argmax()] += 1
+        take[(most - take).argmax()] += 1
+    return take
+
+
+def _draw(labels: np.ndarray, take: np.ndarray, seed: int) -> np.ndarray:
+    """Return a boolean mask (N,) of `take[k]` images of each class k, drawn at random."""
     mask = np.zeros(len(labels), bool)
     generator = np.random.RandomState(seed)
     for label, count in enumerate(take):

@@ -1,38 +1,51 @@
 """A folder with one folder of images for each class, read into arrays.
 
-All checks that need no decoding come before the first image is decoded. The images of large folders are cached.
+Each image is turned upright by its EXIF orientation, laid on white where it is transparent, and made 8-bit grey or RGB;
+of several frames the first is taken. The images of large folders are cached.
 
-Source
-  torchvision, `ImageFolder`: the layout `class name / image file`.
+Sources
+  [1] torchvision, `ImageFolder`: the layout `class name / image file`.
+  [2] Pillow's documentation of `ImageOps.exif_transpose`, `Image.alpha_composite`, `Image.draft` and its modes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..support.files import cache_folder, read_arrays, remove_abandoned, write_arrays
 from ..support.system import make_bar
-from ..support.validate import whole
+from ..support.validate import one_of, whole
 
-TEST_NAMES = ("test", "val", "valid")
+RULES = 2  # the version of how images are read: a cache of another one is not used
 CACHE_FROM = 2000  # files; fewer are read in about a second
-_GREY = ("1", "L", "LA")
-_COLOUR = ("RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV")
+LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decoded in full
+_PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
+_HIDDEN = (".", "__MACOSX", "@eaDir")  # what systems leave in folders
+_NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF"}  # formats that Pillow knows, but cannot decode by itself
+_SNIFFED = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # are recognised whatever a file is called
+_ORIENTED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds an orientation ([2])
+_GREY = ("1", "L", "LA", "La")
 
 
 @dataclass(frozen=True)
 class ImageArrays:
-    """Images uint8 (N, C, H, W) and labels int64 (N,); the test parts are None if the images are yet to be split."""
+    """Images uint8 (N, C, H, W) and labels int64 (N,); the test parts are None if the images are yet to be split.
+
+    files: where each image is, within the folder: the training images, then the test images.
+    notes: what is to be said about the reading.
+    """
 
     name: str
     train_images: np.ndarray
@@ -40,22 +53,33 @@ class ImageArrays:
     test_images: np.ndarray | None
     test_labels: np.ndarray | None
     classes: tuple[str, ...]
+    files: Sequence[str] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_folder(path: Path, *, resize: int | None = None, progress: bool = True) -> ImageArrays:
-    """Return the images of `path`: folders `train` and `test` (or `val`, `valid`) of class folders, or class folders.
+def read_folder(
+    path: Path,
+    *,
+    resize: int | None = None,
+    channels: int | None = None,
+    skip_damaged: bool = False,
+    progress: bool = True,
+) -> ImageArrays:
+    """Return the images of `path`: folders for training and test images of class folders, or class folders.
 
-    Raises `FileNotFoundError` or `ValueError` naming the file or folder at fault and what to do.
+    The arguments are those of `dataset.load`. Raises `FileNotFoundError` or `ValueError` naming the file or folder at
+    fault and what to do; of files that cannot be read, all.
     """
     if resize is not None:
         resize = whole("resize", resize)
+    one_of("channels", channels, (None, 1, 3))
     if not path.exists():
         raise FileNotFoundError(f"there is no folder {path}: give 'digits', 'cifar10' or a folder of class folders")
     if not path.is_dir():
         raise ValueError(f"{path} is a file, but a folder of class folders is needed: if it is an archive, unpack it")
     path = path.resolve()
-    parts = _parts(path)
-    listed = [_class_files(part) for part in parts]
+    parts, notes = _parts(path)
+    listed = [_class_files(part, path, notes) for part in parts]
     classes = tuple(listed[0])
     if len(parts) == 2 and listed[0].keys() != listed[1].keys():
         only = [", ".join(sorted(set(a) - set(b))) or "-" for a, b in (listed, listed[::-1])]
@@ -64,138 +88,302 @@ def read_folder(path: Path, *, resize: int | None = None, progress: bool = True)
             f"only in {parts[1].name}: {only[1]}. Each class needs a folder of the same name in both"
         )
     if len(classes) < 2:
-        raise ValueError(f"{parts[0]} holds one class only ({classes[0]!r}), but two or more are needed: add a folder")
+        raise ValueError(
+            f"{parts[0]} holds one class only ({classes[0]!r}), but two or more are needed: add a folder, or give "
+            f"{parts[0] / classes[0]} if the classes are in there"
+        )
     files = [file for part in listed for in_class in part.values() for file in in_class]
     labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in listed]
-    images = _cached(files, path, resize, partial(_decode, files, resize, progress))
+    how = resize, channels, skip_damaged
+    images, kept, read_notes = _cached(files, path, how, partial(_decode, files, path, *how, progress))
+    kept = np.split(kept, [len(labels[0])])[: len(parts)]
+    labels = [of_part[keep] for of_part, keep in zip(labels, kept, strict=True)]
+    for part, of_part in zip(parts, labels, strict=True):
+        counts = np.bincount(of_part, minlength=len(classes))
+        if not counts.all():
+            raise ValueError(f"{part / classes[counts.argmin()]} has no image that can be read: add some, or remove it")
+    files = [file for file, keep in zip(_within(path, files), np.concatenate(kept), strict=True) if keep]
     n = len(labels[0])
     test = (images[n:], labels[1]) if len(parts) == 2 else (None, None)
-    return ImageArrays(path.name, images[:n], labels[0], *test, classes)
+    return ImageArrays(path.name, images[:n], labels[0], *test, classes, files, (*notes, *read_notes))
 
 
 def _folders(path: Path) -> list[Path]:
-    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
+    inside = sorted(p for p in path.iterdir() if not p.name.startswith(_HIDDEN))
+    broken = next((p for p in inside if p.is_symlink() and not p.exists() and not p.suffix), None)
+    if broken:
+        raise ValueError(f"{broken} is a broken link: mend it or remove it")
+    return [p for p in inside if p.is_dir()]
 
 
-def _parts(path: Path) -> list[Path]:
-    """Return [train, test] if the folder has them, or [the folder itself]."""
-    folders = {p.name: p for p in _folders(path)}
-    train, test = folders.get("train"), next((folders[name] for name in TEST_NAMES if name in folders), None)
-    if train and test:
-        return [train, test]
-    if train or (test and len(folders) == 1):
-        present, lacking = (train, "test (or val, or valid)") if train else (test, "train")
-        raise ValueError(
-            f"{path} has the folder {present.name} but not {lacking}: add it, or give {present} itself to have it split"
-        )
+def _parts(path: Path) -> tuple[list[Path], list[str]]:
+    """Return [train, test] if the folder has them, or [the folder itself]; and what to say of other folders."""
+    folders = _folders(path)
     if not folders:
         what = "has no class folders, only files" if any(path.iterdir()) else "is empty"
         raise ValueError(f"{path} {what}: it must hold one folder a class, or train/ and test/ with these in each")
-    return [path]
+    found: dict[str, Path] = {}
+    for folder in folders:
+        if match := _PART.fullmatch(folder.name):
+            part = (match[1] or match[2]).lower()
+            if part in found:
+                raise ValueError(f"{path} has both {found[part].name} and {folder.name}: move one of them away")
+            found[part] = folder
+    if not found:
+        return [path], []
+    train, test = found.get("train"), found.get("test", found.get("val"))
+    if not (train and test):
+        present, lacking = (train, "test (or val, or validation)") if train else (test, "train")
+        raise ValueError(
+            f"{path} has the folder {present.name} but not {lacking}: add it, or give {present} itself to have it "
+            f"split; if {present.name} is a class, call it something else"
+        )
+    others = [folder.name for folder in folders if folder not in (train, test)]
+    said = f"left out: {', '.join(others)} (trained on: {train.name}, tested on: {test.name})"
+    return [train, test], [said] if others else []
 
 
-def _class_files(path: Path) -> dict[str, list[str]]:
-    """Return the files of each class folder in `path`, in the order of their names; hidden files do not count.
+def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str]]:
+    """Return the image files of each class folder in `path`, in the order of their names; add to `notes`.
 
     As text: making a `Path` of each of 60,000 files takes longer than looking them up.
     """
-    found = {}
+    found, junk = {}, []
     for folder in _folders(path):
         with os.scandir(folder) as listing:
-            entries = [e for e in listing if not e.name.startswith(".") and e.name != "Thumbs.db"]
-        nested = next((e.name for e in entries if e.is_dir()), None)
+            entries = sorted((e for e in listing if not e.name.startswith(_HIDDEN)), key=lambda e: e.name)
+        nested = next((e.name for e in entries if _is_folder(e)), None)
         if nested:
-            raise ValueError(f"the class folder {folder} holds a folder ({nested}): move the images in it up")
-        if not entries:
-            raise ValueError(f"class {folder.name!r} has no image: {folder} is empty; add images or remove the folder")
-        found[folder.name] = [e.path for e in sorted(entries, key=lambda e: e.name)]
+            raise ValueError(
+                f"the class folder {folder} holds a folder ({nested}): move the images in it up, or give {folder} "
+                "itself if the classes are in there"
+            )
+        images = {e.path: _is_image(e) for e in entries}
+        found[folder.name] = [file for file, yes in images.items() if yes]
+        junk += (others := [file for file, yes in images.items() if not yes])
+        if not found[folder.name]:
+            what = f"holds no file that Pillow can read{_example(others, folder)}" if others else "is empty"
+            raise ValueError(f"class {folder.name!r} has no image: {folder} {what}; add images or remove the folder")
+    with os.scandir(path) as listing:
+        loose = [e.path for e in listing if not e.name.startswith(_HIDDEN) and not _is_folder(e) and _is_image(e)]
     if not found:
-        raise ValueError(f"{path} has no class folders: it must hold one folder a class")
+        what = "its images have no labels" if loose else "it must hold one folder a class"
+        raise ValueError(f"{path} has no class folders: {what}")
+    if junk:
+        notes.append(f"{_number(junk, 'file')} skipped, being no images{_example(junk, root)}")
+    if loose:
+        notes.append(f"{_number(loose, 'image')} left out, lying beside the class folders{_example(loose, root)}")
     return found
 
 
-def _open(file: str) -> Image.Image:
-    """Return the image with its header read, but not yet decoded."""
+@lru_cache(maxsize=1)
+def _endings() -> frozenset[str]:
+    """Return the endings of files that Pillow can decode, such as ".png"."""
+    return frozenset(e for e, kind in Image.registered_extensions().items() if kind not in _NO_PICTURES)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # links may form a ring
+
+
+def _is_image(entry: os.DirEntry[str]) -> bool:
+    """Return whether a file has the ending of an image, or is one of the usual kinds under another name."""
+    if not (entry.is_symlink() or entry.is_file()):
+        return False
+    if os.path.splitext(entry.name)[1].lower() in _endings():
+        return True  # or a damaged one
     try:
-        return Image.open(file)
-    except UnidentifiedImageError:
-        raise ValueError(f"{file} is no image that Pillow can read: remove it, or convert it to PNG or JPEG") from None
+        with Image.open(entry.path, formats=_SNIFFED):
+            return True
+    except Exception:
+        return False
 
 
-def _header(file: str) -> tuple[bool, tuple[int, int]]:
-    """Return whether an image is grey, and its (width, height)."""
-    with _open(file) as image:
-        if image.mode not in _GREY + _COLOUR:
-            raise ValueError(f"{file} has pixels of mode {image.mode!r}: convert it to 8-bit grey or RGB")
-        return image.mode in _GREY, image.size
+def _within(root: Path, files: Sequence[str]) -> list[str]:
+    start = len(os.path.join(root, ""))
+    return [file[start:] for file in files]
 
 
-def _pixels(file: str, grey: bool, size: tuple[int, int]) -> np.ndarray:
+def _number(files: Sequence[str], what: str) -> str:
+    return f"{len(files):,} {what}{'s were' if len(files) > 1 else ' was'}"
+
+
+def _example(files: Sequence[str], root: Path) -> str:
+    first = sorted(_within(root, files))[:3]
+    return f" ({', '.join(first)}{', ...' if len(files) > 3 else ''})"
+
+
+class _Unreadable(ValueError):
+    """Raised for an image that is whole, but of no use."""
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What is known of an image before it is decoded; `size` is (width, height), upright if `resize` is None."""
+
+    grey: bool
+    deep: bool
+    frames: bool
+    size: tuple[int, int]
+
+
+def _header(file: str, resize: int | None) -> _Header:
+    with open(file, "rb") as stream, Image.open(stream) as image:
+        deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
+        if image.mode in ("I", "F") and not deep:
+            raise _Unreadable(f"has pixels of 32 bits (mode {image.mode}): convert it to 8 or 16")
+        frames = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
+        size = image.size
+        if resize is None and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
+            size = _upright(image).size
+        return _Header(deep or image.mode in _GREY, deep, frames, size)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        return ImageOps.exif_transpose(image) if _ORIENTED & image.info.keys() else image
+    except Exception:  # EXIF data that cannot be read say nothing
+        return image
+
+
+def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
+    # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
+    with open(file, "rb") as stream, Image.open(stream) as image:
+        if resize and image.width * image.height > LARGE:
+            image.draft(None, (2 * resize, 2 * resize))  # a JPEG by a half, quarter or eighth, still twice the size
+        image = _upright(image)
+        if image.mode.startswith("I"):  # 16 bits; `convert` would make everything above 255 white
+            values = np.asarray(image).astype(np.uint32)
+            grey = (values + 128) // 257  # 65,535 / 255 = 257
+            grey[values == image.info.get("transparency")] = 255
+            image = Image.fromarray(grey.astype(np.uint8))
+        elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image = image.convert("L" if channels == 1 else "RGB")
+        if image.size != size and resize is None:
+            raise _Unreadable(f"has {image.width}x{image.height} pixels, once upright")
+        if image.size != size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        pixels = np.asarray(image)  # (H, W) or (H, W, 3)
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
+
+
+def _attempt(work: Callable, file: str) -> object:
+    """Return `work(file)`, or as a text why the file cannot be read: decoders of images raise nearly anything."""
     try:
-        with _open(file) as image:
-            image = image.convert("L" if grey else "RGB")
-            if image.size != size:
-                image = image.resize(size, Image.Resampling.BILINEAR)
-            pixels = np.asarray(image)  # (H, W) or (H, W, 3)
-    except (OSError, SyntaxError) as error:
-        raise ValueError(f"{file} is damaged ({error}): replace it or remove it") from None
-    return pixels[None] if grey else pixels.transpose(2, 0, 1)
+        return work(file)
+    except _Unreadable as error:
+        return str(error)
+    except UnidentifiedImageError:
+        return "is no image that Pillow can read"
+    except Image.DecompressionBombError:
+        return f"has more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller"
+    except FileNotFoundError:
+        return "is a broken link"
+    except Exception as error:
+        return f"is damaged ({getattr(error, 'strerror', None) or error or type(error).__name__})"
 
 
-def _decode(files: list[str], resize: int | None, progress: bool) -> np.ndarray:
-    """Return all images as uint8 (N, C, H, W), after a check of all headers."""
-    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
+def _decode(
+    files: list[str], root: Path, resize: int | None, channels: int | None, skip_damaged: bool, progress: bool
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return the images, uint8 (K, C, H, W), which of the files they are, bool (N,), and what is to be said of them."""
+    bad: dict[str, str] = {}
+    with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of what is decided here: large images, palettes, odd EXIF data
 
-        def results(work: Callable, what: str) -> Iterator:
-            with make_bar(len(files), what, show=progress and len(files) >= CACHE_FROM, unit="image") as bar:
-                for result in pool.map(work, files):
-                    yield result
+        def results(work: Callable, what: str, good: list[str]) -> Iterator:
+            with make_bar(len(good), what, show=progress and len(files) >= CACHE_FROM, unit="image") as bar:
+                for file, result in zip(good, pool.map(partial(_attempt, work), good), strict=True):
+                    if isinstance(result, str):
+                        bad[file] = result
+                    else:
+                        yield file, result
                     bar.update()
 
-        headers = list(results(_header, "checking images"))
-        _check_headers(files, headers, resize)
-        grey, size = headers[0]
-        size = (resize, resize) if resize else size
-        images = np.empty((len(files), 1 if grey else 3, size[1], size[0]), np.uint8)
-        for i, pixels in enumerate(results(partial(_pixels, grey=grey, size=size), "reading images")):
-            images[i] = pixels
-    return images
+        headers = dict(results(partial(_header, resize=resize), "checking images", files))
+        if not headers:
+            raise _report_of(bad, files, root)
+        notes = _check_headers(headers, root, resize, channels)
+        channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
+        width, height = (resize, resize) if resize else next(iter(headers.values())).size
+        shape = len(headers), channels, height, width
+        try:
+            images = np.empty(shape, np.uint8)
+        except MemoryError:
+            need = f"{shape[0]:,} images of {width}x{height} pixels need {np.prod(shape, dtype=float) / 1e9:.0f} GB"
+            raise ValueError(f"{need} of memory: make them smaller (resize=32, --resize 32)") from None
+        work = partial(_pixels, resize=resize, channels=channels, size=(width, height))
+        count = 0
+        for _, pixels in results(work, "reading images", list(headers)):
+            images[count] = pixels
+            count += 1
+    if bad:
+        if not skip_damaged:
+            raise _report_of(bad, files, root)
+        notes.append(f"{_number(list(bad), 'file')} left out, being unreadable{_example(list(bad), root)}")
+    return images[:count], np.array([file not in bad for file in files]), notes
 
 
-def _check_headers(files: list[str], headers: list[tuple[bool, tuple[int, int]]], resize: int | None) -> None:
-    grey, (width, height) = headers[0]
-    for file, (its_grey, (its_width, its_height)) in zip(files, headers, strict=True):
-        if its_grey != grey:
-            a, b = (files[0], file) if grey else (file, files[0])
-            raise ValueError(f"grey and colour images are mixed: {a} is grey and {b} is in colour; convert one of them")
-        if (its_width, its_height) != (width, height) and resize is None:
-            raise ValueError(
-                f"all images must have one size, but {files[0]} has {width}x{height} pixels and {file} has "
-                f"{its_width}x{its_height}: resize them, or have it done (resize=32, or --resize 32)"
-            )
+def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
+    lines = [f"  {file} {bad[path]}" for path, file in zip(files, _within(root, files), strict=True) if path in bad]
+    return ValueError(
+        f"{len(bad):,} of {len(files):,} files in {root} cannot be read:\n" + "\n".join(lines) + "\n"
+        "replace or remove them, or have them left out (skip_damaged=True, --skip-damaged)"
+    )
 
 
-def _cached(files: list[str], root: Path, resize: int | None, decode: Callable[[], np.ndarray]) -> np.ndarray:
+def _check_headers(headers: dict[str, _Header], root: Path, resize: int | None, channels: int | None) -> list[str]:
+    """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
+    first, (width, height) = next((file, header.size) for file, header in headers.items())
+    others = [file for file, header in headers.items() if header.size != (width, height)]
+    if others and resize is None:
+        its_width, its_height = headers[others[0]].size
+        raise ValueError(
+            f"all images must have one size, but {first} has {width}x{height} pixels and {others[0]} has "
+            f"{its_width}x{its_height}: resize them, or have it done (resize=32, or --resize 32)"
+        )
+
+    def those(test: Callable[[_Header], bool]) -> list[str]:
+        return [file for file, header in headers.items() if test(header)]
+
+    grey = those(lambda header: header.grey)
+    said = {
+        "read as RGB, being grey among images in colour": grey if channels is None and len(grey) < len(headers) else [],
+        "read as 16-bit grey, 65,535 being white": those(lambda header: header.deep),
+        "read up to the first of several frames": those(lambda header: header.frames),
+        f"enlarged to more than twice the size, {resize} pixels": those(lambda h: 2 * min(h.size) < (resize or 0)),
+    }
+    return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in said.items() if which]
+
+
+def _cached(
+    files: list[str], root: Path, how: tuple, decode: Callable[[], tuple[np.ndarray, np.ndarray, list[str]]]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return `decode()`, or what it returned before for the very same files. A cache that fails is no error."""
     if len(files) < CACHE_FROM:
         return decode()
-    key = hashlib.sha256(f"1 {root} {resize}".encode())
-    within = len(os.path.join(root, ""))
-    for file in files:
-        state = os.stat(file)
-        key.update(f"\n{file[within:]} {state.st_size} {state.st_mtime_ns}".encode())
+    key = hashlib.sha256(f"{RULES} {root} {how}".encode())
+    for file, name in zip(files, _within(root, files), strict=True):
+        try:
+            state = os.stat(file)
+            key.update(f"\n{name} {state.st_size} {state.st_mtime_ns}".encode())
+        except OSError:  # a broken link
+            key.update(f"\n{name}".encode())
     cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npz"
     remove_abandoned(cache.parent, "folder-*.npz")
     try:
-        (images,) = read_arrays(cache, ("images",))
-        if images.dtype == np.uint8 and images.ndim == 4 and len(images) == len(files):
-            return images
+        images, kept, notes = read_arrays(cache, ("images", "kept", "notes"))
+        if images.dtype == np.uint8 and images.ndim == 4 and len(kept) == len(files) and len(images) == kept.sum():
+            return images, kept, notes.tolist()
     except ValueError:  # there is none, or it is damaged
         pass
-    images = decode()
+    images, kept, notes = decode()
     try:
-        write_arrays(cache, {"images": images})
+        write_arrays(cache, {"images": images, "kept": kept, "notes": np.array(notes, dtype=str)})
     except OSError:
         print(f"note: the images could not be cached in {cache.parent}", file=sys.stderr)
-    return images
+    return images, kept, notes

@@ -37,7 +37,7 @@ from . import records
 from .records import STUDY_FILE, RecordError, RunRecord
 
 NETS = ("plain20", "resnet20", "plain56", "resnet56")
-SCHEMA = 2  # 2: the source has a root
+SCHEMA = 3  # 2: the source has a root; 3: it says how a folder is read
 CHECKPOINTS = "checkpoints"  # the folder in the study's folder
 LOCK_FILE = ".lock"  # there while a process is at work in the folder
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # file systems that have none
@@ -58,6 +58,7 @@ class Source:
     head:   how many training and test images are used; None for all.
     held:   how many training images are held out and tested on, see `Dataset.hold_out`; None for none.
     root:   where CIFAR-10 is looked for first, without the network; then as `data.load` does. None for nowhere.
+    channels, skip_damaged: as for `data.load`.
     """
 
     data: str
@@ -65,6 +66,8 @@ class Source:
     head: tuple[int, int] | None = None
     held: int | None = None
     root: str | None = None
+    channels: int | None = None
+    skip_damaged: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "head", self.head and tuple(self.head))
@@ -85,7 +88,8 @@ class Source:
             with contextlib.suppress(RuntimeError):  # it is there no longer
                 found = data.load(self.data, root=self.root, progress=progress, urls=[])
         if found is None:
-            found = data.load(self.data, resize=self.resize, progress=progress, urls=urls)
+            how = {name: getattr(self, name) for name in ("resize", "channels", "skip_damaged")}
+            found = data.load(self.data, **how, progress=progress, urls=urls)
         found = found if self.head is None else found.head(*self.head)
         return found if self.held is None else found.hold_out(self.held)
 

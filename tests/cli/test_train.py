@@ -1,9 +1,11 @@
 """`resnet-edu train`, in this process: what it leaves, and how the same command goes on."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
+from class_folders import draw
 from filelock import FileLock
 
 from resnet_edu import cli
@@ -23,7 +25,7 @@ def here(tmp_path, monkeypatch) -> Path:
     """A working directory of its own; few images; and this process is not changed for good."""
     load = data.load
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(data, "load", lambda source, **options: load(source).head(64, 32))
+    monkeypatch.setattr(data, "load", lambda source, **options: load(source, **options).head(64, 32))
     monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
     return tmp_path
 
@@ -105,3 +107,20 @@ def test_an_error_leaves_no_empty_folder(options, words, capsys):
     assert words in err
     assert ("the same command goes on" in err) == ("--lr" in options)
     assert not Path("out").exists()
+
+
+def test_how_a_folder_is_read(capsys):
+    (draw(Path("pets")) / "cat" / "0.png").write_bytes(b"damaged")
+    assert train("--data", "pets", "--recipe", "digits") == 1
+    assert f"cat{os.sep}0.png is no image" in capsys.readouterr().err
+    assert train("--data", "pets", "--recipe", "digits", "--skip-damaged", "--channels", "3") == 0
+    assert "31 + 8 images of 3x8x8" in capsys.readouterr().err  # a fifth of 39 to test on
+
+
+def test_one_image_a_step(capsys):
+    """Two strides make 4x4 pixels one, and torch's batch norm refuses one value a channel."""
+    draw(Path("pets"))
+    assert train("--data", "pets", "--recipe", "digits", "--resize", "4", "--batch-size", "1") == 1
+    assert "BatchNorm2d gets one value a channel" in capsys.readouterr().err
+    assert not Path("out").exists()
+    assert train("--data", "pets", "--recipe", "digits", "--resize", "5", "--batch-size", "1") == 0

@@ -315,7 +315,7 @@ class TestRefused:
             (lambda text: text.replace('"nets"', '"nests"'), "is damaged or was edited"),
             (lambda text: text.replace('"lr": 0.05', '"lr": -1'), "is damaged or was edited .*`lr`"),
             (lambda text: text.replace('"nets": [\n  "plain8",\n  "resnet8"\n ],', ""), "is damaged or was edited"),
-            (lambda text: text.replace('"schema": 2', '"schema": 3'), "knows 2 at most: update"),
+            (lambda text: text.replace('"schema": 3', '"schema": 4'), "knows 3 at most: update"),
         ],
     )
     def test_a_study_that_cannot_be_read(self, half, change, words):
