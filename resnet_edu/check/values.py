@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from .verdict import NotYet, list_text
+from .verdict import NotYet, list_text, name_mistake
 
 
 def check_number(
@@ -105,3 +105,30 @@ def as_percentages(name: str, given: object, count: int) -> list[float]:
     if 0 < max(values) <= 1:
         raise NotYet(f"`{name}` holds nothing above 1: errors in percent are expected, not shares")
     return [float(v) for v in values]
+
+
+def compare_values(
+    name: str,
+    cases: Sequence[object],
+    got: Sequence[float],
+    right: Sequence[float],
+    mistakes: Mapping[str, Sequence[float]],
+    within: float = 0.0,
+) -> None:
+    """Raise `NotYet` with the mistake that gives what the learner got, or with the first of the cases that is wrong.
+
+    within: the share by which numbers may differ.
+    """
+
+    def wrong(due: Sequence[float]) -> list[int]:
+        return [i for i, (a, b) in enumerate(zip(got, due, strict=True)) if not math.isclose(a, b, rel_tol=within)]
+
+    if not wrong(right):
+        return
+    name_mistake(name, mistakes, lambda due: not wrong(due))
+    if len(set(got)) == 1:
+        raise NotYet(f"{name}: {got[0]:,} in all cases: is what differs between them used?")
+    first, *_ = places = wrong(right)
+    size = "small" if got[first] < right[first] else "large"
+    example = f"{cases[first]}: {got[first]:,} is too {size}"
+    raise NotYet(f"{name}: {len(places)} of {len(got)} are wrong. The first is {example}")

@@ -221,16 +221,9 @@ class NeverRemembers(Mine):
 
 
 # strides and kernels
-both_strides = {"layers": lambda b, i, o, s: {"c2": conv(o, o, 3, s)}}
-variant("BothStrides", "stride 2", "twice", **both_strides)
-variant("AllStrides", "applied twice", **both_strides, shortcut=lambda b, i, o, s: projection(i, o, s * s))
+variant("BothStrides", "stride 2", "twice", layers=lambda b, i, o, s: {"c2": conv(o, o, 3, s)})
 variant("LateStride", "another convolution", layers=lambda b, i, o, s: {"c1": conv(i, o), "c2": conv(o, o, 3, s)})
 variant("HardCodedStride", "block's stride is 1", layers=lambda b, i, o, s: {"c1": conv(i, o, 3, 2)})
-variant(
-    *("HardCodedEverywhere", "halved although the stride is 1"),
-    layers=lambda b, i, o, s: {"c1": conv(i, o, 3, 2)},
-    shortcut=lambda b, i, o, s: nn.MaxPool2d(1, 2) if s == 1 and i == o else projection(i, o, s),
-)
 variant(
     *("NoStride", "Height and width stay although the stride is 2"),
     layers=lambda b, i, o, s: {"c1": conv(i, o)},
