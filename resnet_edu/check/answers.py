@@ -25,7 +25,7 @@ from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50
 from ..tracing.run import trace
 from .blocks import compare_block
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
-from .verdict import NotYet, build, call, check_callable, checker
+from .verdict import NotYet, build, call, check_callable, checker, list_text
 
 EXERCISES: dict[str, Callable[..., str]] = {}  # number of an exercise -> function that checks what is handed in
 IMAGE = (1, 3, 224, 224)
@@ -67,21 +67,13 @@ def _exercise(number: str) -> Callable[[Callable[..., str]], Callable[..., str]]
 
 @_exercise("1.1")
 def _three_results(cases: object) -> str:
-    learnt = "a network that overfits has learnt its training images, and this one gets 19% of them wrong"
-    enough = "there is enough to tell: compare its training error with"
-    rows = (
-        (
-            "overfitting",
-            {"degradation": "its training error is as low as can be", "unknown": f"{enough} its test error"},
-        ),
-        ("degradation", {"overfitting": learnt, "unknown": f"{enough} the smaller network's"}),
-        (
-            "unknown",
-            {"overfitting": learnt, "degradation": "19% of the training images, against which shallower network?"},
-        ),
-    )
-    for place, given, (right, slips) in zip(("i", "ii", "iii"), as_list("cases", cases, 3, "words"), rows, strict=True):
-        check_choice(f"case {place}", given, right, slips)
+    hints = {
+        "overfitting": "its training error is as low as can be; compare it with its test error",
+        "degradation": "are its training images learnt? Compare its training error with the smaller network's",
+        "unknown": "19% of its training images are wrong: too many, against which shallower network?",
+    }
+    for place, given, right in zip(("i", "ii", "iii"), as_list("cases", cases, 3, "words"), hints, strict=True):
+        check_choice(f"case {place}", given, right, hints, hints[right])
     return "all three cases have their names"
 
 
@@ -106,18 +98,13 @@ def _patience_or_rate(patient: object, gentle: object, caught_up: object) -> str
             raise NotYet(f"`{name}` has one start twice: two starts are two seeds")
     a, b = (records[0].recipe for records in runs.values())
     if a["steps"] != 2 * b["steps"]:
-        raise NotYet(
-            f"`patient` has {a['steps']:,} steps and `gentle` {b['steps']:,}: the first should have twice as many"
-        )
+        raise NotYet(f"`patient` has {a['steps']:,} steps and `gentle` {b['steps']:,}: not twice as many")
     if abs(b["lr"] / a["lr"] - 0.1) > 1e-6:
-        raise NotYet(
-            f"`patient` has the rate {a['lr']:g} and `gentle` {b['lr']:g}: the second should have a tenth of it"
-        )
+        raise NotYet(f"`patient` has the rate {a['lr']:g} and `gentle` {b['lr']:g}: not a tenth of it")
     plain20 = statistics.fmean(r.final["train_error"] for r in load_records("digits") if r.net == "plain20")
     best = min(r.final["train_error"] for records in runs.values() for r in records)
-    right = best <= plain20
     text = f"your best run ends with a training error of {best:.2f}%, and plain-20 with {plain20:.2f}%"
-    check_choice("caught_up", caught_up, right, {not right: text})
+    check_choice("caught_up", caught_up, best <= plain20, (True, False), text)
     return "both recipes differ in one thing, and the verdict is that of your runs"
 
 
@@ -222,7 +209,6 @@ def _wrong_stage(sizes: object, share: object) -> str:
     slips = {
         1 / left: "it is asked how much is left: wrong by right, not right by wrong",
         1 - left: "that is what is saved; it is asked how much is left",
-        100 * left: "that is in percent, and a share between 0 and 1 is expected",
         wrong.total_params / right.total_params: "those are parameters, and multiply-adds are asked for",
     }
     check_number("share", share, left, slips, within=0.02)
@@ -273,13 +259,10 @@ def _one_width(net: object, falls_more: object) -> str:
         raise NotYet(f"`net` has {len(own)} layers, and plain-34 has 34")
     if own != right:
         raise NotYet("`net` has 34 layers, but not all have the channels and map sizes that they should")
-    factors = {
-        "parameters": usual.total_params / thin.total_params,
-        "multiply-adds": usual.total_macs / thin.total_macs,
-    }
-    falls = max(factors, key=factors.get)
     text = "divide what plain-34 has by what this one has, for both costs"
-    check_choice("falls_more", falls_more, falls, {name: text for name in factors if name != falls})
+    in_parameters = usual.total_params / thin.total_params > usual.total_macs / thin.total_macs
+    costs = ("multiply-adds", "parameters")
+    check_choice("falls_more", falls_more, costs[in_parameters], costs, text)
     return "the network, and what falls more, are right"
 
 
@@ -296,7 +279,8 @@ def _without_padding(plain_sizes: object, tells: object) -> str:
     )
     slips = {padded: "those are the sizes with padding 1. Which padding has your new convolution?"}
     check_shape("plain_sizes", plain_sizes, right, slips)
-    check_choice("tells", tells, "residual", {"plain": "does it raise an error? Its next layer takes maps of any size"})
+    text = "does the plain one raise an error? Its next layer takes maps of any size"
+    check_choice("tells", tells, "residual", ("plain", "residual"), text)
     return "the sizes, and the network that tells, are right"
 
 
@@ -304,9 +288,9 @@ def _without_padding(plain_sizes: object, tells: object) -> str:
 def _count_of_the_paper(vgg16: object, vgg19: object, nearer: object) -> str:
     import torchvision  # here and below, because it takes a second
 
-    published = {16: 15.3, 19: 19.6}  # billions, section 4.1 of the paper
-    names, right = ("convolutions", "all"), []
-    for depth, given in ((16, vgg16), (19, vgg19)):
+    names, words = ("convolutions", "all"), as_list("nearer", nearer, 2, "words")
+    published = (15.3, 19.6)  # billions, section 4.1 of the paper
+    for depth, given, word, paper in zip((16, 19), (vgg16, vgg19), words, published, strict=True):
         with torch.device("meta"):
             net = getattr(torchvision.models, f"vgg{depth}")()
         traced = trace(net, IMAGE)
@@ -319,59 +303,51 @@ def _count_of_the_paper(vgg16: object, vgg19: object, nearer: object) -> str:
                 other: "the two are exchanged: convolutions first, then all",
             }
             check_number(f"{name} of vgg{depth}", value, count, slips)
-        right.append(min(names, key=lambda name: abs(counts[names.index(name)] - published[depth])))
-    for depth, word, wanted in zip(published, as_list("nearer", nearer, 2, "words"), right, strict=True):
-        text = f"which of your two counts is nearer to the paper's {published[depth]}?"
-        check_choice(f"nearer, vgg{depth}", word, wanted, {name: text for name in names if name != wanted})
+        _, wanted = min(zip(counts, names, strict=True), key=lambda pair: abs(pair[0] - paper))
+        text = f"which of your two counts is nearer to the paper's {paper}?"
+        check_choice(f"nearer, vgg{depth}", word, wanted, names, text)
     return "all four counts, and which of them the paper's numbers are nearer to, are right"
 
 
 # ---------------------------------------------------------------- chapter 5
 
-_BUILT = "how the network is built"
-
 
 @_exercise("5.3")
+@torch.no_grad()
 def _same_keys_other_outputs(changes: object) -> str:
     import torchvision
 
     theirs = torchvision.models.resnet50(weights=None).eval()
     images = torch.randn(2, 3, 64, 64)
-    with torch.no_grad():
-        wanted = theirs(images)
+    wanted = theirs(images)
+    scale, built = wanted.std().item(), "how the network is built"
     seen: list[tuple[str, Tensor]] = []
     for place, change in enumerate(as_list("changes", changes, 3, "pairs (network, preparation)"), start=1):
         net, prepare = as_list(f"change {place}", change, 2, "things, a network and what is done to its images,")
-        kind, output = _kind_of_change(f"change {place}", net, prepare, theirs, images, wanted)
+        if not isinstance(net, nn.Module) or not callable(prepare):
+            raise NotYet(f"change {place} is {change!r}: a network, and a function of the images, are expected")
+        net = copy.deepcopy(net)
+        training = any(isinstance(m, nn.BatchNorm2d) and m.training for m in net.modules())
+        call(f"change {place}: load_state_dict", net.load_state_dict, theirs.state_dict())
+        given = call(f"change {place}: the preparation", prepare, images.clone())
+        output = call(f"change {place}: the network", net, given)
+        if output.shape != wanted.shape:
+            raise NotYet(f"change {place} gives {tuple(output.shape)}, and {tuple(wanted.shape)} is expected")
+        if (output - wanted).abs().max() < 0.1 * scale:
+            raise NotYet(f"change {place} changes the output by less than a tenth of its deviation: it has no effect")
+        found = {
+            "the images": not torch.equal(given, images),
+            "the mode": training,
+            built: not torch.allclose(net.eval()(images), wanted, atol=0.01 * scale),
+        }
+        kind = " and ".join(name for name, is_so in found.items() if is_so)
         for other, (other_kind, before) in enumerate(seen, start=1):
-            if torch.allclose(output, before, atol=1e-2 * wanted.std().item()):
+            if torch.allclose(output, before, atol=0.01 * scale):
                 raise NotYet(f"changes {other} and {place} give the same output: they are one change")
-            if kind == other_kind != _BUILT:  # a network can be built in several wrong ways
+            if kind == other_kind != built:  # a network can be built in several wrong ways
                 raise NotYet(f"changes {other} and {place} are both of {kind}. What else has no weights?")
         seen.append((kind, output))
     return "three changes: all keys match, and every output is another"
-
-
-def _kind_of_change(
-    place: str, net: object, prepare: Callable[[Tensor], Tensor], theirs: nn.Module, images: Tensor, wanted: Tensor
-) -> tuple[str, Tensor]:
-    """Return what differs from torchvision's network, and the output; `place` is the change's name in messages."""
-    if not isinstance(net, nn.Module) or not callable(prepare):
-        raise NotYet(f"{place} is {(net, prepare)!r}: a network, and a function of the images, are expected")
-    net = copy.deepcopy(net)
-    training = any(isinstance(m, nn.BatchNorm2d) and m.training for m in net.modules())
-    call(f"{place}: load_state_dict", net.load_state_dict, theirs.state_dict())
-    given = call(f"{place}: the preparation", prepare, images.clone())
-    with torch.no_grad():
-        output = call(f"{place}: the network", net, given)
-    if output.shape != wanted.shape:
-        raise NotYet(f"{place} gives {tuple(output.shape)}, and it should look like an answer: {tuple(wanted.shape)}")
-    if ((output - wanted).abs().max() / wanted.std()).item() < 0.1:
-        raise NotYet(f"{place} changes the output by less than a tenth of its deviation: it has no effect")
-    with torch.no_grad():
-        built = not torch.allclose(net.eval()(images), wanted, atol=1e-2 * wanted.std().item())
-    found = {"the images": not torch.equal(given, images), "the mode": training, _BUILT: built}
-    return " and ".join(name for name, is_so in found.items() if is_so), output
 
 
 @_exercise("5.4")
@@ -394,7 +370,6 @@ def _option_c(block: object, parameters: object, macs: object) -> str:
     ):
         slips = {
             ratio: "that is how many times as many there are; asked for is what is added, as a share of what was",
-            100 * (ratio - 1): "that is in percent, and a share is expected",
             1 - 1 / ratio: "that is the share of the larger network; the smaller one is what it is added to",
         }
         check_number(name, given, ratio - 1, slips, within=0.02)
@@ -409,16 +384,20 @@ def _check_verdict(name: str, given: object, errors: Sequence[float], baseline: 
     right = "noise" if low <= 0 <= high else "worse" if mean > 0 else "better"
     text = f"the mean difference in test error is {mean:+.1f}, its interval from {low:+.1f} to {high:+.1f}."
     text += " Is 0 in it? And is a larger error better?"
-    check_choice(name, given, right, {word: text for word in ("worse", "noise", "better") if word != right})
+    check_choice(name, given, right, ("worse", "noise", "better"), text)
+
+
+def _check_keys(name: str, given: object, keys: Sequence[object]) -> None:
+    if not isinstance(given, dict) or set(given) != set(keys):
+        raise NotYet(f"`{name}` must be a dictionary with the keys {list_text(map(repr, keys))}")
 
 
 @_exercise("6.4")
 def _adam_or_sgd(sgd: object, adam: object, verdicts: object) -> str:
     baseline = as_percentages("sgd", sgd, 5)
     rates = (1e-4, 1e-3, 1e-2)
-    for name, given in (("adam", adam), ("verdicts", verdicts)):
-        if not isinstance(given, dict) or set(given) != set(rates):
-            raise NotYet(f"`{name}` must be a dictionary with the rates 0.0001, 0.001 and 0.01 as its keys")
+    _check_keys("adam", adam, rates)
+    _check_keys("verdicts", verdicts, rates)
     for rate in rates:
         errors = as_percentages(f"adam[{rate}]", adam[rate], 5)
         _check_verdict(f"verdicts[{rate}]", verdicts[rate], errors, baseline)
@@ -433,14 +412,13 @@ def _where_decay_acts(none: object, kernels: object, others: object, verdicts: o
         errors[name] = as_percentages(name, [run[0] for run in runs], 5)
         lengths[name] = statistics.fmean(as_number(f"{name}, a length", run[1]) for run in runs)
     shares = {name: length / lengths["none"] for name, length in lengths.items()}
-    if shares["kernels"] > 0.8:
-        hint = "does their group have its weight_decay of 0.02?"
-        raise NotYet(f"with decay, kernels are {shares['kernels']:.2f} times as long as without: {hint}")
-    if not 0.8 < shares["others"] < 1.25:
-        hint = "is a kernel in the wrong group?"
-        raise NotYet(f"with decay of the others, kernels are {shares['others']:.2f} times as long: {hint}")
-    if not isinstance(verdicts, dict) or set(verdicts) != {"kernels", "others"}:
-        raise NotYet("`verdicts` must be a dictionary with the keys 'kernels' and 'others'")
+    for name, fits, hint in (
+        ("kernels", shares["kernels"] <= 0.8, "does their group have its weight_decay of 0.02?"),
+        ("others", 0.8 < shares["others"] < 1.25, "is a kernel in the wrong group?"),
+    ):
+        if not fits:
+            raise NotYet(f"with decay of {name}, kernels are {shares[name]:.2f} times as long as without: {hint}")
+    _check_keys("verdicts", verdicts, ("kernels", "others"))
     for name in ("kernels", "others"):
         _check_verdict(f"verdicts[{name!r}]", verdicts[name], errors[name], errors["none"])
     return "the kernels are as long as they should be, and the verdicts are those of your errors"
@@ -535,11 +513,7 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
     studies = np.random.default_rng(0).normal(size=(2000, 3))
     low, high = np.transpose([_bootstrap_interval(study) for study in studies])
     share = float(np.mean((low <= 0) & (high >= 0)))
-    slips = {
-        0.95: "that is what it promises",
-        1 - share: "that is how often it is wrong",
-        100 * share: "a share between 0 and 1 is expected",
-    }
+    slips = {0.95: "that is what it promises", 1 - share: "that is how often it is wrong"}
     check_number("right", right, share, slips, within=0.05)
     return "draws, means, ends and share are right"
 
@@ -550,17 +524,12 @@ def _thousand_runs(runs: object, alone: object, shared: object, eight: object, l
     count, each = 2 * 4 * 5 * 25, 2 * 5 * 25
     hours, longest = each * sum(minutes.values()) / 60, 2 * minutes[56] / 60
     half, unit = "both kinds, plain and residual?", "hours, please, not minutes"
-    check_number(
-        "runs", runs, count, {count / 2: half, count / 5: "all learning rates?", count / 25: "all seeds?"}, 1e-9
-    )
+    slips = {count / 2: half, count / 5: "all learning rates?", count / 25: "all seeds?"}
+    check_number("runs", runs, count, slips, 1e-9)
     check_number("alone", alone, hours, {60 * hours: unit, hours / 2: half}, 0.01)
     slips = {hours / 4: "four at a time, but each takes twice as long", 2 * hours: "slower, but four run at a time"}
     check_number("shared", shared, hours / 2, slips, 0.01)
-    slips = {
-        hours / 8: "with four runs on each?",
-        hours / 4: "and each takes twice as long?",
-        hours / 2: "that is one GPU",
-    }
+    slips = {hours / 8: "with four runs on each?", hours / 4: "and each takes twice as long?"}
     check_number("eight", eight, hours / 16, slips, 0.01)
     slips = {longest / 2: "a run that shares its GPU takes longer", 60 * longest: unit}
     check_number("least", least, longest, slips, 0.02)

@@ -132,10 +132,8 @@ def _check_lines(name: str, text: str, net: nn.Module, expected: list[Row]) -> N
         raise NotYet(f"{name}: every line has the name {got[0]!r}. A hook runs after the loop: it needs its own name")
     containers = sorted(set(got) - set(due))
     if containers:
-        alone = [c for c in containers if not any(n.startswith(f"{c}.") for n in got)]
-        why = "has a line for them, too" if not alone else "prints none for those: how deep does the search go?"
-        listed = list_text(alone or containers)
-        raise NotYet(f"{name} has a line for {listed}, which is no layer but has modules of its own, and {why}")
+        hint = "which is no layer but has modules of its own. How deep does the search go?"
+        raise NotYet(f"{name} has a line for {list_text(containers)}, {hint}")
     missing = [n for n in due if n not in got]
     if missing:
         raise NotYet(f"{name} leaves out {list_text(missing)}: a layer may be inside a module inside another one")

@@ -13,11 +13,13 @@ import operator
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from ..nets.models import ResNet, get_model
 from ..nets.shapes import ReceptiveField, conv_output_size
 from ..support.validate import one_of, whole
-from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
+from .values import compare_values
+from .verdict import NotYet, call, check_callable, checker, list_text
 
 # ---------------------------------------------------------------- output size
 
@@ -50,7 +52,7 @@ def output_size(function: Callable[[int, int, int, int], int]) -> str:
     right = [conv_output_size(*case) for case in SIZES]
     got = [_returned(f"{name}{case}", call(f"{name}{case}", function, *case)) for case in SIZES]
     mistakes = {sentence: [wrong(*case) for case in SIZES] for sentence, wrong in _SIZE_MISTAKES.items()}
-    _compare(name, SIZES, got, right, mistakes)
+    compare_values(name, SIZES, got, right, mistakes)
     return f"{name}: the right size for {len(SIZES)} convolutions"
 
 
@@ -117,7 +119,7 @@ def receptive_field(function: Callable[[Layers], int]) -> str:
             hint = "" if stack else "\nThere may be no layer at all. How many pixels does a value see then?"
             raise NotYet(f"{error}{hint}") from error.__cause__
     mistakes = {sentence: [wrong(stack) for stack in STACKS] for sentence, wrong in _FIELD_MISTAKES.items()}
-    _compare(name, STACKS, got, [_field(stack) for stack in STACKS], mistakes)
+    compare_values(name, STACKS, got, [_field(stack) for stack in STACKS], mistakes)
     return f"{name}: the right field for {len(STACKS)} stacks of layers"
 
 
@@ -137,21 +139,6 @@ def _whole_number(value: object) -> int | None:
         return None if isinstance(value, bool) else operator.index(value)
     except TypeError:
         return None
-
-
-def _compare(
-    name: str, cases: Sequence[object], got: list[int], right: list[int], mistakes: dict[str, list[int]]
-) -> None:
-    """Raise `NotYet` with the mistake that gives what the learner got, or with the first case that is wrong."""
-    if got == right:
-        return
-    name_mistake(name, mistakes, lambda wrong: got == wrong)
-    wrong = [i for i, (a, b) in enumerate(zip(got, right, strict=True)) if a != b]
-    first = wrong[0]
-    if len(set(got)) == 1:
-        raise NotYet(f"{name}: {got[0]} in all cases: is what differs between them used?")
-    example = f"{cases[first]}: {got[first]:,} is too {'small' if got[first] < right[first] else 'large'}"
-    raise NotYet(f"{name}: {len(wrong)} of {len(got)} are wrong. The first is {example}")
 
 
 # ---------------------------------------------------------------- the table of the stages
@@ -191,7 +178,7 @@ def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -
             place, value = next((p, v) for p, v, n in zip(places, given, got, strict=True) if n is None)
             square = "; maps are square, and their height is enough" if title == "size" else ""
             raise NotYet(f"{title}: {place} has {value!r}, and one whole number is asked for{square}")
-        _compare(title, places, got, list(expected), _column_mistakes(title, list(expected), model, size))
+        compare_values(title, places, got, list(expected), _column_mistakes(title, list(expected), model, size))
     return f"{net}: {list_text(titles)} of all {len(right)} stages are right"
 
 
@@ -234,18 +221,22 @@ def _column_mistakes(title: str, right: list[int], model: ResNet, size: int) -> 
             "all blocks but the first of each stage are counted": [n - 1 for n in right],
         }
     else:
-        # Of each parameter: is it of batch norm (a vector), and of the shortcut?
-        parts = [[(p.numel(), p.dim() == 1, "downsample" in n) for n, p in s.named_parameters()] for s in stages]
-        norms = [sum(n for n, norm, _ in part if norm) for part in parts]
-        shifted = [(r, n // 2) for r, n in zip(right, norms, strict=True)]  # scales and shifts are as many
+
+        def count(keep: Callable[[str, Tensor], bool]) -> list[int]:
+            return [sum(p.numel() for n, p in stage.named_parameters() if keep(n, p)) for stage in stages]
+
+        norms = count(lambda name, p: p.dim() == 1)  # half of them are scales, and half shifts
         found = {
-            "scales and shifts of batch normalisation are left out": [r - 2 * n for r, n in shifted],
-            "the shortcuts' projections are left out": [sum(n for n, _, short in p if not short) for p in parts],
-            "the shortcuts' projections and all of batch normalisation are left out": [
-                sum(n for n, norm, short in part if not norm and not short) for part in parts
-            ],
-            "batch normalisation has two learnt numbers a channel, a scale and a shift": [r - n for r, n in shifted],
-            "running mean and variance are counted, and nothing learns them": [r + 2 * n for r, n in shifted],
-            "the convolutions have a bias here, which those of ResNets do not have": [r + n for r, n in shifted],
+            "scales and shifts of batch normalisation are left out": count(lambda name, p: p.dim() > 1),
+            "the shortcuts' projections are left out": count(lambda name, p: "downsample" not in name),
+            "the shortcuts' projections and all of batch normalisation are left out": count(
+                lambda name, p: "downsample" not in name and p.dim() > 1
+            ),
+            "batch normalisation has two learnt numbers a channel, a scale and a shift": count(
+                lambda name, p: p.dim() > 1 or "weight" in name
+            ),
+            "running mean and variance are counted, and nothing learns them": list(
+                map(sum, zip(right, norms, strict=True))
+            ),
         }
     return {sentence: wrong for sentence, wrong in found.items() if wrong != right}

@@ -14,12 +14,13 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .compare import tensors
-from .values import as_number
+from .values import as_number, compare_values
 from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
 
 # ---------------------------------------------------------------- a training step
@@ -44,16 +45,9 @@ _STEP_MISTAKES = {  # sentence -> mistake of `_step_with`
 
 
 class _Run(NamedTuple):
-    """What is left of some steps: parameters and running statistics, and what each step returned.
-
-    with_gradients: whether there were gradients at each update.
-    left_behind:    whether there were some after the last step.
-    """
-
-    state: dict[str, Tensor]
-    returned: list[object]
-    with_gradients: list[bool]
-    left_behind: bool
+    state: dict[str, Tensor]  # parameters and running statistics afterwards
+    returned: list[object]  # by each step
+    updates: int  # how often the optimizer was asked for one
 
 
 @checker
@@ -72,7 +66,7 @@ def train_step(step: Step) -> str:
     losses = [float(as_number(f"{name}(...)", value)) for value in got.returned]
     if not _equal(got.state, right.state):
         _explain_weights(name, got, right)
-    if not _near(losses, right.returned):
+    if not np.allclose(losses, right.returned, 1e-4, 1e-4):
         _explain_loss(name, losses, right.returned)
     if any(isinstance(value, Tensor) and value.requires_grad for value in got.returned):
         raise NotYet(f"{name}: all is right, but the loss holds on to its graph, and so would a sum of losses")
@@ -105,8 +99,8 @@ def _run_steps(step: Step) -> _Run:
     generator = torch.Generator().manual_seed(1)
     net = _small_net().eval()
     optimizer = _optimizer(net)
-    with_gradients: list[bool] = []
-    optimizer.register_step_pre_hook(lambda *_: with_gradients.append(_has_gradients(net)))
+    updates: list[object] = []
+    optimizer.register_step_pre_hook(lambda *_: updates.append(None))
     for parameter in net.parameters():
         parameter.grad = torch.full_like(parameter, 0.05)
     returned = []
@@ -117,11 +111,7 @@ def _run_steps(step: Step) -> _Run:
         returned.append(step(net.eval(), optimizer, *given))
         if not (torch.equal(given[0], images) and torch.equal(given[1], labels)):
             raise NotYet("images or labels are changed in place: they belong to the caller")
-    return _Run(tensors(net), returned, with_gradients, _has_gradients(net))
-
-
-def _has_gradients(net: nn.Module) -> bool:
-    return any(p.grad is not None and bool(p.grad.any()) for p in net.parameters())
+    return _Run(tensors(net), returned, len(updates))
 
 
 def _step_with(mistake: str) -> Step:
@@ -163,10 +153,6 @@ def _equal(got: dict[str, Tensor], right: dict[str, Tensor]) -> bool:
     return all(torch.allclose(got[n], t, rtol=1e-4, atol=1e-6) for n, t in right.items())
 
 
-def _near(values: list[float], right: list[object]) -> bool:
-    return all(math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-4) for a, b in zip(values, right, strict=True))
-
-
 def _explain_weights(name: str, got: _Run, right: _Run) -> None:
     before = tensors(_small_net())
     learnt = [n for n, t in before.items() if isinstance(t, nn.Parameter)]
@@ -177,11 +163,9 @@ def _explain_weights(name: str, got: _Run, right: _Run) -> None:
     if _equal(got.state, {n: right.state[n] for n in learnt}):
         raise NotYet(f"{name}: only the running statistics are wrong. How many forward passes does a step make?")
     if explains("no step"):
-        why = "Gradients are computed, but cleared before the update, which finds none"
-        if not got.with_gradients:
+        why = "The update finds no gradients: are they cleared before it, or computed after it?"
+        if not got.updates:
             why = "No update is made: nobody asks the optimizer for one"
-        elif got.left_behind:
-            why = "The update comes before the gradients: they are computed after it"
         raise NotYet(f"{name}: the weights never change. {why}")
     name_mistake(name, _STEP_MISTAKES, explains)
     if _equal(got.state, before):
@@ -203,12 +187,13 @@ def _explain_loss(name: str, losses: list[float], right: list[object]) -> None:
 
     _run_steps(step)
     mistakes = {
-        "is the sum of the losses, not their mean": [8 * loss for loss in right],
-        "is the mean loss, divided by the batch size once more": [loss / 8 for loss in right],
-        "is the loss after the update, not the one before it": after,
+        "the sum of the losses, not their mean": [8 * loss for loss in right],
+        "the mean loss, divided by the batch size once more": [loss / 8 for loss in right],
+        "the loss after the update, not the one before it": after,
     }
-    what = next((text for text, wrong in mistakes.items() if _near(losses, wrong)), "is not the mean loss before it")
-    raise NotYet(f"{name}: the update is right, but what it returns {what}")
+    name = f"{name}: the update is right, but what it returns"
+    name_mistake(name, mistakes, lambda wrong: np.allclose(losses, wrong, 1e-4, 1e-4))
+    raise NotYet(f"{name} is not the mean loss before it")
 
 
 # ---------------------------------------------------------------- first weights
@@ -228,10 +213,6 @@ _OTHER_LAWS: dict[str, Law] = {
     "the kernels have the spread that PyTorch gives them by itself": lambda i, o, t: 1 / (3 * i),
     "a uniform law has He's standard deviation as its bound; its spread is smaller": lambda i, o, t: 2 / (3 * o),
 }
-
-
-def _he(fan_in: float, fan_out: float, taps: float) -> float:
-    return 2 / fan_out
 
 
 @checker
@@ -258,7 +239,7 @@ def initialise(function: Callable[[nn.Module], object]) -> str:
     return f"{name}: every kernel has He's variance for its own layer, and the rest is as it should be"
 
 
-def _net_to_initialise() -> nn.Module:
+def _net_to_initialise() -> nn.Sequential:
     """Return a net with weights that no law would give. Kernel sizes, channels and strides all differ."""
     net = nn.Sequential(
         nn.Conv2d(16, 192, 3, bias=False),
@@ -309,23 +290,20 @@ def _check_drawn(what: str, new: Tensor, other: Tensor, old: Tensor) -> None:
 def _check_spread(name: str, kernels: list[Tensor]) -> None:
     """Compare the standard deviations with the right ones, and with those of each known mistake."""
     got = [kernel.std().item() for kernel in kernels]
+    fans = [(k[0].numel(), k[:, 0].numel(), k[0, 0].numel()) for k in kernels]
 
     def wrong(law: Law) -> list[int]:
-        found = []
-        for number, (kernel, spread) in enumerate(zip(kernels, got, strict=True), start=1):
-            (channels_out, channels_in), taps = kernel.shape[:2], kernel[0, 0].numel()
-            right = law(channels_in * taps, channels_out * taps, taps) ** 0.5
-            if not math.isclose(spread, right, rel_tol=TOLERANCE):
-                found.append(number)
-        return found
+        due = [law(*fan) ** 0.5 for fan in fans]
+        return [i + 1 for i in range(len(got)) if not math.isclose(got[i], due[i], rel_tol=TOLERANCE)]
 
-    if not wrong(_he):
+    others = wrong(lambda fan_in, fan_out, taps: 2 / fan_out)
+    if not others:
         return
     name_mistake(name, _OTHER_LAWS, lambda law: not wrong(law))
     if max(got) < 1.05 * min(got):
         raise NotYet(f"{name}: all layers get one and the same spread, {got[0]:.4f}. What does a layer's depend on?")
     hint = "Compare weight.var() with what you work out by hand"
-    raise NotYet(f"{name}: the spread is not He's for convolution {list_text(wrong(_he))} of {len(got)}. {hint}")
+    raise NotYet(f"{name}: the spread is not He's for convolution {list_text(others)} of {len(got)}. {hint}")
 
 
 def _check_normal(name: str, kernels: list[Tensor]) -> None:
@@ -341,20 +319,18 @@ def _check_normal(name: str, kernels: list[Tensor]) -> None:
         raise NotYet(f"{name} the law is not normal: its fourth moment is {fourth:.1f}, not 3")
 
 
-def _check_rest(name: str, net: nn.Module, before: nn.Module) -> None:
-    for path, module in net.named_modules():
-        if isinstance(module, nn.Conv2d) and module.bias is not None and module.bias.any():
-            raise NotYet(f"{name}: a convolution has a bias, which should begin at 0, and does not")
-        if isinstance(module, nn.BatchNorm2d):
-            if not (module.weight == 1).all():
-                zero = "" if module.weight.any() else " (zeros would switch the layer off)"
-                raise NotYet(f"{name}: the scale of a batch norm should begin at 1, and does not{zero}")
-            if module.bias.any():
-                raise NotYet(f"{name}: the shift of a batch norm should begin at 0, and does not")
-        if isinstance(module, nn.Linear):
-            old = before.get_submodule(path)
-            if not (torch.equal(module.weight, old.weight) and torch.equal(module.bias, old.bias)):
-                raise NotYet(f"{name}: the linear layer is changed, and it should be left as it is")
+def _check_rest(name: str, net: nn.Sequential, before: nn.Sequential) -> None:
+    for kind, attribute, start, what in (
+        (nn.BatchNorm2d, "weight", 1, "scale of a batch norm"),
+        (nn.Conv2d, "bias", 0, "bias of a convolution"),
+        (nn.BatchNorm2d, "bias", 0, "shift of a batch norm"),
+    ):
+        for module in net.modules():
+            value = getattr(module, attribute, None)
+            if isinstance(module, kind) and value is not None and (value != start).any():
+                raise NotYet(f"{name}: the {what} should begin at {start}, and does not")
+    if not all(map(torch.equal, net[-1].parameters(), before[-1].parameters())):
+        raise NotYet(f"{name}: the linear layer is changed, and it should be left as it is")
 
 
 # ---------------------------------------------------------------- the schedule
@@ -404,19 +380,12 @@ def schedule(lr_at: Callable[[int], object]) -> str:
         return found
 
     # Not in their order: a function that remembers the last call would be found out.
-    got = rates((*SCHEDULE_STEPS[::2], *SCHEDULE_STEPS[1::2][::-1]))
-    if got != rates(SCHEDULE_STEPS):
+    found = rates((*SCHEDULE_STEPS[::2], *SCHEDULE_STEPS[1::2][::-1]))
+    if found != rates(SCHEDULE_STEPS):
         raise NotYet(f"{name} gives another rate when it is asked a second time: it should depend on the step alone")
-
-    def wrong(rate: Rate, first: int = 0) -> list[int]:
-        steps = [step for step in SCHEDULE_STEPS if step >= first]
-        return [step for step in steps if not math.isclose(got[step], rate(step), rel_tol=1e-6)]
-
-    if not wrong(_rate):
-        return f"{name}: right at {len(got)} of 64,000 steps, among them those around both changes"
-    name_mistake(name, _SCHEDULE_MISTAKES, lambda rate: not wrong(rate))
-    if got[0] < 0.99 * got[1000] and not wrong(_rate, first=1000):
+    got, right = [found[step] for step in SCHEDULE_STEPS], [_rate(step) for step in SCHEDULE_STEPS]
+    if found[0] < 0.99 * found[1000] and np.allclose(got[3:], right[3:], 1e-6, 0):
         raise NotYet(f"{name}: the rate starts low and rises (warm-up); this recipe has none below 110 layers")
-    first = wrong(_rate)[0]
-    count = f"{len(wrong(_rate))} of {len(got)} steps"
-    raise NotYet(f"{name}: {count} have another rate than in the recipe. The first: {name}({first}) is {got[first]:g}")
+    mistakes = {sentence: [rate(step) for step in SCHEDULE_STEPS] for sentence, rate in _SCHEDULE_MISTAKES.items()}
+    compare_values(name, SCHEDULE_STEPS, got, right, mistakes, within=1e-6)
+    return f"{name}: right at {len(got)} of 64,000 steps, among them those around both changes"

@@ -6,11 +6,11 @@ Each function raises `NotYet` for a wrong value; no message has the right one.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-from .verdict import NotYet, list_text
+from .verdict import NotYet, list_text, name_mistake
 
 
 def check_number(
@@ -27,7 +27,10 @@ def check_number(
     hint = "too large" if given > right else "too small" if given < right else "not a number"
     if _is_rounded(given, right):
         hint = "that may be right, rounded too far to tell: give more digits"
-    for value, sentence in (slips or {}).items():
+    slips = dict(slips or {})
+    if 0 < right < 1:
+        slips.setdefault(100 * right, "that is 100 times too much. Is it in percent?")
+    for value, sentence in slips.items():
         if math.isclose(given, value, rel_tol=3 * within):  # a slip is made with numbers that are a little off, too
             hint = sentence
             break
@@ -75,14 +78,12 @@ def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[t
     raise NotYet(f"`{name}` is {values}: not right in place {list_text(wrong)}")
 
 
-def check_choice(name: str, given: object, right: Any, slips: Mapping[Any, str]) -> None:
-    """Raise `NotYet` unless `given` is `right`; `slips` has a sentence for each of the other possible answers."""
-    for value in (right, *slips):
-        if type(given) is type(value) and given == value:
-            if value == right:
-                return
-            raise NotYet(f"`{name}` is {given!r}: {slips[value]}")
-    raise NotYet(f"`{name}` is {given!r}, and it must be one of {', '.join(sorted(map(repr, {right, *slips})))}")
+def check_choice(name: str, given: object, right: Any, choices: Iterable[Any], hint: str) -> None:
+    """Raise `NotYet` unless `given` is `right`, with `hint` if it is another of the possible answers `choices`."""
+    if not any(type(given) is type(choice) and given == choice for choice in choices):
+        raise NotYet(f"`{name}` is {given!r}, and it must be one of {', '.join(sorted(map(repr, choices)))}")
+    if given != right:
+        raise NotYet(f"`{name}` is {given!r}: {hint}")
 
 
 def as_list(name: str, given: object, count: int | None = None, what: str = "values") -> list:
@@ -104,3 +105,30 @@ def as_percentages(name: str, given: object, count: int) -> list[float]:
     if 0 < max(values) <= 1:
         raise NotYet(f"`{name}` holds nothing above 1: errors in percent are expected, not shares")
     return [float(v) for v in values]
+
+
+def compare_values(
+    name: str,
+    cases: Sequence[object],
+    got: Sequence[float],
+    right: Sequence[float],
+    mistakes: Mapping[str, Sequence[float]],
+    within: float = 0.0,
+) -> None:
+    """Raise `NotYet` with the mistake that gives what the learner got, or with the first of the cases that is wrong.
+
+    within: the share by which numbers may differ.
+    """
+
+    def wrong(due: Sequence[float]) -> list[int]:
+        return [i for i, (a, b) in enumerate(zip(got, due, strict=True)) if not math.isclose(a, b, rel_tol=within)]
+
+    if not wrong(right):
+        return
+    name_mistake(name, mistakes, lambda due: not wrong(due))
+    if len(set(got)) == 1:
+        raise NotYet(f"{name}: {got[0]:,} in all cases: is what differs between them used?")
+    first, *_ = places = wrong(right)
+    size = "small" if got[first] < right[first] else "large"
+    example = f"{cases[first]}: {got[first]:,} is too {size}"
+    raise NotYet(f"{name}: {len(places)} of {len(got)} are wrong. The first is {example}")

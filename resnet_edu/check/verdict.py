@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 import random
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -107,6 +109,34 @@ def build(builder: Callable[..., nn.Module], args: tuple[int, ...]) -> tuple[nn.
     if not isinstance(module, nn.Module):
         raise NotYet(f"{text} gives {type(module).__name__}, and a torch.nn.Module is expected")
     return module, text
+
+
+# A parameter that a net would have to set block by block; the checkers' blocks decide for themselves.
+_SWITCH = re.compile(r"^(use|is|has|with)_|1x1|downsample|project")
+
+
+@contextlib.contextmanager
+def called_with(builder: Callable[..., nn.Module], *names: str) -> Iterator[None]:
+    """If an answer is wrong and its class seems to take other arguments than `names`, say first how to wrap it."""
+    try:
+        yield
+    except NotYet as error:
+        try:
+            signature = inspect.signature(builder)
+        except ValueError:  # it is one of Python's own
+            raise error from error.__cause__
+        own = list(signature.parameters)
+        strides = [place for place, name in enumerate(own) if "stride" in name]
+        try:
+            signature.bind(*names)
+        except TypeError:
+            pass
+        else:
+            if strides in ([], [2]) and not any(map(_SWITCH.search, own)):
+                raise
+        name, due = name_of(builder), ", ".join(names)
+        hint = f"{name}({', '.join(own)}) is called with ({due}). Wrap it: `lambda {due}: {name}(...)`"
+        raise NotYet(f"{hint}, the dots being its own arguments\n{error}", error.explained) from error.__cause__
 
 
 def call(what: str, function: Callable[..., Any], *args: Any) -> Any:

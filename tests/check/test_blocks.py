@@ -4,6 +4,7 @@ The right answers are torchvision's block and blocks written here; the wrong one
 """
 
 import functools
+import inspect
 import random
 import re
 import traceback
@@ -220,16 +221,9 @@ class NeverRemembers(Mine):
 
 
 # strides and kernels
-both_strides = {"layers": lambda b, i, o, s: {"c2": conv(o, o, 3, s)}}
-variant("BothStrides", "stride 2", "twice", **both_strides)
-variant("AllStrides", "applied twice", **both_strides, shortcut=lambda b, i, o, s: projection(i, o, s * s))
+variant("BothStrides", "stride 2", "twice", layers=lambda b, i, o, s: {"c2": conv(o, o, 3, s)})
 variant("LateStride", "another convolution", layers=lambda b, i, o, s: {"c1": conv(i, o), "c2": conv(o, o, 3, s)})
 variant("HardCodedStride", "block's stride is 1", layers=lambda b, i, o, s: {"c1": conv(i, o, 3, 2)})
-variant(
-    *("HardCodedEverywhere", "halved although the stride is 1"),
-    layers=lambda b, i, o, s: {"c1": conv(i, o, 3, 2)},
-    shortcut=lambda b, i, o, s: nn.MaxPool2d(1, 2) if s == 1 and i == o else projection(i, o, s),
-)
 variant(
     *("NoStride", "Height and width stay although the stride is 2"),
     layers=lambda b, i, o, s: {"c1": conv(i, o)},
@@ -383,6 +377,51 @@ def test_other_blocks_and_what_learns_nothing():
     for nothing in (lambda i, o, s: nn.Identity(), lambda i, o, s: nn.AvgPool2d(1, s)):
         with pytest.raises(check.NotYet, match="no parameters at all"):
             check.residual_block(nothing)
+
+
+# ---------------------------------------------------------------- blocks with other arguments
+
+
+class ByFlag(nn.Module):
+    """A right block whose caller says whether it projects, and whose layers find their channels at the first run."""
+
+    def __init__(self, num_channels, use_1x1conv, strides):
+        super().__init__()
+        lazy = functools.partial(nn.LazyConv2d, num_channels, bias=False)
+        self.c1, self.c2 = lazy(kernel_size=3, stride=strides, padding=1), lazy(kernel_size=3, padding=1)
+        self.c3 = lazy(kernel_size=1, stride=strides) if use_1x1conv else None
+        norms = (nn.BatchNorm2d(num_channels) for _ in range(3 if use_1x1conv else 2))
+        self.norms = nn.ModuleList(norms)
+
+    def forward(self, x):
+        y = self.norms[1](self.c2(relu(self.norms[0](self.c1(x)))))
+        return relu(y + (self.norms[2](self.c3(x)) if self.c3 else x))
+
+
+def strided(in_channels, stride, out_channels):
+    return Mine(in_channels, out_channels, stride)
+
+
+def four(in_channels, width, out_channels, stride):
+    return Mine(in_channels, out_channels, stride)
+
+
+@pytest.mark.parametrize(
+    ("block", "wrapped"),
+    [
+        (ByFlag, lambda i, o, s: ByFlag(o, i != o or s > 1, s)),
+        (tv.BasicBlock, torchvisions),
+        (strided, lambda i, o, s: strided(i, s, o)),
+        (four, lambda i, o, s: four(i, o, o, s)),
+    ],
+)
+def test_other_arguments_are_the_first_thing_said(block, wrapped):
+    due = "in_channels, out_channels, stride"
+    own = ", ".join(inspect.signature(block).parameters)
+    hint = f"{block.__name__}({own}) is called with ({due}). Wrap it: `lambda {due}: {block.__name__}(...)`"
+    assert message_of(block).startswith(hint)
+    assert f"\n{block.__name__}(8, " in message_of(block)
+    check.residual_block(wrapped)
 
 
 # ---------------------------------------------------------------- plain blocks and bottlenecks

@@ -151,10 +151,8 @@ WRONG = {
     printing(keep=contextlib.nullcontext): "changes the net: .*In which mode",
     printing(keep=lambda n: contextlib.nullcontext(n.eval())): "another mode",
     printing(keep=unfreezing): "another mode.*frozen",
-    printing(
-        modules=lambda n: [(k, m) for k, m in n.named_modules() if k]
-    ): "modules of its own, and has a line for them",
-    printing(modules=lambda n: n.named_children()): "a line for 1, which is no layer .* prints none for those",
+    printing(modules=lambda n: [(k, m) for k, m in n.named_modules() if k]): "no layer but has modules of its own",
+    printing(modules=lambda n: n.named_children()): "a line for 1, which is no layer .* How deep",
     printing(modules=lambda n: [(k, m) for k, m in n.named_children() if not list(m.children())]): "leaves out",
     printing(modules=lambda n: leaves(n) * 2): "registered more than once",
     printing(lambda n, m, i, o: print(n, tuple(i[0].shape))): "shape of its output",
