@@ -1,9 +1,4 @@
-"""The machine and the code: devices, computing threads, the versions that a record names, and a progress bar.
-
-Sources
-  [1] PyTorch's documentation of `torch.set_flush_denormal` and of the CPU threading model.
-  [2] tqdm's documentation of `bar_format` and `mininterval`.
-"""
+"""The machine and the code: devices, computing threads, the versions that a record names, and a progress bar."""
 
 from __future__ import annotations
 
@@ -81,7 +76,7 @@ def computing_threads(count: int) -> Iterator[None]:
 def prepare_process(threads: int) -> None:
     """Set a fresh process up for training on the processor: `threads` threads, and denormal numbers flushed to zero.
 
-    Numbers below 1e-38 arise in deep nets, and arithmetic on them is up to 6 times slower ([1]). The switch belongs to
+    Numbers below 1e-38 arise in deep nets, and arithmetic on them is up to 6 times slower. The switch belongs to
     a thread and is inherited by threads that it starts, so call this before anything else is computed.
     """
     torch.set_flush_denormal(True)

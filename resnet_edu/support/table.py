@@ -169,7 +169,7 @@ class TableList(list):
 
     def table(self) -> Table:
         """Return the table of what is in the list."""
-        raise NotImplementedError(f"{type(self).__name__} must have a method `table`")
+        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.table().to_text()

@@ -45,10 +45,8 @@ class TrainingDiverged(RuntimeError):
         self.step, self.lr, self.what = step, lr, what
 
     def __str__(self) -> str:
-        return (
-            f"training diverged: {self.what} is not finite at step {self.step} with learning rate {self.lr:g}: "
-            f"try a lower one (--lr {self.lr / 10:g}), or a slow start (warmup_lr={self.lr / 10:g})"
-        )
+        how = f"with learning rate {self.lr:g}: try a lower one (--lr {self.lr / 10:g})"
+        return f"training diverged: {self.what} is not finite at step {self.step} {how}"
 
 
 class StopTraining(Exception):
@@ -90,10 +88,7 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """What a training run leaves: its evaluations, its wall time, and whether a callback stopped it early.
-
-    The wall time of a run that was resumed is what all its parts took, up to the checkpoints they went on from.
-    """
+    """What a training run leaves: its evaluations, its wall time (of all its parts), whether a callback stopped it."""
 
     evaluations: list[Evaluation]
     seconds: float

@@ -61,7 +61,7 @@ class Explorer(anywidget.AnyWidget):
 
     def static_html(self) -> str:
         """Return what a reader without JavaScript sees: HTML with a table of the current setting."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it shows without JavaScript")
+        raise NotImplementedError
 
     def static_text(self) -> str:
         """Return one line for where not even HTML is shown."""
