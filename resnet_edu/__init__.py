@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 _ROOMS = ("check", "data", "experiment", "figures", "nets", "probes", "tracing", "training", "widgets")
 _NAMES = {
-    "nets": (
-        "BasicBlock Bottleneck PlainBlock PreActBlock ResNet get_model "
+    "nets": "BasicBlock Bottleneck PlainBlock PreActBlock ResNet get_model",
+    "nets.models": (
         "plain18 plain20 plain32 plain34 plain44 plain56 plain110 resnet18 resnet20 resnet32 resnet34 resnet44 "
         "resnet50 resnet56 resnet101 resnet110 resnet152"
     ),

@@ -1,8 +1,4 @@
-"""What a chapter calls beside its subject: `start`, which says what runs and where, and `show_source`.
-
-Source
-  [1] IPython's documentation, "Rich display": `_repr_markdown_`.
-"""
+"""What a chapter calls beside its subject: `start`, which says what runs and where, and `show_source`."""
 
 from __future__ import annotations
 
@@ -44,7 +40,7 @@ def start(device: str | torch.device = "auto") -> torch.device:
 
 @dataclass(frozen=True)
 class Source:
-    """Python source that shows itself: in a notebook as Markdown ([1]), highlighted as the page does."""
+    """Python source that shows itself: in a notebook as Markdown, highlighted as the page does."""
 
     text: str
 
@@ -62,25 +58,11 @@ def show_source(*functions: Callable[..., object]) -> Source:
 
     A chapter shows what runs instead of a copy that could differ. An `nn.Module` object stands for its class.
 
-    Raises `TypeError` for no object, or for one that is not written in Python (such as `torch.relu`); `OSError` where
-    its file is not there.
+    Raises `TypeError` for one that is not written in Python (such as `torch.relu`).
 
     >>> from resnet_edu.nets import PlainBlock
     >>> print(str(show_source(PlainBlock.forward)).splitlines()[0])
     def forward(self, x: Tensor) -> Tensor:
     """
-    if not functions:
-        raise TypeError("`show_source` needs a function, a method or a class to show, but got none")
-    return Source("\n\n".join(_source(function) for function in functions))
-
-
-def _source(function: object) -> str:
-    if isinstance(function, nn.Module):
-        function = type(function)
-    try:
-        text = inspect.getsource(function)
-    except TypeError:
-        raise TypeError(
-            f"{function!r} has no Python source to show: give a function, a method or a class written in Python"
-        ) from None
-    return textwrap.dedent(text).rstrip()
+    sources = (inspect.getsource(type(f) if isinstance(f, nn.Module) else f) for f in functions)
+    return Source("\n\n".join(textwrap.dedent(source).rstrip() for source in sources))

@@ -1,30 +1,11 @@
-"""The nets of the paper: shape arithmetic, blocks, whole nets, first weights, and torchvision's trained ones."""
+"""The nets of the paper: shape arithmetic, blocks, whole nets, first weights, and torchvision's trained ones.
+
+Nets by their names, such as `resnet50`, are in `resnet_edu` itself.
+"""
 
 from .blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, ShapeMismatchError, ZeroPadShortcut, add_shortcut
 from .initialise import LAWS, draw_kernels, signal_sizes
-from .models import (
-    ResNet,
-    cifar_net,
-    get_model,
-    plain18,
-    plain20,
-    plain32,
-    plain34,
-    plain44,
-    plain56,
-    plain110,
-    resnet18,
-    resnet20,
-    resnet32,
-    resnet34,
-    resnet44,
-    resnet50,
-    resnet56,
-    resnet101,
-    resnet110,
-    resnet152,
-    split_name,
-)
+from .models import ResNet, cifar_net, get_model, split_name
 from .pretrained import load_pretrained, top_classes
 from .shapes import ReceptiveField, conv_output_size
 
@@ -44,23 +25,6 @@ __all__ = [
     "draw_kernels",
     "get_model",
     "load_pretrained",
-    "plain18",
-    "plain20",
-    "plain32",
-    "plain34",
-    "plain44",
-    "plain56",
-    "plain110",
-    "resnet18",
-    "resnet20",
-    "resnet32",
-    "resnet34",
-    "resnet44",
-    "resnet50",
-    "resnet56",
-    "resnet101",
-    "resnet110",
-    "resnet152",
     "signal_sizes",
     "split_name",
     "top_classes",

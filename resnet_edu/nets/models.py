@@ -6,16 +6,6 @@ Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 (ImageNet), section 4.2 (CIFAR-10).
   [2] torchvision `models/resnet.py`, whose weights load into `resnet18` ... `resnet152`.
   [3] torchvision 0.2, the same file: `AvgPool2d(7, stride=1)` where there is a global pooling now.
-
-| net        | parameters | net       | parameters (10 classes, option A) |
-|------------|------------|-----------|-----------------------------------|
-| resnet18   | 11,689,512 | resnet20  |   269,722                         |
-| resnet34   | 21,797,672 | resnet32  |   464,154                         |
-| resnet50   | 25,557,032 | resnet44  |   658,586                         |
-| resnet101  | 44,549,160 | resnet56  |   853,018                         |
-| resnet152  | 60,192,808 | resnet110 | 1,727,962                         |
-
-which these implementations indeed have: tests/nets/test_models.py counts.
 """
 
 from __future__ import annotations
@@ -135,10 +125,7 @@ def cifar_net(
     n = cifar_blocks_per_stage(depth)
     one_of("shortcut", shortcut, SHORTCUTS)
     if not residual and (shortcut != "zero_pad" or preact):
-        raise ValueError(
-            f"a plain net (residual=False) has no shortcut, but shortcut={shortcut!r} and preact={preact} were given; "
-            "leave them out, or set residual=True"
-        )
+        raise ValueError(f"a plain net has no shortcut, but shortcut={shortcut!r} and preact={preact} were given")
     block = (PreActBlock if preact else BasicBlock) if residual else PlainBlock
     options = {"stem": stem, "pool": pool, "in_channels": in_channels, "num_classes": num_classes}
     if residual:
@@ -210,7 +197,7 @@ def imagenet_net(
 
 
 def _named(family: Callable[..., ResNet], depth: int, residual: bool = True) -> Callable[..., ResNet]:
-    """Return the constructor of one net of a family, with a name and a signature of its own."""
+    """Return the function that builds one net of a family, with a name and a signature of its own."""
 
     def build(**options: object) -> ResNet:
         return family(depth, residual, **options)
@@ -220,10 +207,8 @@ def _named(family: Callable[..., ResNet], depth: int, residual: bool = True) -> 
     options = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters if p.name not in missing]
     build.__name__ = build.__qualname__ = f"{'resnet' if residual else 'plain'}{depth}"
     build.__signature__ = inspect.Signature(options, return_annotation="ResNet")
-    images = "CIFAR-10" if family is cifar_net else "224 pixels"
-    build.__doc__ = (
-        f"Return a {'residual' if residual else 'plain'} net of {depth} layers for {images}, as `{family.__name__}`."
-    )
+    kind = "residual" if residual else "plain"
+    build.__doc__ = f"Return a {kind} net of {depth} layers, as `{family.__name__}`."
     return build
 
 
@@ -245,16 +230,13 @@ def get_model(name: str, **options: object) -> ResNet:
     18, 34, 50, 101 and 152 layers are of the ImageNet family (`imagenet_net`), all others of 6n+2 layers of the CIFAR
     family (`cifar_net`). 50 and 152 are 6n+2 as well: for those use `cifar_net(50)`, `cifar_net(152)`.
 
-    Raises `ValueError` for a name that is neither, with the names that are known.
+    Raises `ValueError` for a name that is neither.
     """
     if not isinstance(name, str):
         raise TypeError(f"`name` must be text such as 'resnet50', but it is {name!r}")
     kind, depth = split_name(name)
     if kind not in ("resnet", "plain") or not depth:
-        raise ValueError(
-            f"unknown net {name!r}: names are resnet18/34/50/101/152, plain18/34, and resnet or plain "
-            "with 6n+2 layers (resnet20, plain56, resnet110, ...)"
-        )
+        raise ValueError(f"unknown net {name!r}: names are resnet or plain with a depth, as in 'resnet50' or 'plain20'")
     family = imagenet_net if depth in _IMAGENET else cifar_net
     return family(depth, kind == "resnet", **options)
 

@@ -25,26 +25,22 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
 
     weights:  such as `torchvision.models.ResNet50_Weights.IMAGENET1K_V2`; it is downloaded once, checked against the
               checksum in its name, and kept where `torch.hub` keeps such files ([2]).
-    progress: show a bar on stderr.
 
-    Raises `RuntimeError` if it cannot be downloaded, is another file or cannot be stored, with the reason and the way
-    out; or, naming them, if the parameters' names or shapes are not those of `net`.
+    Raises `RuntimeError` if it cannot be downloaded or stored, or if the parameters' names or shapes are not those of
+    `net`.
     """
     name = Path(urlsplit(weights.url).path).name
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         state = weights.get_state_dict(progress=progress, check_hash=True)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
         reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
-    except RuntimeError as error:  # torch.hub's word for a wrong checksum
-        reason = str(error)
-    else:
-        net.load_state_dict(state)
-        return net.eval()
-    raise RuntimeError(
-        f"{weights.url} could not be downloaded: {reason}. If this machine has no internet, download the file "
-        f"elsewhere and put it into {folder} under its name, {name}"
-    )
+        raise RuntimeError(
+            f"{weights.url} could not be downloaded: {reason}. If this machine has no internet, download the file "
+            f"elsewhere and put it into {folder} under its name, {name}"
+        ) from None
+    net.load_state_dict(state)
+    return net.eval()
 
 
 def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Shape arithmetic: sizes, receptive fields, parameters and multiply-adds, as plain integers.
+"""Shape arithmetic: sizes and receptive fields, as plain integers.
 
 Nothing here imports torch: every number in a shape table can be worked out with a pencil, and these are the rules.
 
@@ -30,7 +30,7 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     if size + 2 * padding < reach:
         raise ValueError(
             f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel reaches over "
-            f"{reach} (kernel {kernel}, dilation {dilation}): use a larger input, more padding or a smaller kernel"
+            f"{reach} (kernel {kernel}, dilation {dilation})"
         )
     return (size + 2 * padding - reach) // stride + 1
 
@@ -39,48 +39,16 @@ def _check_window(kernel: int, stride: int, padding: int, dilation: int) -> None
     whole("kernel", kernel), whole("stride", stride), whole("padding", padding, 0), whole("dilation", dilation)
 
 
-def pool_output_size(
-    size: int, kernel: int, stride: int | None = None, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
-) -> int:
+def pool_output_size(size: int, kernel: int, stride: int | None = None, padding: int = 0, dilation: int = 1) -> int:
     """Return the output length of a max or average pooling along one dimension, in pixels.
 
-    `stride` is the kernel size where it is not given, as in PyTorch. With `ceil_mode` a last window that begins
-    inside the input or its left padding counts, even if it hangs over the right edge ([3]).
+    `stride` is the kernel size where it is not given, as in PyTorch.
 
     Raises `ValueError` for padding above half the kernel (PyTorch's own rule) or an input smaller than the window.
     """
-    stride = kernel if stride is None else stride
     if whole("padding", padding, 0) > whole("kernel", kernel) // 2:
         raise ValueError(f"`padding` must be at most half of the kernel ({kernel} // 2), but it is {padding}")
-    floor = conv_output_size(size, kernel, stride, padding, dilation)
-    if not ceil_mode:
-        return floor
-    room = size + 2 * padding - dilation * (kernel - 1) - 1
-    output = -(-room // stride) + 1
-    return output - 1 if (output - 1) * stride >= size + padding else output
-
-
-def conv_params(in_channels: int, out_channels: int, kernel: int, groups: int = 1, bias: bool = False) -> int:
-    """Return the number of learnable values of a square convolution: `out * (in / groups) * kernel**2`, plus bias.
-
-    Raises `ValueError` if `groups` does not divide both channel counts.
-    """
-    whole("in_channels", in_channels), whole("out_channels", out_channels)
-    whole("kernel", kernel), whole("groups", groups)
-    if in_channels % groups or out_channels % groups:
-        raise ValueError(f"`groups` must divide the channels, {in_channels} and {out_channels}, but it is {groups}")
-    return out_channels * (in_channels // groups) * kernel**2 + (out_channels if bias else 0)
-
-
-def conv_macs(
-    in_channels: int, out_channels: int, kernel: int, out_height: int, out_width: int, groups: int = 1
-) -> int:
-    """Return the multiply-adds of a square convolution for one image: every weight is used once per output pixel.
-
-    The paper calls this number FLOPs; a profiler that counts a multiply and an add apart reports twice as much.
-    """
-    weights = conv_params(in_channels, out_channels, kernel, groups)
-    return weights * whole("out_height", out_height) * whole("out_width", out_width)
+    return conv_output_size(size, kernel, kernel if stride is None else stride, padding, dilation)
 
 
 @dataclass(frozen=True)

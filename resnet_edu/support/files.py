@@ -52,12 +52,11 @@ def fields_of(
 ) -> dict[str, Any]:
     """Return the arguments of the data class `kind` that a file of a versioned format holds.
 
-    values:  what `read_json` has returned: an object with the class's fields, `schema` (the version) among them.
-    origin:  the file, for messages.
+    values:  what `read_json` has returned: an object with the class's fields, and `schema`, its version.
     schema:  the newest version that is known.
     derived: names in the file that are no fields.
 
-    Raises `error` for no object, a newer version, a missing or an unknown field.
+    Raises `error`, naming `origin`, for no object, a newer version, a missing or an unknown field.
     """
     if not isinstance(values, dict) or "schema" not in values:
         raise error(f"{origin} is none of our files: it has no field 'schema'")
@@ -80,28 +79,21 @@ def write_atomic(path: Path, data: bytes) -> None:
 
     Raises `WriteError`, which names the file, if that cannot be done; what was there before is kept then.
     """
+    temporary = None
     try:
-        _write(path, data)
-    except OSError as error:
-        raise WriteError(
-            f"cannot write {path} ({error.strerror or error}): make room on its disk, or see that its folder can be "
-            "written to, and try again",
-            error.strerror,
-        ) from None
-
-
-def _write(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner may read
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as error:
+        how = "make room on its disk, or see that its folder can be written to"
+        raise WriteError(f"cannot write {path} ({error.strerror or error}): {how}", error.strerror) from None
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)  # gone already where it was renamed
 
 
 def cache_folder() -> Path:

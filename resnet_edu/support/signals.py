@@ -1,9 +1,4 @@
-"""Signals: Ctrl-C (SIGINT), a request to end (SIGTERM), a terminal that was closed (SIGHUP).
-
-Sources
-  [1] Python's documentation of `signal`: handlers run in the main thread, between two bytecode instructions.
-  [2] Exit statuses in shells: 128 + its number for a process that a signal ended.
-"""
+"""Signals: Ctrl-C (SIGINT), a request to end (SIGTERM), a terminal that was closed (SIGHUP)."""
 
 from __future__ import annotations
 
@@ -25,8 +20,8 @@ class Deferred:
     impatient: whether a second Ctrl-C takes effect at once.
     caught:    the numbers of those that wait.
 
-    Handlers take note of them: a mask would hold them back in one thread only, and torch has others. Outside of the
-    main thread, where Python allows no handlers ([1]), nothing waits.
+    It works by handlers: a mask would hold signals back in one thread only, and torch has others. Outside of the main
+    thread, where Python allows no handlers, nothing waits.
     """
 
     def __init__(self, *names: str, impatient: bool = False) -> None:
@@ -64,12 +59,12 @@ class Deferred:
 
 @contextlib.contextmanager
 def exit_on_termination() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise `SystemExit` meanwhile ([2]): a program then cleans up as after Ctrl-C."""
+    """Let SIGTERM and SIGHUP raise `SystemExit` meanwhile: a program then cleans up as after Ctrl-C."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         for other in before:
             signal.signal(other, signal.SIG_IGN)  # the clean-up is not to be disturbed
-        raise SystemExit(128 + number)
+        raise SystemExit(128 + number)  # what shells give for a process that a signal ended
 
     before = {}
     for number in _numbers(("SIGTERM", "SIGHUP")):

@@ -1,9 +1,4 @@
-"""The machine and the code: devices, computing threads, the versions that a record names, and a progress bar.
-
-Sources
-  [1] PyTorch's documentation of `torch.set_flush_denormal` and of the CPU threading model.
-  [2] tqdm's documentation of `bar_format` and `mininterval`.
-"""
+"""The machine and the code: devices, computing threads, the versions that a record names, and a progress bar."""
 
 from __future__ import annotations
 
@@ -40,18 +35,21 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
     if device is None or device.type not in ("cpu", "cuda", "mps"):
         raise ValueError(f"`device` must be auto, cpu, cuda or mps, but it is {str(name)!r}")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
-        raise RuntimeError(
-            f"device {str(name)!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA devices: use "
-            "device 'cpu', or check the driver"
-        )
+        count = torch.cuda.device_count()
+        raise RuntimeError(f"device {str(name)!r} was asked for, but PyTorch sees {count} CUDA devices: use 'cpu'")
     if device.type == "mps" and not has_mps:
         raise RuntimeError("device 'mps' was asked for, but this is no Mac with a GPU that PyTorch can use: use 'cpu'")
     return device
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the device is called by its maker, as far as the system tells it."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
+    """Return what the device, or the processor, is called by its maker, as far as the system tells it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line for line in lines if line.startswith("model name")).split(":", 1)[1].strip()
+    return platform.processor() or platform.machine() or "unknown processor"
 
 
 def available_cores() -> int:
@@ -78,7 +76,7 @@ def computing_threads(count: int) -> Iterator[None]:
 def prepare_process(threads: int) -> None:
     """Set a fresh process up for training on the processor: `threads` threads, and denormal numbers flushed to zero.
 
-    Numbers below 1e-38 arise in deep nets, and arithmetic on them is up to 6 times slower ([1]). The switch belongs to
+    Numbers below 1e-38 arise in deep nets, and arithmetic on them is up to 6 times slower. The switch belongs to
     a thread and is inherited by threads that it starts, so call this before anything else is computed.
     """
     torch.set_flush_denormal(True)
@@ -94,10 +92,8 @@ def library_versions() -> dict[str, str]:
     """Return the versions of Python and of the installed libraries that the numbers depend on."""
     found = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "numpy", "scikit-learn", "pillow"):
-        try:
+        with contextlib.suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -114,17 +110,6 @@ def code_version() -> dict[str, str | None]:
         return {"version": __version__, "git": git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")}
     except (OSError, subprocess.SubprocessError):
         return {"version": __version__, "git": None}
-
-
-def processor_name() -> str:
-    """Return the name of this machine's processor, as far as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine() or "unknown processor"
 
 
 def make_bar(total: float, description: str, *, show: bool = True, **options: Any) -> tqdm:

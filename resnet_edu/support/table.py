@@ -24,18 +24,15 @@ WIDTH = 110  # columns, of the notes below a table of text
 class Column:
     """One column of a table.
 
-    key:    of its values in each row.
-    title:  its heading.
-    number: whether it holds numbers, which are right aligned.
-    none:   how None is written.
-    below:  the key of a column under whose value HTML writes this one's, in small print: a page is narrower than a
-            terminal that scrolls.
+    key:   of its values in each row.
+    below: the key of a column under whose value HTML writes this one's, in small print: a page is narrower than a
+           terminal that scrolls.
     """
 
     key: str
     title: str
-    number: bool = False
-    none: str = ""
+    number: bool = False  # right aligned
+    none: str = ""  # how None is written
     below: str = ""
 
 
@@ -43,8 +40,6 @@ class Column:
 class Table:
     """Rows of values with a caption, in the columns that a reader sees.
 
-    caption: one line above the table.
-    columns: what is shown, from left to right.
     rows:    one dictionary a row, keyed by `Column.key`.
     total:   the last line, or None.
     classes: for each row the CSS classes of its `<tr>`, such as "is-add".
@@ -156,10 +151,8 @@ class Table:
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return a DataFrame of `to_dicts`. Raises `ImportError` if pandas is not installed."""
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError("to_pandas() needs pandas, which is not installed: pip install pandas") from error
+        import pandas
+
         return pandas.DataFrame(self.to_dicts())
 
     def __str__(self) -> str:
@@ -176,7 +169,7 @@ class TableList(list):
 
     def table(self) -> Table:
         """Return the table of what is in the list."""
-        raise NotImplementedError(f"{type(self).__name__} must have a method `table`")
+        raise NotImplementedError
 
     def __str__(self) -> str:
         return self.table().to_text()

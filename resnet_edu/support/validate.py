@@ -46,11 +46,6 @@ def one_of(name: str, value: T, choices: Iterable[T]) -> T:
     return value
 
 
-def is_number(value: object) -> bool:
-    """Return whether `value` is a finite number: of any kind, also NumPy's, but no `bool`."""
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _in_range(name: str, value: Real, least: float, most: float | None) -> None:
     if value < least or (most is not None and value > most):
         rule = f"at least {least:,}" if most in (None, math.inf) else f"from {least:,} to {most:,}"

@@ -3,10 +3,6 @@
 The file has three parts: a line with the SHA-256 of all that follows; a line of JSON (format, identity of the run,
 numbers); tensors as safetensors. Reading it runs no code. It is written beside the old one and renamed, and the one
 before it is kept, so that a crash at any moment leaves a good one.
-
-Sources
-  [1] Hugging Face, safetensors, README, section "Format".
-  [2] PyTorch's documentation of `torch.get_rng_state` and `torch.cuda.get_rng_state`.
 """
 
 from __future__ import annotations
@@ -28,7 +24,6 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from .. import __version__
 from ..support.files import write_atomic
 from ..support.signals import STOPPING, Deferred
 from ..support.validate import real, whole
@@ -73,12 +68,11 @@ class Checkpoint:
             whole("steps between checkpoints", self.steps)
 
 
-def save(path: str | os.PathLike[str], state: State, identity: dict[str, Any]) -> None:
+def save(path: Path, state: State, identity: dict[str, Any]) -> None:
     """Write a checkpoint to `path`; the one that was there becomes `previous(path)`.
 
     Whatever happens meanwhile, one of the two is whole. Raises `OSError` if it cannot be written: both are kept then.
     """
-    path = Path(path)
     tensors, values = state
     head = json.dumps({"format": FORMAT, "identity": identity, "values": values}, allow_nan=False)
     # A copy of each: parameters may share memory, or be channels last in it, and safetensors takes neither.
@@ -96,14 +90,14 @@ def previous(path: Path) -> Path:
     return path.with_name(f"{path.name}.previous")
 
 
-def load(path: str | os.PathLike[str], identity: dict[str, Any]) -> State | None:
+def load(path: Path, identity: dict[str, Any]) -> State | None:
     """Return the state in the checkpoint at `path`, or None if there is none, or none that is whole.
 
     A damaged file is renamed to `*.damaged`, with a warning, and the one before it is taken.
 
     Raises `CheckpointError` for the checkpoint of another run, naming the difference, or of a newer format.
     """
-    path, damaged = Path(path), False
+    damaged = False
     for candidate in (path, previous(path)):
         try:
             head, tensors = _decode(candidate.read_bytes())
@@ -124,9 +118,8 @@ def load(path: str | os.PathLike[str], identity: dict[str, Any]) -> State | None
     return None
 
 
-def identity_of(path: str | os.PathLike[str]) -> dict[str, Any]:
+def identity_of(path: Path) -> dict[str, Any]:
     """Return what `load` would compare with the identity of a run: that of the first whole checkpoint, {} for none."""
-    path = Path(path)
     for candidate in (path, previous(path)):
         with contextlib.suppress(FileNotFoundError, _Damaged):
             return _decode(candidate.read_bytes())[0].get("identity", {})
@@ -149,8 +142,7 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
     """Raise `CheckpointError` unless a checkpoint is of this format and of the run with this identity."""
     if head["format"] > FORMAT:
         raise CheckpointError(
-            f"the checkpoint {path} has format {head['format']}, but this version of resnet_edu ({__version__}) knows "
-            f"only formats up to {FORMAT}: update it, or remove the file"
+            f"{path} has format {head['format']}, but this resnet_edu knows only formats up to {FORMAT}: update it"
         )
     theirs, mine = _flat(head["identity"]), _flat(json.loads(json.dumps(identity)))
     different = [
@@ -159,12 +151,8 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
         if theirs.get(name) != mine.get(name)
     ]
     if different:
-        threads = theirs.get("threads")
-        way = f" (torch.set_num_threads({threads}) first)" if threads and threads != mine.get("threads") else ""
-        raise CheckpointError(
-            f"the checkpoint {path} belongs to another run: {'; '.join(different)}. Train with what it says{way}, name "
-            "another file, or remove it"
-        )
+        difference = "; ".join(different)
+        raise CheckpointError(f"{path} belongs to another run: {difference}. Train with what it says, or remove it")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -175,12 +163,11 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def remove(path: str | os.PathLike[str]) -> None:
+def remove(path: Path) -> None:
     """Remove the checkpoint at `path`, the one before it, and what a killed process may have left half-written.
 
     What was set aside as damaged stays.
     """
-    path = Path(path)
     leftovers = path.parent.glob(f".{glob.escape(path.name)}.*.tmp") if path.parent.is_dir() else ()
     for file in (path, previous(path), path.with_name(f"{path.name}.new"), *leftovers):
         file.unlink(missing_ok=True)
@@ -189,12 +176,11 @@ def remove(path: str | os.PathLike[str]) -> None:
 def tensors_of(
     model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return what a checkpoint has to hold in tensors: parameters, buffers, momentum, and every random state ([2])."""
+    """Return what a checkpoint has to hold in tensors: parameters, buffers, momentum, and every random state."""
     found = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for i, parameter in enumerate(_parameters(optimizer)):
-        for name, value in optimizer.state[parameter].items():
-            if isinstance(value, Tensor):
-                found[f"optimizer.{i}.{name}"] = value
+        state = optimizer.state[parameter].items()
+        found |= {f"optimizer.{i}.{name}": value for name, value in state if isinstance(value, Tensor)}
     found["random.batches"] = generator.get_state()
     found["random.cpu"] = torch.get_rng_state()  # layers such as dropout draw from it
     if device.type == "cuda":
@@ -236,9 +222,8 @@ def _parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
 class Keeper:
     """Saves a run's state when it is time; a context for the training loop. Without a checkpoint it does nothing.
 
-    In the context, Ctrl-C, SIGTERM and SIGHUP take effect only when `poll` or the end of the context has saved the
-    state or come to it (a second Ctrl-C: at once). Outside of the main thread signals cannot be deferred: there the
-    last checkpoint on the schedule is what is left.
+    In the context, Ctrl-C, SIGTERM and SIGHUP take effect only when `poll` has saved the state, or at the end of the
+    context (a second Ctrl-C: at once). Outside of the main thread signals cannot be deferred.
 
     In a group of processes the first one alone reads and writes, and all defer signals: a process that left in the
     middle of a step would take the others with it. A signal that reached any of them takes effect in all, at the same

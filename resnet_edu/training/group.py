@@ -1,16 +1,14 @@
 """One net on several GPUs, or in several processes, started by torchrun ([1]); in one process all of this does nothing.
 
-What is computed: every process draws the same batch, in the same order with the same augmentation, and takes its share
-of it. `DistributedDataParallel` ([2]) averages the gradients, so that every process does the same update: the one of
-the whole batch, but for batch norm. Each process normalises its share by the mean and variance of that share, not of
-the whole batch, and the running averages that evaluations use are those of the first process. With two processes and
-a batch of 128 that is what "a mini-batch size of 128 on two GPUs" ([3], section 4.2) would be in a framework that
-computes batch norm on each GPU; with more processes it is another, noisier, experiment.
+Every process draws the same batch, in the same order with the same augmentation, and takes its share of it.
+`DistributedDataParallel` averages the gradients, so that every process does the same update: the one of the whole
+batch, but for batch norm, which each process computes over its own share; evaluations use the running averages of the
+first process. With two processes and a batch of 128 that is "a mini-batch size of 128 on two GPUs" ([2], section 4.2)
+in a framework that computes batch norm on each GPU; with more processes it is another, noisier, experiment.
 
 Sources
   [1] PyTorch's documentation of `torchrun`: RANK, LOCAL_RANK, WORLD_SIZE, LOCAL_WORLD_SIZE.
-  [2] PyTorch's documentation of `torch.nn.parallel.DistributedDataParallel`.
-  [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+  [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
 
 from __future__ import annotations
@@ -32,22 +30,10 @@ TIMEOUT = datetime.timedelta(hours=1)  # for what the others wait for: the first
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train one net together, seen from one of them; alone by default.
-
-    rank:  which one this is, 0 to size - 1.
-    size:  how many there are.
-    """
+    """The processes that train one net together, seen from that with the number `rank`; alone by default."""
 
     rank: int = 0
     size: int = 1
-
-    def check_batch(self, batch_size: int) -> None:
-        """Raise `ValueError` if a batch cannot be shared out evenly: the mean of means would be another number."""
-        if batch_size % self.size:
-            raise ValueError(
-                f"`batch_size` is {batch_size}, which {self.size} processes cannot share out evenly: use a multiple "
-                f"of {self.size} (--batch-size)"
-            )
 
     def share(self, picks: Tensor) -> Tensor:
         """Return this process's part of picks (K, P, B), see `data.Batches.draw`: (K, P, B / size)."""

@@ -2,9 +2,8 @@
 
 It prints nothing: whoever wants to watch passes a callback.
 
-Sources
+Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-  [2] PyTorch's documentation of `torch.optim.SGD`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ from .step import Stepper, exact, mixed, resolve_precision
 EVALUATION_BATCH = 500  # images; small enough for the processor's caches
 EVALUATION_PIXELS = 5_000_000  # of a batch on CUDA: large, since there the number of kernels is what costs time
 WARMUP_WINDOW = 100  # batches over which the training error is averaged while warming up
-CHUNK = 50  # updates on CUDA between two looks at the losses: each look waits for the card
+CHUNK = {"cuda": 50}  # updates between two looks at the losses, which wait for the card; elsewhere 1
+_PLAIN = ("step", "lr", "loss", "position", "warming")  # fields of a run that are in a checkpoint as they are
 
 
 class TrainingDiverged(RuntimeError):
@@ -45,10 +45,8 @@ class TrainingDiverged(RuntimeError):
         self.step, self.lr, self.what = step, lr, what
 
     def __str__(self) -> str:
-        return (
-            f"training diverged: {self.what} is not finite at step {self.step} with learning rate {self.lr:g}: "
-            f"try a lower one (--lr {self.lr / 10:g}), or a slow start (warmup_lr={self.lr / 10:g})"
-        )
+        how = f"with learning rate {self.lr:g}: try a lower one (--lr {self.lr / 10:g})"
+        return f"training diverged: {self.what} is not finite at step {self.step} {how}"
 
 
 class StopTraining(Exception):
@@ -72,13 +70,10 @@ class Event:
     """What a callback gets.
 
     kind:  "step" (after each update), "evaluating" (in the middle of an evaluation) or "evaluation" (its result); first
-           of all "resumed", if the run goes on from a checkpoint.
-    step:  updates done so far, of `steps`.
-    lr:    learning rate of the last update.
+           of all "resumed", if the run goes on from a checkpoint, with the `earlier` evaluations.
+    step:  updates done so far, of `steps`; `lr` is the learning rate of the last one.
     loss:  mean loss of the last batch, before its update (nats).
     work:  share of the run's computation that is done, 0..1: evaluations included, for a clock that tells the truth.
-    evaluation: for kind "evaluation".
-    earlier: for kind "resumed": the evaluations of before.
     """
 
     kind: str
@@ -93,13 +88,10 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """What a training run leaves: its evaluations, its wall time, and whether a callback stopped it early.
+    """What a training run leaves: its evaluations, its wall time (of all its parts), whether a callback stopped it."""
 
-    The wall time of a run that was resumed is what all its parts took, up to the checkpoints they went on from.
-    """
-
-    evaluations: list[Evaluation] = field(default_factory=list)
-    seconds: float = 0.0
+    evaluations: list[Evaluation]
+    seconds: float
     stopped: bool = False
 
 
@@ -118,20 +110,17 @@ def train(
 ) -> History:
     """Train `model` in place and return its history.
 
-    model:    (B, C, H, W) -> (B, classes); moved to `device`, channels last in memory. Its initial weights are the
-              caller's business.
+    model:    (B, C, H, W) -> (B, classes), with its initial weights; moved to `device`, channels last in memory.
     seed:     of the order of the batches and the augmentation. Two nets with one seed see the same batches in the same
               order, and on one machine with as many threads one net gives the same numbers again on a processor.
     precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (see `step.py`).
-    callback: gets an `Event` after each update (on CUDA, of several at once: waiting for each would take longer than
-              the update), and at evaluations; if it raises `StopTraining`, the history so far is returned.
+    callback: gets an `Event` after each update (on CUDA, of several at once) and at evaluations; if it raises
+              `StopTraining`, the history so far is returned.
     stops:    numbers of updates after which the callback is called at once on CUDA too, and finds the weights of then.
     checkpoint: a file to save the state in, on a schedule (see `Checkpoint`), and to go on from if it is there. On a
               processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
-              for the end of the step and saves first. The file is left in the end: `checkpoint.remove` removes it.
-    group:    the processes that train this net together (`group.py` says what they compute); each calls this with the
-              same arguments, and the first one alone reads and writes the checkpoint. A Ctrl-C that reaches one of
-              them ends all, after the same step.
+              for the end of the step and saves first. `checkpoint.remove` removes the file.
+    group:    the processes that train this net together, see `group.py`; each calls this with the same arguments.
 
     The global random state, the grad mode and the model's training flag are left as they were.
 
@@ -142,7 +131,9 @@ def train(
         checkpoint = Checkpoint(checkpoint)
     check_fit(recipe, dataset)
     stops = [whole("stops", stop, 0) for stop in stops]
-    group.check_batch(recipe.batch_size)
+    if recipe.batch_size % group.size:  # the mean of the shares' means would be another number
+        how = f"which {group.size} processes cannot share out evenly: use a multiple of {group.size} (--batch-size)"
+        raise ValueError(f"`batch_size` is {recipe.batch_size}, {how}")
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     was_training = model.training
@@ -221,7 +212,7 @@ class _Run:
                     if self.step == recipe.steps:
                         return History(self.evaluations, self.seconds)
                     self.lr = recipe.warmup_lr if self.warming else recipe.lr_at(self.step)
-                    picks = self.draw(_updates_at_once(self, recipe, self.device, self.stops))
+                    picks = self.draw(self.updates_at_once)
                     self.model.train()
                     losses, wrong = self.stepper(picks, self.lr)
                     for self.loss, errors in zip(losses, wrong, strict=True):
@@ -248,6 +239,15 @@ class _Run:
         """Whether an evaluation comes before the next step."""
         last = self.evaluations[-1].step if self.evaluations else 0
         return self.step > last and (self.step % self.recipe.eval_every == 0 or self.step == self.recipe.steps)
+
+    @property
+    def updates_at_once(self) -> int:
+        """How many updates to do before the next look: up to an evaluation, another learning rate, or a stop."""
+        if self.warming:
+            return 1
+        every = self.recipe.eval_every
+        ahead = (self.recipe.steps, (self.step // every + 1) * every, *self.recipe.milestones, *self.stops)
+        return min(CHUNK.get(self.device.type, 1), *(step - self.step for step in ahead if step > self.step))
 
     def evaluate(self) -> None:
         """Evaluate the net on all images, and save the state."""
@@ -276,21 +276,15 @@ class _Run:
             picks.append(Batches.draw(indices, self.generator, self.recipe.augment))
         return torch.stack(picks)
 
-    def report(
-        self,
-        kind: str,
-        images: int = 0,
-        evaluation: Evaluation | None = None,
-        earlier: tuple[Evaluation, ...] = (),
-    ) -> None:
-        """Call the callback with an `Event`; `images` of an evaluation in progress are done."""
+    def report(self, kind: str, images: int = 0, **details: Any) -> None:
+        """Call the callback with an `Event` with these `details`; `images` of an evaluation in progress are done."""
         if self.callback is None:
             return
         # Work is counted in image passes: 1 forward, 2 backward; an evaluation passes every image forward.
         recipe, every = self.recipe, len(self.dataset.train_images) + len(self.dataset.test_images)
         done = self.step * 3 * recipe.batch_size + len(self.evaluations) * every + images
         total = recipe.steps * 3 * recipe.batch_size + math.ceil(recipe.steps / recipe.eval_every) * every
-        self.callback(Event(kind, self.step, recipe.steps, self.lr, self.loss, done / total, evaluation, earlier))
+        self.callback(Event(kind, self.step, recipe.steps, self.lr, self.loss, done / total, **details))
 
     def identity(self) -> dict[str, Any]:
         """Return all that has a say in the numbers: a run that goes on from a checkpoint must have it in common."""
@@ -311,7 +305,7 @@ class _Run:
         tensors = checkpoints.tensors_of(*self.stateful)
         if self.order is not None:
             tensors["order"] = self.order
-        values = {name: getattr(self, name) for name in ("step", "lr", "loss", "position", "warming", "seconds")}
+        values = {name: getattr(self, name) for name in (*_PLAIN, "seconds")}
         values["recent_errors"] = list(self.recent_errors)
         values["evaluations"] = [dataclasses.asdict(e) for e in self.evaluations]
         return tensors, values
@@ -321,19 +315,11 @@ class _Run:
         tensors, values = state
         checkpoints.put_back(tensors, *self.stateful)
         self.order = tensors.get("order")
-        for name in ("step", "lr", "loss", "position", "warming"):
+        for name in _PLAIN:
             setattr(self, name, values[name])
         self.recent_errors.extend(values["recent_errors"])
         self.evaluations = [Evaluation(**e) for e in values["evaluations"]]
         self.earlier, self.begun = values["seconds"], time.perf_counter()
-
-
-def _updates_at_once(run: _Run, recipe: Recipe, device: torch.device, stops: Sequence[int]) -> int:
-    """Return how many updates to do before the next look: up to an evaluation, another learning rate, or a stop."""
-    if device.type != "cuda" or run.warming:
-        return 1
-    ahead = (recipe.steps, (run.step // recipe.eval_every + 1) * recipe.eval_every, *recipe.milestones, *stops)
-    return min(CHUNK, *(step - run.step for step in ahead if step > run.step))
 
 
 @torch.no_grad()
@@ -345,11 +331,9 @@ def _evaluate(
     group: Group = ALONE,
     progress: Callable[[int], None] = lambda images: None,
 ) -> tuple[float, float]:
-    """Return mean loss (nats) and error (percent) over all of "train" or "test", in eval mode.
+    """Return what `evaluate` does; each process of the group passes its share of the images and gets the whole result.
 
     progress: called with the number of images done so far, those of "train" included when it is the turn of "test".
-
-    Each process of the group passes its share of the images, and every one gets the result of all.
     """
     model.eval()
     group.share_buffers(model)
@@ -420,6 +404,6 @@ def _check_output(model: nn.Module, batches: Batches, classes: int, batch_size: 
             hook.remove()
     if logits.dim() != 2 or logits.shape[1] != classes:
         raise ValueError(
-            f"the net returns {tuple(logits.shape)} for 2 images, but the data has {classes} classes, so it should be "
-            f"(2, {classes}): build it with num_classes={classes}"
+            f"the net returns {tuple(logits.shape)} for 2 images, but the data has {classes} classes: "
+            f"build it with num_classes={classes}"
         )

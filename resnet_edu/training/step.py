@@ -10,7 +10,6 @@ the loss stay float32. "auto" is bfloat16 on CUDA cards that compute with it (co
 Sources
   [1] PyTorch's documentation, "CUDA semantics", CUDA Graphs: whole-network capture.
   [2] PyTorch's documentation of `torch.autocast`, op lists; Micikevicius et al., "Mixed Precision Training", ICLR 2018.
-  [3] PyTorch's documentation of `torch.optim.SGD`.
 """
 
 from __future__ import annotations
@@ -70,12 +69,11 @@ def exact(device: torch.device, precision: str) -> Iterator[None]:
 
 
 class Stepper:
-    """Updates a model in place by SGD ([3]).
+    """Updates a model in place by `torch.optim.SGD`.
 
     model:     (B, C, H, W) -> (B, classes), on the device, in training mode when it is called.
     precision: "float32" or "bfloat16".
     group:     the processes that share each update; each computes its part of the batch, and all do the same update.
-    optimizer: holds the momentum.
     graph:     whether updates are replayed from a CUDA graph; it turns False, with a warning that gives the reason,
                where a net cannot be recorded (one that decides by its values what to compute, say).
     """
@@ -86,13 +84,12 @@ class Stepper:
         batches: Batches,
         recipe: Recipe,
         precision: str = "float32",
-        graph: bool | None = None,
         group: Group = ALONE,
     ) -> None:
         self.model, self.batches, self.precision, self.group = group.wrap(model), batches, precision, group
         self.device = batches.device
         on_cuda = self.device.type == "cuda"
-        self.graph = on_cuda and group.size == 1 if graph is None else graph
+        self.graph = on_cuda and group.size == 1
         self.optimizer = torch.optim.SGD(
             model.parameters(),
             # In a graph the numbers are fixed, but a tensor can be refilled between replays.
@@ -101,7 +98,7 @@ class Stepper:
             weight_decay=recipe.weight_decay,
             fused=on_cuda or None,
         )
-        self._stream = torch.cuda.Stream(self.device) if self.graph else None  # to warm up and record on, see [1]
+        self._stream = torch.cuda.Stream(self.device) if self.graph else None  # to warm up and record on ([1])
         self._recorded: torch.cuda.CUDAGraph | None = None
         self._picks: Tensor | None = None  # where a replay reads its picks,
         self._result: tuple[Tensor, Tensor] | None = None  # and leaves loss and number of wrong answers
@@ -149,7 +146,7 @@ class Stepper:
         return loss.detach(), (logits.argmax(1) != labels).sum()
 
     def _warm_up(self, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Do an update on a stream of its own, as recording asks for ([1])."""
+        """Do an update on a stream of its own, as recording asks for."""
         self._stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self._stream):
             result = self._compute(picks)
@@ -157,7 +154,7 @@ class Stepper:
         return result
 
     def _record(self, picks: Tensor) -> None:
-        """Record an update as a graph; nothing is computed. Where that fails, say so and go on without."""
+        """Record an update as a graph, without computing it. Where that fails, say so and go on without."""
         self._picks = picks.clone()
         self.optimizer.zero_grad(set_to_none=True)  # the gradients' memory must belong to the graph
         gc.collect()  # an old graph that is let go while this one is recorded would spoil it

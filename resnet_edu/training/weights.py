@@ -38,10 +38,10 @@ def save(
     """Write a net's `state_dict()` to `path` and return it; the file is there whole or not at all.
 
     state: names -> tensors, on any device.
-    about: a few words to be stored with them (net, seed, data set, ...). They are one text in JSON, because the format
-           keeps no order of several, and the same weights should give the same bytes.
-    dtype: "float32" or "float16", of the weights of convolutions and linear layers. What has one dimension or none
-           (biases, all of batch norm) is small, and its variances may be large: that keeps its own type.
+    about: a few words to be stored with them (net, seed, data set, ...), as one text in JSON: the format keeps no order
+           of several, and the same weights should give the same bytes.
+    dtype: "float32" or "float16", of the weights of convolutions and linear layers. Biases and batch norm keep theirs:
+           they are small, and variances may be large.
 
     Raises `ValueError` for another dtype, or a value that float16 cannot hold; `OSError` if it cannot be written.
     """

@@ -36,7 +36,7 @@ def checked(rule: Callable, *arguments: object) -> object:
 
 
 class Whole(traitlets.TraitType):
-    """A trait that is a whole number from `least` to `most`; `Whole(18, 8, 152).tag(sync=True)`."""
+    """A trait that is a whole number, also one of NumPy's, from `least` to `most`."""
 
     def __init__(self, default: int, least: int, most: int, **kwargs: object) -> None:
         self.least, self.most = least, most
@@ -47,34 +47,10 @@ class Whole(traitlets.TraitType):
         return checked(whole, self.name, value, self.least, self.most)
 
 
-class OneOf(traitlets.TraitType):
-    """A trait that is one of `choices`; the first is its default unless another is given."""
-
-    def __init__(self, choices: Sequence[object], default: object = None, **kwargs: object) -> None:
-        self.choices = tuple(choices)
-        super().__init__(self.choices[0] if default is None else default, **kwargs)
-
-    def validate(self, obj: object, value: object) -> object:
-        """Return `value`. Raises `TraitError` that names the value and the choices."""
-        if not any(c == value and type(c) is type(value) for c in self.choices):  # 1 is not True
-            choices = ", ".join(map(repr, self.choices))
-            raise traitlets.TraitError(f"`{self.name}` must be one of {choices}, but it is {value!r}")
-        return value
-
-
 class Explorer(anywidget.AnyWidget):
-    """Base of all explorers. A subclass names its module and has traits, tagged `sync=True`, and a static table.
+    """Base of all explorers: a subclass has traits, tagged `sync=True`, `static_html`, and `_esm = module(...)`."""
 
-        class NetworkExplorer(Explorer):
-            _esm = module("network")
-            _explorer = traitlets.Unicode("network").tag(sync=True)
-
-            def static_html(self) -> str: ...
-
-    `_explorer` is the name by which a built page finds the module.
-    """
-
-    _explorer = traitlets.Unicode().tag(sync=True)
+    _explorer = traitlets.Unicode().tag(sync=True)  # the name by which a built page finds the module
 
     def __init__(self, **settings: object) -> None:
         for name in settings:
@@ -85,7 +61,7 @@ class Explorer(anywidget.AnyWidget):
 
     def static_html(self) -> str:
         """Return what a reader without JavaScript sees: HTML with a table of the current setting."""
-        raise NotImplementedError(f"{type(self).__name__} must say what it shows without JavaScript")
+        raise NotImplementedError
 
     def static_text(self) -> str:
         """Return one line for where not even HTML is shown."""

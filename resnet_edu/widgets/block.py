@@ -16,7 +16,7 @@ from torch import nn
 from ..nets.blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock
 from ..probes.branches import VARIANTS, load_branches
 from ..tracing.run import TraceError, trace
-from .base import Explorer, OneOf, Whole, module
+from .base import Explorer, Whole, module
 
 _WRAPS = 'style="white-space:normal;text-align:left"'  # the book's tables of results do not
 _IN_A_ROW = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3", "relu")
@@ -41,25 +41,17 @@ class BlockExplorer(Explorer):
 
     _esm = module("block")
     _explorer = traitlets.Unicode("block").tag(sync=True)
-    block = OneOf(("basic", "bottleneck")).tag(sync=True)
+    block = traitlets.Enum(("basic", "bottleneck"), "basic").tag(sync=True)
     in_channels = Whole(64, 1, 2048).tag(sync=True)
     out_channels = Whole(128, 1, 2048).tag(sync=True)
     size = Whole(56, 1, 512).tag(sync=True)
     stride = Whole(2, 1, 8).tag(sync=True)
-    shortcut = OneOf(("none", *SHORTCUTS), "projection").tag(sync=True)
+    shortcut = traitlets.Enum(("none", *SHORTCUTS), "projection").tag(sync=True)
     activations = traitlets.Dict().tag(sync=True)
 
     @traitlets.default("activations")
     def _shipped_activations(self) -> dict[str, Any]:
         return load_branches()
-
-    @traitlets.validate("activations")
-    def _are_measured(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        value = proposal["value"]
-        if value and not {"edges", "measured", "depth", "steps", "dataset", "block", "images"} <= set(value):
-            keys = ", ".join(map(repr, value))
-            raise traitlets.TraitError(f"`activations` must be what `measure_branches()` returns, or {{}}, not {keys}")
-        return value
 
     @traitlets.validate("block", "out_channels")
     def _four_divides(self, proposal: dict[str, Any]) -> object:

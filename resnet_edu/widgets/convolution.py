@@ -17,43 +17,6 @@ from .base import Explorer, Whole, checked, module
 
 _LIMITS = {"kernel": (1, 11), "stride": (1, 8), "padding": (0, 10), "dilation": (1, 6)}  # as convolution.js has them
 _DEFAULTS = {"op": "conv", "kernel": 3, "stride": 1, "padding": 0, "dilation": 1}
-_MOST_LAYERS = 12
-
-
-class Layers(traitlets.TraitType):
-    """A trait that is a list of 1 to 12 layers: dicts with some of "op", "kernel", "stride", "padding", "dilation".
-
-    What is left out is as in `Conv2d(..., kernel_size=3)`; "op" is "conv" or "pool", and a pooling has no dilation.
-    """
-
-    def validate(self, obj: object, value: object) -> list[dict[str, object]]:
-        """Return the layers with all five entries. Raises `TraitError` that names layer, value and rule."""
-        if not isinstance(value, (list, tuple)) or not 1 <= len(value) <= _MOST_LAYERS:
-            rule = f"`{self.name}` must be a list of 1 to {_MOST_LAYERS} layers"
-            raise traitlets.TraitError(f"{rule}, but it is {value!r}")
-        return [self._layer(f"{self.name}[{i}]", layer) for i, layer in enumerate(value)]
-
-    def _layer(self, name: str, layer: object) -> dict[str, object]:
-        if not isinstance(layer, dict) or not set(layer) <= set(_DEFAULTS):
-            rule = f"`{name}` must be a dict with some of {', '.join(map(repr, _DEFAULTS))}"
-            raise traitlets.TraitError(f"{rule}, but it is {layer!r}")
-        full = _DEFAULTS | layer
-        checked(one_of, f"{name}['op']", full["op"], ("conv", "pool"))
-        for key, (least, most) in _LIMITS.items():
-            checked(
-                whole, f"{name}['{key}']", full[key], least, 1 if (key, full["op"]) == ("dilation", "pool") else most
-            )
-        return full
-
-
-class Cell(traitlets.TraitType):
-    """A trait that is a pair [row, column] of whole numbers, counted from 0."""
-
-    def validate(self, obj: object, value: object) -> list[int]:
-        """Return the pair as a list. Raises `TraitError` that names the value and the rule."""
-        if not isinstance(value, (list, tuple)) or len(value) != 2:
-            raise traitlets.TraitError(f"`{self.name}` must be [row, column], but it is {value!r}")
-        return [checked(whole, f"{self.name}[{i}]", v, 0) for i, v in enumerate(value)]
 
 
 class ConvolutionExplorer(Explorer):
@@ -65,8 +28,8 @@ class ConvolutionExplorer(Explorer):
     kernel, stride, padding, dilation: of its convolution, as `torch.nn.Conv2d` has them.
     cell:     the output that is looked at, [row, column] from 0; moved inside if the output is smaller.
     image:    of part two, 1 to 512 pixels a side.
-    layers:   its stack, from the image on: dicts with some of "op" ("conv" or "pool"), "kernel" (3), "stride" (1),
-              "padding" (0) and "dilation" (1).
+    layers:   its stack of 1 to 12, from the image on: dicts with some of "op" ("conv" or "pool"), "kernel" (3),
+              "stride" (1), "padding" (0) and "dilation" (1); a pooling has no dilation.
 
     Raises `traitlets.TraitError` for a wrong value. A kernel that does not fit the input is no wrong value: the
     explorer shows PyTorch's error.
@@ -79,9 +42,13 @@ class ConvolutionExplorer(Explorer):
     stride = Whole(1, *_LIMITS["stride"]).tag(sync=True)
     padding = Whole(1, *_LIMITS["padding"]).tag(sync=True)
     dilation = Whole(1, *_LIMITS["dilation"]).tag(sync=True)
-    cell = Cell([2, 3]).tag(sync=True)
+    cell = traitlets.List(traitlets.Int(min=0), [2, 3], minlen=2, maxlen=2).tag(sync=True)
     image = Whole(16, 1, 512).tag(sync=True)
-    layers = Layers([_DEFAULTS | {"padding": 1}] * 3).tag(sync=True)
+    layers = traitlets.List(traitlets.Dict(), [_DEFAULTS | {"padding": 1}] * 3, minlen=1, maxlen=12).tag(sync=True)
+
+    @traitlets.validate("layers")
+    def _complete(self, proposal: dict) -> list[dict[str, object]]:
+        return [_complete_layer(f"layers[{i}]", layer) for i, layer in enumerate(proposal["value"])]
 
     def static_html(self) -> str:
         """Return the formula with its numbers, and a table of the stack: size and receptive field after each layer."""
@@ -106,6 +73,18 @@ class ConvolutionExplorer(Explorer):
             field = field.after(**window)
             rows[-1] |= {"size": size, "field": field.size}
         return rows
+
+
+def _complete_layer(name: str, layer: dict[str, object]) -> dict[str, object]:
+    """Return the layer with all five entries."""
+    for key in layer:
+        checked(one_of, f"key of {name}", key, _DEFAULTS)
+    full = _DEFAULTS | layer
+    checked(one_of, f"{name}['op']", full["op"], ("conv", "pool"))
+    limits = _LIMITS | ({"dilation": (1, 1)} if full["op"] == "pool" else {})
+    for key, (least, most) in limits.items():
+        checked(whole, f"{name}['{key}']", full[key], least, most)
+    return full
 
 
 def _in_words(size: int, window: dict[str, int]) -> str:

@@ -15,7 +15,7 @@ from ..nets.models import split_name
 from ..probes.records import SHIPPED, GradientStudy, IdentityRecord, load, load_shipped
 from ..support.table import Column, Table
 from ..support.validate import one_of
-from .base import Explorer, OneOf, checked, module, net_line
+from .base import Explorer, checked, module, net_line
 
 
 class GradientExplorer(Explorer):
@@ -42,9 +42,9 @@ class GradientExplorer(Explorer):
     _esm = module("gradients")
     _explorer = traitlets.Unicode("gradients").tag(sync=True)
     data = traitlets.Dict().tag(sync=True)
-    view = OneOf(("gradients", "identity")).tag(sync=True)
+    view = traitlets.Enum(("gradients", "identity"), "gradients").tag(sync=True)
     depth = traitlets.Int().tag(sync=True)
-    kind = OneOf(("plain", "resnet", "both"), "both").tag(sync=True)
+    kind = traitlets.Enum(("plain", "resnet", "both"), "both").tag(sync=True)
     batch_norm = traitlets.Bool(True).tag(sync=True)
     step = traitlets.Int(0).tag(sync=True)
     net = traitlets.Unicode().tag(sync=True)

@@ -23,28 +23,14 @@ from ..support.validate import whole
 from ..tracing.rows import Row
 from ..tracing.run import Trace, TraceError, trace
 from ..tracing.views import find_stages
-from .base import Explorer, OneOf, Whole, checked, module
+from .base import Explorer, Whole, checked, module
 
 SHORTCUTS = tuple(models.SHORTCUTS)
 DEPTHS = {"imagenet": (18, 34, 50, 101, 152), "cifar": tuple(range(8, 111, 6))}
 SIDES = (8, 512)
 DEFAULTS = {  # what each family is usually used with; the explorer goes back to it when the family changes
-    "imagenet": {
-        "depth": 50,
-        "shortcut": "projection",
-        "stem": "imagenet",
-        "width": 64,
-        "num_classes": 1000,
-        "input": [3, 224, 224],
-    },
-    "cifar": {
-        "depth": 20,
-        "shortcut": "zero_pad",
-        "stem": "cifar",
-        "width": 16,
-        "num_classes": 10,
-        "input": [3, 32, 32],
-    },
+    "imagenet": dict(depth=50, shortcut="projection", stem="imagenet", width=64, num_classes=1000, input=[3, 224, 224]),
+    "cifar": dict(depth=20, shortcut="zero_pad", stem="cifar", width=16, num_classes=10, input=[3, 32, 32]),
 }
 _LONGEST = 200  # rows: the page without JavaScript shows the stages alone of a deeper net
 _USUAL = {f.name: f.default for f in fields(Row) if f.default is not MISSING}
@@ -70,7 +56,7 @@ class NetworkExplorer(Explorer):
         NetworkExplorer("resnet50", input=(3, 96, 96))
         NetworkExplorer("plain34", batch=32)
         NetworkExplorer(my_model, (1, 3, 64, 64))      # read-only, from its trace
-        NetworkExplorer.from_trace(trace(my_model, (1, 3, 64, 64)))
+        NetworkExplorer(trace(my_model, (1, 3, 64, 64)))
 
     The traits below are synchronised both ways: what the reader moves can be read here, and what is set here moves.
 
@@ -96,18 +82,18 @@ class NetworkExplorer(Explorer):
 
     _esm = module("network")
     _explorer = traitlets.Unicode("network").tag(sync=True)
-    family = OneOf(("imagenet", "cifar")).tag(sync=True)
+    family = traitlets.Enum(("imagenet", "cifar"), "imagenet").tag(sync=True)
     depth = Whole(50, 8, 152).tag(sync=True)
-    residual = OneOf((True, False)).tag(sync=True)
-    shortcut = OneOf(SHORTCUTS, "projection").tag(sync=True)
-    stride_on = OneOf(("3x3", "1x1")).tag(sync=True)
-    stem = OneOf(models.STEMS).tag(sync=True)
+    residual = traitlets.Bool(True).tag(sync=True)
+    shortcut = traitlets.Enum(SHORTCUTS, "projection").tag(sync=True)
+    stride_on = traitlets.Enum(("3x3", "1x1"), "3x3").tag(sync=True)
+    stem = traitlets.Enum(models.STEMS, "imagenet").tag(sync=True)
     width = Whole(64, 1, 256).tag(sync=True)
     pool = Whole(0, 0, 16).tag(sync=True)
     num_classes = Whole(1000, 1, 10_000).tag(sync=True)
-    mode = OneOf(("eval", "train")).tag(sync=True)
+    mode = traitlets.Enum(("eval", "train"), "eval").tag(sync=True)
     batch = Whole(1, 1, 256).tag(sync=True)
-    input = traitlets.Any([3, 224, 224]).tag(sync=True)
+    input = traitlets.List(default_value=[3, 224, 224], minlen=3, maxlen=3).tag(sync=True)
     selected = traitlets.Unicode("").tag(sync=True)
     traced = traitlets.Dict().tag(sync=True)
 
@@ -133,20 +119,10 @@ class NetworkExplorer(Explorer):
             raise TypeError(f"`net` must be a name such as 'resnet50', a torch.nn.Module or a trace, but it is {net!r}")
         super().__init__(**settings)
 
-    @classmethod
-    def from_trace(cls, result: Trace) -> NetworkExplorer:
-        """Return a read-only view of a trace: its drawing, its table and its formulas."""
-        if not isinstance(result, Trace):
-            raise TypeError(f"`result` must be what trace() returns, but it is {type(result).__name__}")
-        return cls(result)
-
     @traitlets.validate("input")
     def _check_input(self, proposal: dict) -> list[int]:
-        value = proposal["value"]
-        if not isinstance(value, (list, tuple)) or len(value) != 3:
-            raise traitlets.TraitError(f"`input` must be (channels, height, width), but it is {value!r}")
         limits = [(1, 64), SIDES, SIDES]
-        return [checked(whole, f"input[{i}]", value[i], *limits[i]) for i in range(3)]
+        return [checked(whole, f"input[{i}]", value, *limits[i]) for i, value in enumerate(proposal["value"])]
 
     @traitlets.validate("depth", "family", "residual")
     def _check_depth(self, proposal: dict) -> object:

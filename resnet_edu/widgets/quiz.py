@@ -80,30 +80,18 @@ def quiz(name: str) -> Quiz:
 
 def _check(options: list) -> list[dict[str, object]]:
     """Return the options as dicts. Raises `ValueError` that says what is wrong with them."""
-    if not 2 <= len(options) <= MOST_OPTIONS:
-        raise ValueError(f"`options` must be two to {MOST_OPTIONS}, but there are {len(options)}")
-    checked = []
-    for i, option in enumerate(options):
-        if not isinstance(option, tuple | list) or [type(part) for part in option] != [str, bool, str]:
-            raise ValueError(f"options[{i}] must be (text, True or False for right, why), but it is {option!r}")
-        text, right, why = option[0].strip(), option[1], option[2].strip()
-        if not text or not why:
-            raise ValueError(f"options[{i}] lacks its text or its reason: {option!r}")
-        checked.append({"text": text, "right": right, "why": why})
-    right = [o["text"] for o in checked if o["right"]]
-    if len(right) != 1:
-        raise ValueError(f"exactly one option must be right, but {len(right)} are: {', '.join(right) or 'none'}")
-    texts = [o["text"] for o in checked]
-    if len(set(texts)) < len(texts):
-        raise ValueError(f"options must differ, or a reader could not choose between them, but they are {texts}")
-    return checked
+    found = []
+    for option in options:
+        if [type(part) for part in option] != [str, bool, str] or not (option[0].strip() and option[2].strip()):
+            raise ValueError(f"an option must be (text, True or False for right, why), but one is {option!r}")
+        found.append({"text": option[0].strip(), "right": option[1], "why": option[2].strip()})
+    texts, right = {o["text"] for o in found}, sum(o["right"] for o in found)
+    if not 2 <= len(found) <= MOST_OPTIONS or len(texts) < len(found) or right != 1:
+        rule = f"`options` must be two to {MOST_OPTIONS} different ones, of which one is right"
+        raise ValueError(f"{rule}, but there are {len(found)}, {right} of them right: {', '.join(sorted(texts))}")
+    return found
 
 
 def _inline(text: str) -> str:
     """Return `text` as HTML, with `code`, **bold** and *emphasis*."""
-    parts = re.split(r"(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)", text)
-    for i in range(1, len(parts), 2):
-        mark = "**" if parts[i].startswith("**") else parts[i][0]
-        inner = html.escape(parts[i][len(mark) : -len(mark)])
-        parts[i] = f"<{_MARKS[mark]}>{inner}</{_MARKS[mark]}>"
-    return "".join(p if i % 2 else html.escape(p) for i, p in enumerate(parts))
+    return re.sub(r"(?s)(`|\*\*|\*)(.+?)\1", lambda m: f"<{_MARKS[m[1]]}>{m[2]}</{_MARKS[m[1]]}>", html.escape(text))

@@ -12,7 +12,7 @@ from ..experiment.records import RecordError, RunRecord, check_comparable
 from ..experiment.shipped import load_records
 from ..experiment.statistics import summary
 from ..support.validate import whole
-from .base import Explorer, OneOf, checked, module, net_line
+from .base import Explorer, checked, module, net_line
 
 METRICS = ("train_error", "test_error")
 
@@ -41,8 +41,8 @@ class StudyPlayer(Explorer):
     _explorer = traitlets.Unicode("study").tag(sync=True)
     study = traitlets.Dict().tag(sync=True)
     nets = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    metric = OneOf(METRICS).tag(sync=True)
-    scale = OneOf(("linear", "log")).tag(sync=True)
+    metric = traitlets.Enum(METRICS, "train_error").tag(sync=True)
+    scale = traitlets.Enum(("linear", "log"), "linear").tag(sync=True)
     step = traitlets.Int().tag(sync=True)
     prediction = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shown = traitlets.Bool(False).tag(sync=True)
@@ -52,10 +52,9 @@ class StudyPlayer(Explorer):
         records: Iterable[RunRecord] | str | None = None,
         *,
         nets: Sequence[str] | None = None,
-        metric: str = "train_error",
-        scale: str = "linear",
         step: int | None = None,
         predict: bool = True,
+        **settings: object,
     ) -> None:
         if records is None or isinstance(records, str):
             records = load_records(records)
@@ -65,10 +64,9 @@ class StudyPlayer(Explorer):
         super().__init__(
             study=study,
             nets=names if nets is None else list(nets),
-            metric=metric,
-            scale=scale,
             step=study["last"] if step is None else step,
             shown=not predict,
+            **settings,
         )
 
     @traitlets.validate("nets", "prediction")

@@ -319,9 +319,7 @@ class TestOfAnotherRun:
         with pytest.raises(CheckpointError, match=f"dataset is '{digits.fingerprint}' there and '{other.fingerprint}'"):
             run_cell(CELL, other, checkpoint=half_done)
         torch.set_num_threads(2)
-        with pytest.raises(
-            CheckpointError, match=r"threads is 1 there and 2 here.*\(torch\.set_num_threads\(1\) first\)"
-        ):
+        with pytest.raises(CheckpointError, match="threads is 1 there and 2 here"):
             run_cell(CELL, digits, checkpoint=half_done)
 
     def test_other_torch(self, digits, half_done, monkeypatch):

@@ -119,10 +119,10 @@ class TestAgainstDataLoaderAndTorchvision:
 
 
 class TestStepper:
-    def stepper(self, dataset: Dataset, **options) -> tuple[nn.Module, Stepper]:
+    def stepper(self, dataset: Dataset) -> tuple[nn.Module, Stepper]:
         torch.manual_seed(1)
         model = cifar_net(8, num_classes=2).to(memory_format=torch.channels_last).train()
-        return model, Stepper(model, Batches(dataset, "per_pixel_mean", CPU), Recipe(8, batch_size=20), **options)
+        return model, Stepper(model, Batches(dataset, "per_pixel_mean", CPU), Recipe(8, batch_size=20))
 
     def picks(self, updates: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(2)
@@ -250,7 +250,8 @@ class TestOnCuda:
         device = torch.device("cuda")
         model = cifar_net(8, num_classes=2).to(device, memory_format=torch.channels_last).train()
         batches = Batches(dataset, "per_pixel_mean", device)
-        stepper = Stepper(model, batches, Recipe(64, batch_size=20, lr=0.02), graph=graph)
+        stepper = Stepper(model, batches, Recipe(64, batch_size=20, lr=0.02))
+        stepper.graph = graph
         generator = torch.Generator().manual_seed(2)
         losses = []
         for lr in (0.002, 0.0002):  # small, so that rounding does not grow; the graph must obey a change of them

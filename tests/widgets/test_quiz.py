@@ -28,14 +28,14 @@ OPTIONS = [("4", True, "Count."), ("22", False, "That joins the digits."), ("5",
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (OPTIONS[:1], "two to 8, but there are 1"),
-        (OPTIONS[1:], "exactly one option must be right, but 0 are: none"),
-        ([*OPTIONS, ("four", True, "As well.")], "exactly one option must be right, but 2 are: 4, four"),
-        ([*OPTIONS, ("6", False, " ")], r"options\[3\] lacks its text or its reason"),
-        ([*OPTIONS, ("22", False, "Again.")], "options must differ"),
-        ([*OPTIONS, ("6", False)], r"options\[3\] must be \(text, True or False for right, why\)"),
-        ([*OPTIONS, ("6", 0, "Why.")], r"options\[3\] must be \(text"),
-        ([*OPTIONS, (6, False, "Why.")], r"options\[3\] must be \(text"),
+        (OPTIONS[:1], "two to 8 .* but there are 1"),
+        (OPTIONS[1:], "one is right, but there are 2, 0 of them right"),
+        ([*OPTIONS, ("four", True, "As well.")], "there are 4, 2 of them right"),
+        ([*OPTIONS, ("6", False, " ")], r"must be \(text, .*'6'"),
+        ([*OPTIONS, ("22", False, "Again.")], "different ones"),
+        ([*OPTIONS, ("6", False)], r"must be \(text, .*'6'"),
+        ([*OPTIONS, ("6", 0, "Why.")], r"must be \(text, .*'6'"),
+        ([*OPTIONS, (6, False, "Why.")], r"must be \(text, .*6"),
     ],
 )
 def test_options_that_are_no_question(options, message):
