@@ -16,7 +16,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,10 +236,11 @@ def _train_all(
     done = folders.finished(folder, study, clean=True) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
     queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
-    with _Progress(cells, done=set(done), show=progress) as bar:
+    line = _Progress(cells, done=set(done), show=progress)
+    with line.bar:
 
         def watch(cell: Cell, event: Event) -> None:
-            bar.update(cell, event)
+            line.update(cell, event)
             if on_event is not None:
                 on_event(cell, event)
 
@@ -251,9 +252,10 @@ def _train_all(
             if on_record is not None:
                 on_record(record)
 
-        for cell in cells if on_event is not None else ():
-            if cell in done:
-                on_event(cell, _done_before(done[cell]))
+        for cell, record in done.items() if on_event is not None else ():
+            earlier = tuple(Evaluation(**point) for point in record.curves)
+            last = earlier[-1]
+            on_event(cell, Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier))
         setup = (prepare_process, study.threads)
         if engine is not None:
             engine.run(_run_one, queue, shared, setup, watch, finish)
@@ -351,8 +353,8 @@ def run_cell(
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
-        about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
-        about["fingerprint"] = dataset.fingerprint
+        about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps}
+        about |= {"dataset": dataset.name, "fingerprint": dataset.fingerprint}
         weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
     together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
@@ -371,20 +373,9 @@ def run_cell(
     )
 
 
-def _done_before(record: RunRecord) -> Event:
-    """Return the event for a run which was done before."""
-    earlier = tuple(Evaluation(**point) for point in record.curves)
-    last = earlier[-1]
-    return Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier)
-
-
 def _cost(cell: Cell) -> float:
     """Return a number that grows with a cell's computing time: layers with weights, times steps."""
-    return _depth(cell.net) * cell.recipe.steps
-
-
-def _depth(net: str) -> int:
-    return split_name(net)[1]
+    return split_name(cell.net)[1] * cell.recipe.steps
 
 
 def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe) -> float:
@@ -392,54 +383,46 @@ def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: 
 
     The time of a step is taken as proportional to the depth, and of an image in an evaluation as a third of training.
     """
-    shallow = min(nets, key=_depth)
+    depths = {net: split_name(net)[1] for net in nets}
+    shallow = min(nets, key=depths.get)
     trial = recipe.replace(steps=5, milestones=(), warmup_lr=None, eval_every=5)
     times = []
-    train(
-        build_net(shallow, dataset, 0),
-        dataset.head(recipe.batch_size, 1),
-        trial,
-        callback=lambda event: times.append(time.perf_counter()) if event.kind == "step" else None,
-    )
+
+    def callback(event: Event) -> None:
+        if event.kind == "step":
+            times.append(time.perf_counter())
+
+    train(build_net(shallow, dataset, 0), dataset.head(recipe.batch_size, 1), trial, callback=callback)
     # The quickest of the steps: what else the machine does only slows them down.
     step = min(after - before for before, after in itertools.pairwise(times))
     images = len(dataset.train_images) + len(dataset.test_images)
-    passes = 3 * recipe.batch_size * recipe.steps + images * -(-recipe.steps // recipe.eval_every)
-    seconds = step * passes / (3 * recipe.batch_size)  # of the shallowest net
-    depths = [_depth(net) / _depth(shallow) for net in nets]
-    # One process with all the cores was timed here; worker processes with few threads each do a little better.
-    return max(seeds * seconds * sum(depths), seconds * max(depths))
+    evaluations = -(-recipe.steps // recipe.eval_every)
+    steps = recipe.steps + evaluations * images / (3 * recipe.batch_size)
+    return seeds * step * steps * sum(map(depths.get, nets)) / depths[shallow]
 
 
 class _Progress:
     """One line for the whole grid: nets in flight, share of the work, steps, time left."""
 
-    def __init__(self, cells: Iterable[Cell], done: set[Cell], show: bool) -> None:
-        self.cost = {cell: _cost(cell) for cell in cells}
-        self.share = {cell: float(cell in done) for cell in self.cost}
-        self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in self.cost}
-        self.total_steps = sum(cell.recipe.steps for cell in self.cost)
+    def __init__(self, cells: Sequence[Cell], done: set[Cell], show: bool) -> None:
+        self.share = {cell: float(cell in done) for cell in cells}
+        self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in cells}
+        self.total_steps = sum(cell.recipe.steps for cell in cells)
+        self.several_seeds = len({cell.seed for cell in cells}) > 1
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+        total, before = sum(map(_cost, cells)), sum(map(_cost, done))  # what was done must not make the rest look fast
         # Smoothing 0: time left from the mean pace so far; evaluations make the recent pace jump.
-        before = sum(self.cost[cell] for cell in done)  # it must not make the rest look fast
-        self.bar = make_bar(
-            sum(self.cost.values()), "starting", show=show, bar_format=form, smoothing=0, initial=before
-        )
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.bar.close()
+        self.bar = make_bar(total, "starting", show=show, bar_format=form, smoothing=0, initial=before)
 
     def update(self, cell: Cell, event: Event) -> None:
         """Take in what a cell's training loop tells."""
-        gain, self.share[cell], self.steps[cell] = event.work - self.share[cell], event.work, event.step
-        several_seeds = len({c.seed for c in self.cost}) > 1
-        running = [f"{c.net}/{c.seed}" if several_seeds else c.net for c, s in self.share.items() if 0 < s < 1 - 1e-9]
+        gain = (event.work - self.share[cell]) * _cost(cell)
+        self.share[cell], self.steps[cell] = event.work, event.step
+        running = [c for c, share in self.share.items() if 0 < share < 1 - 1e-9]
+        names = ", ".join(f"{c.net}/{c.seed}" if self.several_seeds else c.net for c in running)
         steps = f"{sum(self.steps.values()):,} of {self.total_steps:,} steps"
-        self.bar.set_description_str(f"{', '.join(running) or 'finishing'}: {steps}", refresh=False)
-        self.bar.update(gain * self.cost[cell])
+        self.bar.set_description_str(f"{names or 'finishing'}: {steps}", refresh=False)
+        self.bar.update(gain)
         if event.kind == "resumed" and not self.bar.disable:
-            self.bar.initial += gain * self.cost[cell]  # as above
+            self.bar.initial += gain  # as above
             self.bar.refresh()
