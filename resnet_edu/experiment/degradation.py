@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import time
@@ -44,7 +45,7 @@ from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, c
 from ..training.recipe import Recipe
 from ..training.step import resolve_precision
 from . import folder as folders
-from .cluster import RayEngine, import_ray
+from .cluster import EVENT_PACE, RayEngine, import_ray
 from .folder import Cell, Images, Source, Study
 from .records import RunRecord
 from .workers import run_in_workers
@@ -258,7 +259,7 @@ def _train_all(
             on_event(cell, Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier))
         setup = (prepare_process, study.threads)
         if engine is not None:
-            engine.run(_run_one, queue, shared, setup, watch, finish)
+            engine.run(functools.partial(_run_one, pace=EVENT_PACE), queue, shared, setup, watch, finish)
         elif study.workers:
             run_in_workers(_run_one, queue, shared, min(study.workers, len(queue)), setup, watch, finish)
         else:
