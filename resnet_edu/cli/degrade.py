@@ -30,6 +30,7 @@ from . import options
 
 RUNS = Path("runs")  # where studies go that are given no folder
 
+HELP = "train plain and residual nets and compare them"
 DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
 
@@ -57,26 +58,19 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 """
 
 
-def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `degrade` to the parser of `resnet-edu`."""
-    parser = subparsers.add_parser(
-        "degrade",
-        help="train plain and residual nets and compare them",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     options.add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     with exit_on_termination():
-        return _begin(args) if args.resume is None else _go_on(args)
+        _begin(args) if args.resume is None else _go_on(args)
+    return 0
 
 
-def _begin(args: argparse.Namespace) -> int:
+def _begin(args: argparse.Namespace) -> None:
     """Begin a study in a new folder."""
     study, engine = degradation.choose_device(options.study_of(args), _engine(args))
     source = options.source_of(args)
@@ -87,10 +81,9 @@ def _begin(args: argparse.Namespace) -> int:
         study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
         _announce(args, study, dataset, engine, out)
         _report(degradation.run(study, dataset, out, engine=engine), out)
-    return 0
 
 
-def _go_on(args: argparse.Namespace) -> int:
+def _go_on(args: argparse.Namespace) -> None:
     """Go on with a study that was stopped."""
     engine = _engine(args)
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
@@ -101,7 +94,6 @@ def _go_on(args: argparse.Namespace) -> int:
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
         data = study.source if done == runs else _images(args, study)
         _report(degradation.run(study, data, out, resume=True, engine=engine), out)
-    return 0
 
 
 def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:

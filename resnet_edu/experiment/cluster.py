@@ -95,8 +95,8 @@ class RayEngine:
         An exception of the work is raised here; it is not tried again. `WorkerDied` is raised when a job was lost more
         than `retries` times. Whatever ends this call, also Ctrl-C, cancels the tasks that are left.
 
-        Raises `ImportError` without Ray, `ConnectionError` if there is none at the address, `RuntimeError` if none of
-        its machines can ever run a job.
+        Raises `ImportError` without Ray, `ConnectionError` if it is not at the address, or cannot be started, and
+        `RuntimeError` if none of its machines can ever run a job.
         """
         ray = import_ray()
         with _connected(ray, self.address):
@@ -163,29 +163,21 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
     """
     if ray.is_initialized():
         if address is not None:
-            raise RuntimeError(
-                "this process is connected to a Ray already: leave `address` out, or call ray.shutdown()"
-            )
+            raise RuntimeError("this process is connected to a Ray already: leave `address` out, or ray.shutdown()")
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {
-        "logging_level": "ERROR",
-        "log_to_driver": False,
-        "runtime_env": {"py_modules": [str(Path(__file__).resolve().parent.parent)]},  # [4]: one version everywhere
-    }
-    if address == "local":
-        options["include_dashboard"] = False
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    package = str(Path(__file__).resolve().parent.parent)
+    options["runtime_env"] = {"py_modules": [package]}  # [4]: one version everywhere
     decided = REPORTS in os.environ  # by the user; a Ray that is started here reports nothing else to its makers
     os.environ.setdefault(REPORTS, "0")
     try:
-        ray.init(address, **options)
-    except ConnectionError as error:
+        ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
+    except Exception as error:  # Ray raises plain ones too: a node that was not up within its 30 seconds, say
         raise ConnectionError(
-            f"there is no Ray at {address!r} ({error}): start one with `ray start --head`, or leave the address out"
+            f"Ray could not be started or reached at {address!r} ({error}): leave that out, or `ray start --head`"
         ) from error
-    except Exception as error:  # Ray raises plain ones: a node that was not up within its 30 seconds, say
-        raise RuntimeError(f"Ray could not be started or reached at {address!r}: {error}") from error
     finally:
         if not decided:
             del os.environ[REPORTS]

@@ -64,18 +64,13 @@ def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.M
         return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0], **options)
 
 
-def is_digits(dataset: Dataset) -> bool:
-    """Return whether these are scikit-learn's digits, or some of them; a folder of that name may hold other images."""
-    named = dataset.name == "digits" or dataset.name.startswith("digits[")
-    return named and dataset.shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
-
-
 def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
     """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
 
     steps: None is 200 for the digits, and else 1,000. Evaluations of others are spaced by `space_evaluations`.
     """
-    if is_digits(dataset):
+    looks = dataset.shape, dataset.classes  # a folder of that name may hold other images
+    if dataset.name.partition("[")[0] == "digits" and looks == ((1, 8, 8), tuple("0123456789")):
         return Recipe.digits() if steps is None else shortened(Recipe.digits(), steps)
     return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)
 
@@ -114,15 +109,14 @@ def run(
     resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none. A
               script can so be started again until it is through.
     engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
-              a `RayEngine`, which says which cluster and what a run gets. The records are the same. A cluster of
-              several machines must share `folder`: a run that moves to another one goes on from what is there.
+              a `RayEngine`. The records are the same. The machines of a cluster must share `folder`.
     progress: show one line on stderr: what is running, steps done, time left.
     on_record: called with each record when its net is done.
     on_event: called with a `Cell` and an `Event` while that net trains, such as `LiveCurves`. From other processes
               come all evaluations, and of the steps a few a second. A run that was done before, or goes on from a
-              checkpoint, begins with "resumed", which has the evaluations of before. What it raises ends the study.
+              checkpoint, begins with "resumed". What it raises ends the study.
 
-    Works in notebooks and in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
+    Works in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
 
     Raises `ValueError`, `OSError` or `RuntimeError` before any training for data, a device or a folder that cannot be
     used; `TrainingDiverged` and `WorkerDied` name the net.
@@ -165,11 +159,9 @@ def resume(
     Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
     records are then, number for number, those of a study that was never stopped.
 
-    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now. None are
-             read if all nets are done.
+    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now.
     workers, checkpoint_seconds, checkpoint_steps: another number than the study began with, see `Study`.
-    options: `engine` (it need not be the one that the study began with), `progress`, `on_record` and `on_event`, as for
-             `run`.
+    options: `engine`, `progress`, `on_record` and `on_event`, as for `run`.
 
     Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
     """
@@ -228,10 +220,7 @@ def _train_all(
     on_record: Callable[[RunRecord], object] | None,
     on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
-    """Do the runs of a study that have no record in `folder` yet; the caller has locked it.
-
-    `dataset` is None if there are no such runs.
-    """
+    """Do the runs of a study that have no record in `folder` yet (without `dataset` there are none such)."""
     shared = study, dataset, folder and folder.resolve(), code_version()
     cells = study.cells
     done = folders.finished(folder, study, clean=True) if folder else {}
@@ -326,10 +315,8 @@ def run_cell(
     device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
     weights_folder: gets the final weights, as `weights.filename(net, seed)`; None leaves none.
-    checkpoint: the file, or the `Checkpoint`, to keep the run's state in, and to go on from if it is there; see
-                `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
-    group:      the processes that train the net together, see `train`; the first one alone writes weights, and the
-                record says how many there are (`device["processes"]`).
+    checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
+    group:      as for `train`; the first process alone writes weights.
 
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.

@@ -109,7 +109,7 @@ class Cell:
     @property
     def filename(self) -> str:
         """The name of its record's file."""
-        return records.filename(self.net, self.seed)
+        return f"{self.net}-seed{self.seed}.json"
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class Study:
         write_atomic(folder / STUDY_FILE, text.encode())
 
     def continued(self, asked: Study, folder: str | os.PathLike[str]) -> Study:
-        """Return this study, with the number of workers and the schedule of checkpoints that are asked for now.
+        """Return this study with the number of workers and the schedule of checkpoints that are asked for now.
 
         Raises `StudyError` if what is asked for contradicts it, or would change its numbers.
         """
@@ -283,8 +283,7 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = F
     """Make the folder if need be, and keep other processes from it meanwhile, see `locked`.
 
     resume: give the study that is there, if there is one; else nothing may be there, and None is given.
-    made:   whether the caller has just made the folder. If it was made for this, and an error leaves it empty, it is
-            removed.
+    made:   whether the caller has just made the folder; one made for this is removed if an error leaves it empty.
 
     Raises `FileExistsError` if it holds JSON files already (records, or a study), and what `locked` raises.
     """

@@ -86,7 +86,7 @@ class RunRecord:
     @property
     def filename(self) -> str:
         """The name of the file that a study writes this record to."""
-        return filename(self.net, self.seed)
+        return f"{self.net}-seed{self.seed}.json"
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
         """Return the steps and the values of one of `METRICS`; `ValueError` for another name."""
@@ -176,11 +176,6 @@ def _check(record: RunRecord, origin: str) -> list[dict[str, float]]:
     steps = [point["step"] for point in curves]
     check(steps == sorted(set(steps)), "curves", "in ascending order of steps", steps)
     return [{name: math.nan if value is None else value for name, value in point.items()} for point in curves]
-
-
-def filename(net: str, seed: int) -> str:
-    """Return the name of the file that a study writes the record of `net` with `seed` to."""
-    return f"{net}-seed{seed}.json"
 
 
 def load(path: str | os.PathLike[str]) -> RunRecord:
