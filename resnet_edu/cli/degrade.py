@@ -117,7 +117,7 @@ def _telling_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]
             study = folders.load(out)
             kept = f"{len(folders.finished(out, study))} of {len(study.cells)} runs are done; what is saved is in {out}"
             if not isinstance(error, TrainingDiverged):
-                print(f"{kept}. To go on:\n  {_command(args, out)}", file=sys.stderr)
+                print(f"{kept}. To go on:\n  {command(args, out)}", file=sys.stderr)
             elif args.resume is not None or not folders.discard_unused(out, study):
                 print(f"{kept}, but to go on would diverge again", file=sys.stderr)
         raise
@@ -144,7 +144,7 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
             f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
             "machines, the folder below must be on a file system that they share"
         )
-    lines += [f"files: {out}", f"if it is stopped, this goes on: {_command(args, out)}"]
+    lines += [f"files: {out}", f"if it is stopped, this goes on: {command(args, out)}"]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
@@ -157,19 +157,15 @@ def _report(records: list[RunRecord], out: Path) -> None:
     print(summary(records), headline(records), files, sep="\n\n")
 
 
-def _command(args: argparse.Namespace, out: Path) -> str:
-    """Return the command that goes on with the study, with images from the same place, on the same engine."""
-    words = [command(out)]
-    if args.resume is not None and args.data:
-        words.append(f"--data {shlex.quote(args.data)}")
-    if args.engine == "ray":
-        words.append("--engine ray")
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in options.given(args, "engine.").items()]
-    return " ".join(words)
-
-
-def command(folder: Path) -> str:
-    """Return the words that a user can paste into the shell to go on with the study in `folder`."""
+def command(args: argparse.Namespace, out: Path) -> str:
+    """Return what to paste into the shell to go on with the study: the images from the same place, the same engine."""
     called = Path(sys.argv[0]).name == "resnet-edu"
     words = [sys.argv[0]] if called else [sys.executable, "-m", "resnet_edu"]
-    return shlex.join([*words, "degrade", "--resume", str(folder)])
+    words += ["degrade", "--resume", str(out)]
+    if args.resume is not None and args.data:
+        words += ["--data", args.data]
+    if args.engine == "ray":
+        words += ["--engine", "ray"]
+    for name, value in options.given(args, "engine.").items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -228,5 +228,6 @@ def test_an_interrupt_before_anything_was_begun(tmp_path, monkeypatch, capsys):
 def test_the_command_is_the_one_that_was_called(program, words, monkeypatch):
     from resnet_edu.cli.degrade import command
 
+    args = cli.build_parser().parse_args(["degrade", "--engine", "ray", "--retries", "2"])
     monkeypatch.setattr(sys, "argv", [program])
-    assert command(Path("runs/a study")) == f"{words} degrade --resume 'runs/a study'"
+    assert command(args, Path("a study")) == f"{words} degrade --resume 'a study' --engine ray --retries 2"
