@@ -126,7 +126,8 @@ def run(args: argparse.Namespace) -> int:
     prepare_process(threads)
     dataset = data.load(args.data)
     study = study_of(args, dataset)
-    subjects = [subject_of(args, net, dataset, study) for net in nets_of(args, study)]
+    nets = args.nets or sorted(shipped.load_study(study).weights, key=split_name)
+    subjects = [subject_of(args, net, dataset, study) for net in nets]
     if args.question == "study":
         answers = _study(args, dataset, subjects)
     else:
@@ -169,11 +170,6 @@ def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
     if args.nets is None or args.weights == SHIPPED:
         raise ValueError(f"no nets trained on {dataset.name} come with the package: name some, --nets, and --weights")
     return None
-
-
-def nets_of(args: argparse.Namespace, study: str | None) -> list[str]:
-    """Return the names of the nets to ask."""
-    return sorted(shipped.load_study(study).weights, key=split_name) if args.nets is None else list(args.nets)
 
 
 def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str | None) -> Subject:
