@@ -16,7 +16,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"resnet-edu {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in (trace, degrade, train, probe, results):
-        command.add_command(commands)
+        name = command.__name__.rpartition(".")[2]
+        texts = {"help": command.HELP, "description": command.DESCRIPTION, "epilog": command.EXAMPLES}
+        sub = commands.add_parser(name, **texts, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.add_options(sub)
+        sub.set_defaults(run=command.run)
     return parser
 
 

@@ -7,10 +7,11 @@ Sources
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import shlex
-import shutil
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -19,17 +20,17 @@ from ..experiment import degradation
 from ..experiment import folder as folders
 from ..experiment.cluster import RayEngine, import_ray
 from ..experiment.folder import Source, Study, StudyError
-from ..experiment.records import RunRecord
+from ..experiment.records import STUDY_FILE, RunRecord
 from ..experiment.statistics import headline, summary
 from ..figures import curves
 from ..support.signals import exit_on_termination
-from ..support.system import available_cores
 from ..training.checkpoint import CheckpointError
 from ..training.loop import TrainingDiverged
 from . import options
 
 RUNS = Path("runs")  # where studies go that are given no folder
 
+HELP = "train plain and residual nets and compare them"
 DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
 
@@ -57,59 +58,42 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 """
 
 
-def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `degrade` to the parser of `resnet-edu`."""
-    parser = subparsers.add_parser(
-        "degrade",
-        help="train plain and residual nets and compare them",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     options.add_options(parser)
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     with exit_on_termination():
-        return _begin(args) if args.resume is None else _go_on(args)
+        _begin(args) if args.resume is None else _go_on(args)
+    return 0
 
 
-def _begin(args: argparse.Namespace) -> int:
+def _begin(args: argparse.Namespace) -> None:
     """Begin a study in a new folder."""
     study, engine = degradation.choose_device(options.study_of(args), _engine(args))
     source = options.source_of(args)
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
     out = Path(args.out) if args.out else folders.new_folder(RUNS, name)
-    with folders.claimed(out, made=not args.out):
-        try:
-            dataset = source.load(urls=options.urls_of(args))
-            study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
-            _announce(args, study, dataset, engine, out)
-            _report(degradation.run(study, dataset, out, engine=engine), out)
-        except BaseException as error:
-            _say_what_is_left(args, out, error)
-            raise
-    return 0
+    with folders.claimed(out, made=not args.out), _telling_how_to_go_on(args, out):
+        dataset = source.load(urls=options.urls_of(args))
+        study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
+        _announce(args, study, dataset, engine, out)
+        _report(degradation.run(study, dataset, out, engine=engine), out)
 
 
-def _go_on(args: argparse.Namespace) -> int:
+def _go_on(args: argparse.Namespace) -> None:
     """Go on with a study that was stopped."""
     engine = _engine(args)
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
     study = options.changed(args, folders.load(out), out)
-    with folders.locked(out):
+    with folders.locked(out), _telling_how_to_go_on(args, out):
         done, runs = len(folders.finished(out, study)), len(study.cells)
         begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
         data = study.source if done == runs else _images(args, study)
-        try:
-            _report(degradation.run(study, data, out, resume=True, engine=engine), out)
-        except BaseException as error:
-            _say_what_is_left(args, out, error)
-            raise
-    return 0
+        _report(degradation.run(study, data, out, resume=True, engine=engine), out)
 
 
 def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
@@ -118,32 +102,25 @@ def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
     return source if args.mirrors is None else source.load(urls=options.urls_of(args))
 
 
-def _say_what_is_left(args: argparse.Namespace, out: Path, error: BaseException) -> None:
-    """After an error or Ctrl-C, say which of the work is saved, and how to go on.
+@contextlib.contextmanager
+def _telling_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
+    """After an error or Ctrl-C, say how much is saved, and how to go on if that is of use.
 
-    A study that was begun only now, and has diverged before anything was saved, is of no use and cleared away.
+    A study that was begun only now, and has diverged before anything was saved, is cleared away.
     """
-    if isinstance(error, BrokenPipeError):  # `| head`: all was done, and nobody reads on
-        return
     try:
-        study = folders.load(out)
-        done, runs = len(folders.finished(out, study)), len(study.cells)
-    except StudyError:  # it had not begun, or there is nothing to go on with
-        return
-    kept = f"{done} of {runs} runs are done; their records and the state of the others are in {out}"
-    if isinstance(error, TrainingDiverged):
-        if args.resume is None and not done and not folders.in_flight(out):
-            folders.discard(out, study)
-        else:
-            print(f"{kept}, but to go on would diverge again", file=sys.stderr)
-    elif done == runs:
-        print(
-            f"all {done} runs are done, with their records in {out}. For the table and the figures:\n"
-            f"  {_command(args, out)}",
-            file=sys.stderr,
-        )
-    elif not isinstance(error, StudyError | CheckpointError):
-        print(f"{kept}. To go on:\n  {_command(args, out)}", file=sys.stderr)
+        yield
+    except (BrokenPipeError, StudyError, CheckpointError):  # `| head`, or the same command would do the same again
+        raise
+    except BaseException as error:
+        if (out / STUDY_FILE).exists():
+            study = folders.load(out)
+            kept = f"{len(folders.finished(out, study))} of {len(study.cells)} runs are done; what is saved is in {out}"
+            if not isinstance(error, TrainingDiverged):
+                print(f"{kept}. To go on:\n  {command(args, out)}", file=sys.stderr)
+            elif args.resume is not None or not folders.discard_unused(out, study):
+                print(f"{kept}, but to go on would diverge again", file=sys.stderr)
+        raise
 
 
 def _engine(args: argparse.Namespace) -> str | RayEngine:
@@ -158,7 +135,7 @@ def _engine(args: argparse.Namespace) -> str | RayEngine:
 
 
 def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: RayEngine | None, out: Path) -> None:
-    """Say what will be done and what it will cost, before it starts."""
+    """Say what will be done, before it starts."""
     seeds = len(study.seeds)
     what = ", ".join(study.nets) + (f" x {seeds} seeds" if seeds > 1 else "")
     lines = options.describe(what, dataset, study.recipe)
@@ -167,19 +144,8 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
             f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
             "machines, the folder below must be on a file system that they share"
         )
-    elif study.device == "cpu" and not degradation.is_digits(dataset):
-        seconds = degradation.estimate_seconds(study.nets, seeds, dataset, study.recipe)
-        lines.append(
-            f"cost: about {_duration(seconds)} on the {available_cores()} cores of this machine (from two trial steps)"
-        )
-    lines += [f"files: {out}", f"if it is stopped, this goes on: {_command(args, out)}"]
+    lines += [f"files: {out}", f"if it is stopped, this goes on: {command(args, out)}"]
     print("\n".join(lines), file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{max(10, round(seconds, -1)):.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
 def _report(records: list[RunRecord], out: Path) -> None:
@@ -191,24 +157,15 @@ def _report(records: list[RunRecord], out: Path) -> None:
     print(summary(records), headline(records), files, sep="\n\n")
 
 
-def _command(args: argparse.Namespace, out: Path) -> str:
-    """Return the command that goes on with the study, with images from the same place, on the same engine."""
-    words = [command(out)]
+def command(args: argparse.Namespace, out: Path) -> str:
+    """Return what to paste into the shell to go on with the study: the images from the same place, the same engine."""
+    called = Path(sys.argv[0]).name == "resnet-edu"
+    words = [sys.argv[0]] if called else [sys.executable, "-m", "resnet_edu"]
+    words += ["degrade", "--resume", str(out)]
     if args.resume is not None and args.data:
-        words.append(f"--data {shlex.quote(args.data)}")
+        words += ["--data", args.data]
     if args.engine == "ray":
-        words.append("--engine ray")
-    words += [f"--{name.replace('_', '-')} {value}" for name, value in options.given(args, "engine.").items()]
-    return " ".join(words)
-
-
-def command(folder: Path) -> str:
-    """Return the words that a user can paste into the shell to go on with the study in `folder`."""
-    program = Path(sys.argv[0])
-    if program.name != "resnet-edu":
-        words = [sys.executable, "-m", "resnet_edu"]
-    elif (found := shutil.which("resnet-edu")) and Path(found).samefile(program):
-        words = ["resnet-edu"]
-    else:
-        words = [str(program)]
-    return shlex.join([*words, "degrade", "--resume", str(folder)])
+        words += ["--engine", "ray"]
+    for name, value in options.given(args, "engine.").items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)

@@ -53,11 +53,6 @@ class Option:
         """What it is called in the parsed arguments."""
         return self.flag.removeprefix("--").replace("-", "_")
 
-    def add_to(self, group: argparse._ActionsContainer) -> None:
-        """Add it to a parser, or a group of one."""
-        of_value = {} if "action" in self.more else {"type": self.kind, "metavar": self.metavar}
-        group.add_argument(self.flag, help=self.help, **of_value, **self.more)
-
 
 def names(text: str) -> tuple[str, ...]:
     """Return the names in a text such as "plain20,resnet56"."""
@@ -131,15 +126,14 @@ ALL = [option for options in OPTIONS.values() for option in options]
 def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = None) -> None:
     """Add the options of the table to a parser, or those of these flags only, in groups."""
     for title, options in OPTIONS.items():
-        chosen = [option for option in options if flags is None or option.flag in flags]
-        group = parser.add_argument_group(title) if chosen else None
-        length = None
-        for option in chosen:
-            if option.flag in ("--steps", "--epochs"):
-                length = length or group.add_mutually_exclusive_group()
-                option.add_to(length)
-            else:
-                option.add_to(group)
+        group, length = parser.add_argument_group(title), None
+        for option in options:
+            if flags is None or option.flag in flags:
+                place = group
+                if option.flag in ("--steps", "--epochs"):
+                    place = length = length or group.add_mutually_exclusive_group()
+                of_value = {} if "action" in option.more else {"type": option.kind, "metavar": option.metavar}
+                place.add_argument(option.flag, help=option.help, **of_value, **option.more)
 
 
 def given(args: argparse.Namespace, place: str = "") -> dict[str, Any]:

@@ -14,7 +14,6 @@ from ..data.dataset import NORMALIZE, Dataset
 from ..experiment import shipped
 from ..experiment.degradation import build_net
 from ..experiment.folder import claimed
-from ..experiment.records import RunRecord
 from ..figures import probes as probe_plots
 from ..figures.style import Picture
 from ..nets.models import split_name
@@ -26,6 +25,7 @@ from ..training import weights
 from .degrade import RUNS
 from .options import names
 
+HELP = "ask trained nets about gradients, responses, blocks and loss"
 DESCRIPTION = """\
 Ask nets what they are like inside. Each question leaves a record (JSON) for each net and a figure (PNG, SVG) in a new
 folder in runs/. The nets are those that were trained on the data and come with the package, unless other weights are
@@ -43,75 +43,73 @@ examples:
   resnet-edu probe study --out FOLDER      gradients of many depths, and identities: the records of the package
 """
 
-QUESTIONS = {  # name: what it says in the list of commands
-    "gradients": "how long the gradient of the loss is at each layer, before and while training",
-    "responses": "how strongly each layer responds (the paper's figure 7)",
-    "lesions": "the error without each block, and with blocks exchanged",
-    "landscape": "the loss around the weights, along one or two random directions",
-    "identity": "the loss with blocks added that do nothing",
-    "study": "gradients over depth with and without batch norm, and identities, in small records",
-}
 FRESH, SHIPPED = "fresh", "shipped"
-STEPS = ("--steps", "0,1,...", "0,1,20", "when to measure")
-OPTIONS = {  # of each question: flag, metavar, default (its type is the value's), help
-    "gradients": (STEPS, ("--images", "N", 128, "training images to measure on")),
-    "responses": (("--images", "N", 2000, "test images, at most"),),
+
+
+def whole_numbers(text: str) -> list[int]:
+    """Return the numbers in a text such as "0,1,20"."""
+    return [int(part) for part in text.split(",")]
+
+
+STEPS = ("--steps", whole_numbers, "0,1,...", "0,1,20", "when to measure")
+TEST_IMAGES = ("--images", int, "N", 2000, "test images, at most")
+QUESTIONS = {  # name: (what it measures, its options: flag, type, metavar, default, help)
+    "gradients": (
+        "how long the gradient of the loss is at each layer, before and while training",
+        STEPS,
+        ("--images", int, "N", 128, "training images to measure on"),
+    ),
+    "responses": ("how strongly each layer responds (the paper's figure 7)", TEST_IMAGES),
     "lesions": (
-        ("--trials", "N", 5, "orders for each number of swaps"),
-        ("--images", "N", 2000, "test images, at most"),
+        "the error without each block, and with blocks exchanged",
+        ("--trials", int, "N", 5, "orders for each number of swaps"),
+        TEST_IMAGES,
     ),
     "landscape": (
-        ("--reach", "R", 1.0, "in filter lengths"),
-        ("--images", "N", 512, "training images, at most"),
+        "the loss around the weights, along one or two random directions",
+        ("--reach", float, "R", 1.0, "in filter lengths"),
+        ("--images", int, "N", 512, "training images, at most"),
     ),
     "identity": (
-        ("--added", "1,2,...", "1,2,4,6", "blocks a stage"),
-        ("--images", "N", 2000, "training images, and test images, at most"),
+        "the loss with blocks added that do nothing",
+        ("--added", whole_numbers, "1,2,...", "1,2,4,6", "blocks a stage"),
+        ("--images", int, "N", 2000, "training images, and test images, at most"),
     ),
     "study": (
-        ("--depths", "8,14,...", ",".join(map(str, probes.STUDY_DEPTHS)), "of fresh nets"),
+        "gradients over depth with and without batch norm, and identities, in small records",
+        ("--depths", whole_numbers, "8,14,...", ",".join(map(str, probes.STUDY_DEPTHS)), "of fresh nets"),
         STEPS,
-        ("--seeds", "N", 3, "fresh nets of each kind"),
+        ("--seeds", int, "N", 3, "fresh nets of each kind"),
     ),
 }
 
 
-def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `probe` to the parser of `resnet-edu`."""
-    parser = subparsers.add_parser(
-        "probe",
-        help="ask trained nets about gradients, responses, blocks and loss",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's questions, each with its options, to its parser."""
+    parser.set_defaults(nets=None, weights=SHIPPED, study=None, normalize=None, seed=0, no_batch_norm=False)
     questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
-    for name, about in QUESTIONS.items():
+    for name, (about, *own) in QUESTIONS.items():
         sub = questions.add_parser(name, help=about, description=f"Measure {about}.")
         _add_options(sub, name)
-        sub.set_defaults(run=run)
+        for flag, kind, metavar, default, text in own:
+            sub.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default})")
 
 
 def _add_options(parser: argparse.ArgumentParser, question: str) -> None:
+    """Add the options that several questions have."""
     add = parser.add_argument
     add("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
     if question != "study":
         start = FRESH if question == "gradients" else SHIPPED
+        about = f"trained ones of the package, untrained ones, or a safetensors file (default: {start})"
         add("--nets", metavar="A,B,...", type=names, help="names of nets (default: those that are shipped)")
-        add(
-            "--weights",
-            default=start,
-            metavar="shipped|fresh|FILE",
-            help=f"trained ones of the package, untrained ones, or a safetensors file (default: {start})",
-        )
+        add("--weights", default=start, metavar="shipped|fresh|FILE", help=about)
         add("--study", metavar="NAME", help="the shipped study to take nets and weights from")
         add("--normalize", choices=NORMALIZE, help="as in the net's training (default: as its record)")
         add("--seed", type=int, default=0, metavar="K", help="of whatever is drawn (default: 0)")
     add("--device", default="cpu", metavar="auto|cpu|cuda|mps", help="(default: cpu)")
     add("--threads", type=int, metavar="N", help="computing threads (default: all cores)")
     add("--out", metavar="FOLDER", help="for the files (default: runs/probe-<question>-<date>-<time>)")
-    for flag, metavar, default, text in OPTIONS[question]:
-        add(flag, type=type(default), default=default, metavar=metavar, help=f"{text} (default: {default})")
     if question == "gradients":
         add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
     if question == "landscape":
@@ -123,24 +121,23 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     resolve_device(args.device)
     threads = available_cores() if args.threads is None else whole("--threads", args.threads)
-    for name in {"steps", "added", "depths"} & set(vars(args)):
-        setattr(args, name, whole_numbers(f"--{name}", getattr(args, name)))
+    check_options(args)
     out = Path(args.out) if args.out else RUNS / f"probe-{args.question}-{datetime.now():%Y%m%d-%H%M%S}"
-    if args.question != "study":
-        check_options(args)
     prepare_process(threads)
     dataset = data.load(args.data)
+    study = study_of(args, dataset)
+    nets = args.nets or sorted(shipped.load_study(study).weights, key=split_name)
+    subjects = [subject_of(args, net, dataset, study) for net in nets]
     if args.question == "study":
-        answers = study(args, dataset)
+        answers = _study(args, dataset, subjects)
     else:
-        subjects = [subject_of(args, net, dataset) for net in nets_of(args, dataset)]
         answers = (_ask(args, subject) for subject in subjects)
     records: list[ProbeRecord] = []
     with claimed(out):
         for record in answers:
             record.save(out / record.filename)
             records.append(record)
-        pictures = _draw(args, records, _trained(args, dataset))
+        pictures = _draw(args, records, study)
         for name, picture in pictures.items():
             for ending in ("png", "svg"):
                 picture.save(out / f"{name}.{ending}")
@@ -149,19 +146,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def whole_numbers(option: str, text: str) -> list[int]:
-    """Return the numbers of a list such as "0,1,20"; raises `ValueError`, naming the option, for another text."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise ValueError(f"{option} must be whole numbers with commas between them, but it is {text!r}") from None
-
-
 def check_options(args: argparse.Namespace) -> None:
     """Raise `ValueError` for options that contradict each other, before anything is made or read."""
-    bare = getattr(args, "no_batch_norm", False)
-    if bare and args.weights == SHIPPED:
+    if args.no_batch_norm and args.weights == SHIPPED:
         raise ValueError("--no-batch-norm: no net without batch norm comes with the package; use --weights fresh")
+    if args.nets is not None and not 0 < len(args.nets) == len(set(args.nets)):
+        given = ",".join(args.nets)
+        raise ValueError(f"--nets must be names of nets, each once, such as plain20,resnet20: it is {given!r}")
     if args.weights not in (FRESH, SHIPPED):
         if args.nets is None or len(args.nets) != 1:
             raise ValueError(f"--weights {args.weights} are those of one net: name it, for example --nets resnet56")
@@ -171,45 +162,29 @@ def check_options(args: argparse.Namespace) -> None:
 
 def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
     """Return the name of the shipped study to take weights from: the one named, or the first on these images."""
-    if getattr(args, "study", None) is not None:
+    if args.study is not None:
         return shipped.load_study(args.study).name
     for found in shipped.studies():
         if shipped.load_records(found.name)[0].dataset["fingerprint"] == dataset.fingerprint:
             return found.name
+    if args.nets is None or args.weights == SHIPPED:
+        raise ValueError(f"no nets trained on {dataset.name} come with the package: name some, --nets, and --weights")
     return None
 
 
-def nets_of(args: argparse.Namespace, dataset: Dataset) -> list[str]:
-    """Return the names of the nets to ask; raises `ValueError` for none, or one twice."""
-    if args.nets is not None:
-        if not args.nets or len(set(args.nets)) < len(args.nets):
-            raise ValueError(
-                f"--nets must be names of nets, each once, such as plain20,resnet20: it is {','.join(args.nets)!r}"
-            )
-        return list(args.nets)
-    name = study_of(args, dataset)
-    if name is None:
-        raise ValueError(f"no nets trained on {dataset.name} come with the package: name some, --nets, and --weights")
-    return sorted(shipped.load_study(name).weights, key=split_name)
-
-
-def subject_of(args: argparse.Namespace, net: str, dataset: Dataset) -> Subject:
+def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str | None) -> Subject:
     """Return the net with the weights that the options ask for, as a probe's subject."""
     normalize, common = args.normalize, {"seed": args.seed, "device": args.device}
     if args.weights == SHIPPED:
-        name = study_of(args, dataset)
-        if name is None:
-            raise ValueError(
-                f"no nets trained on {dataset.name} come with the package: name a file of weights, or --weights fresh"
-            )
-        record = shipped.load_record(net, study=name)
+        record = shipped.load_record(net, study=study)
         if record.dataset["fingerprint"] != dataset.fingerprint:
-            raise ValueError(f"the nets of study {name!r} were trained on {record.dataset['name']}, not {dataset.name}")
-        model = shipped.load_trained(net, study=name)
-        normalize = normalize or record.recipe["normalize"]
-        return Subject(net, model, dataset, f"shipped: {name}, seed {record.seed}", normalize, **common)
-    options = {"batch_norm": False} if getattr(args, "no_batch_norm", False) else {}
-    model = build_net(net, dataset, args.seed, **options)
+            raise ValueError(
+                f"the nets of study {study!r} were trained on {record.dataset['name']}, not {dataset.name}"
+            )
+        model = shipped.load_trained(net, study=study)
+        about = f"shipped: {study}, seed {record.seed}"
+        return Subject(net, model, dataset, about, normalize or record.recipe["normalize"], **common)
+    model = build_net(net, dataset, args.seed, **({"batch_norm": False} if args.no_batch_norm else {}))
     about = f"untrained, seed {args.seed}"
     if args.weights != FRESH:
         path = Path(args.weights)
@@ -238,40 +213,35 @@ def _ask(args: argparse.Namespace, subject: Subject) -> ProbeRecord:
     return probe(subject, points=points, reach=args.reach, images=images, progress=True)
 
 
-def study(args: argparse.Namespace, dataset: Dataset) -> Iterator[ProbeRecord]:
+def _study(args: argparse.Namespace, dataset: Dataset, subjects: Sequence[Subject]) -> Iterator[ProbeRecord]:
     """Yield the records that the explorers show, each when it is done.
 
     Identities bring each shipped net to the depths of the study that it can be brought to.
     """
-    asked = argparse.Namespace(**vars(args), nets=None, weights=SHIPPED, study=None, normalize=None, seed=0)
-    nets = nets_of(asked, dataset)  # first: without them there is no study
     print("this takes a few minutes", file=sys.stderr, flush=True)
     common = {"device": args.device, "progress": True}
     yield probes.gradient_study(dataset, args.depths, args.steps, seeds=args.seeds, **common)
-    for net in nets:
-        added = [(depth - split_name(net)[1]) // 6 for depth in args.depths if depth > split_name(net)[1]]
+    for subject in subjects:
+        depth = split_name(subject.name)[1]
+        added = [(deeper - depth) // 6 for deeper in args.depths if deeper > depth]
         if added:
-            yield probes.identity(subject_of(asked, net, dataset), added, images=None, progress=True)
+            yield probes.identity(subject, added, images=None, progress=True)
 
 
-def _trained(args: argparse.Namespace, dataset: Dataset) -> list[RunRecord]:
-    """Return the shipped records of seed 0 on these images: what training at a net's own depth gave."""
-    if args.question not in ("identity", "study") or getattr(args, "weights", SHIPPED) != SHIPPED:
-        return []
-    name = study_of(args, dataset)
-    return [r for r in shipped.load_records(name) if r.seed == 0] if name else []
-
-
-def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], trained: list[RunRecord]) -> dict[str, Picture]:
+def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str | None) -> dict[str, Picture]:
     """Return file name -> figure."""
     if args.question == "gradients":
         return {f"gradients-{r.net}": probe_plots.gradients(r) for r in records}
     if args.question == "landscape" and args.plane:
         return {f"landscape-{r.net}": probe_plots.landscape(r) for r in records}
-    if args.question == "identity":
-        return {"identity": probe_plots.identity(records, trained)}
+    if args.question not in ("identity", "study"):
+        return {args.question: getattr(probe_plots, args.question)(records)}
+    pictures = {}
     if args.question == "study":
-        flow, *deeper = records
-        found = {f"gradients-after-{step}": probe_plots.gradient_study(flow, step) for step in flow.steps}
-        return found | ({"identity": probe_plots.identity(deeper, trained)} if deeper else {})
-    return {args.question: getattr(probe_plots, args.question)(records)}
+        flow, *records = records
+        pictures = {f"gradients-after-{step}": probe_plots.gradient_study(flow, step) for step in flow.steps}
+    if records:
+        # What training at a net's own depth gave.
+        trained = [r for r in shipped.load_records(study) if r.seed == 0] if args.weights == SHIPPED else []
+        pictures["identity"] = probe_plots.identity(records, trained)
+    return pictures

@@ -13,6 +13,7 @@ from ..experiment.shipped import ShippedStudy
 from ..support.table import WIDTH
 
 FORMATS = ("text", "markdown", "json")
+HELP = "print measured errors beside the published ones"
 DESCRIPTION = """\
 Print the final errors of the studies that come with the package: means over the seeds with sample standard deviations,
 beside what the paper and others report for the same nets. The difference is given in standard deviations where the
@@ -27,20 +28,12 @@ examples:
 """
 
 
-def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `results` to the parser of `resnet-edu`."""
-    parser = subparsers.add_parser(
-        "results",
-        help="print measured errors beside the published ones",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--study", metavar="NAME", help="one that comes with the package (default: all of them)")
     which.add_argument("--records", metavar="FOLDER", help="the records that `resnet-edu degrade` left in a folder")
     parser.add_argument("--format", choices=FORMATS, default="text", help="(default: text)")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,10 +52,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _facts(study: ShippedStudy) -> str:
-    return f"{study.date}, {study.hardware}. Made by: {study.command}"
-
-
 def _text(study: ShippedStudy | None, table: Results) -> str:
     if study is None:
         return str(table)
@@ -73,3 +62,7 @@ def _text(study: ShippedStudy | None, table: Results) -> str:
 def _markdown(study: ShippedStudy | None, table: Results) -> str:
     heading = f"## {study.name}: {study.title}\n\n{study.about}\n\n{_facts(study)}\n\n" if study else ""
     return heading + table.table().to_markdown()
+
+
+def _facts(study: ShippedStudy) -> str:
+    return f"{study.date}, {study.hardware}. Made by: {study.command}"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import inspect
 import json
+import operator
 import os
 import sys
-from collections.abc import Callable
 
 from torch import nn
 
@@ -17,7 +16,9 @@ from ..tracing.run import Trace, trace
 
 FORMATS = ("text", "markdown", "csv", "json")
 VIEWS = ("layers", "convs", "stages")
-_EXAMPLES = """\
+HELP = "print the shapes, parameters and multiply-adds of a model"
+DESCRIPTION = "Run a model once without arithmetic and print a row for every operation that its author wrote."
+EXAMPLES = """\
 NAME is
   a net of this package      resnet18 ... resnet152, plain18, plain34, resnet20, plain56, resnet110, ...
   torchvision:NAME           a model of torchvision.models without weights, such as torchvision:densenet121
@@ -30,15 +31,8 @@ examples:
 """
 
 
-def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `trace` to the parser of `resnet-edu`."""
-    parser = subparsers.add_parser(
-        "trace",
-        help="print the shapes, parameters and multiply-adds of a model",
-        description="Run a model once without arithmetic and print a row for every operation that its author wrote.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     parser.add_argument("name", metavar="NAME", help="which model (see below)")
     parser.add_argument("--view", choices=VIEWS, default="layers", help="default: layers")
     parser.add_argument("--input", metavar="CxHxW", help="default: 3x32x32 for the CIFAR family, else 3x224x224")
@@ -48,7 +42,6 @@ def add_command(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--shortcut", metavar="KIND", help=f"of this package's residual nets: {', '.join(models.SHORTCUTS)}"
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -97,76 +90,33 @@ def load_model(name: str, options: dict[str, str]) -> nn.Module:
     Raises `ValueError` for an unknown name or an option that does not apply, `ImportError` for a module that cannot
     be imported, `TypeError` for a callable that returns no module.
     """
-    if ":" not in name:
-        _check_options(name, options)
+    source, colon, attribute = name.partition(":")
+    if not colon:
+        if "stride_on" in options and name not in ("resnet50", "resnet101", "resnet152"):
+            raise ValueError(f"--stride-in is for bottlenecks (resnet50, resnet101, resnet152), but the net is {name}")
         return models.get_model(name, **options)
     if options:
         flags = " and ".join("--stride-in" if k == "stride_on" else f"--{k}" for k in options)
         raise ValueError(f"{flags}: only for the nets of this package, not for {name}; leave it out")
-    source, _, attribute = name.partition(":")
     if source == "torchvision":
-        return _torchvision(attribute)
-    return _built(_find(source, attribute), name)
+        import torchvision
+
+        return torchvision.models.get_model(attribute, weights=None)
+    return _load_own(name)
 
 
-def _check_options(name: str, options: dict[str, str]) -> None:
-    """Reject options that would change nothing, or that the net does not have."""
-    plain = name.startswith("plain")
-    if "shortcut" in options and plain:
-        raise ValueError(
-            f"--shortcut: a plain net has no shortcut; leave it out, or trace {name.replace('plain', 'resnet')}"
-        )
-    bottlenecks = name in ("resnet50", "resnet101", "resnet152")
-    if "stride_on" in options and not bottlenecks:
-        raise ValueError(f"--stride-in is for bottlenecks (resnet50, resnet101, resnet152), but the net is {name}")
-
-
-def _torchvision(name: str) -> nn.Module:
-    import torchvision
-
-    try:
-        return torchvision.models.get_model(name, weights=None)
-    except ValueError:
-        known = torchvision.models.list_models()
-        near = [n for n in known if n[:4] == name[:4]] or known
-        raise ValueError(f"torchvision has no model {name!r}; it has {', '.join(near[:12])}, ...") from None
-
-
-def _find(source: str, attribute: str) -> object:
+def _load_own(name: str) -> nn.Module:
+    """Return the model called package.module:callable, where the current directory can be imported."""
+    source, _, attribute = name.partition(":")
     if not source or not attribute:
-        raise ValueError(
-            f"a model of your own is package.module:callable, but the name is {source + ':' + attribute!r}"
-        )
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)  # as `python -m` does
+        raise ValueError(f"a model of your own is package.module:callable, but the name is {name!r}")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
-        found: object = importlib.import_module(source)
-    except ImportError as error:
-        raise ImportError(f"cannot import {source!r}: {error}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"module {source!r} has no {attribute!r}")
-        found = getattr(found, part)
-    return found
-
-
-def _built(found: object, name: str) -> nn.Module:
-    if isinstance(found, nn.Module):
-        return found
-    if not callable(found):
-        raise TypeError(f"{name} must be a torch.nn.Module or return one when called, but it is {found!r}")
-    _need_no_arguments(found, name)
-    model = found()
+        found = operator.attrgetter(attribute)(importlib.import_module(source))
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"cannot import {name!r}: {error}") from error
+    model = found if isinstance(found, nn.Module) or not callable(found) else found()
     if not isinstance(model, nn.Module):
-        raise TypeError(f"{name} must return a torch.nn.Module, but it returned a {type(model).__name__}")
+        raise TypeError(f"{name} must be a torch.nn.Module or return one, but it is a {type(model).__name__}")
     return model
-
-
-def _need_no_arguments(found: Callable[..., object], name: str) -> None:
-    try:
-        inspect.signature(found).bind()
-    except TypeError as error:
-        raise TypeError(f"{name} is called without arguments, but {error}: wrap it in a function") from error
-    except ValueError:
-        return  # a builtin without a signature

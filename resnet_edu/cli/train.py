@@ -29,6 +29,7 @@ from ..training.loop import Event
 from . import options
 from .degrade import RUNS
 
+HELP = "train one net, also on several GPUs with torchrun"
 DESCRIPTION = """\
 Train one net and leave its record (JSON). Stopped, by Ctrl-C or otherwise, the same command goes on where it was.
 """
@@ -51,19 +52,12 @@ FLAGS = (
 )
 
 
-def add_command(subparsers: argparse._SubParsersAction) -> None:
-    """Add the command `train` to the parser of `resnet-edu`."""
-    parser = subparsers.add_parser(
-        "train",
-        help="train one net, also on several GPUs with torchrun",
-        description=DESCRIPTION,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
     parser.add_argument("--net", required=True, metavar="NAME", help="resnet20, plain56, resnet110, ...")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and augmentation")
     options.add_options(parser, FLAGS)
-    parser.set_defaults(run=run, quick=None)
+    parser.set_defaults(quick=None)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -30,15 +30,10 @@ from ..support.table import Column, Table, TableList
 from ..support.validate import one_of, whole
 from ..training.loop import Event, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
-from .degradation import Cell, build_net
+from .degradation import build_net
+from .folder import Cell
+from .records import METRICS
 from .workers import run_in_workers
-
-METRICS = {  # what is compared: name, unit in words
-    "test_error": ("test error", "points"),
-    "train_error": ("training error", "points"),
-    "test_loss": ("test loss", "nats"),
-    "train_loss": ("training loss", "nats"),
-}
 
 
 @dataclass(frozen=True)
@@ -60,7 +55,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a variant changes, in the metric's unit, against the first variant.
+    """What a variant changes in the test error, in percentage points, against the first variant.
 
     differences: seed by seed; those of runs that diverged are left out.
     mean, low, high: of the differences, and the ends of the 95% confidence interval; NaN for fewer than two.
@@ -90,20 +85,17 @@ class Effect:
 class Effects(TableList):
     """A list of `Effect`, one for each variant but the first, that prints as a table and shows as one in a notebook.
 
-    metric: a key of `METRICS`. baseline: the name of the first variant, and `level` its mean.
+    baseline: the name of the first variant, and `level` its mean test error in percent.
     """
 
-    def __init__(self, effects: Iterable[Effect], metric: str, baseline: str, level: float) -> None:
+    def __init__(self, effects: Iterable[Effect], baseline: str, level: float) -> None:
         super().__init__(effects)
-        self.metric, self.baseline, self.level = metric, baseline, level
+        self.baseline, self.level = baseline, level
 
     def __getitem__(self, key: Any) -> Any:
-        """Return an effect by its place, or by its variant's name; `KeyError`, which lists them, for no variant's."""
+        """Return an effect by its place, or by its variant's name; `KeyError` for no variant's."""
         if isinstance(key, str):
-            found = {effect.variant: effect for effect in self}
-            if key not in found:
-                raise KeyError(f"{key!r} is none of the variants: {', '.join(map(repr, found))}")
-            return found[key]
+            return {effect.variant: effect for effect in self}[key]
         return super().__getitem__(key)
 
     @property
@@ -111,43 +103,34 @@ class Effects(TableList):
         """What `charts.differences` draws: of every variant that did not diverge."""
         return {e.variant: (e.differences, (e.mean, e.low, e.high)) for e in self if not e.diverged}
 
-    @property
-    def caption(self) -> str:
-        """What the numbers are compared with."""
-        what, unit = METRICS[self.metric]
-        level = f"{self.level:.1f}%" if unit == "points" else f"{self.level:.3f}"
-        seeds = max((len(e.differences) + e.diverged for e in self), default=0)
-        return f"Against {self.baseline}, whose {what} is {level}; {seeds} seeds"
-
     def table(self) -> Table:
         """Return the table: change, interval and verdict of each variant."""
-        what, unit = METRICS[self.metric]
-        form = "+.1f" if unit == "points" else "+.3f"
+        seeds = max((len(e.differences) + e.diverged for e in self), default=0)
         columns = [
             Column("variant", "variant"),
-            Column("change", f"{what}: change in {unit}", True),
+            Column("change", "test error: change in points", True),
             Column("interval", "95% interval", True),
             Column("verdict", "verdict", True),
         ]
         rows = [
             {
                 "variant": e.variant,
-                "change": "–" if math.isnan(e.mean) else f"{e.mean:{form}}",
-                "interval": "–" if math.isnan(e.low) else f"{e.low:{form}} to {e.high:{form}}",
+                "change": "–" if math.isnan(e.mean) else f"{e.mean:+.1f}",
+                "interval": "–" if math.isnan(e.low) else f"{e.low:+.1f} to {e.high:+.1f}",
                 "verdict": e.verdict,
             }
             for e in self
         ]
-        return Table(self.caption, columns, rows, results=True)
+        caption = f"Against {self.baseline}, whose test error is {self.level:.1f}%; {seeds} seeds"
+        return Table(caption, columns, rows, results=True)
 
 
-def effects(outcomes: Iterable[Outcome], metric: str = "test_error") -> Effects:
-    """Return what each variant changes against the first one, by the rule at the top of this module.
+def effects(outcomes: Iterable[Outcome]) -> Effects:
+    """Return how each variant changes the test error of the first one, by the rule at the top of this module.
 
-    Raises `ValueError` for an unknown metric, two outcomes of one variant and seed, no variant to compare, or a first
-    variant that diverged or lacks a seed that another has.
+    Raises `ValueError` for two outcomes of one variant and seed, no variant to compare, or a first variant that
+    diverged or lacks a seed that another has.
     """
-    one_of("metric", metric, METRICS)
     groups: dict[str, dict[int, Outcome]] = {}
     for outcome in outcomes:
         group = groups.setdefault(outcome.variant, {})
@@ -163,9 +146,9 @@ def effects(outcomes: Iterable[Outcome], metric: str = "test_error") -> Effects:
     found = []
     for name, group in others:
         ended = [o for o in group.values() if o.diverged_at is None]
-        differences = tuple(getattr(o, metric) - getattr(first[o.seed], metric) for o in ended)
+        differences = tuple(o.test_error - first[o.seed].test_error for o in ended)
         found.append(Effect(name, differences, *interval(differences), len(group) - len(ended)))
-    return Effects(found, metric, baseline, statistics.fmean(getattr(o, metric) for o in first.values()))
+    return Effects(found, baseline, statistics.fmean(o.test_error for o in first.values()))
 
 
 def interval(differences: Sequence[float]) -> tuple[float, float, float]:
@@ -230,18 +213,6 @@ def switches(net: str, recipe: Recipe, moves: int = 0) -> list[Variant]:
     return variants
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """One run, as a worker gets it; `name` is for its messages."""
-
-    variant: Variant
-    seed: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.variant.name} (seed {self.seed})"
-
-
 def run(
     variants: Sequence[Variant],
     dataset: Dataset,
@@ -263,53 +234,57 @@ def run(
     A run that diverges is an outcome, not an error. Raises `ValueError` for no variant, two of one name, or a recipe
     that does not fit the data.
     """
-    variants = list(variants)
-    names = [v.name for v in variants]
-    if not variants or len(set(names)) < len(names):
+    by_name = {variant.name: variant for variant in variants}
+    if not 0 < len(variants) == len(by_name):
+        names = [variant.name for variant in variants]
         raise ValueError(f"`variants` must be one at least, each with a name of its own, but they are {names}")
     whole("seeds", seeds, 2), whole("workers", workers, 0)
     for variant in variants:
         check_fit(variant.recipe, dataset)
     device = resolve_device(device)
-    trials = [_Trial(variant, seed) for variant in variants for seed in range(seeds)]
-    done: dict[_Trial, Outcome] = {}
-    with make_bar(len(trials), "training", show=progress) as bar:
+    cells = [Cell(variant.name, seed, variant.recipe) for variant in variants for seed in range(seeds)]
+    done: dict[Cell, Outcome] = {}
+    with make_bar(len(cells), "training", show=progress) as bar:
 
-        def report(trial: _Trial, event: Event) -> None:
+        def report(cell: Cell, event: Event) -> None:
             if on_event is not None:
-                on_event(Cell(trial.variant.name, trial.seed, trial.variant.recipe), event)
+                on_event(cell, event)
 
-        def finish(trial: _Trial, outcome: Outcome) -> None:
-            done[trial] = outcome
+        def finish(cell: Cell, outcome: Outcome) -> None:
+            done[cell] = outcome
             bar.update(1)
 
         if device.type == "cpu" and workers:
-            count = min(workers, len(trials))
+            count = min(workers, len(cells))
             setup = (prepare_process, max(1, available_cores() // count))
-            run_in_workers(_work, trials, (dataset, "cpu"), count, setup, report, finish)
+            run_in_workers(_run_one, cells, (by_name, dataset, "cpu"), count, setup, report, finish)
         else:
-            for trial in trials:
-                finish(trial, _work(trial, dataset, device, functools.partial(report, trial)))
-    return [done[trial] for trial in trials]
+            for cell in cells:
+                finish(cell, _run_one(cell, by_name, dataset, device, functools.partial(report, cell)))
+    return [done[cell] for cell in cells]
 
 
-def _work(trial: _Trial, dataset: Dataset, device: str | torch.device, send: Callable[[Event], object]) -> Outcome:
-    """Do one run; in a worker process or in this one."""
-    variant = trial.variant
-    net = variant.build(dataset, trial.seed)
+def _run_one(
+    cell: Cell,
+    variants: dict[str, Variant],
+    dataset: Dataset,
+    device: str | torch.device,
+    send: Callable[[Event], object],
+) -> Outcome:
+    """Do one run, in a worker process or in this one; `cell.net` is the name of a variant."""
+    variant = variants[cell.net]
+    net = variant.build(dataset, cell.seed)
 
     def callback(event: Event) -> None:
         if event.kind == "evaluation":
             send(event)
 
     try:
-        history = train(
-            net, moved(dataset, variant.moves), variant.recipe, seed=trial.seed, device=device, callback=callback
-        )
+        images = moved(dataset, variant.moves)
+        history = train(net, images, variant.recipe, seed=cell.seed, device=device, callback=callback)
     except TrainingDiverged as error:
-        return Outcome(variant.name, trial.seed, diverged_at=error.step)
-    last = history.evaluations[-1]
+        return Outcome(variant.name, cell.seed, diverged_at=error.step)
     kernels = [in_double(m.weight.detach()) for m in net.modules() if isinstance(m, nn.Conv2d)]
     length = sum(k.square().sum().item() for k in kernels) ** 0.5
-    metrics = {name: getattr(last, name) for name in METRICS}
-    return Outcome(variant.name, trial.seed, **metrics, kernel_length=length)
+    metrics = {name: getattr(history.evaluations[-1], name) for name in METRICS}
+    return Outcome(variant.name, cell.seed, **metrics, kernel_length=length)

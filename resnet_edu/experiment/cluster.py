@@ -17,7 +17,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from logging.handlers import QueueHandler
@@ -31,7 +30,7 @@ from .workers import WorkerDied, portable
 
 REPORTS = "RAY_USAGE_STATS_ENABLED"
 GRACE = 10.0  # seconds for a cancelled task to end by itself
-EVENT_PACE = 1.0  # seconds between two messages of one job to the driver, which may have hundreds of jobs
+EVENT_PACE = 1.0  # seconds between two looks for messages of jobs, of which a driver may have hundreds
 
 
 @dataclass(frozen=True)
@@ -89,16 +88,15 @@ class RayEngine:
     ) -> None:
         """Run `work(job, *shared, send)` for every job as a Ray task; the arguments are those of `run_in_workers`.
 
-        work:   a function of a module that the machines have too. Of a job's events at most about one a second
-                arrives, and all that are sent by `send(event, True)`, before its result. What this package logs there
-                as a warning is logged here.
+        work:   a function of a module that the machines have too. Events sent by `send(event, True)` arrive before
+                its result, others perhaps later. What this package logs there as a warning is logged here.
         setup:  called before anything else, even before `shared` has arrived.
 
         An exception of the work is raised here; it is not tried again. `WorkerDied` is raised when a job was lost more
         than `retries` times. Whatever ends this call, also Ctrl-C, cancels the tasks that are left.
 
-        Raises `ImportError` without Ray, `ConnectionError` if there is none at the address, `RuntimeError` if none of
-        its machines can ever run a job.
+        Raises `ImportError` without Ray, `ConnectionError` if it is not at the address, or cannot be started, and
+        `RuntimeError` if none of its machines can ever run a job.
         """
         ray = import_ray()
         with _connected(ray, self.address):
@@ -122,21 +120,16 @@ class RayEngine:
                         on_event(jobs[number], event)
                     for reference in done:
                         job = running.pop(reference)
-                        on_result(job, self._result(ray, reference, job))
+                        try:
+                            kind, value = ray.get(reference)
+                        except ray.exceptions.RayError as error:
+                            given_up = f"Ray gave {job.name} up after {self.retries} retries (--retries)"
+                            raise WorkerDied(f"{given_up}: {type(error).__name__}: {error}") from None
+                        if kind == "error":
+                            raise value
+                        on_result(job, value)
             finally:
                 _cancel(ray, list(running), mailbox)
-
-    def _result(self, ray: ModuleType, reference: Any, job: Any) -> Any:
-        """Return what a task has returned, or raise its error, or `WorkerDied` if Ray has given it up."""
-        try:
-            kind, value = ray.get(reference)
-        except ray.exceptions.RayError as error:
-            raise WorkerDied(
-                f"Ray gave {job.name} up after {self.retries} retries (--retries): {type(error).__name__}: {error}"
-            ) from None
-        if kind == "error":
-            raise value
-        return value
 
     def _check_resources(self, ray: ModuleType) -> None:
         """Raise `RuntimeError` if no machine of the cluster is large enough: Ray would wait for one for ever."""
@@ -170,29 +163,21 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
     """
     if ray.is_initialized():
         if address is not None:
-            raise RuntimeError(
-                "this process is connected to a Ray already: leave `address` out, or call ray.shutdown()"
-            )
+            raise RuntimeError("this process is connected to a Ray already: leave `address` out, or ray.shutdown()")
         yield
         return
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    options: dict[str, Any] = {
-        "logging_level": "ERROR",
-        "log_to_driver": False,
-        "runtime_env": {"py_modules": [str(Path(__file__).resolve().parent.parent)]},  # [4]: one version everywhere
-    }
-    if address == "local":
-        options["include_dashboard"] = False
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    package = str(Path(__file__).resolve().parent.parent)
+    options["runtime_env"] = {"py_modules": [package]}  # [4]: one version everywhere
     decided = REPORTS in os.environ  # by the user; a Ray that is started here reports nothing else to its makers
     os.environ.setdefault(REPORTS, "0")
     try:
-        ray.init(address, **options)
-    except ConnectionError as error:
+        ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
+    except Exception as error:  # Ray raises plain ones too: a node that was not up within its 30 seconds, say
         raise ConnectionError(
-            f"there is no Ray at {address!r} ({error}): start one with `ray start --head`, or leave the address out"
+            f"Ray could not be started or reached at {address!r} ({error}): leave that out, or `ray start --head`"
         ) from error
-    except Exception as error:  # Ray raises plain ones: a node that was not up within its 30 seconds, say
-        raise RuntimeError(f"Ray could not be started or reached at {address!r}: {error}") from error
     finally:
         if not decided:
             del os.environ[REPORTS]
@@ -250,16 +235,12 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
     accept_interrupts()  # by which Ray cancels
     function, *arguments = setup
     function(*arguments)
-    last = -EVENT_PACE
 
     def send(event: Any, keep: bool = False) -> None:
-        nonlocal last
+        put = mailbox.put.remote(number, event)
         if keep:
             with contextlib.suppress(ray.exceptions.RayError):  # no event is worth a run
-                ray.get(mailbox.put.remote(number, event))  # it is there before the result is
-        elif time.monotonic() - last >= EVENT_PACE:
-            last = time.monotonic()
-            mailbox.put.remote(number, event)
+                ray.get(put)  # it is there before the result is
 
     # Nobody sees a worker's own standard error: what this package logs there as a warning goes to the driver.
     logger = logging.getLogger("resnet_edu")

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, c
 from ..training.recipe import Recipe
 from ..training.step import resolve_precision
 from . import folder as folders
-from .cluster import RayEngine, import_ray
+from .cluster import EVENT_PACE, RayEngine, import_ray
 from .folder import Cell, Images, Source, Study
 from .records import RunRecord
 from .workers import run_in_workers
@@ -63,18 +64,13 @@ def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.M
         return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0], **options)
 
 
-def is_digits(dataset: Dataset) -> bool:
-    """Return whether these are scikit-learn's digits, or some of them; a folder of that name may hold other images."""
-    named = dataset.name == "digits" or dataset.name.startswith("digits[")
-    return named and dataset.shape == (1, 8, 8) and dataset.classes == tuple("0123456789")
-
-
 def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
     """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
 
     steps: None is 200 for the digits, and else 1,000. Evaluations of others are spaced by `space_evaluations`.
     """
-    if is_digits(dataset):
+    looks = dataset.shape, dataset.classes  # a folder of that name may hold other images
+    if dataset.name.partition("[")[0] == "digits" and looks == ((1, 8, 8), tuple("0123456789")):
         return Recipe.digits() if steps is None else shortened(Recipe.digits(), steps)
     return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)
 
@@ -113,15 +109,14 @@ def run(
     resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none. A
               script can so be started again until it is through.
     engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
-              a `RayEngine`, which says which cluster and what a run gets. The records are the same. A cluster of
-              several machines must share `folder`: a run that moves to another one goes on from what is there.
+              a `RayEngine`. The records are the same. The machines of a cluster must share `folder`.
     progress: show one line on stderr: what is running, steps done, time left.
     on_record: called with each record when its net is done.
     on_event: called with a `Cell` and an `Event` while that net trains, such as `LiveCurves`. From other processes
               come all evaluations, and of the steps a few a second. A run that was done before, or goes on from a
-              checkpoint, begins with "resumed", which has the evaluations of before. What it raises ends the study.
+              checkpoint, begins with "resumed". What it raises ends the study.
 
-    Works in notebooks and in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
+    Works in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
 
     Raises `ValueError`, `OSError` or `RuntimeError` before any training for data, a device or a folder that cannot be
     used; `TrainingDiverged` and `WorkerDied` name the net.
@@ -164,11 +159,9 @@ def resume(
     Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
     records are then, number for number, those of a study that was never stopped.
 
-    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now. None are
-             read if all nets are done.
+    data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now.
     workers, checkpoint_seconds, checkpoint_steps: another number than the study began with, see `Study`.
-    options: `engine` (it need not be the one that the study began with), `progress`, `on_record` and `on_event`, as for
-             `run`.
+    options: `engine`, `progress`, `on_record` and `on_event`, as for `run`.
 
     Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
     """
@@ -227,19 +220,17 @@ def _train_all(
     on_record: Callable[[RunRecord], object] | None,
     on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
-    """Do the runs of a study that have no record in `folder` yet; the caller has locked it.
-
-    `dataset` is None if there are no such runs.
-    """
+    """Do the runs of a study that have no record in `folder` yet (without `dataset` there are none such)."""
     shared = study, dataset, folder and folder.resolve(), code_version()
     cells = study.cells
     done = folders.finished(folder, study, clean=True) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
     queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
-    with _Progress(cells, done=set(done), show=progress) as bar:
+    line = _Progress(cells, done=set(done), show=progress)
+    with line.bar:
 
         def watch(cell: Cell, event: Event) -> None:
-            bar.update(cell, event)
+            line.update(cell, event)
             if on_event is not None:
                 on_event(cell, event)
 
@@ -251,12 +242,13 @@ def _train_all(
             if on_record is not None:
                 on_record(record)
 
-        for cell in cells if on_event is not None else ():
-            if cell in done:
-                on_event(cell, _done_before(done[cell]))
+        for cell, record in done.items() if on_event is not None else ():
+            earlier = tuple(Evaluation(**point) for point in record.curves)
+            last = earlier[-1]
+            on_event(cell, Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier))
         setup = (prepare_process, study.threads)
         if engine is not None:
-            engine.run(_run_one, queue, shared, setup, watch, finish)
+            engine.run(functools.partial(_run_one, pace=EVENT_PACE), queue, shared, setup, watch, finish)
         elif study.workers:
             run_in_workers(_run_one, queue, shared, min(study.workers, len(queue)), setup, watch, finish)
         else:
@@ -323,10 +315,8 @@ def run_cell(
     device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
     weights_folder: gets the final weights, as `weights.filename(net, seed)`; None leaves none.
-    checkpoint: the file, or the `Checkpoint`, to keep the run's state in, and to go on from if it is there; see
-                `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
-    group:      the processes that train the net together, see `train`; the first one alone writes weights, and the
-                record says how many there are (`device["processes"]`).
+    checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
+    group:      as for `train`; the first process alone writes weights.
 
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
@@ -351,8 +341,8 @@ def run_cell(
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
-        about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps, "dataset": dataset.name}
-        about["fingerprint"] = dataset.fingerprint
+        about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps}
+        about |= {"dataset": dataset.name, "fingerprint": dataset.fingerprint}
         weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
     together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
@@ -371,20 +361,9 @@ def run_cell(
     )
 
 
-def _done_before(record: RunRecord) -> Event:
-    """Return the event for a run which was done before."""
-    earlier = tuple(Evaluation(**point) for point in record.curves)
-    last = earlier[-1]
-    return Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier)
-
-
 def _cost(cell: Cell) -> float:
     """Return a number that grows with a cell's computing time: layers with weights, times steps."""
-    return _depth(cell.net) * cell.recipe.steps
-
-
-def _depth(net: str) -> int:
-    return split_name(net)[1]
+    return split_name(cell.net)[1] * cell.recipe.steps
 
 
 def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe) -> float:
@@ -392,54 +371,46 @@ def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: 
 
     The time of a step is taken as proportional to the depth, and of an image in an evaluation as a third of training.
     """
-    shallow = min(nets, key=_depth)
+    depths = {net: split_name(net)[1] for net in nets}
+    shallow = min(nets, key=depths.get)
     trial = recipe.replace(steps=5, milestones=(), warmup_lr=None, eval_every=5)
     times = []
-    train(
-        build_net(shallow, dataset, 0),
-        dataset.head(recipe.batch_size, 1),
-        trial,
-        callback=lambda event: times.append(time.perf_counter()) if event.kind == "step" else None,
-    )
+
+    def callback(event: Event) -> None:
+        if event.kind == "step":
+            times.append(time.perf_counter())
+
+    train(build_net(shallow, dataset, 0), dataset.head(recipe.batch_size, 1), trial, callback=callback)
     # The quickest of the steps: what else the machine does only slows them down.
     step = min(after - before for before, after in itertools.pairwise(times))
     images = len(dataset.train_images) + len(dataset.test_images)
-    passes = 3 * recipe.batch_size * recipe.steps + images * -(-recipe.steps // recipe.eval_every)
-    seconds = step * passes / (3 * recipe.batch_size)  # of the shallowest net
-    depths = [_depth(net) / _depth(shallow) for net in nets]
-    # One process with all the cores was timed here; worker processes with few threads each do a little better.
-    return max(seeds * seconds * sum(depths), seconds * max(depths))
+    evaluations = -(-recipe.steps // recipe.eval_every)
+    steps = recipe.steps + evaluations * images / (3 * recipe.batch_size)
+    return seeds * step * steps * sum(map(depths.get, nets)) / depths[shallow]
 
 
 class _Progress:
     """One line for the whole grid: nets in flight, share of the work, steps, time left."""
 
-    def __init__(self, cells: Iterable[Cell], done: set[Cell], show: bool) -> None:
-        self.cost = {cell: _cost(cell) for cell in cells}
-        self.share = {cell: float(cell in done) for cell in self.cost}
-        self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in self.cost}
-        self.total_steps = sum(cell.recipe.steps for cell in self.cost)
+    def __init__(self, cells: Sequence[Cell], done: set[Cell], show: bool) -> None:
+        self.share = {cell: float(cell in done) for cell in cells}
+        self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in cells}
+        self.total_steps = sum(cell.recipe.steps for cell in cells)
+        self.several_seeds = len({cell.seed for cell in cells}) > 1
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
+        total, before = sum(map(_cost, cells)), sum(map(_cost, done))  # what was done must not make the rest look fast
         # Smoothing 0: time left from the mean pace so far; evaluations make the recent pace jump.
-        before = sum(self.cost[cell] for cell in done)  # it must not make the rest look fast
-        self.bar = make_bar(
-            sum(self.cost.values()), "starting", show=show, bar_format=form, smoothing=0, initial=before
-        )
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.bar.close()
+        self.bar = make_bar(total, "starting", show=show, bar_format=form, smoothing=0, initial=before)
 
     def update(self, cell: Cell, event: Event) -> None:
         """Take in what a cell's training loop tells."""
-        gain, self.share[cell], self.steps[cell] = event.work - self.share[cell], event.work, event.step
-        several_seeds = len({c.seed for c in self.cost}) > 1
-        running = [f"{c.net}/{c.seed}" if several_seeds else c.net for c, s in self.share.items() if 0 < s < 1 - 1e-9]
+        gain = (event.work - self.share[cell]) * _cost(cell)
+        self.share[cell], self.steps[cell] = event.work, event.step
+        running = [c for c, share in self.share.items() if 0 < share < 1 - 1e-9]
+        names = ", ".join(f"{c.net}/{c.seed}" if self.several_seeds else c.net for c in running)
         steps = f"{sum(self.steps.values()):,} of {self.total_steps:,} steps"
-        self.bar.set_description_str(f"{', '.join(running) or 'finishing'}: {steps}", refresh=False)
-        self.bar.update(gain * self.cost[cell])
+        self.bar.set_description_str(f"{names or 'finishing'}: {steps}", refresh=False)
+        self.bar.update(gain)
         if event.kind == "resumed" and not self.bar.disable:
-            self.bar.initial += gain * self.cost[cell]  # as above
+            self.bar.initial += gain  # as above
             self.bar.refresh()

@@ -113,7 +113,7 @@ class Cell:
     @property
     def filename(self) -> str:
         """The name of its record's file."""
-        return records.filename(self.net, self.seed)
+        return f"{self.net}-seed{self.seed}.json"
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,8 @@ class Study:
     precision:  "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (`training/step.py`).
     workers:    processes that train side by side, on the processor or on one card; 0 trains one net after another in
                 this process (slower on the processor, see `prepare_process`). None: 2 on the processor, else 0.
-    threads:    computing threads of each worker, or of this process if there are none. None shares the processor's
-                cores out, is Ray's `cpus_per_run`, or without workers what torch is set to. Another number may change
-                the last digits.
+    threads:    computing threads of each worker, or of this process. None shares the processor's cores out, is Ray's
+                `cpus_per_run`, or without workers what torch is set to. Another number may change the last digits.
     save_weights: leave each net's final weights beside its record, 4 bytes a parameter (safetensors).
     checkpoint_seconds, checkpoint_steps: how often the state of each run is saved, see `Checkpoint`.
     source:     where its images come from; None if they were given as a `Dataset`.
@@ -159,9 +158,8 @@ class Study:
         seeds = tuple(whole("seeds", seed, 0) for seed in seeds)
         for name, value in (("nets", nets), ("seeds", seeds), ("device", str(self.device))):
             object.__setattr__(self, name, value)
-        for name, values in (("nets", nets), ("seeds", seeds)):
-            if not values or len(set(values)) < len(values):
-                raise ValueError(f"`{name}` must have one entry at least, and each once, but it is {values}")
+            if isinstance(value, tuple) and not 0 < len(value) == len(set(value)):
+                raise ValueError(f"`{name}` must have one entry at least, and each once, but it is {value}")
         for net in nets:
             _check_net(net)
         if not isinstance(self.recipe, Recipe | None):
@@ -193,7 +191,7 @@ class Study:
         write_atomic(folder / STUDY_FILE, text.encode())
 
     def continued(self, asked: Study, folder: str | os.PathLike[str]) -> Study:
-        """Return this study, with the number of workers and the schedule of checkpoints that are asked for now.
+        """Return this study with the number of workers and the schedule of checkpoints that are asked for now.
 
         Raises `StudyError` if what is asked for contradicts it, or would change its numbers.
         """
@@ -289,8 +287,7 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = F
     """Make the folder if need be, and keep other processes from it meanwhile, see `locked`.
 
     resume: give the study that is there, if there is one; else nothing may be there, and None is given.
-    made:   whether the caller has just made the folder. If it was made for this, and an error leaves it empty, it is
-            removed.
+    made:   whether the caller has just made the folder; one made for this is removed if an error leaves it empty.
 
     Raises `FileExistsError` if it holds JSON files already (records, or a study), and what `locked` raises.
     """
@@ -299,8 +296,11 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = F
     try:
         with locked(folder):  # looked into only now: another process may have come first
             stored = load(folder) if resume and (folder / STUDY_FILE).exists() else None
-            if stored is None:
-                _check_free(folder)
+            if stored is None and (found := sorted(folder.glob("*.json"))):
+                raise FileExistsError(
+                    f"the output folder {folder} already holds {found[0].name}, and nothing is overwritten: name a new "
+                    f"folder (--out), or go on with the study that is there (--resume {folder}, or resume=True)"
+                )
             yield stored
     except BaseException:
         if made:
@@ -329,31 +329,19 @@ def _cannot_write(folder: Path, error: OSError) -> OSError:
     return OSError(f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)")
 
 
-def _check_free(folder: Path) -> None:
-    for path in sorted(folder.glob("*.json"))[:1]:
-        raise FileExistsError(
-            f"the output folder {folder} already holds {path.name}, and nothing is overwritten: name a new folder "
-            f"(--out), or go on with the study that is there (--resume {folder}, or resume=True)"
-        )
-
-
 def load(folder: str | os.PathLike[str]) -> Study:
     """Return the study in a folder.
 
-    Raises `StudyError` if there is none, saying what is there instead, or if it cannot be read.
+    Raises `StudyError` if there is none, or if it is damaged.
     """
     path = Path(folder) / STUDY_FILE
+    if not path.exists():
+        raise StudyError(f"there is no study to resume in {folder}: there is no file {path}")
+    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
     try:
-        values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
         values["recipe"] = Recipe(**values["recipe"])
         values["source"] = values["source"] and Source(**values["source"])
         return Study(**{f.name: values[f.name] for f in dataclasses.fields(Study)})
-    except FileNotFoundError:
-        raise StudyError(f"there is no study to resume in {folder}: there is no file {path}") from None
-    except OSError as error:
-        raise StudyError(f"cannot read {path}: {error.strerror or error}") from None
-    except StudyError:
-        raise
     except (TypeError, KeyError, ValueError) as error:
         raise StudyError(f"{path} is damaged or was edited ({error}); start the study anew") from None
 
@@ -365,10 +353,10 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     """
     found = []
     for path in Path(parent).glob(f"*/{STUDY_FILE}"):
-        with contextlib.suppress(StudyError):  # one that cannot be read is not the one that is meant
+        with contextlib.suppress(StudyError, OSError):  # one that cannot be read is not the one that is meant
             study = load(path.parent)
             if len(finished(path.parent, study)) < len(study.cells):
-                found.append((study.date, path.stat().st_mtime, path.parent))
+                found.append((study.date, path.parent))
     if not found:
         raise StudyError(f"there is no unfinished study in {parent}: name the folder of the one to resume")
     return max(found)[-1]
@@ -408,20 +396,18 @@ def checkpoint(folder: Path, study: Study, cell: Cell) -> Checkpoint:
     return Checkpoint(path, cell.net, study.checkpoint_seconds, study.checkpoint_steps)
 
 
-def in_flight(folder: Path) -> bool:
-    """Return whether a run of the study in `folder` has left a checkpoint, good or not."""
-    return any((folder / CHECKPOINTS).glob("*"))
-
-
 def clear(folder: Path, study: Study) -> None:
-    """Remove all checkpoints of a study, and their folder, unless something was set aside in it."""
+    """Remove all checkpoints of a study, and their folder unless something was set aside in it."""
     for cell in study.cells:
         checkpoints.remove(checkpoint(folder, study, cell).path)
     with contextlib.suppress(OSError):
         (folder / CHECKPOINTS).rmdir()
 
 
-def discard(folder: Path, study: Study) -> None:
-    """Remove a study that has neither records nor checkpoints."""
-    clear(folder, study)
-    (folder / STUDY_FILE).unlink(missing_ok=True)
+def discard_unused(folder: Path, study: Study) -> bool:
+    """Remove a study that has left neither records nor checkpoints, and return whether it was one."""
+    unused = not finished(folder, study) and not any((folder / CHECKPOINTS).glob("*"))
+    if unused:
+        clear(folder, study)
+        (folder / STUDY_FILE).unlink()
+    return unused

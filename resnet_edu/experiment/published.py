@@ -46,13 +46,9 @@ class Reference:
     runs: int | None = None
     note: str = ""
 
-    @property
-    def approximate(self) -> bool:
-        """Whether the number was read off a figure."""
-        return self.low != self.high
-
     def __str__(self) -> str:
-        return f"about {self.low:g} to {self.high:g}" if self.approximate else with_spread(self.low, self.std)
+        read_off = self.low != self.high
+        return f"about {self.low:g} to {self.high:g}" if read_off else with_spread(self.low, self.std)
 
 
 SOURCES = {
@@ -140,10 +136,9 @@ def why_not_comparable(record: RunRecord) -> str | None:
 def deviations(mean: float, std: float | None, reference: Reference) -> float | None:
     """Return how far a mean test error is above (+) or below (-) a published one, in standard deviations of one run.
 
-    The yardstick is how much single runs scatter: the root mean square of our standard deviation and theirs, or the
-    one that is known. It is no test of significance: it asks whether a run of ours could pass for one of theirs, and
-    more seeds do not make the yardstick shorter. A number read off a figure is a range, and within it the difference
-    is 0. None if neither scatter is known, or if it is zero.
+    The yardstick is the root mean square of our standard deviation and theirs, or the one that is known. It is no test
+    of significance: it asks whether a run of ours could pass for one of theirs, however many seeds there are. Within a
+    range read off a figure the difference is 0. None if neither scatter is known, or if it is zero.
     """
     known = [s for s in (std, reference.std) if s is not None]
     yardstick = math.sqrt(sum(s * s for s in known) / len(known)) if known else 0.0
@@ -176,10 +171,14 @@ class Results(TableList):
         columns = [Column("net", "net"), Column("iterations", "iterations", True), Column("seeds", "seeds", True)]
         columns += [Column("train_error", "train error %", True), Column("test_error", "test error %", True)]
         columns += [Column(source, source, True, "-") for source in sources]
+
+        def text(r: dict[str, Any]) -> str:
+            return r["text"] + ("" if r["deviations"] is None else f" ({r['deviations']:+.1f} sd)")
+
         rows = [
             row
             | {key: with_spread(**row[key]) for key in ("train_error", "test_error")}
-            | {r["source"]: _with_deviations(r) for r in row["references"]}
+            | {r["source"]: text(r) for r in row["references"]}
             for row in self
         ]
         notes = self._notes() + [f"{source}: {SOURCES[source]}." for source in sources]
@@ -190,9 +189,8 @@ class Results(TableList):
         notes = []
         for reason in dict.fromkeys(row["not_comparable"] for row in self if row["not_comparable"]):
             rows = [row for row in self if row["not_comparable"] == reason]
-            all_nets = len(rows) == len(self)
-            who = "These results" if all_nets else f"The results of {', '.join(row['net'] for row in rows)}"
-            note = f"{who} cannot be compared with published ones: {reason}."
+            nets = ", ".join(row["net"] for row in rows)
+            note = f"The results of {nets} cannot be compared with published ones: {reason}."
             if any(row["references"] for row in rows):
                 note += " The published numbers are there for orientation; no difference is computed."
             notes.append(note)
@@ -248,8 +246,3 @@ def _row(net: str, group: list[RunRecord], study: str | None) -> dict[str, Any]:
             for r in (references(net) if first.dataset["name"] == "cifar10" else [])
         ],
     }
-
-
-def _with_deviations(found: dict[str, Any]) -> str:
-    distance = found["deviations"]
-    return found["text"] if distance is None else f"{found['text']} ({distance:+.1f} sd)"

@@ -86,7 +86,7 @@ class RunRecord:
     @property
     def filename(self) -> str:
         """The name of the file that a study writes this record to."""
-        return filename(self.net, self.seed)
+        return f"{self.net}-seed{self.seed}.json"
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
         """Return the steps and the values of one of `METRICS`; `ValueError` for another name."""
@@ -111,22 +111,19 @@ class RunRecord:
             raise RecordError(f"{origin} contradicts itself: 'final' is not the last point of 'curves'")
         return dataclasses.replace(record, curves=curves)
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the record to `path` and return it. The file is there whole or not at all.
 
-        Raises `FileExistsError` if there is a file and `overwrite` is False, `OSError` if it cannot be written.
+        Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
         """
         path = Path(path)
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists: give another path, or overwrite=True to replace it")
+        if path.exists():
+            raise FileExistsError(f"{path} exists: give another path, or remove it")
         write_atomic(path, (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
         return path
 
     def same_result(self, other: RunRecord) -> bool:
-        """Return whether two runs agree in everything but when, how fast, and from which checkout they ran.
-
-        That is: the same net, data, recipe, seed, device, threads and library versions, and the very same numbers.
-        """
+        """Return whether two runs agree in everything but when, how fast, and from which checkout they ran."""
         ignored = {"date", "seconds", "code"}
         mine, theirs = self.to_dict(), other.to_dict()
         return all(mine[k] == theirs[k] for k in mine if k not in ignored)
@@ -143,16 +140,12 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def _is(value: Any, kind: type) -> bool:
-    """Return whether `value` is of this type, and no `bool`; an `int` is a `float` too."""
-    return isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-
-
-_RULES = {  # field: (its type, in words)
-    **dict.fromkeys(("net", "date"), (str, "text")),
-    **dict.fromkeys(("parameters", "seed", "threads"), (int, "a whole number")),
-    **dict.fromkeys(("dataset", "recipe", "device", "versions", "code"), (dict, "an object")),
-    "seconds": (float, "a number"),
+_WORDS = {str: "text", int: "a whole number", float: "a number", dict: "an object"}
+_KINDS = {  # the types of fields
+    **dict.fromkeys(("net", "date"), str),
+    **dict.fromkeys(("parameters", "seed", "threads"), int),
+    **dict.fromkeys(("dataset", "recipe", "device", "versions", "code"), dict),
+    "seconds": float,
 }
 
 
@@ -163,31 +156,26 @@ def _check(record: RunRecord, origin: str) -> list[dict[str, float]]:
         if not right:
             raise RecordError(f"{origin} is damaged: '{field}' must be {rule}, but it is {value!r}")
 
-    for name, (kind, rule) in _RULES.items():
-        check(_is(getattr(record, name), kind), name, rule, getattr(record, name))
-    count = record.processes
-    check(_is(count, int) and count >= 1, "device.processes", "a whole number of at least 1", count)
+    def check_kind(kind: type, field: str, value: Any) -> None:
+        right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        check(right, field, _WORDS[kind], value)
+
+    for name, kind in _KINDS.items():
+        check_kind(kind, name, getattr(record, name))
+    check_kind(int, "device.processes", record.processes)
     for name in ("name", "fingerprint"):
-        value = record.dataset.get(name)
-        check(_is(value, str), f"dataset.{name}", "text", value)
-    check(
-        _is(record.curves, list) and record.curves != [], "curves", "a list of at least one evaluation", record.curves
-    )
-    curves = []
-    for i, point in enumerate(record.curves):
-        right = _is(point, dict) and set(point) == set(_POINT)
+        check_kind(str, f"dataset.{name}", record.dataset.get(name))
+    curves = record.curves
+    check(isinstance(curves, list) and curves != [], "curves", "a list of at least one evaluation", curves)
+    for i, point in enumerate(curves):
+        right = isinstance(point, dict) and set(point) == set(_POINT)
         check(right, f"curves[{i}]", f"an object with {', '.join(_POINT)}", point)
         for name, value in point.items():
-            check(_is(value, float) or (value is None and name in METRICS), f"curves[{i}].{name}", "a number", value)
-        curves.append({k: math.nan if v is None else v for k, v in point.items()})
-    steps = [p["step"] for p in curves]
+            if value is not None or name not in METRICS:
+                check_kind(float, f"curves[{i}].{name}", value)
+    steps = [point["step"] for point in curves]
     check(steps == sorted(set(steps)), "curves", "in ascending order of steps", steps)
-    return curves
-
-
-def filename(net: str, seed: int) -> str:
-    """Return the name of the file that a study writes the record of `net` with `seed` to."""
-    return f"{net}-seed{seed}.json"
+    return [{name: math.nan if value is None else value for name, value in point.items()} for point in curves]
 
 
 def load(path: str | os.PathLike[str]) -> RunRecord:
@@ -222,8 +210,9 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
     records = list(records)
     if not records:
         raise RecordError("there are no records to compare")
-    first, *others = records
-    for r in others:
+    first, *_ = records
+    seen = set()
+    for r in records:
         for what, mine, theirs in (
             ("dataset", first.dataset.get("fingerprint"), r.dataset.get("fingerprint")),
             ("recipe", _finite(first.recipe), _finite(r.recipe)),
@@ -234,10 +223,9 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
                     f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed}) differ in their {what}: pass the "
                     "records of one study"
                 )
-    runs = [(r.net, r.seed) for r in records]
-    if len(set(runs)) < len(runs):
-        net, seed = next(run for run in runs if runs.count(run) > 1)
-        raise RecordError(f"{net} with seed {seed} occurs twice: pass each run once")
+        if (r.net, r.seed) in seen:
+            raise RecordError(f"{r.net} with seed {r.seed} occurs twice: pass each run once")
+        seen.add((r.net, r.seed))
     return records
 
 

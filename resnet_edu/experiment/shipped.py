@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..nets.models import get_model
 from ..support.files import fields_of, read_json
@@ -73,7 +73,7 @@ def studies(root: Path = RESULTS) -> list[ShippedStudy]:
 
     Raises `ShippedError` for a manifest that cannot be read.
     """
-    return [_load_study(name, root) for name in _names(root)]
+    return [load_study(name, root) for name in _names(root)]
 
 
 def load_study(study: str | None = None, root: Path = RESULTS) -> ShippedStudy:
@@ -86,11 +86,16 @@ def load_study(study: str | None = None, root: Path = RESULTS) -> ShippedStudy:
         study = names[0]
     if study not in names:
         raise ValueError(f"no study {study!r} comes with the package: there is {', '.join(names) or 'none'}")
-    return _load_study(study, root)
+    path = root / study / MANIFEST
+    values = fields_of(ShippedStudy, read_json(path, ShippedError), path, ShippedError, SCHEMA)
+    found = ShippedStudy(**values | {"folder": path.parent})
+    files = found.files.values() if isinstance(found.files, dict) else [None]
+    if found.name != study or not all(isinstance(file, dict) and set(file) == {"sha256", "bytes"} for file in files):
+        raise ShippedError(f"{path} is no manifest of the study {study!r}: install the package again")
+    return found
 
 
 def _names(root: Path) -> list[str]:
-    """Return the names of the studies in a folder: those of `PREFERRED` first, then by name."""
     names = sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
     return sorted(names, key=lambda name: PREFERRED.index(name) if name in PREFERRED else len(PREFERRED))
 
@@ -114,36 +119,21 @@ def load_record(net: str, seed: int = 0, study: str | None = None, root: Path = 
     return _record(found, _filename(found, net, seed, ".json"))
 
 
-def load_weights(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> dict[str, Tensor]:
-    """Return the trained weights of a net as a `state_dict`: float32 on the processor, checked against the net.
-
-    Raises what `load_record` raises, and `weights.WeightsError` for a file with other names or shapes than the net's.
-    """
-    return _trained(net, seed, study, root)[1]
-
-
 def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> nn.Module:
-    """Return a trained net, in eval mode, on the processor.
+    """Return a trained net, in eval mode, on the processor, with weights in float32.
 
     What it takes: images normalised as its record's recipe says, by the statistics of the training images
     (`data.Batches`), (B, C, H, W) with the C, H, W of `load_record(...).dataset["shape"]`.
 
-    Raises what `load_weights` raises.
+    Raises what `load_record` raises, and `weights.WeightsError` for a file with other names or shapes than the net's.
     """
-    model, state = _trained(net, seed, study, root)
-    model.load_state_dict(state)
-    return model.eval()
-
-
-def _trained(net: str, seed: int, study: str | None, root: Path) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Return the net, as it is built, and its trained weights."""
     found = load_study(study, root)
-    record = _record(found, _filename(found, net, seed, ".json"))
+    model = build(_record(found, _filename(found, net, seed, ".json")))
     name = _filename(found, net, seed, ".safetensors")
-    model = build(record)
     state = weights.read(_read(found, name), found.folder / name)
     weights.check(state, model, found.folder / name)
-    return model, state
+    model.load_state_dict(state)
+    return model.eval()
 
 
 def build(record: RunRecord) -> nn.Module:
@@ -153,7 +143,6 @@ def build(record: RunRecord) -> nn.Module:
 
 
 def _filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
-    """Return the name of a run's file. Raises `ValueError`, naming those that are there, if there is none."""
     name = f"{net}-seed{seed}{ending}"
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"
@@ -176,20 +165,7 @@ def _read(study: ShippedStudy, name: str) -> bytes:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ShippedError(f"{path} is missing, but {MANIFEST} names it: install the package again") from None
-    found, expected = hashlib.sha256(data).hexdigest(), study.files[name]["sha256"]
-    if found != expected:
-        raise ShippedError(
-            f"{path} is damaged or was changed: its sha256 is {found}, but {MANIFEST} has {expected}: install the "
-            "package again"
-        )
+    found = hashlib.sha256(data).hexdigest()
+    if found != study.files[name]["sha256"]:
+        raise ShippedError(f"{path} is damaged or was changed: its sha256 is {found}: install the package again")
     return data
-
-
-def _load_study(name: str, root: Path) -> ShippedStudy:
-    path = root / name / MANIFEST
-    values = fields_of(ShippedStudy, read_json(path, ShippedError), path, ShippedError, SCHEMA)
-    study = ShippedStudy(**values | {"folder": path.parent})
-    files = study.files if isinstance(study.files, dict) else {"": None}
-    if study.name != name or not all(isinstance(f, dict) and set(f) == {"sha256", "bytes"} for f in files.values()):
-        raise ShippedError(f"{path} is no manifest of the study {name!r}: install the package again")
-    return study

@@ -13,6 +13,7 @@ Sources
 
 from __future__ import annotations
 
+import bisect
 import math
 import statistics
 from collections.abc import Iterable, Sequence
@@ -83,67 +84,43 @@ def summary(records: Iterable[RunRecord]) -> Summary:
 def headline(records: Iterable[RunRecord]) -> str:
     """Return one sentence on the final training errors of the deepest and the shallowest plain net, and of their twins.
 
-    It says so when the degradation does not show: too few steps, a difference that is small or within the seeds'
-    spread, seeds that disagree, or nets that are missing.
+    The degradation shows if the deeper net is worse by `CLEAR` and more than the seeds scatter, by twice as much if
+    they disagree on which net is worse.
 
     Raises `records.RecordError` as `summary` does.
     """
     records = check_comparable(records)
     error = {(r.kind, r.depth, r.seed): r.final["train_error"] for r in records}
-    depths = sorted({depth for kind, depth, _ in error if kind == "plain"})
-    if len(depths) < 2:
+    depths = sorted(depth for kind, depth, _ in error if kind == "plain") or [0]
+    low, high = depths[0], depths[-1]
+    seeds = [s for kind, depth, s in error if (kind, depth) == ("plain", low) and ("plain", high, s) in error]
+    if low == high or not seeds:
         return (
             "Whether depth alone makes training harder cannot be told from these records: it takes plain nets of two "
-            "depths, such as plain20 and plain56."
+            "depths, such as plain20 and plain56, with a seed in common."
         )
-    low, high = depths[0], depths[-1]
-    seeds = sorted({s for *_, s in error if ("plain", low, s) in error and ("plain", high, s) in error})
-    if not seeds:
-        return f"Nothing can be said of these records: plain{low} and plain{high} have no seed in common."
-
     shallow, deep = (statistics.fmean(error["plain", depth, s] for s in seeds) for depth in (low, high))
     gaps = [error["plain", high, s] - error["plain", low, s] for s in seeds]
-    mean_gap, scatter = mean_and_std(gaps)
-    scatter = scatter or 0.0
-    guessing = 100 * (1 - 1 / max(2, len(records[0].dataset.get("classes", ()))))  # percent
-    over = "one seed" if len(seeds) == 1 else f"means of {len(seeds)} seeds"
+    gap, scatter = mean_and_std(gaps)
+    over = "one seed" if scatter is None else f"means of {len(seeds)} seeds, whose gaps scatter by {scatter:.1f} points"
     begin = f"After {int(records[0].final['step']):,} steps on {records[0].dataset['name']}"
     both = f"plain{low} gets {shallow:.1f}% of its own training images wrong, plain{high} {deep:.1f}% ({over})"
+    guessing = 100 * (1 - 1 / max(2, len(records[0].dataset.get("classes", ()))))  # percent
     if shallow > LEARNT * guessing:
-        return (
-            f"{begin} it is too early to tell: even plain{low} still gets {shallow:.1f}% of its own training images "
-            f"wrong (guessing: {guessing:.0f}%); train for more steps."
+        return f"{begin} it is too early to tell (guessing gets {guessing:.0f}% wrong): {both}; train for more steps."
+    if gap < max(CLEAR, (scatter or 0.0) * (2 if min(gaps) < 0 else 1)):
+        return f"{begin} the degradation does not show: {both}."
+    shallow, deep = (
+        statistics.fmean(error.get(("resnet", depth, s), math.nan) for s in seeds) for depth in (low, high)
+    )
+    if math.isnan(deep - shallow):
+        twins = "for what shortcuts do, residual twins of both depths are needed"
+    else:
+        suffer = "hardly suffer" if deep - shallow < CLEAR else "suffer less" if deep - shallow < gap else "suffer too"
+        twins = (
+            f"with shortcuts the same layers {suffer} from depth: resnet{low} {shallow:.1f}%, resnet{high} {deep:.1f}%"
         )
-    if min(gaps) < 0 < max(gaps) and abs(mean_gap) < 2 * scatter:
-        worse = sum(g > 0 for g in gaps)
-        return (
-            f"{begin} the seeds disagree: {both}, but the deeper one is worse in only {worse} of "
-            f"{len(gaps)} seeds, so no degradation can be claimed."
-        )
-    if abs(mean_gap) < CLEAR or abs(mean_gap) < scatter:
-        why = (
-            f"within the seeds' spread of {scatter:.1f} points"
-            if abs(mean_gap) >= CLEAR
-            else "no difference to speak of"
-        )
-        return f"{begin} the degradation does not show: {both}, {why}."
-    if mean_gap < 0:
-        return f"{begin} the degradation does not show, rather its opposite: {both}."
-    twins = _residual_twins(error, low, high, seeds, mean_gap)
     return f"{begin} the deeper plain net is the worse one, in training already: {both}; {twins}."
-
-
-def _residual_twins(error: dict, low: int, high: int, seeds: list[int], gap: float) -> str:
-    """Return what the residual twins do, given the plain nets' gap in percentage points."""
-    if not all(("resnet", d, s) in error for d in (low, high) for s in seeds):
-        return "for what shortcuts do, residual twins of both depths are needed"
-    shallow, deep = (statistics.fmean(error["resnet", d, s] for s in seeds) for d in (low, high))
-    numbers = f"resnet{low} {shallow:.1f}%, resnet{high} {deep:.1f}%"
-    if deep - shallow < CLEAR:
-        return f"with shortcuts the same layers hardly suffer from depth: {numbers}"
-    if deep - shallow < gap:
-        return f"with shortcuts the same layers suffer less from depth: {numbers}"
-    return f"with shortcuts it is no better here: {numbers}"
 
 
 @dataclass(frozen=True)
@@ -208,66 +185,56 @@ def gap(a: Spread, b: Spread) -> Gap:
     return Gap(a.mean - b.mean, math.hypot(a.standard_error, b.standard_error))
 
 
-def coverage(seeds: int, factor: float = 2.0, trials: int = TRIALS) -> float:
+def coverage(seeds: int, factor: float = 2.0) -> float:
     """Return the share of studies whose mean, plus or minus `factor` standard errors, contains the true mean.
 
     `seeds` is at least 2, `factor` above 0.
     """
-    whole("seeds", seeds, 2), whole("trials", trials), real("factor", factor, above=0)
-    runs = np.random.default_rng(0).normal(0.0, 1.0, (trials, seeds))
+    whole("seeds", seeds, 2), real("factor", factor, above=0)
+    runs = np.random.default_rng(0).normal(0.0, 1.0, (TRIALS, seeds))
     return float(np.mean(np.abs(runs.mean(1)) <= factor * _standard_errors(runs)))
 
 
-def wrong_winner(difference: float, stds: tuple[float, float], seeds: int, trials: int = TRIALS) -> float:
+def wrong_winner(difference: float, stds: tuple[float, float], seeds: int) -> float:
     """Return the share of studies in which the net that is worse by `difference` has the lower mean error.
 
     difference: of the true means, 0 or more, in the units of `stds`.
     stds:       how much single runs of the worse and of the better net scatter, above 0.
     seeds:      runs of each net in a study, at least 1.
     """
-    worse, better = _studies(difference, stds, whole("seeds", seeds), trials)
+    worse, better = _studies(difference, stds, whole("seeds", seeds))
     return float(np.mean(worse.mean(1) < better.mean(1)))
 
 
-def told_apart(
-    difference: float, stds: tuple[float, float], seeds: int, factor: float = 2.0, trials: int = TRIALS
-) -> float:
-    """Return the share of studies in which the worse net's mean is above the other's by `factor` standard errors.
+def told_apart(difference: float, stds: tuple[float, float], seeds: int) -> float:
+    """Return the share of studies in which the worse net's mean is above the other's by two standard errors.
 
     The arguments are those of `wrong_winner`, with two seeds at least: a study knows its standard errors only from its
-    own runs. `factor` is above 0.
+    own runs.
     """
-    real("factor", factor, above=0)
-    worse, better = _studies(difference, stds, whole("seeds", seeds, 2), trials)
+    worse, better = _studies(difference, stds, whole("seeds", seeds, 2))
     error = np.hypot(_standard_errors(worse), _standard_errors(better))
-    return float(np.mean(worse.mean(1) - better.mean(1) > factor * error))
+    return float(np.mean(worse.mean(1) - better.mean(1) > 2 * error))
 
 
-def seeds_needed(
-    difference: float, stds: tuple[float, float], share: float = 0.8, factor: float = 2.0, most: int = 500
-) -> int | None:
-    """Return the least number of seeds with which `share` of all studies tell the two nets apart (`told_apart`).
+def seeds_needed(difference: float, stds: tuple[float, float], most: int = 500) -> int | None:
+    """Return the least number of seeds with which 80% of all studies tell the two nets apart (`told_apart`).
 
     None if `most` seeds, two at least, do not.
     """
-    real("share", share, most=1, above=0), whole("most", most, 2)
-    if told_apart(difference, stds, most, factor) < share:
-        return None
-    low, high = 1, most  # `low` is too few, `high` is enough
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if told_apart(difference, stds, middle, factor) >= share else (middle, high)
-    return high
+    whole("most", most, 2)
+    found = 2 + bisect.bisect_left(range(2, most + 1), 0.8, key=lambda seeds: told_apart(difference, stds, seeds))
+    return found if found <= most else None
 
 
-def _studies(difference: float, stds: tuple[float, float], seeds: int, trials: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the errors, (trials, seeds), of the worse and of the better net."""
-    real("difference", difference, 0), whole("trials", trials)
+def _studies(difference: float, stds: tuple[float, float], seeds: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the errors, (`TRIALS`, seeds), of the worse and of the better net."""
+    real("difference", difference, 0)
     if not isinstance(stds, Sequence | np.ndarray) or len(stds) != 2:
         raise TypeError(f"`stds` must be two numbers, of the worse and the better net, but it is {stds!r}")
     of_worse, of_better = (real("stds", std, above=0) for std in stds)
     random = np.random.default_rng(0)
-    return random.normal(difference, of_worse, (trials, seeds)), random.normal(0.0, of_better, (trials, seeds))
+    return random.normal(difference, of_worse, (TRIALS, seeds)), random.normal(0.0, of_better, (TRIALS, seeds))
 
 
 def _standard_errors(runs: np.ndarray) -> np.ndarray:

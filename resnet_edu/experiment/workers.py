@@ -48,9 +48,9 @@ def run_in_workers(
 ) -> None:
     """Run `work(job, *shared, send)` for every job, in `count` processes; jobs are started in their order.
 
-    work:      a module-level function; what it returns goes to `on_result(job, result)`, what it passes to `send` goes
-               to `on_event(job, event)`, both in this process. `send(event, True)` asks for an event not to be left
-               out where engines thin them; here all arrive. `job.name` is used in messages.
+    work:      a module-level function; what it returns goes to `on_result(job, result)`, what it passes to
+               `send(event, keep)` goes to `on_event(job, event)`, both in this process; all arrive, whatever `keep` is.
+               `job.name` is used in messages.
     shared:    arguments that are sent once to each process.
     setup:     (function, *arguments), called first in each process.
 
@@ -98,7 +98,6 @@ class _Worker:
         self.send(job)
 
     def send(self, message: object) -> None:
-        """Send it something. Raises `WorkerDied` if it has ended."""
         try:
             self.connection.send(message)
         except ConnectionError:

@@ -99,7 +99,6 @@ def test_a_small_study():
     ("words", "message"),
     [
         ("gradients --nets resnet9", "9"),
-        ("gradients --nets resnet8 --steps 0,x", "--steps must be whole numbers with commas between them, but"),
         ("gradients --nets resnet8 --steps 5,1", "must be whole numbers that ascend"),
         ("gradients --no-batch-norm --weights shipped", "--no-batch-norm: no net without batch norm comes with"),
         ("lesions --weights none.safetensors --nets resnet8", "there is no none.safetensors"),
@@ -131,3 +130,9 @@ def test_help_of_every_question(capsys):
             cli.main(["probe", *words])
         out = capsys.readouterr().out
         assert all(question in out for question in (questions if len(words) == 1 else words[:1]))
+
+
+def test_a_list_of_something_else_is_wrong_usage(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        probe("gradients", "--steps", "0,x")
+    assert "argument --steps: invalid whole_numbers value: '0,x'" in capsys.readouterr().err

@@ -49,7 +49,7 @@ def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
         if i == 0:
             printed = shlex.split(err.split("this goes on: ")[1].splitlines()[0])  # at the start
         if number != signal.SIGKILL:
-            said = err.split("their records and the state of the others are in out. To go on:\n")[1]
+            said = err.split("what is saved is in out. To go on:\n")[1]
             assert shlex.split(said.splitlines()[0]) == printed
     last = subprocess.run(printed, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert last.returncode == 0, last.stderr
@@ -218,18 +218,16 @@ def test_an_interrupt_before_anything_was_begun(tmp_path, monkeypatch, capsys):
     assert list(Path("runs").iterdir()) == []
 
 
-def test_the_command_is_the_one_that_was_called(monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("/x/bin/resnet-edu", "/x/bin/resnet-edu"),
+        ("/x/resnet_edu/__main__.py", f"{sys.executable} -m resnet_edu"),
+    ],
+)
+def test_the_command_is_the_one_that_was_called(program, words, monkeypatch):
     from resnet_edu.cli.degrade import command
 
-    installed = tmp_path / "bin" / "resnet-edu"
-    installed.parent.mkdir()
-    installed.write_text("#!/bin/sh\n")
-    installed.chmod(0o755)
-    folder = Path("runs/a study")
-    monkeypatch.setattr(sys, "argv", [str(installed)])
-    monkeypatch.setenv("PATH", str(installed.parent))
-    assert command(folder) == "resnet-edu degrade --resume 'runs/a study'"
-    monkeypatch.setenv("PATH", "")
-    assert command(folder) == f"{installed} degrade --resume 'runs/a study'"
-    monkeypatch.setattr(sys, "argv", ["/x/resnet_edu/__main__.py"])
-    assert command(folder) == f"{sys.executable} -m resnet_edu degrade --resume 'runs/a study'"
+    args = cli.build_parser().parse_args(["degrade", "--engine", "ray", "--retries", "2"])
+    monkeypatch.setattr(sys, "argv", [program])
+    assert command(args, Path("a study")) == f"{words} degrade --resume 'a study' --engine ray --retries 2"

@@ -189,8 +189,6 @@ class TestEffects:
         assert all(part in html for part in ("<caption>Against recipe", "higher"))
 
     def test_bad_input(self):
-        with pytest.raises(ValueError, match="`metric` must be one of 'test_error'"):
-            effects(outcomes(a=(1, 2), b=(1, 2)), "accuracy")
         with pytest.raises(ValueError, match="two variants"):
             effects(outcomes(a=(1, 2)))
         with pytest.raises(ValueError, match=r"no result for seeds \[1\]"):
@@ -199,5 +197,5 @@ class TestEffects:
             effects(outcomes(a=(1, 2), b=(1, 2, 3)))
         with pytest.raises(ValueError, match="'b' has two outcomes for seed 1"):
             effects([*outcomes(a=(1, 2), b=(1, 2)), Outcome("b", 1, test_error=9.0)])
-        with pytest.raises(KeyError, match="'c' is none of the variants: 'b'"):
+        with pytest.raises(KeyError, match="'c'"):
             effects(outcomes(a=(1, 2), b=(1, 2)))["c"]

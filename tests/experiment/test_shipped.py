@@ -23,7 +23,6 @@ from resnet_edu.experiment.shipped import (
     load_records,
     load_study,
     load_trained,
-    load_weights,
 )
 from resnet_edu.training.loop import evaluate
 from resnet_edu.training.recipe import Recipe
@@ -126,7 +125,7 @@ class TestShip:
     def test_weights_are_those_of_the_run(self, folder, digits, tmp_path, kind):
         study = ship(folder, "other", dataset=digits, kind=kind, seed=1, root=tmp_path, **WORDS)
         before = safetensors.numpy.load_file(folder / "resnet8-seed1.safetensors")
-        after = load_weights("resnet8", 1, "other", tmp_path)
+        after = load_trained("resnet8", 1, "other", tmp_path).state_dict()
         for name, tensor in before.items():
             wanted = tensor.astype(kind).astype("float32") if tensor.ndim > 1 else tensor
             assert torch.equal(after[name], torch.from_numpy(wanted))
@@ -146,7 +145,7 @@ class TestShip:
         study = ship(folder, "bare", dataset=None, kind="none", root=tmp_path, **WORDS)
         assert study.weights == {}
         with pytest.raises(ValueError, match="has no weights of plain8 with seed 0: there are none"):
-            load_weights("plain8", study="bare", root=tmp_path)
+            load_trained("plain8", study="bare", root=tmp_path)
 
     def test_an_older_one_is_replaced_only_if_asked_for(self, folder, digits, root):
         with pytest.raises(FileExistsError, match="there is a study"):
@@ -240,7 +239,7 @@ class TestErrors:
         with pytest.raises(ValueError, match="no record of vgg with seed 0: there are plain8-seed0, plain8-seed1, r"):
             load_trained("vgg", study="small", root=made)
         with pytest.raises(ValueError, match="no weights of plain8 with seed 1: there are plain8-seed0, resnet8-seed0"):
-            load_weights("plain8", 1, "small", made)
+            load_trained("plain8", 1, "small", made)
         with pytest.raises(ValueError, match="no study None comes with the package: there is none"):
             load_study(root=made / "small")
 
@@ -256,7 +255,7 @@ class TestErrors:
     def test_a_missing_file(self, root):
         (root / "small" / "resnet8-seed0.safetensors").unlink()
         with pytest.raises(ShippedError, match=r"is missing, but study\.json names it"):
-            load_weights("resnet8", study="small", root=root)
+            load_trained("resnet8", study="small", root=root)
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -290,7 +289,7 @@ class TestErrors:
             values["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         path.write_text(json.dumps(values))
         with pytest.raises(WeightsError, match=r"does not fit the net: it lacks bn1\."):
-            load_weights("resnet8", study="small", root=root)
+            load_trained("resnet8", study="small", root=root)
         with pytest.raises(RecordError, match=r"plain8-seed0\.json is damaged"):
             load_record("plain8", study="small", root=root)
 
