@@ -206,11 +206,8 @@ def _ask(args: argparse.Namespace, subject: Subject) -> ProbeRecord:
         return probes.lesions(subject, images=images, trials=args.trials, progress=True)
     if args.question == "identity":
         return probes.identity(subject, args.added, images=images, progress=True)
-    points = args.points if args.points is not None else 15 if args.plane else 41
-    probe = probes.loss_plane if args.plane else probes.loss_slice
-    seconds = probes.estimate_seconds(subject, points**2 if args.plane else points, images=images)
-    print(f"{subject.name}: about {max(1, round(seconds))} seconds", file=sys.stderr, flush=True)
-    return probe(subject, points=points, reach=args.reach, images=images, progress=True)
+    grid = {"plane": args.plane, "points": args.points, "reach": args.reach}
+    return probes.loss_landscape(subject, **grid, images=images, progress=True)
 
 
 def _study(args: argparse.Namespace, dataset: Dataset, subjects: Sequence[Subject]) -> Iterator[ProbeRecord]:

@@ -6,13 +6,13 @@ They draw numbers that are at hand in a cell. Curves of whole studies are in cur
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..support.validate import one_of, whole
-from .style import INK, PALETTE, Picture, label_ends, line_look, new_figure, short, style
+from .style import INK, PALETTE, Picture, in_words, label_ends, looks, new_figure, short, style
 
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
 
@@ -31,24 +31,24 @@ def lines(
     Names that begin with "plain" or "resnet" have the colours and dashes that such nets have in the whole book; others
     get colours and dashes in turn. `yscale` is "linear" or "log". The text alternative tells each line's ends.
 
-    Raises `ValueError` for no series, an empty one, unequal lengths, values that are not finite, or values of 0 or less
-    on a logarithmic scale; each names the series.
+    Raises `ValueError` for no series, or for values that are not finite, or of 0 or less on a logarithmic scale.
     """
     one_of("yscale", yscale, ("linear", "log"))
-    if not series:
-        raise ValueError("`series` must have one line at least, but it is empty")
-    data = {name: _checked(name, values, yscale) for name, values in series.items()}
+    data = {name: (_numbers(name, x), _numbers(name, y)) for name, (x, y) in _some(series).items()}
+    for name, (_, y) in data.items():
+        if yscale == "log" and min(y) <= 0:
+            raise ValueError(f"a logarithmic scale has no place for {min(y)} of {name!r}: use yscale='linear'")
     with style():
         fig, (ax,) = new_figure()
         ends = []
-        for place, (name, (x, y)) in enumerate(data.items()):
-            ends += line_look(name, place).draw(ax, x, y, name, marker="o" if len(x) <= 4 else None)
+        for (name, (x, y)), look in zip(data.items(), looks(data).values(), strict=True):
+            ends += look.draw(ax, x, y, name, marker="o" if len(x) <= 4 else None)
         ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
         ax.set_xlim(min(x[0] for x, _ in data.values()), max(x[-1] for x, _ in data.values()))
         if yscale == "linear":
             ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
-        label_ends(ax, ends, early=True)
-    words = "; ".join(f"{name} from {_number(y[0])} to {_number(y[-1])}" for name, (_, y) in data.items())
+        label_ends(ax, ends)
+    words = in_words((name, y) for name, (_, y) in data.items())
     return Picture(fig, f"Line chart: {title}. {ylabel} over {xlabel}: {words}.", caption)
 
 
@@ -58,14 +58,11 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     Categories come in the order in which they are met, from the top. Where a series lacks one, or has 0 there, no bar
     is drawn. Each bar has its value written at its end. The text alternative tells all values.
 
-    Raises `ValueError` for no series, an empty one, or values that are negative or not finite; each names the series.
+    Raises `ValueError` for no series, or for values that are negative or not finite.
     """
-    if not series or not all(series.values()):
-        raise ValueError(f"`series` must have one value at least for each name, but it is {dict(series)!r}")
-    for name, values in series.items():
-        bad = next((v for v in values.values() if not (math.isfinite(v) and v >= 0)), None)
-        if bad is not None:
-            raise ValueError(f"{name!r} must have finite values of 0 or more, but there is a {bad}")
+    for name, values in _some(series).items():
+        if min(_numbers(name, values.values())) < 0:
+            raise ValueError(f"{name!r} must have values of 0 or more, but there is a {min(values.values())}")
     categories = list(dict.fromkeys(category for values in series.values() for category in values))
     thick = 0.8 / len(series)
     with style():
@@ -77,7 +74,7 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
             made = ax.barh(
                 ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
             )
-            ax.bar_label(made, [_number(value) for value in widths], padding=3, fontsize=10)
+            ax.bar_label(made, [short(value) for value in widths], padding=3, fontsize=10)
         ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
@@ -85,7 +82,7 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
         ax.invert_yaxis()
         fig.legend(loc="outside lower center", ncols=len(series), frameon=False, fontsize=11)
     words = "; ".join(
-        f"{name}: " + ", ".join(f"{category} {_number(value)}" for category, value in values.items())
+        f"{name}: " + ", ".join(f"{category} {short(value)}" for category, value in values.items())
         for name, values in series.items()
     )
     return Picture(fig, f"Bar chart: {title}. {xlabel}. {words}.", caption)
@@ -103,18 +100,9 @@ def differences(
     A line marks 0, where there is no difference. Filled diamonds are means whose interval lies beside it, hollow ones
     are those whose interval contains it. The text alternative tells means and intervals.
 
-    Raises `ValueError` for no row, a row without values, or numbers that are not finite; each names the row.
+    Raises `ValueError` for no row, or for numbers that are not finite.
     """
-    if not rows:
-        raise ValueError("`rows` must have one entry at least, but it is empty")
-    for name, row in rows.items():
-        try:
-            values, (mean, low, high) = row
-            numbers = [float(v) for v in (mean, low, high, *values)]
-        except (TypeError, ValueError):
-            raise ValueError(f"{name!r} must have (single values, (mean, low, high)), but it has {row!r}") from None
-        if len(numbers) == 3 or not all(map(math.isfinite, numbers)):
-            raise ValueError(f"{name!r} must have one finite value at least, but it has {row!r}")
+    rows = {name: tuple(_numbers(name, numbers) for numbers in row) for name, row in _some(rows).items()}
     with style():
         fig, (ax,) = new_figure(6.2, 1.1 + 0.46 * len(rows))
         ax.axvline(0, color=INK, lw=1)
@@ -169,20 +157,14 @@ def images(
     return Picture(fig, alt, caption)
 
 
-def _checked(name: str, values: tuple[Sequence[float], ...], yscale: str) -> tuple[list[float], list[float]]:
-    try:
-        x, y = ([float(v) for v in axis] for axis in values)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name!r} must have (x values, y values), but it has {values!r}") from None
-    if not x or len(x) != len(y):
-        raise ValueError(f"{name!r} must have as many x as y values and one at least, but it has {len(x)} and {len(y)}")
-    bad = next((v for v in x + y if not math.isfinite(v)), None)
-    if bad is not None:
-        raise ValueError(f"{name!r} must have finite values, but there is a {bad}")
-    if yscale == "log" and min(y) <= 0:
-        raise ValueError(f"a logarithmic scale has no place for {min(y)} of {name!r}: use yscale='linear'")
-    return x, y
+def _some(series: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not series:
+        raise ValueError("there is nothing to draw: give one name with its values at least")
+    return series
 
 
-def _number(value: float) -> str:
-    return short(value, most=math.inf)  # such as the parameters of a net, all digits of them
+def _numbers(name: str, values: Iterable[float]) -> list[float]:
+    numbers = [float(value) for value in values]
+    if not numbers or not all(map(math.isfinite, numbers)):
+        raise ValueError(f"{name!r} must have one value at least, and finite ones, but it has {numbers}")
+    return numbers

@@ -1,17 +1,15 @@
 """Errors and losses over training steps: of finished records, and of nets while they train; a label at each line.
 
 In `degradation` and `LiveCurves` colour and dash tell plain from residual nets and width the depth; in `figure6` dash
-and width tell training from test, and colour the depth. Labels at the lines' ends say the same.
+and width tell training from test, and colour the depth.
 
-Live curves are one figure, updated in place: a notebook replaces an output by its display id ([2]), in Jupyter, VS Code
-and Colab alike. Outside a notebook nothing is shown, and `picture` has the figure. While a net trains, the loss of
-single batches is drawn too, smoothed, as a thin line; how many of them are seen depends on the clock. The figure that
+Live curves are one figure, updated in place by its display id ([2]). Outside a notebook nothing is shown, and `picture`
+has the figure. While a net trains, the loss of single batches is drawn too, smoothed, as a thin line. The figure that
 stays has evaluations only, so that one training leaves one and the same figure.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 1 and 6.
   [2] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
-  [3] Zhang et al., "Dive into Deep Learning", section 3.2: `Animator`, which is what readers know.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import METRICS, RunRecord, check_comparable
-from ..nets.models import split_name
+from ..support.validate import one_of
 from ..training.loop import Evaluation, Event
 from .style import (
     COLORS,
@@ -39,16 +37,16 @@ from .style import (
     End,
     Look,
     Picture,
+    drawable,
+    in_words,
     label_ends,
-    line_look,
-    net_look,
+    looks,
     new_figure,
     set_steps,
     style,
 )
 
 BOTH = ("train_error", "test_error")
-LEAST_LOSS = 1e-6  # nats; a loss that is smaller is drawn there: a logarithmic scale has no zero
 
 
 # What finished and live curves share.
@@ -56,28 +54,23 @@ LEAST_LOSS = 1e-6  # nats; a loss that is smaller is drawn there: a logarithmic 
 
 def _metrics(metric: str | Sequence[str]) -> tuple[str, ...]:
     """Return the metrics to draw, a panel for each; "both" is training and then test error."""
-    several = isinstance(metric, Iterable) and not isinstance(metric, str)
-    metrics = BOTH if metric == "both" else tuple(metric) if several else (metric,)
-    if not metrics or any(m not in METRICS for m in metrics):
-        raise ValueError(f"`metric` must be 'both', or of {', '.join(METRICS)}, but it is {metric!r}")
+    metrics = BOTH if metric == "both" else (metric,) if isinstance(metric, str) else tuple(metric)
+    for name in metrics or (None,):
+        one_of("metric", name, ("both", *METRICS))
     return metrics
 
 
-def _drawable(metric: str, values: Iterable[float]) -> list[float]:
-    return [max(value, LEAST_LOSS) for value in values] if metric.endswith("loss") else list(values)
-
-
-def _set_axes(ax: Axes, metric: str, values: Sequence[float], last_step: int, ticks: int) -> None:
-    """Set the title, labels and scales of a panel that shows `values` of `metric`."""
+def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
+    """Set the title, labels and scales of a panel whose lines have been drawn."""
+    top = ax.dataLim.y1  # -inf without data
     ax.set(title=METRIC_TITLES[metric], ylabel=METRIC_AXES[metric])
     set_steps(ax, last_step, ticks)
     if metric.endswith("loss"):
         ax.set_yscale("log")
-        if not any(map(math.isfinite, values)):
+        if not math.isfinite(top):
             ax.set_ylim(0.1, 10)  # matplotlib finds no limits of a logarithmic axis without data
     else:
-        top = max(values, default=0)
-        ax.set_ylim(0, min(100, max(1, top * 1.06)) if top else 100)
+        ax.set_ylim(0, min(100, max(1, top * 1.06)) if top > 0 else 100)
 
 
 # Finished records.
@@ -88,42 +81,63 @@ _PARTS = {"train_error": ("train", (0, (4, 1.6)), 1.3), "test_error": ("test", "
 
 
 class _Curve(NamedTuple):
-    """The steps that all records of a net have, and mean, least and greatest value of a metric at each."""
+    """A line of a panel: mean, least and greatest value of a metric at the steps that all records of a net have."""
 
-    metric: str
+    label: str
+    look: Look
     steps: list[int]
     mean: list[float]
     low: list[float]
     high: list[float]
-    seeds: int
 
     @classmethod
-    def of(cls, records: list[RunRecord], metric: str) -> _Curve:
+    def of(cls, label: str, look: Look, records: list[RunRecord], metric: str) -> _Curve:
         curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
         steps = sorted(set.intersection(*map(set, curves)))
         columns = [[curve[step] for curve in curves] for step in steps]
-        mean, low, high = ([combine(column) for column in columns] for combine in (fmean, min, max))
-        return cls(metric, steps, mean, low, high, len(records))
-
-    def draw(self, ax: Axes, look: Look, label: str) -> list[End]:
-        """Draw the mean, over a band of several seeds, and return its end for `label_ends`."""
-        mean, low, high = (_drawable(self.metric, values) for values in (self.mean, self.low, self.high))
-        if self.seeds > 1:
-            ax.fill_between(self.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
-        marker = "o" if len(self.steps) <= 4 else None  # a curve of few points should not look like more
-        return look.draw(ax, self.steps, mean, label, marker=marker, ms=look.width + 2)
+        return cls(label, look, steps, *([combine(column) for column in columns] for combine in (fmean, min, max)))
 
 
-def _by_net(records: Iterable[RunRecord]) -> list[list[RunRecord]]:
+Panels = dict[str, list[_Curve]]  # title -> lines
+
+
+def _by_net(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     """Return the records of each net, by kind and depth."""
-    groups: dict[tuple[str, int, str], list[RunRecord]] = {}
-    for record in records:
-        groups.setdefault((record.kind, record.depth, record.net), []).append(record)
-    return [groups[key] for key in sorted(groups)]
+    groups: dict[str, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda record: (record.kind, record.depth)):
+        groups.setdefault(record.net, []).append(record)
+    return groups
+
+
+def _draw_panels(axes: Sequence[Axes], panels: Panels) -> list[list[End]]:
+    """Draw each curve's mean over a band from its least to its greatest value; return the panels' ends of lines."""
+    found = []
+    for ax, curves in zip(axes, panels.values(), strict=True):
+        ends: list[End] = []
+        for curve in curves:
+            look, low, high = curve.look, drawable(curve.low), drawable(curve.high)
+            if low != high:
+                ax.fill_between(curve.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
+            marker = "o" if len(curve.steps) <= 4 else None  # a curve of few points should not look like more
+            ends += look.draw(ax, curve.steps, drawable(curve.mean), curve.label, marker=marker, ms=look.width + 2)
+        found.append(ends)
+    return found
 
 
 def _last_step(records: Iterable[RunRecord]) -> int:
     return max(int(record.final["step"]) for record in records)
+
+
+def _panels_in_words(records: list[RunRecord], panels: Panels) -> str:
+    """Return which steps, data and seeds the panels show, and the ends of all lines, the highest first."""
+    seeds = len({r.seed for r in records})
+    over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
+    parts = [f"{_last_step(records):,} training steps on {records[0].dataset['name']}{over}."]
+    for title, curves in panels.items():
+        ordered = sorted(curves, key=lambda curve: -curve.mean[-1])
+        words = in_words([(curve.label, curve.mean) for curve in ordered], "" if "loss" in title else "%")
+        parts.append(f"{title}, highest at the end first: {words}.")
+    return " ".join(parts)
 
 
 def degradation(
@@ -139,34 +153,18 @@ def degradation(
     Raises `ValueError` for another metric, `RecordError` for records that cannot be compared.
     """
     records, metrics = check_comparable(records), _metrics(metric)
-    nets = [(r.kind, r.depth) for r in records]
-    panels = {name: [(group[0], _Curve.of(group, name)) for group in _by_net(records)] for name in metrics}
-    ends: list[list[End]] = [[] for _ in metrics]
+    nets = _by_net(records)
+    found = looks(nets)
+    panels = {METRIC_TITLES[m]: [_Curve.of(net, found[net], group, m) for net, group in nets.items()] for m in metrics}
     with style():
         fig, axes = new_figure(5.4, 3.4 * len(metrics), rows=len(metrics))
-        for ax, (name, curves), labels in zip(axes, panels.items(), ends, strict=True):
-            for net, curve in curves:
-                labels += curve.draw(ax, net_look(net.kind, net.depth, nets), net.net)
-            _set_axes(ax, name, [v for r in records for v in r.curve(name)[1]], _last_step(records), ticks=6)
+        ends = _draw_panels(axes, panels)
+        for ax, name in zip(axes, metrics, strict=True):
+            _set_axes(ax, name, _last_step(records), ticks=6)
         axes[-1].set_xlabel("training steps (batches)")
         for ax, labels in zip(axes, ends, strict=True):
             label_ends(ax, labels)
-    return Picture(fig, _alt(records, panels), caption)
-
-
-def _alt(records: list[RunRecord], panels: dict[str, list[tuple[RunRecord, _Curve]]]) -> str:
-    """Return what `degradation` shows, in words and numbers."""
-    seeds = len({r.seed for r in records})
-    over = f", means of {seeds} seeds" if seeds > 1 else ""
-    parts = [f"Line chart over {_last_step(records):,} training steps on {records[0].dataset['name']}{over}."]
-    for metric, curves in panels.items():
-        percent, listed = metric.endswith("error"), []
-        for net, curve in sorted(curves, key=lambda found: -found[1].mean[-1]):
-            first, last = curve.mean[0], curve.mean[-1]
-            listed.append(f"{net.net} from {first:.1f}% to {last:.1f}%" if percent else f"{net.net} {last:.3g}")
-        what = metric.replace("_", " ").replace("train ", "training ").capitalize()
-        parts.append(f"{what}, highest at the end first: {'; '.join(listed)}.")
-    return " ".join(parts)
+    return Picture(fig, f"Line chart over {_panels_in_words(records, panels)}", caption)
 
 
 def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked: bool = False) -> Picture:
@@ -182,48 +180,31 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
     Raises `RecordError` for records that cannot be compared.
     """
     records = check_comparable(records)
-    kinds = sorted({r.kind for r in records}, key=lambda kind: (kind not in _KINDS, kind))
     depths = sorted({r.depth for r in records})
-    panels = {
-        kind: [(g[0].depth, [_Curve.of(g, m) for m in _PARTS]) for g in _by_net(r for r in records if r.kind == kind)]
-        for kind in kinds
-    }
+    panels: Panels = {}
+    for kind in sorted({r.kind for r in records}, key=lambda kind: (kind not in _KINDS, kind)):
+        panels[_KINDS.get(kind, kind)] = [
+            _Curve.of(f"{group[0].depth} {part}", Look(color, dash, width), group, metric)
+            for group in _by_net(r for r in records if r.kind == kind).values()
+            for color in [_DEPTH_COLORS[depths.index(group[0].depth) % len(_DEPTH_COLORS)]]
+            for metric, (part, dash, width) in _PARTS.items()
+        ]
     worst = max(r.final[metric] for r in records for metric in _PARTS)
     top = min(100, max(1, 5 * math.ceil(1.4 * worst / 5)))
-    ends: list[list[End]] = [[] for _ in kinds]
     with style():
-        size = (5.4, 3.4 * len(kinds)) if stacked else (4.5 * len(kinds), 3.8)
-        fig, axes = new_figure(*size, rows=len(kinds) if stacked else 1, columns=1 if stacked else len(kinds))
-        for ax, (kind, nets), labels in zip(axes, panels.items(), ends, strict=True):
-            for depth, curves in nets:
-                color = _DEPTH_COLORS[depths.index(depth) % len(_DEPTH_COLORS)]
-                for curve, (part, dash, width) in zip(curves, _PARTS.values(), strict=True):
-                    labels += curve.draw(ax, Look(color, dash, width), f"{depth} {part}")
+        size = (5.4, 3.4 * len(panels)) if stacked else (4.5 * len(panels), 3.8)
+        fig, axes = new_figure(*size, **{"rows" if stacked else "columns": len(panels)})
+        ends = _draw_panels(axes, panels)
+        for ax, title in zip(axes, panels, strict=True):
             set_steps(ax, _last_step(records), ticks=6 if stacked else 4)
             ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-            ax.set(title=_KINDS.get(kind, kind), ylim=(0, top))
-        for ax in axes[-1:] if stacked else axes:
-            ax.set_xlabel("iterations")
-        for ax in axes if stacked else axes[:1]:
-            ax.set_ylabel("error (%)")
+            ax.set(title=title, ylim=(0, top), xlabel="iterations", ylabel="error (%)")
         for ax, labels in zip(axes, ends, strict=True):
             label_ends(ax, labels)
-    return Picture(fig, _alt6(records, panels, top), caption)
-
-
-def _alt6(records: list[RunRecord], panels: dict[str, list[tuple[int, list[_Curve]]]], top: float) -> str:
-    """Return what `figure6` shows, in words and numbers."""
-    seeds = len({r.seed for r in records})
-    over = f"{_last_step(records):,} iterations on {records[0].dataset['name']}"
-    over += f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
-    parts = [f"Line charts of training error (dashed) and test error (bold) over {over}."]
-    for kind, nets in panels.items():
-        ends = [(depth, train.mean[-1], test.mean[-1]) for depth, (train, test) in nets]
-        listed = [f"{depth} layers end at {a:.1f}% training and {b:.1f}% test error" for depth, a, b in ends]
-        parts.append(f"{_KINDS.get(kind, kind)}: {'; '.join(listed)}.")
-    if max(max(r.curve(metric)[1]) for r in records for metric in _PARTS) > top:
-        parts.append(f"The axis ends at {top}%; higher errors at the beginning are cut off.")
-    return " ".join(parts)
+    highest = max(value for curves in panels.values() for curve in curves for value in curve.high)
+    cut = f" The axis ends at {top}%; higher errors at the beginning are cut off." if highest > top else ""
+    what = "Line charts of training error (dashed) and test error (bold), labelled with the nets' layers, over"
+    return Picture(fig, f"{what} {_panels_in_words(records, panels)}{cut}", caption)
 
 
 # Nets while they train.
@@ -266,12 +247,16 @@ class _Training:
         finite = {step: value for step, value in values.items() if math.isfinite(value)}
         return list(finite), list(finite.values())
 
+    @property
+    def ended(self) -> bool:
+        return self.steps in self.evaluations
+
 
 class LiveCurves:
     """Curves of nets while they train: `with LiveCurves() as live: degradation.run(on_event=live)`.
 
     metric:  one of `METRICS`, or several, drawn one below the other; "both" is training and then test error.
-    caption: below the figure that stays; None says how to read it.
+    caption: below the figure; None says how to read it.
     clock:   seconds, for tests.
 
     For nets that are trained one by one: `train(net, ..., callback=live.named("plain20"))`, or `callback=live` for a
@@ -279,9 +264,6 @@ class LiveCurves:
 
     The figure is redrawn at most twice a second, less often where that would take a tenth of the time, and only if
     something has changed. Training that ends in an exception, or by Ctrl-C, leaves the figure of what there is.
-
-    picture: the `Picture` of what is known so far; None before anything is.
-    drawn:   how often the figure was drawn while training.
 
     Raises `ValueError` for an unknown metric, `RuntimeError` for an event outside of its `with` block.
     """
@@ -294,22 +276,17 @@ class LiveCurves:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.metrics, self.caption, self.clock = _metrics(metric), caption, clock
-        self._reset()
-
-    def _reset(self) -> None:
-        self.drawn = 0
-        self._trainings: dict[tuple[str, int], _Training] = {}  # (net, seed) -> training
-        self._display: Any = None  # the handle of the output, once there is one
-        self._open = self._changed = self._stopped = False
-        self._next = -math.inf  # the time before which nothing is drawn
+        self._open, self._trainings = False, {}
 
     def __enter__(self) -> LiveCurves:
-        self._reset()
-        self._open = True
+        self._trainings: dict[tuple[str, int], _Training] = {}  # (net, seed) -> training
+        self._display: Any = None  # the handle of the output, once there is one
+        self._open, self._changed = True, False
+        self._next = -math.inf  # the time before which nothing is drawn
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._open, self._stopped = False, kind is not None
+    def __exit__(self, *_: object) -> None:
+        self._open = False
         if self._trainings:
             self._show()
 
@@ -324,7 +301,7 @@ class LiveCurves:
 
     @property
     def picture(self) -> Picture | None:
-        """The figure of what is known so far."""
+        """The figure of what is known so far; None before anything is."""
         return self._draw() if self._trainings else None
 
     def _update(self, key: tuple[str, int], event: Event) -> None:
@@ -334,49 +311,45 @@ class LiveCurves:
         self._changed |= training.update(event)
         if self._changed and self.clock() >= self._next:
             begin, self._changed = self.clock(), False
-            self.drawn += self._show()
+            self._show()
             end = self.clock()
             self._next = end + min(max(PACE, (end - begin) / SHARE), LONGEST)
 
-    def _show(self) -> bool:
-        """Show the figure, in place of the one before; return False outside of a notebook."""
+    def _show(self) -> None:
+        """Show the figure, in place of the one before; do nothing outside of a notebook."""
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
         if getattr(shell, "kernel", None) is None:
-            return False
+            return
         if self._display is None:
             from IPython.display import display
 
             self._display = display(self._draw(), display_id=True)
         else:
             self._display.update(self._draw())
-        return True
 
     def _draw(self) -> Picture:
-        names = list(dict.fromkeys(name for name, _ in self._trainings))
-        depths = [depth for kind, depth in map(split_name, names) if kind in COLORS and depth]
-        looks = {name: line_look(name, place, depths) for place, name in enumerate(names)}
+        found = looks(name for name, _ in self._trainings)
         last_step = max(training.steps for training in self._trainings.values())
+        parts = [f"Line chart over {last_step:,} training steps.", self._progress()]
         with style():
-            fig, axes = _new_figure(len(self.metrics), letters=max(map(len, names)))
+            fig, axes = _new_figure(len(self.metrics), letters=max(map(len, found)))
             for ax, metric in zip(axes, self.metrics, strict=True):
-                values: list[float] = []
                 for (name, _), training in self._trainings.items():
-                    values += self._draw_training(ax, name, training, metric, looks[name])
-                _set_axes(ax, metric, values, last_step, ticks=5)
-                label_ends(ax, [(last_step, y, name, looks[name].color) for name, y in self._ends(metric).items()])
+                    _draw_training(ax, training, metric, found[name])
+                _set_axes(ax, metric, last_step, ticks=5)
+                ends = self._ends(metric)
+                label_ends(ax, [(last_step, y, name, found[name].color) for name, y in ends.items()])
+                unit = "" if metric.endswith("loss") else "%"
+                ordered = sorted(ends.items(), key=lambda end: -end[1])
+                words = "; ".join(f"{name} {y:.3g}{unit}" for name, y in ordered) or "nothing evaluated yet"
+                parts.append(f"{METRIC_TITLES[metric]}, where each net is, highest first: {words}.")
             axes[-1].set_xlabel("training steps (batches)")
-        return Picture(fig, self._alt(last_step), self._caption())
-
-    def _draw_training(self, ax: Axes, name: str, training: _Training, metric: str, look: Look) -> list[float]:
-        """Draw one training and return the values that were drawn."""
-        steps, values = training.points(metric)
-        marker = "o" if len(steps) <= MARKS else None
-        look.draw(ax, steps, _drawable(metric, values), name, marker=marker, ms=look.width + 1.6)
-        if metric == "train_loss" and training.smoothed and (self._open or self._stopped):
-            steps, losses = zip(*training.smoothed, strict=True)
-            ax.plot(steps, _drawable(metric, losses), color=look.color, lw=0.8, alpha=0.6)
-            values = [*values, *losses]
-        return values
+        caption = self.caption
+        if caption is None:
+            caption = "Each point is an evaluation on all of these images, in evaluation mode."
+            if len({seed for _, seed in self._trainings}) > 1:
+                caption += " One line for each seed, labelled at their mean."
+        return Picture(fig, " ".join(filter(None, parts)), f"{self._progress()} {caption}".strip())
 
     def _ends(self, metric: str) -> dict[str, float]:
         """Return where each net is, the mean over its seeds: at its last evaluation, or at its batches' loss so far."""
@@ -386,38 +359,26 @@ class LiveCurves:
             if not values and metric == "train_loss":
                 values = [loss for _, loss in training.smoothed]
             if values:
-                found.setdefault(name, []).extend(_drawable(metric, values[-1:]))
+                found.setdefault(name, []).extend(drawable(values[-1:]))
         return {name: fmean(values) for name, values in found.items()}
 
     def _progress(self) -> str:
         """Return which trainings have not ended, and where they are, in words."""
-        several = len({seed for _, seed in self._trainings}) > 1
-        return "; ".join(
-            f"{name}{f' (seed {seed})' if several else ''} at step {training.step:,} of {training.steps:,}"
+        places = [
+            f"{name} (seed {seed}) at step {training.step:,} of {training.steps:,}"
             for (name, seed), training in self._trainings.items()
-            if training.steps not in training.evaluations
-        )
+            if not training.ended
+        ]
+        return f"{'Training' if self._open else 'Stopped early'}: {'; '.join(places)}." if places else ""
 
-    def _caption(self) -> str:
-        if self._open:
-            return f"Training: {self._progress() or 'nearly done'}."
-        caption = self.caption
-        if caption is None:
-            caption = "Each point is an evaluation on all of these images, in evaluation mode."
-            if len({seed for _, seed in self._trainings}) > 1:
-                caption += " One line for each seed, labelled at their mean."
-        return f"Stopped early: {self._progress() or 'at the end'}. {caption}" if self._stopped else caption
 
-    def _alt(self, last_step: int) -> str:
-        parts = [f"Line chart over {last_step:,} training steps."]
-        if self._open or self._stopped:
-            parts.append(f"Not at the end: {self._progress() or 'nearly done'}.")
-        for metric in self.metrics:
-            ends = sorted(self._ends(metric).items(), key=lambda end: -end[1])
-            unit = "" if metric.endswith("loss") else "%"
-            listed = "; ".join(f"{name} {value:.3g}{unit}" for name, value in ends) or "nothing evaluated yet"
-            parts.append(f"{METRIC_TITLES[metric]}, where each net is, highest first: {listed}.")
-        return " ".join(parts)
+def _draw_training(ax: Axes, training: _Training, metric: str, look: Look) -> None:
+    steps, values = training.points(metric)
+    marker = "o" if len(steps) <= MARKS else None
+    look.draw(ax, steps, drawable(values), "", marker=marker, ms=look.width + 1.6)
+    if metric == "train_loss" and training.smoothed and not training.ended:
+        steps, losses = zip(*training.smoothed, strict=True)
+        ax.plot(steps, drawable(losses), color=look.color, lw=0.8, alpha=0.6)
 
 
 def _new_figure(panels: int, letters: int) -> tuple[Figure, list[Axes]]:
@@ -425,9 +386,8 @@ def _new_figure(panels: int, letters: int) -> tuple[Figure, list[Axes]]:
 
     Margins are fixed: to have them fitted takes several times as long as to draw.
     """
-    width, height = 5.4, 3.4  # inches, of a panel
-    left, right, bottom, top = 0.8, min(2.0, 0.4 + 0.1 * letters), 0.58, 0.42
-    fig = Figure(figsize=(width, height * panels))
-    size = (1 - (left + right) / width, (1 - (bottom + top) / height) / panels)
-    corners = [(left / width, 1 - (k + 1 - bottom / height) / panels) for k in range(panels)]
-    return fig, [fig.add_axes((*corner, *size)) for corner in corners]
+    height = 3.4 * panels  # inches; below a panel is room of 0.58, above it of 0.42
+    margins = {"left": 0.15, "right": 1 - min(2.0, 0.4 + 0.1 * letters) / 5.4}
+    margins |= {"bottom": 0.58 / height, "top": 1 - 0.42 / height, "hspace": 1.0 / 2.4}
+    fig = Figure(figsize=(5.4, height))
+    return fig, list(fig.subplots(panels, squeeze=False, gridspec_kw=margins).flat)

@@ -22,7 +22,6 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import RunRecord
-from ..nets.models import split_name
 from ..probes.records import (
     GradientRecord,
     GradientStudy,
@@ -41,38 +40,35 @@ from .style import (
     End,
     Look,
     Picture,
+    drawable,
+    in_words,
     label_ends,
-    line_look,
-    net_look,
+    looks,
     new_figure,
     set_decades,
     short,
     style,
 )
 
-LEAST = 1e-9  # nats; a loss that is smaller is drawn there: a logarithmic scale has no zero
+Line = tuple[str, Sequence[float | None], Look]  # name, values, look
 
 
 def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
     """Return the gradient's length at each layer, a line for each moment of the record."""
-    _checked(GradientRecord, [record])
     if not record.moments:
         raise ValueError(f"{_name(record)} has no moment to draw: it diverged at step {record.diverged}")
-    lines, words = [], []
-    for i, moment in enumerate(record.moments):
-        when, norms = _after(moment["step"]), moment["norms"]
-        lines.append((when, norms, line_look(when, i)))
-        at_ends = f"{short(norms[0])} at the first layer and {short(norms[-1])} at the last"
-        words.append(f"{when} {at_ends}, loss {short(moment['loss'])}")
+    norms = {_after(moment["step"]): moment["norms"] for moment in record.moments}
+    found = looks(norms)
     with style():
         fig, (ax,) = new_figure()
+        lines = [(when, values, found[when]) for when, values in norms.items()]
         ends = _draw_lines(ax, lines, "layer, from image to classes")
         set_decades(ax)
         ax.set(ylabel="length of the gradient", title=f"Gradients of {_name(record)}")
         label_ends(ax, ends)
     stop = "" if record.diverged is None else f" The loss is no longer finite {_after(record.diverged)}."
     what = f"Line chart of the gradient's length by layer, on a logarithmic scale, of {_name(record)}"
-    return Picture(fig, f"{what}: {'; '.join(words)}.{stop}", caption)
+    return Picture(fig, f"{what}: {in_words(lines)}.{stop}", caption)
 
 
 def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = None) -> Picture:
@@ -82,57 +78,49 @@ def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = No
 
     Raises `ValueError` for a step that the study has not.
     """
-    _checked(GradientStudy, [study])
     place = study.steps.index(one_of("step", step, study.steps))
     families: dict[tuple[str, bool], list[dict[str, Any]]] = {}
     for net in study.nets:
         families.setdefault((net["kind"], net["batch_norm"]), []).append(net)
-    words: dict[bool, list[str]] = {False: [], True: []}
+    words = []
     with style():
         fig, axes = new_figure(5.4, 6.0, rows=2)
-        for ax, is_ratio in zip(axes, words, strict=True):
-            ends = []
+        for ax, is_ratio in zip(axes, (False, True), strict=True):
+            ends, lines = [], []
             for (kind, batch_norm), nets in families.items():
-                points = [(net["depth"], _first_length(net["moments"][place], is_ratio)) for net in nets]
-                words[is_ratio].append(_over_depth(f"{kind} {'with' if batch_norm else 'without'} batch norm", points))
-                other = {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
-                look = Look(COLORS[kind] if batch_norm else other, DASHES[kind], 2.4 if batch_norm else 1.4)
-                name, marker = (kind, "o") if batch_norm else (f"{kind}, no BN", "s")
-                x, y = [depth for depth, _ in points], [length or None for _, length in points]  # no zero on this scale
-                ends += look.draw(ax, x, y, name, marker=marker, ms=4)
+                name, marker, width = (kind, "o", 2.4) if batch_norm else (f"{kind}, no BN", "s", 1.4)
+                color = COLORS[kind] if batch_norm else {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
+                lengths = [_first_length(net["moments"][place], is_ratio) for net in nets]
+                depths, look = [net["depth"] for net in nets], Look(color, DASHES[kind], width)
+                ends += look.draw(ax, depths, lengths, name, marker=marker, ms=4)
+                lines.append((name, lengths))
             set_decades(ax)
             ax.set_xlim(0, max(net["depth"] for net in study.nets))
             ax.set_ylabel("first / last" if is_ratio else "length of the gradient")
-            label_ends(ax, ends, early=True)
+            label_ends(ax, ends)
+            words.append(in_words(lines))
         axes[0].set_title(f"At the first convolution, {_after(step)}")
         axes[1].set(title="Divided by that at the last convolution", xlabel="layers")
     alt = (
         f"Two line charts over depth on logarithmic scales, {_after(step)} of training on {study.dataset['name']}. "
-        f"Length of the gradient at the first convolution: {'; '.join(words[False])}. The same divided by the length "
-        f"at the last convolution: {'; '.join(words[True])}."
+        f"Length of the gradient at the first convolution: {words[0]}. The same divided by the length at the last "
+        f"convolution: {words[1]}."
     )
     return Picture(fig, alt, caption)
 
 
 def _first_length(moment: dict[str, Any], is_ratio: bool) -> float | None:
-    """Return the median over the seeds, of those that have not diverged."""
+    """Return the median over the seeds, of those that have not diverged; None for 0 as well, which has no logarithm."""
     pairs = zip(moment["first"], moment["last"], strict=True)
     known = [a / b if is_ratio else a for a, b in pairs if a is not None and (b or not is_ratio)]
-    return median(known) if known else None
-
-
-def _over_depth(name: str, points: list[tuple[int, float | None]]) -> str:
-    """Return in words the values at the first and the last depth, and the depths that have none."""
-    known = [f"{short(value)} with {depth}" for depth, value in points if value is not None]
-    lost = ", ".join(str(depth) for depth, value in points if value is None)
-    ends = f" {known[0]} layers and {known[-1]}" if known else ""
-    return f"{name}{ends}{',' if known and lost else ''}{f' diverged with {lost} layers' if lost else ''}"
+    return (median(known) or None) if known else None
 
 
 def responses(records: Iterable[ResponseRecord], caption: str | None = None) -> Picture:
     """Return the standard deviations of the layers' responses, in their order above and sorted below ([1])."""
     records = _checked(ResponseRecord, records)
-    in_order = [(_name(r), r.deviations, _look(r, records)) for r in records]
+    found = looks(r.net for r in records)
+    in_order = [(_name(r), r.deviations, found[r.net]) for r in records]
     ranked = [(name, sorted(_known(values), reverse=True), look) for name, values, look in in_order]
     with style():
         fig, axes = new_figure(5.4, 5.8, rows=2)
@@ -143,39 +131,38 @@ def responses(records: Iterable[ResponseRecord], caption: str | None = None) -> 
             ax.set_ylabel("standard deviation")
             label_ends(ax, ends)
         axes[0].set_title("Responses of the layers")
-    words = "; ".join(
-        f"{name} mean {short(fmean(values))}, from {short(values[-1])} to {short(values[0])}"
-        for name, values, _ in ranked
-        if values
+    alt = (
+        f"Two line charts of the standard deviation of each 3x3 layer's response on {_images(records[0])}. In the "
+        f"order of the layers: {in_words(in_order)}. Strongest first: {in_words(ranked)}."
     )
-    what = f"the standard deviation of each 3x3 layer's response on {_images(records[0])}"
-    return Picture(fig, f"Two line charts of {what}, in the order of the layers and sorted: {words}.", caption)
+    return Picture(fig, alt, caption)
 
 
 def lesions(records: Iterable[LesionRecord], caption: str | None = None) -> Picture:
     """Return the error without each single block, and with blocks exchanged where a record has that ([2])."""
     records = _checked(LesionRecord, records)
+    found = looks(r.net for r in records)
     shuffled = any(r.shuffles for r in records)
     with style():
         fig, axes = new_figure(5.4, 6.2 if shuffled else 3.4, rows=2 if shuffled else 1)
-        lines = [(_name(r), [drop["error"] for drop in r.drops], _look(r, records)) for r in records]
+        lines = [(_name(r), [drop["error"] for drop in r.drops], found[r.net]) for r in records]
         ends = _draw_lines(axes[0], lines, "block left out, from image to classes", marker="o")
-        for r, (_, _, look) in zip(records, lines, strict=True):
-            axes[0].axhline(r.error, color=look.color, lw=0.8, alpha=0.7)
+        for r in records:
+            axes[0].axhline(r.error, color=found[r.net].color, lw=0.8, alpha=0.7)
         axes[0].set(ylabel="error (%)", ylim=(0, 100), title="One block left out")
         if shuffled:
-            label_ends(axes[1], _draw_shuffles(axes[1], records))
+            label_ends(axes[1], _draw_shuffles(axes[1], records, found))
         label_ends(axes[0], ends)
     what = "Two line charts" if shuffled else "Line chart"
     words = ". ".join(map(_lesion_words, records))
     return Picture(fig, f"{what} of the error on {_images(records[0])}. {words}.", caption)
 
 
-def _draw_shuffles(ax: Axes, records: list[LesionRecord]) -> list[End]:
+def _draw_shuffles(ax: Axes, records: list[LesionRecord], found: dict[str, Look]) -> list[End]:
     """Draw each trial as a point and the mean of each number of swaps as a line; return the lines' ends."""
     ends = []
     for r in records:
-        look, errors = _look(r, records), {}
+        look, errors = found[r.net], {}
         for trial in r.shuffles:
             errors.setdefault(trial["swaps"], []).append(trial["error"])
         for swaps, values in errors.items():
@@ -189,15 +176,12 @@ def _draw_shuffles(ax: Axes, records: list[LesionRecord]) -> list[End]:
 
 
 def _lesion_words(record: LesionRecord) -> str:
-    text = f"{_name(record)} has {record.error:.1f}% as it is"
-    drops = [drop for drop in record.drops if drop["error"] is not None]
-    if drops:
-        worst, middle = max(drops, key=lambda drop: drop["error"]), median(drop["error"] for drop in drops)
-        text += f", a median of {middle:.1f}% without one block and at most {worst['error']:.1f}%, "
-        text += f"without {worst['block']}"
-    fixed = len(record.drops) - len(drops)
-    if fixed:
-        text += f" ({fixed} of {len(record.drops)} change the shape and cannot be left out)"
+    drops = {drop["block"]: drop["error"] for drop in record.drops if drop["error"] is not None}
+    worst = max(drops, key=drops.get)
+    text = (
+        f"{_name(record)} has {record.error:.1f}% as it is; without one of {len(drops)} blocks that can be left out a "
+        f"median of {median(drops.values()):.1f}%, at most {drops[worst]:.1f}%, without {worst}"
+    )
     errors = [trial["error"] for trial in record.shuffles]
     return text + (f"; with blocks exchanged {min(errors):.1f}% to {max(errors):.1f}%" if errors else "")
 
@@ -208,8 +192,7 @@ def landscape(records: LandscapeRecord | Iterable[LandscapeRecord], caption: str
     Raises `ValueError` for several planes, or for planes and slices together.
     """
     records = _checked(LandscapeRecord, [records] if isinstance(records, ProbeRecord) else records)
-    if not any(_known(row) for r in records for row in r.loss):
-        raise _nothing_finite(records)
+    _check_finite(records, [loss for r in records for row in r.loss for loss in row])
     if all(len(r.y) == 1 for r in records):
         return _slices(records, caption)
     if len(records) > 1:
@@ -218,11 +201,11 @@ def landscape(records: LandscapeRecord | Iterable[LandscapeRecord], caption: str
 
 
 def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
-    ends, words = [], []
+    found, ends, words = looks(r.net for r in records), [], []
     with style():
         fig, (ax,) = new_figure()
         for r in records:
-            ends += _look(r, records).draw(ax, r.x, _drawable(r.loss[0]), _name(r))
+            ends += found[r.net].draw(ax, r.x, drawable(r.loss[0]), _name(r))
             first, middle, last = (short(r.loss[0][i]) for i in (0, len(r.x) // 2, -1))
             words.append(f"{_name(r)} {middle} in the middle, {first} and {last} at the ends")
         set_decades(ax)
@@ -235,7 +218,7 @@ def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
 
 
 def _plane(record: LandscapeRecord, caption: str | None) -> Picture:
-    values = np.array([_drawable(row) for row in record.loss], dtype=float)  # None becomes NaN
+    values = np.array([drawable(row) for row in record.loss], dtype=float)  # None becomes NaN
     low, high = np.nanmin(values), np.nanmax(values)
     levels = np.log(np.geomspace(low, high, 10) if high > low else [low, low * 2])
     blue = LinearSegmentedColormap.from_list("depth", [(*to_rgb(COLORS["resnet"]), a) for a in (0.85, 0.0)])
@@ -249,11 +232,10 @@ def _plane(record: LandscapeRecord, caption: str | None) -> Picture:
         ax.plot([0], [0], marker="+", color=INK, ms=10, mew=2)
         ax.set(xlabel="first direction, in filter lengths", ylabel="second direction", aspect="equal")
         ax.set_title(f"The loss around {_name(record)}")
-    corners = ", ".join(short(values[i, j]) for i in (0, -1) for j in (0, -1))
     middle = values[len(record.y) // 2, len(record.x) // 2]
     alt = (
         f"Contours of the loss of {_name(record)} on the plane of two random directions: {short(middle)} in the "
-        f"middle, {short(low)} at the lowest, {short(high)} at the highest point, and {corners} in the corners."
+        f"middle, {short(low)} at the lowest and {short(high)} at the highest point."
     )
     return Picture(fig, alt, caption)
 
@@ -266,20 +248,19 @@ def identity(
     trained: run records of the same data, drawn at their depths as unconnected marks, for comparison.
     """
     records = _checked(IdentityRecord, records)
-    if not any(_known(p["train_loss"] for p in r.points) for r in records):
-        raise _nothing_finite(records)
-    ends, words = [], []
+    _check_finite(records, [p["train_loss"] for r in records for p in r.points])
+    found, ends, words = looks(r.net for r in records), [], []
     with style():
         fig, (ax,) = new_figure()
         for r in records:
-            depths, losses = [p["depth"] for p in r.points], [p["train_loss"] for p in r.points]
-            ends += _look(r, records).draw(ax, depths, _drawable(losses), _name(r), marker="o", ms=4)
-            first, last = (f"{short(losses[i])} with {depths[i]}" for i in (0, -1))
-            words.append(f"{_name(r)} {first} layers and {last}, {_change_of_logits(r)}")
+            depths, losses, changes = ([p[key] for p in r.points] for key in ("depth", "train_loss", "change"))
+            ends += found[r.net].draw(ax, depths, drawable(losses), _name(r), marker="o", ms=4)
+            change = short(None if None in changes else max(changes))
+            words.append(f"{in_words([(_name(r), losses)])} with {depths[-1]} layers, change of the logits {change}")
         for r in trained:
-            loss = max(r.final["train_loss"], LEAST)
+            (loss,) = drawable([r.final["train_loss"]])
             words.append(f"{r.net} trained at its depth {short(loss)}")
-            if r.net not in {record.net for record in records}:  # else it is where a line begins
+            if r.net not in found:  # else it is where a line begins
                 look = Look(COLORS.get(r.kind, OTHER_COLORS[0]), "", 1.5)
                 look.draw(ax, [r.depth], [loss], r.net, marker="D", ms=7, mfc="none", mew=1.8)
                 where = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
@@ -293,46 +274,30 @@ def identity(
     return Picture(fig, alt, caption)
 
 
-def _change_of_logits(record: IdentityRecord) -> str:
-    changes = [p["change"] for p in record.points]
-    if None in changes:
-        return "with logits of which some are no numbers"
-    return f"with no logit changed by more than {short(max(changes))}" if any(changes) else "with the very same logits"
-
-
 # What they share.
 
 
 def _checked(kind: type[ProbeRecord], records: Iterable[Any]) -> list[Any]:
     """Return the records as a list if there are any, and of one kind and one data set."""
     records = list(records)
-    wrong = next((r for r in records if not isinstance(r, kind)), None)
-    if not records or wrong is not None:
-        found = "there is none" if not records else f"there is a {type(wrong).__name__}"
-        raise ValueError(f"this figure is made of {kind.__name__}s, but {found}")
+    if not records or not all(isinstance(r, kind) for r in records):
+        raise ValueError(f"this figure is made of {kind.__name__}s, but it got {[type(r).__name__ for r in records]}")
     if len({r.dataset["fingerprint"] for r in records}) > 1:
         raise ValueError("the records were made with different data, so they cannot be compared in one figure")
     return records
 
 
-def _nothing_finite(records: Sequence[ProbeRecord]) -> ValueError:
-    return ValueError(f"{', '.join(map(_name, records))}: there is nothing to draw, since no loss is finite")
+def _check_finite(records: Sequence[ProbeRecord], losses: Iterable[float | None]) -> None:
+    if not _known(losses):
+        raise ValueError(f"{', '.join(map(_name, records))}: there is nothing to draw, since no loss is finite")
 
 
 def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None]
 
 
-def _drawable(losses: Iterable[float | None]) -> list[float | None]:
-    return [None if loss is None else max(loss, LEAST) for loss in losses]
-
-
 def _name(record: ProbeRecord) -> str:
     return record.net if record.batch_norm else f"{record.net}, no batch norm"
-
-
-def _look(record: ProbeRecord, among: Sequence[ProbeRecord]) -> Look:
-    return net_look(*split_name(record.net), [split_name(r.net) for r in among])
 
 
 def _images(record: ProbeRecord) -> str:
@@ -343,10 +308,8 @@ def _after(step: int) -> str:
     return "at the start" if step == 0 else f"after {step} step{'s' * (step > 1)}"
 
 
-def _draw_lines(
-    ax: Axes, lines: Sequence[tuple[str, Sequence[float | None], Look]], what: str, marker: str | None = None
-) -> list[End]:
-    """Draw (name, values, look) over 1, 2, 3, ... and return the lines' ends for `label_ends`.
+def _draw_lines(ax: Axes, lines: Sequence[Line], what: str, marker: str | None = None) -> list[End]:
+    """Draw values over 1, 2, 3, ... and return the lines' ends for `label_ends`.
 
     Lines of unequal length are drawn over their share of the way instead, so that all of them end at the right.
     """

@@ -7,7 +7,6 @@ Sources
   [1] Okabe and Ito, "Color Universal Design", 2008: a palette for all kinds of colour vision.
   [2] WCAG 2.2, success criteria 1.1.1 (text alternative), 1.4.1 (not by colour alone) and 1.4.11 (3:1 for graphics).
   [3] W3C, "SVG Accessibility API Mappings": `role="img"` and `aria-label` on an inline SVG.
-  [4] Robertson, Wright and Dykstra, "Order Restricted Statistical Inference", 1988, section 1.4: min-max formulas.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ import io
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import cycle
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import matplotlib
@@ -47,6 +46,7 @@ METRIC_TITLES = {
     "test_error": "Test error, on all test images",
 }
 METRIC_AXES = {metric: "loss (nats)" if metric.endswith("loss") else "error (%)" for metric in METRIC_TITLES}
+LEAST_LOSS = 1e-9  # nats
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 12.0,  # on a phone a figure is drawn at two thirds of its size
@@ -128,31 +128,46 @@ def net_width(depth: int, depths: Sequence[int]) -> float:
     return WIDTHS[0] + (WIDTHS[1] - WIDTHS[0]) * share
 
 
-def net_look(kind: str, depth: int, nets: Sequence[tuple[str, int]]) -> Look:
-    """Return the look of a net's line among `nets`, (kind, depth) each: its kind by colour and dash, depth by width."""
-    color = kind_color(kind, sorted({k for k, _ in nets}))
-    return Look(color, DASHES.get(kind, OTHER_DASH), net_width(depth, [d for _, d in nets]))
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Return name -> the look of its line.
 
-
-def line_look(name: str, place: int, depths: Sequence[int] = ()) -> Look:
-    """Return the look of the line of `name`, the one at `place` of several, from 0.
-
-    Nets such as plain20 and resnet56 have the look that they have in the whole book, others get one in turn.
-
-    depths: of all nets in the figure, for the widths; if none are given, nets of 40 layers and more are drawn wide.
+    Nets such as plain20 and resnet56 have the look that they have in the whole book: kind by colour and dash, depth by
+    width. Others get one in turn.
     """
-    kind, depth = split_name(name)
-    if kind in COLORS and depth:
-        width = net_width(depth, depths) if depths else 1.2 if depth < 40 else 2.6
-        return Look(COLORS[kind], DASHES[kind], width)
-    return Look(PALETTE[place % len(PALETTE)], LINE_DASHES[place % len(LINE_DASHES)], 2.0)
+    names = list(dict.fromkeys(names))
+    nets = [(kind, depth) for kind, depth in map(split_name, names) if kind in COLORS and depth]
+    colors, dashes = cycle(OTHER_COLORS if nets else PALETTE), cycle(LINE_DASHES)
+    found = {}
+    for name in names:
+        kind, depth = split_name(name)
+        if (kind, depth) in nets:
+            found[name] = Look(COLORS[kind], DASHES[kind], net_width(depth, [d for _, d in nets]))
+        else:
+            found[name] = Look(next(colors), next(dashes), 2.0)
+    return found
 
 
-def short(value: float | None, most: float = 1e6) -> str:
-    """Return a number in few letters: three digits, or all of them from 100 to `most`; "no number" for none."""
+def drawable(losses: Iterable[float | None]) -> list[float | None]:
+    """Return the losses with `LEAST_LOSS` in the place of smaller ones: a logarithmic scale has no zero."""
+    return [None if loss is None else max(loss, LEAST_LOSS) for loss in losses]
+
+
+def short(value: float | None) -> str:
+    """Return a number in few letters: three digits, or all of them from 100 to a million; "no number" for none."""
     if value is None or not math.isfinite(value):
         return "no number"
-    return f"{value:,.0f}" if 100 <= abs(value) < most else f"{value:.3g}"
+    return f"{value:,.0f}" if 100 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def in_words(lines: Iterable[tuple], unit: str = "") -> str:
+    """Return where each line, (name, values, ...), begins and ends, and how many of its values are None."""
+    parts = []
+    for name, values, *_ in lines:
+        known = [short(value) + unit for value in values if value is not None]
+        part = f"{name} from {known[0]} to {known[-1]}" if known else name
+        lost = len(values) - len(known)
+        parts.append(f"{part} ({lost} of {len(values)} values are no numbers)" if lost else part)
+    return "; ".join(parts)
 
 
 def set_decades(ax: Axes) -> None:
@@ -175,40 +190,42 @@ def spread_labels(positions: Sequence[float], gap: float, low: float, high: floa
 
     The order is kept. Where there is no room for all at that gap, they are spaced evenly.
     """
+    from sklearn.isotonic import isotonic_regression  # here, because it takes a while to import
+
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     last = len(order) - 1
     gap = min(gap, (high - low) / max(1, last))
-    # Without the gaps before it, each label only has to be no lower than the one before: isotonic regression ([4]).
+    # Without the gaps before it, each label only has to be no lower than the one before.
     wishes = [positions[i] - k * gap for k, i in enumerate(order)]
-    result = [0.0] * len(positions)
-    for k, i in enumerate(order):
-        best = max(min(fmean(wishes[a : b + 1]) for b in range(k, last + 1)) for a in range(k + 1))
-        result[i] = min(max(best, low), high - last * gap) + k * gap
-    return result
+    found = isotonic_regression(wishes, y_min=low, y_max=high - last * gap)
+    places = {i: float(place) + k * gap for k, (i, place) in enumerate(zip(order, found, strict=True))}
+    return [places[i] for i in range(len(positions))]
 
 
-def label_ends(ax: Axes, ends: Sequence[End], *, early: bool = False) -> None:
-    """Write a label to the right of each line's end, none over another.
+def label_ends(ax: Axes, ends: Sequence[End]) -> None:
+    """Write a label to the right of each line's end, none over another; call it when limits and scales are set.
 
-    Letters are in the text's colour (thin letters in a line's colour are hard to read); a short stroke in the line's
-    colour leads to each. Call it last, when limits and scales are set.
-
-    early: label a line that ends before the last tenth of the axis where it ends.
+    A line that ends before the last tenth of the axis is labelled where it ends. Letters are in the text's colour (thin
+    letters in a line's colour are hard to read); a short stroke in the line's colour leads to each.
     """
     fig = ax.figure
     if fig.get_layout_engine() is not None:
         fig.draw_without_rendering()  # the layout decides on the axes' height
-    inside = [end for end in ends if early and end[0] <= 0.9 * ax.get_xlim()[1]]
-    ends = [end for end in ends if end not in inside]
     to_axes = ax.transData + ax.transAxes.inverted()
-    starts = [to_axes.transform((x, y)) for x, y, *_ in ends]
+    late = []
+    for x, y, text, color in ends:
+        start = to_axes.transform((x, y))
+        if start[0] > 0.9:
+            late.append((start, text, color))
+        else:
+            ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
+    if not late:
+        return
     line_height = matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
-    places = spread_labels([y for _, y in starts], line_height / ax.get_window_extent().height, 0.0, 1.0)
-    for (_, _, text, color), (x, y), place in zip(ends, starts, places, strict=True):
+    places = spread_labels([y for (_, y), *_ in late], line_height / ax.get_window_extent().height, 0.0, 1.0)
+    for ((x, y), text, color), place in zip(late, places, strict=True):
         ax.plot([x, 1.03, 1.05], [y, place, place], color=color, lw=0.9, transform=ax.transAxes, clip_on=False)
         ax.text(1.06, place, text, transform=ax.transAxes, va="center", ha="left")
-    for x, y, text, _ in inside:
-        ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
 
 
 class Picture:

@@ -33,6 +33,7 @@ from .subject import Subject, logits_of, weighted_layers
 
 STUDY_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
 STUDY_STEPS = (0, 1, 20)
+DIGITS = 4  # of a study's numbers
 
 
 def gradients(
@@ -55,8 +56,6 @@ def gradients(
     steps = _ascending(steps)
     _weights(subject.net)
     recipe = recipe or Recipe(max(1, steps[-1]))
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"`recipe` must be a Recipe, but it is {recipe!r}")
     if recipe.steps < steps[-1]:
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
     if steps[-1]:
@@ -162,12 +161,11 @@ def gradient_study(
     lr: float = 0.1,
     batch_size: int = 128,
     device: str = "cpu",
-    digits: int = 4,
     progress: bool = False,
 ) -> GradientStudy:
     """Return gradients of fresh plain and residual nets of the CIFAR family, with and without batch norm.
 
-    depths: 6n+2 each. seeds: how many, from 0 on. digits: significant ones that numbers are rounded to.
+    depths: 6n+2 each. seeds: how many, from 0 on. Numbers are rounded to `DIGITS` significant digits.
 
     Raises `ValueError` for depths, steps or seeds that there are not, before anything is computed.
     """
@@ -192,13 +190,13 @@ def gradient_study(
                 subject = Subject(name, net, dataset, "untrained", seed=seed, device=device)
                 records.append(gradients(subject, steps, recipe=recipe, images=batch_size))
                 bar.update(split_name(name)[1])
-            nets.append(_condensed(records, steps, digits))
+            nets.append(_condensed(records, steps))
     header = subject.header("train", subject.batches("train", batch_size), start)
     header |= {"net": "many", "parameters": None, "batch_norm": None, "seed": 0}  # each net has its own
     return GradientStudy(training=records[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
 
 
-def _condensed(records: list[GradientRecord], steps: list[int], digits: int) -> dict[str, Any]:
+def _condensed(records: list[GradientRecord], steps: list[int]) -> dict[str, Any]:
     """Return one net's entry of a study, from a record for each seed."""
     kind, depth = split_name(records[0].net)
     last = max(i for i, name in enumerate(records[0].layers) if "conv" in name)
@@ -208,10 +206,10 @@ def _condensed(records: list[GradientRecord], steps: list[int], digits: int) -> 
         norms = list(zip(*(m["norms"] for m in found if m), strict=True))  # (layers, seeds that are left)
         moments.append(
             {
-                "norms": [_median(values, digits) for values in norms] or None,
-                "loss": [m and finite(m["loss"], digits) for m in found],
-                "first": [m and finite(m["norms"][0], digits) for m in found],
-                "last": [m and finite(m["norms"][last], digits) for m in found],
+                "norms": [_median(values) for values in norms] or None,
+                "loss": [m and finite(m["loss"], DIGITS) for m in found],
+                "first": [m and finite(m["norms"][0], DIGITS) for m in found],
+                "last": [m and finite(m["norms"][last], DIGITS) for m in found],
             }
         )
     return {
@@ -224,6 +222,6 @@ def _condensed(records: list[GradientRecord], steps: list[int], digits: int) -> 
     }
 
 
-def _median(values: Sequence[float | None], digits: int) -> float | None:
+def _median(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return finite(statistics.median(known), digits) if known else None
+    return finite(statistics.median(known), DIGITS) if known else None

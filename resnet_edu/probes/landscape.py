@@ -24,62 +24,27 @@ from .subject import Subject, loss_and_error
 Direction = dict[str, Tensor]
 
 
-def loss_slice(
+def loss_landscape(
     subject: Subject,
     *,
-    points: int = 41,
+    plane: bool = False,
+    points: int | None = None,
     reach: float = 1.0,
     part: str = "train",
     images: int | None = 512,
     progress: bool = False,
 ) -> LandscapeRecord:
-    """Return loss and error along one random direction, from -reach to +reach, in eval mode.
+    """Return loss and error along one random direction, or on the plane of two, from -reach to +reach, in eval mode.
 
-    points: how many, an odd number so that the net itself is one of them. At reach 1, each filter has moved by its own
-            length.
-    images: of `part` ("train" or "test"), drawn by the subject's seed, which also draws the direction; None for all.
-
-    Costs one pass over the images a point: `estimate_seconds` says how long that is.
-
-    Raises `ValueError` for a number out of range.
-    """
-    return _landscape(subject, points, reach, part, images, progress, plane=False)
-
-
-def loss_plane(
-    subject: Subject,
-    *,
-    points: int = 15,
-    reach: float = 1.0,
-    part: str = "train",
-    images: int | None = 256,
-    progress: bool = False,
-) -> LandscapeRecord:
-    """Return loss and error on the plane of two random directions, `points` x `points`, as `loss_slice`.
-
-    The first direction is the one of `loss_slice` with the same seed.
-    """
-    return _landscape(subject, points, reach, part, images, progress, plane=True)
-
-
-def estimate_seconds(subject: Subject, points: int, *, part: str = "train", images: int | None = 512) -> float:
-    """Return roughly how long `points` points will take, from one pass over the images, timed now.
+    points: along a direction, an odd number so that the net itself is one of them; None for 41, or 15 of a plane. Each
+            costs one pass over the images.
+    reach:  at 1, each filter has moved by its own length.
+    images: of `part` ("train" or "test"), drawn by the subject's seed, which also draws the directions; None for all.
 
     Raises `ValueError` for a number out of range.
     """
-    whole("points", points)
-    with subject.examined() as net:
-        batches = subject.batches(part, images)
-        loss_and_error(net, batches[:1])  # the first pass of a process takes longer
-        start = time.perf_counter()
-        loss_and_error(net, batches)
-        return points * (time.perf_counter() - start)
-
-
-def _landscape(
-    subject: Subject, points: int, reach: float, part: str, images: int | None, progress: bool, *, plane: bool
-) -> LandscapeRecord:
-    if whole("points", points, 3) % 2 == 0:
+    points = (15 if plane else 41) if points is None else whole("points", points, 3)
+    if points % 2 == 0:
         raise ValueError(f"`points` must be odd, so that the net itself is one of them, but it is {points}")
     reach, half = real("reach", reach, above=0), points // 2
     x = [reach * i / half for i in range(-half, half + 1)]

@@ -102,6 +102,8 @@ def _shuffles(
     ]
     if not pairs:
         return []
+    from scipy.stats import kendalltau  # here, because it takes a while to import
+
     found = []
     for number in swaps:
         for _ in range(trials):
@@ -112,16 +114,6 @@ def _shuffles(
             for (stage, i), which in zip(places, order, strict=True):
                 stage[i] = blocks[which]
             loss, error = measure()
-            found.append({"swaps": number, "tau": round(kendall_tau(order), 4), "loss": loss, "error": error})
+            tau = round(float(kendalltau(range(len(order)), order).statistic), 4)
+            found.append({"swaps": number, "tau": tau, "loss": loss, "error": error})
     return found
-
-
-def kendall_tau(order: Sequence[int]) -> float:
-    """Return Kendall's rank correlation of a permutation of 0..n-1 with 0..n-1: 1 for the same, -1 for the reverse.
-
-    It is the share of pairs that stand in their order minus the share of those that do not.
-    """
-    n = len(order)
-    ordered = sum(order[i] < order[j] for j in range(n) for i in range(j))
-    pairs = n * (n - 1) // 2
-    return (2 * ordered - pairs) / pairs if pairs else 1.0

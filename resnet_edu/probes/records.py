@@ -62,7 +62,7 @@ class ProbeRecord:
     @property
     def filename(self) -> str:
         """The name of the file that the command line writes this record to."""
-        return f"{self.probe}-{self.net}.json"
+        return f"{self.probe}-{self.dataset['name'] if self.net == 'many' else self.net}.json"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain values that JSON can hold, with the probe's name in `probe`."""
@@ -80,8 +80,9 @@ class ProbeRecord:
         write_atomic(path, (compact_json(self.to_dict()) + "\n").encode())
         return path
 
-    def _check_answer(self) -> None:
-        """Raise an error if the answer does not fit together; each probe's class has its own rules."""
+    def _equally_long(self) -> list[tuple[list, list]]:
+        """Return pairs of lists that have one entry for each of the same things."""
+        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,10 +102,8 @@ class GradientRecord(ProbeRecord):
     moments: list[dict[str, Any]]
     diverged: int | None = None
 
-    def _check_answer(self) -> None:
-        for moment in self.moments:
-            _check_length(f"norms at step {moment['step']}", moment["norms"], len(self.layers))
-            _check_length(f"lengths at step {moment['step']}", moment["lengths"], len(self.layers))
+    def _equally_long(self) -> list[tuple[list, list]]:
+        return [(self.layers, moment[name]) for moment in self.moments for name in ("norms", "lengths")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,8 +114,8 @@ class ResponseRecord(ProbeRecord):
     layers: list[str]
     deviations: list[float | None]
 
-    def _check_answer(self) -> None:
-        _check_length("deviations", self.deviations, len(self.layers))
+    def _equally_long(self) -> list[tuple[list, list]]:
+        return [(self.layers, self.deviations)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +152,8 @@ class LandscapeRecord(ProbeRecord):
     loss: list[list[float | None]]
     error: list[list[float]]
 
-    def _check_answer(self) -> None:
-        for name, rows in (("loss", self.loss), ("error", self.error)):
-            _check_length(f"rows of {name}", rows, len(self.y))
-            for row in rows:
-                _check_length(f"values in a row of {name}", row, len(self.x))
+    def _equally_long(self) -> list[tuple[list, list]]:
+        return [(self.y, self.loss), (self.y, self.error), *((self.x, row) for row in (*self.loss, *self.error))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,22 +192,10 @@ class GradientStudy(ProbeRecord):
     seeds: list[int]
     nets: list[dict[str, Any]]
 
-    @property
-    def filename(self) -> str:
-        """The name of the file that the command line writes this record to."""
-        return f"{self.probe}-{self.dataset['name']}.json"
-
-    def _check_answer(self) -> None:
-        for net in self.nets:
-            _check_length(f"moments of {net['net']}", net["moments"], len(self.steps))
-            for moment in net["moments"]:
-                for name in ("loss", "first", "last"):
-                    _check_length(f"values of {name} of {net['net']}", moment[name], len(self.seeds))
-
-
-def _check_length(what: str, values: list[Any], count: int) -> None:
-    if len(values) != count:
-        raise ValueError(f"there must be {count} {what}, but there are {len(values)}")
+    def _equally_long(self) -> list[tuple[list, list]]:
+        moments = [moment for net in self.nets for moment in net["moments"]]
+        values = [(self.seeds, moment[name]) for moment in moments for name in ("loss", "first", "last")]
+        return [(self.steps, net["moments"]) for net in self.nets] + values
 
 
 KINDS: dict[str, type[ProbeRecord]] = {
@@ -231,12 +215,12 @@ def from_dict(values: dict[str, Any], origin: str = "the record") -> ProbeRecord
     kind = KINDS[probe]
     record = kind(**fields_of(kind, values, origin, RecordError, SCHEMA, derived=("probe",)))
     try:
-        for name in ("name", "fingerprint", "part", "images"):
-            record.dataset[name]
-        record._check_answer()
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        why = f"there is no {error}" if isinstance(error, KeyError) else error
-        raise RecordError(f"{origin} is damaged: {why}") from None
+        "{name} {fingerprint} {part} {images}".format(**record.dataset)
+        wrong = next(((a, b) for a, b in record._equally_long() if len(a) != len(b)), None)
+    except (TypeError, KeyError) as error:
+        raise RecordError(f"{origin} is damaged: {type(error).__name__} ({error})") from None
+    if wrong:
+        raise RecordError(f"{origin} is damaged: there are {len(wrong[0])} of {wrong[0]}, but {len(wrong[1])} values")
     return record
 
 

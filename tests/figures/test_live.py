@@ -9,6 +9,7 @@ from resnet_edu.data import dataset as data
 from resnet_edu.experiment import Study, degradation
 from resnet_edu.experiment.degradation import Cell
 from resnet_edu.figures.curves import LONGEST, PACE, LiveCurves
+from resnet_edu.figures.style import LEAST_LOSS
 from resnet_edu.training.loop import Evaluation, Event, StopTraining, train
 from resnet_edu.training.recipe import Recipe
 
@@ -106,25 +107,25 @@ class TestDrawing:
         with LiveCurves("train_loss") as live:
             for step in range(1, 1001):
                 live(cell(), stepped(step, 2.0 if step % 2 else 1.0))
-            live(cell(), evaluated(1000, 50.0, 1.2))
             (_, trace) = lines(live.picture)
             assert 200 < len(trace[0]) <= 334  # one in three steps: more could not be seen
             assert min(trace[1][100:]) > 1
             assert max(trace[1][100:]) - min(trace[1][100:]) < 0.1  # the batches themselves are 1 apart
+            live(cell(), evaluated(1000, 50.0, 1.2))
         assert lines(live.picture) == [([1000], [1.2])]
 
     def test_values_that_are_no_number_are_left_out(self):
         with LiveCurves("train_loss") as live:
             live(cell(), evaluated(500, 90.0, math.nan))
             live(cell(), evaluated(1000, 50.0, 0.0))
-        assert lines(live.picture) == [([1000], [1e-6])]  # no zero on a logarithmic scale
+        assert lines(live.picture) == [([1000], [LEAST_LOSS])]  # no zero on a logarithmic scale
 
     def test_caption_and_alternative(self):
         live = LiveCurves(("train_error", "train_loss"))
         with live:
             live(cell("plain8"), evaluated(1000, 40.0))
             live(cell("resnet8"), stepped(250))
-            assert live.picture.caption == "Training: resnet8 at step 250 of 1,000."
+            assert live.picture.caption.startswith("Training: resnet8 (seed 0) at step 250 of 1,000. Each")
             live(cell("resnet8"), evaluated(1000, 8.0, 0.25))
         picture = live.picture
         assert picture.caption == "Each point is an evaluation on all of these images, in evaluation mode."
@@ -155,7 +156,6 @@ class TestDrawing:
         def draw():
             drawn.append(now[0])
             now[0] += cost
-            return True
 
         with live:
             with monkeypatch.context() as patch:
@@ -163,7 +163,7 @@ class TestDrawing:
                 for step in range(1, 900, 10):  # every one of them is to be seen
                     live(cell(), stepped(step))
                     now[0] += 0.25
-            assert live.drawn == len(drawn) > 2
+            assert len(drawn) > 2
         gaps = {b - a - cost for a, b in itertools.pairwise(drawn)}
         assert min(gaps) == wait
         assert max(gaps) <= wait + 0.25
@@ -192,7 +192,7 @@ class TestDrawing:
         with pytest.raises(error):
             fail()
         assert lines(live.picture) == [([500], [0.5]), ([600], [0.4])]
-        assert live.picture.caption.startswith("Stopped early: plain8 at step 600 of 1,000.")
+        assert live.picture.caption.startswith("Stopped early: plain8 (seed 0) at step 600 of 1,000.")
 
     def test_used_again_it_begins_anew(self):
         live = LiveCurves()
@@ -202,7 +202,7 @@ class TestDrawing:
             assert len(lines(live.picture)) == 1
 
     def test_bad_arguments(self):
-        with pytest.raises(ValueError, match=r"`metric` must be 'both', or of train_loss.* 'accuracy'"):
+        with pytest.raises(ValueError, match=r"`metric` must be one of 'both', 'train_loss'.* 'accuracy'"):
             LiveCurves("accuracy")
         with pytest.raises(ValueError, match="`metric`"):
             LiveCurves(())
@@ -267,13 +267,13 @@ def test_in_a_notebook_one_figure_stays(monkeypatch):
     # Each of the 2 nets has 6 steps and 3 evaluations with something new to see. The first makes the output, the others
     # replace what is in it, and so does the figure that stays.
     assert len(replaced[0]) == 2 * 9
-    assert "Training: plain8 at step 2 of 6." in replaced[0][0]
+    assert "Training: plain8 (seed 0) at step 2 of 6." in replaced[0][0]
     assert replaced[0][-1] == page
     # Where no time passes, nothing is drawn between the first event and the end.
     (output,) = still
     assert replaced[1] == [output.data["text/html"]] == [page]
     figure, error = stopped
-    assert "Stopped early: plain8 at step 3 of 6." in figure.data["text/html"]
+    assert "Stopped early: plain8 (seed 0) at step 3 of 6." in figure.data["text/html"]
     assert error.ename == "KeyboardInterrupt"
 
 
@@ -281,4 +281,3 @@ def test_outside_a_notebook_nothing_is_shown(digits, capfd):
     with LiveCurves() as live:
         degradation.run(Study("plain8", RECIPE, workers=0), digits, progress=False, on_event=live)
     assert capfd.readouterr() == ("", "")
-    assert live.drawn == 0

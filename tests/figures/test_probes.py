@@ -65,7 +65,8 @@ def test_gradients_are_the_records():
     x, y = drawn(picture, "after 20 steps")
     assert (x, y[0]) == ([1, 2], 50.0)
     assert math.isnan(y[1])
-    assert "at the start 0.3 at the first layer and 1e-07 at the last" in picture.alt
+    told = "at the start from 0.3 to 1e-07; after 20 steps from 50 to 50 (1 of 2 values are no numbers). "
+    assert told in picture.alt
     assert picture.alt.endswith("The loss is no longer finite after 21 steps.")
     (start, _), stop = make(GradientRecord).moments, {"diverged": 1}
     assert probes.gradients(make(GradientRecord, moments=[start], **stop)).alt.endswith("finite after 1 step.")
@@ -79,8 +80,8 @@ def test_the_study_shows_lengths_and_ratios_and_names_what_blew_up():
     assert drawn(at_start, "resnet, no BN", 1) == ([8, 20], [3.0, 3.0])  # and of 5 / 2 and 7 / 2
     later = picture_of("study")
     assert drawn(later, "plain") == ([8, 20], [2.0, 2.0])
-    assert later.alt.count("plain without batch norm diverged with 8, 20 layers") == 2
-    assert "plain with batch norm 2 with 8 layers and 2 with 20;" in later.alt
+    assert later.alt.count("plain, no BN (2 of 2 values are no numbers)") == 2
+    assert "plain from 2 to 2;" in later.alt
     with pytest.raises(ValueError, match=r"`step` must be one of 0, 1, but it is 5"):
         probes.gradient_study(make(GradientStudy), 5)
 
@@ -90,7 +91,7 @@ def test_responses_in_order_and_sorted():
     picture = probes.responses([record])
     assert drawn(picture, "plain20") == ([1, 2, 3], [1.0, 3.0, 2.0])
     assert drawn(picture, "plain20", 1) == ([1, 2, 3], [3.0, 2.0, 1.0])
-    assert "plain20 mean 2, from 1 to 3" in picture.alt
+    assert "layers: plain20 from 1 to 2. Strongest first: plain20 from 3 to 1." in picture.alt
 
 
 def test_nets_of_unequal_depth_go_the_same_way():
@@ -107,8 +108,7 @@ def test_lesions_are_the_records():
     assert (x, y[0]) == ([1, 2], 40.0)
     assert math.isnan(y[1])  # it cannot be left out, which is no error of 0
     assert drawn(picture, "plain20", 1) == ([1], [10.0])
-    assert "plain20 has 2.0% as it is" in picture.alt
-    assert "1 of 2 change the shape and cannot be left out" in picture.alt
+    assert "plain20 has 2.0% as it is; without one of 1 blocks that can be left out" in picture.alt
     assert len(picture_of("no shuffles").fig.axes) == 1
 
 
@@ -119,9 +119,7 @@ def test_landscapes():
     assert math.isnan(y[0])
     assert "plain20 0.1 in the middle, no number and 3 at the ends" in picture.alt
     picture = picture_of("plane")
-    assert (
-        "0.5 in the middle, 0.5 at the lowest, 10 at the highest point, and 9, 8, 7, 10 in the corners" in picture.alt
-    )
+    assert picture.alt.endswith("0.5 in the middle, 0.5 at the lowest and 10 at the highest point.")
     with pytest.raises(ValueError, match="several slices or one plane"):
         probes.landscape([make(LandscapeRecord, **PLANE), make(LandscapeRecord)])
 
@@ -130,18 +128,17 @@ def test_identity_beside_trained_nets():
     trained = make_run("plain56", errors=(80.0, 30.0))
     picture = probes.identity([make(IdentityRecord)], [trained])
     assert drawn(picture, "plain20") == ([20, 26], [0.01, 0.01])
-    assert "plain20 0.01 with 20 layers and 0.01 with 26, with the very same logits" in picture.alt
+    assert "plain20 from 0.01 to 0.01 with 26 layers, change of the logits 0" in picture.alt
     assert f"plain56 trained at its depth {trained.final['train_loss']:.3g}" in picture.alt
 
 
 def test_identities_in_a_net_that_has_exploded():
     broken = [{**p, "train_loss": None, "change": None} for p in make(IdentityRecord).points]
     picture = probes.identity([make(IdentityRecord), make(IdentityRecord, net="plain56", points=broken)])
-    told = "plain56 no number with 20 layers and no number with 26, with logits of which some are no numbers"
-    assert told in picture.alt
+    assert "plain56 (2 of 2 values are no numbers) with 26 layers, change of the logits no number" in picture.alt
     some = [{**p, "change": c} for p, c in zip(broken, (0.0, 0.5), strict=True)]
     picture = probes.identity([make(IdentityRecord), make(IdentityRecord, net="plain56", points=some)])
-    assert "with no logit changed by more than 0.5" in picture.alt
+    assert "change of the logits 0.5" in picture.alt
 
 
 @pytest.mark.parametrize(
@@ -160,9 +157,9 @@ def test_nothing_to_draw(draw):
 
 
 def test_what_cannot_stand_in_one_figure():
-    with pytest.raises(ValueError, match="made of ResponseRecords, but there is none"):
+    with pytest.raises(ValueError, match=r"made of ResponseRecords, but it got \[\]"):
         probes.responses([])
-    with pytest.raises(ValueError, match="made of LesionRecords, but there is a ResponseRecord"):
+    with pytest.raises(ValueError, match=r"made of LesionRecords, but it got \[.ResponseRecord.\]"):
         probes.lesions([make(ResponseRecord)])
     other = {**make(LesionRecord).dataset, "fingerprint": "cd34"}
     with pytest.raises(ValueError, match="different data"):

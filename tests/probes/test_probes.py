@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from model_state import state, surroundings
-from scipy.stats import kendalltau
 from torch import nn
 from torch.nn.utils import parametrizations, weight_norm
 
@@ -19,7 +18,6 @@ from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset
 from resnet_edu.experiment.degradation import build_net
 from resnet_edu.nets import models
-from resnet_edu.probes.lesions import kendall_tau
 from resnet_edu.probes.responses import response_places
 from resnet_edu.training.loop import evaluate, train
 from resnet_edu.training.recipe import Recipe
@@ -73,9 +71,8 @@ PROBES = {  # name: (the probe, the call of the net at which it is made to fail)
     "gradients": (lambda s: probes.gradients(s, (0, 2), recipe=Recipe(2, 32), images=32), 5),
     "responses": (lambda s: probes.responses(s), 2),
     "lesions": (lambda s: probes.lesions(s, swaps=(1,), trials=1), 4),
-    "slice": (lambda s: probes.loss_slice(s, points=3, images=50), 4),
-    "plane": (lambda s: probes.loss_plane(s, points=3, images=50), 6),
-    "estimate": (lambda s: probes.estimate_seconds(s, 3, images=50), 3),
+    "slice": (lambda s: probes.loss_landscape(s, points=3, images=50), 4),
+    "plane": (lambda s: probes.loss_landscape(s, plane=True, points=3, images=50), 6),
     "identity": (lambda s: probes.identity(s, (1,), images=50), 4),
 }
 
@@ -129,7 +126,7 @@ def test_what_makes_nets_of_its_own_leaves_the_surroundings_alone(digits):
     assert all(torch.equal(v, net.state_dict()[k]) for k, v in values.items())
 
 
-@pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
+@pytest.mark.parametrize("name", PROBES)
 def test_the_same_question_gets_the_same_answer(digits, name):
     subject = probes.Subject("resnet14", build_net("resnet14", digits, 0), digits, "seed 0, untrained", seed=3)
     a, b = (answer(PROBES[name][0](subject)) for _ in range(2))
@@ -147,7 +144,7 @@ def test_in_small_batches_the_answer_is_the_same(digits, monkeypatch):
     questions = (
         lambda: probes.responses(subject, images=None),
         lambda: probes.lesions(subject, images=None, swaps=(1,), trials=1),
-        lambda: probes.loss_slice(subject, points=3, part="test", images=None),
+        lambda: probes.loss_landscape(subject, points=3, part="test", images=None),
         lambda: probes.identity(subject, (1,), images=None),
     )
     whole = [answer(ask()) for ask in questions]  # 40 and 16 images: a batch each
@@ -187,7 +184,7 @@ def close(a: object, b: object, rel: float = 0.02) -> bool:
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("name", [n for n in PROBES if n != "estimate"])
+@pytest.mark.parametrize("name", PROBES)
 def test_a_graphics_card_finds_the_same(digits, name):
     net = lived_in(build_net("resnet14", digits, 0))
     cpu, card = (PROBES[name][0](probes.Subject("resnet14", net, digits, device=device)) for device in ("cpu", "cuda"))
@@ -215,7 +212,11 @@ def test_wrong_subjects(digits):
     ("ask", "kind", "message"),
     [
         (lambda s: probes.responses(s, part="validation"), ValueError, "`part` must be one of 'train', 'test', but it"),
-        (lambda s: probes.loss_slice(s, part="training"), ValueError, "`part` must be one of 'train', 'test', but it"),
+        (
+            lambda s: probes.loss_landscape(s, part="training"),
+            ValueError,
+            "`part` must be one of 'train', 'test', but it",
+        ),
         (lambda s: probes.identity(s, 2), TypeError, "not iterable"),
         (lambda s: probes.identity(s, (0,)), ValueError, "`added` must be at least 1, but it is 0"),
         (lambda s: probes.lesions(s, swaps=(1.5,)), TypeError, "`swaps` must be a whole number, but it is 1.5"),
@@ -225,13 +226,15 @@ def test_wrong_subjects(digits):
         (lambda s: probes.gradients(s, (0, 0)), ValueError, "ascend"),
         (lambda s: probes.gradients(s, (-1,)), ValueError, "-1"),
         (lambda s: probes.gradients(s, (30,), recipe=Recipe(20)), ValueError, "longer"),
-        (lambda s: probes.gradients(s, recipe=3), TypeError, "`recipe` must be a Recipe, but it is 3"),
-        (lambda s: probes.loss_plane(s, reach="1"), TypeError, "`reach` must be a number, but it is '1'"),
-        (lambda s: probes.loss_slice(s, reach=0), ValueError, "`reach` must be greater than 0, but it is 0"),
-        (lambda s: probes.loss_slice(s, points=4), ValueError, "`points` must be odd"),
-        (lambda s: probes.loss_slice(s, points=1), ValueError, "`points` must be at least 3"),
-        (lambda s: probes.loss_slice(s, images=0), ValueError, "`images` must be at least 1, but it is 0"),
-        (lambda s: probes.estimate_seconds(s, -3), ValueError, "`points` must be at least 1, but it is -3"),
+        (
+            lambda s: probes.loss_landscape(s, plane=True, reach="1"),
+            TypeError,
+            "`reach` must be a number, but it is '1'",
+        ),
+        (lambda s: probes.loss_landscape(s, reach=0), ValueError, "`reach` must be greater than 0, but it is 0"),
+        (lambda s: probes.loss_landscape(s, points=4), ValueError, "`points` must be odd"),
+        (lambda s: probes.loss_landscape(s, points=1), ValueError, "`points` must be at least 3"),
+        (lambda s: probes.loss_landscape(s, images=0), ValueError, "`images` must be at least 1, but it is 0"),
         (lambda s: probes.insert_identities(s.net, -1), ValueError, "`added` must be at least 0, but it is -1"),
         (lambda s: probes.gradient_study(s.dataset, ()), ValueError, "`depths` must name at least one"),
         (lambda s: probes.gradient_study(s.dataset, (8, 9)), ValueError, r"`depth` must be 6n\+2 .* but it is 9"),
@@ -253,7 +256,7 @@ def test_a_net_must_return_a_tensor_in_both_modes(digits):
             logits = self.fc(x.flatten(1))
             return logits if self.training is self.alone else (logits, logits)
 
-    for alone, mode, probe in ((True, "eval", probes.loss_slice), (False, "training", probes.gradients)):
+    for alone, mode, probe in ((True, "eval", probes.loss_landscape), (False, "training", probes.gradients)):
         with pytest.raises(TypeError, match=rf"in {mode} mode this Sometimes returns a tuple: wrap it"):
             probe(probes.Subject("pair", Sometimes(alone), digits))
 
@@ -261,7 +264,7 @@ def test_a_net_must_return_a_tensor_in_both_modes(digits):
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated:FutureWarning")
 def test_a_net_that_cannot_be_copied(digits):
     net = nn.Sequential(weight_norm(nn.Conv2d(1, 4, 3)), nn.Flatten(), nn.Linear(4 * 36, 10))
-    for probe in (probes.responses, probes.loss_slice):
+    for probe in (probes.responses, probes.loss_landscape):
         with pytest.raises(RuntimeError, match=r"deepcopy.*weight_norm"):  # as PyTorch says it
             probe(probes.Subject("normed", net, digits))
     with pytest.raises(ValueError, match=r"weight of layer '0' is computed from .* remove_weight_norm\(layer\)"):
@@ -550,12 +553,6 @@ class TestLesions:
             taus.append([s["tau"] for s in record.shuffles])
         assert len({tuple(t) for t in taus}) == 4
 
-    def test_kendalls_tau_is_scipys(self):
-        for seed in range(5):
-            order = torch.randperm(12, generator=torch.Generator().manual_seed(seed)).tolist()
-            assert kendall_tau(order) == pytest.approx(kendalltau(range(12), order).statistic)
-        assert (kendall_tau([2, 1, 0]), kendall_tau([0])) == (-1, 1)
-
 
 class TestLandscape:
     def test_a_slice_by_hand(self):
@@ -567,7 +564,7 @@ class TestLandscape:
         net[1].bias.data.fill_(0.7)  # the same for both classes, and not moved
         signs = set()
         for seed in range(12):
-            record = probes.loss_slice(probes.Subject("line", net, dataset, seed=seed), points=5, reach=2.0)
+            record = probes.loss_landscape(probes.Subject("line", net, dataset, seed=seed), points=5, reach=2.0)
             assert record.x == [-2, -1, 0, 1, 2]
             fits = [
                 (s, t)
@@ -604,13 +601,13 @@ class TestLandscape:
         bn = scaled.layer1[0].bn1
         bn.running_mean.mul_(16)
         bn.running_var.mul_(256).add_(255 * bn.eps)  # so that variance + eps grows by exactly 256
-        a, b = (probes.loss_slice(probes.Subject("plain8", n, digits), points=5, images=100) for n in (net, scaled))
+        a, b = (probes.loss_landscape(probes.Subject("plain8", n, digits), points=5, images=100) for n in (net, scaled))
         assert a.loss[0] == pytest.approx(b.loss[0], rel=1e-4)
 
     def test_plane_and_slice_agree_where_they_meet(self, digits):
         subject = probes.Subject("resnet8", lived_in(build_net("resnet8", digits, 0)), digits, seed=2)
-        line = probes.loss_slice(subject, points=3, images=100, part="test")
-        plane = probes.loss_plane(subject, points=3, images=100, part="test")
+        line = probes.loss_landscape(subject, points=3, images=100, part="test")
+        plane = probes.loss_landscape(subject, plane=True, points=3, images=100, part="test")
         assert plane.loss[1] == pytest.approx(line.loss[0])
         assert plane.y == plane.x == line.x
         assert [row[1] for row in plane.loss] != pytest.approx(line.loss[0])  # the second direction is another
@@ -619,12 +616,9 @@ class TestLandscape:
     def test_losses_that_are_no_numbers(self, digits):
         net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         net[1].weight.data.fill_(3e38)
-        record = probes.loss_slice(probes.Subject("huge", net, digits), points=3, reach=100.0)
+        record = probes.loss_landscape(probes.Subject("huge", net, digits), points=3, reach=100.0)
         assert record.loss[0][0] is None
         assert record.error[0][0] == 100
-
-    def test_estimate_grows_with_the_points(self, digits):
-        assert probes.estimate_seconds(subject_of("resnet8", digits), 10**6, images=10) > 1
 
 
 class TestIdentity:
