@@ -13,8 +13,8 @@ from run_records import make
 
 from resnet_edu.experiment import records
 from resnet_edu.experiment.records import RecordError
-from resnet_edu.support import system
 from resnet_edu.support.files import WriteError, write_atomic
+from resnet_edu.support.system import code_version, library_versions, now
 
 
 class TestRoundTrip:
@@ -212,12 +212,12 @@ class TestProvenance:
     def test_versions(self):
         import torch
 
-        found = system.library_versions()
+        found = library_versions()
         assert found["python"] == ".".join(map(str, sys.version_info[:3]))
         assert found["torch"] == torch.__version__.split("+")[0]
 
     def test_git_names_the_commit_of_our_own_checkout_only(self, root, tmp_path):
-        found = system.code_version()
+        found = code_version()
         if not (root / ".git").exists():
             pytest.skip("this is no checkout")
         head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
@@ -233,4 +233,4 @@ class TestProvenance:
         assert done.stdout.split() == [str(tmp_path / "resnet_edu" / "support" / "system.py"), "None"]
 
     def test_date_is_utc(self):
-        assert datetime.fromisoformat(system.now()).utcoffset().total_seconds() == 0
+        assert datetime.fromisoformat(now()).utcoffset().total_seconds() == 0

@@ -99,6 +99,15 @@ class Visit:
         """Ask one of the questions of site_checks.js; the answer is a list of what is wrong."""
         return self.page.evaluate(f"() => siteChecks.{name}()")
 
+    def assert_readable(self) -> None:
+        """Fail for what is cut, faint or too wide on a desktop or a phone, and for barriers that axe finds."""
+        for size in (DESKTOP, PHONE):
+            self.page.set_viewport_size(size)
+            assert not self.check("sideways")
+            assert not self.check("cutLetters")
+            assert not self.check("faintText")
+        assert not [line for _, _, line in self.barriers()]
+
     def barriers(self, *rules: str) -> list[tuple[str, str, str]]:
         """Return what axe finds serious or critical, by all of its rules or some: (rule, selector, a line on it)."""
         options = {"resultTypes": ["violations"], "preload": False}

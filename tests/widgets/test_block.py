@@ -285,10 +285,5 @@ def test_what_is_wrong_or_large_is_readable_and_fits_on_a_phone(explorer_page, s
         BlockExplorer(shortcut="none", activations={}),
     )
     visit.show(scheme)
-    for size in (DESKTOP, PHONE):
-        visit.page.set_viewport_size(size)
-        assert not visit.check("sideways")
-        assert not visit.check("cutLetters")
-        assert not visit.check("faintText")
-    assert not [line for _, _, line in visit.barriers()]
+    visit.assert_readable()
     visit.page.set_viewport_size(DESKTOP)
