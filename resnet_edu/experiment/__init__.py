@@ -5,7 +5,7 @@ from .degradation import build_net, default_recipe, resume, run, run_cell
 from .folder import NETS, Cell, Source, Study, StudyError
 from .published import REFERENCES, results
 from .records import RecordError, RunRecord, load, load_dir
-from .shipped import load_records, load_study, load_trained
+from .shipped import load_grid, load_records, load_study, load_trained
 from .statistics import TRIALS, Spread, coverage, gap, headline, seeds_needed, spread, summary, told_apart, wrong_winner
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "interval",
     "load",
     "load_dir",
+    "load_grid",
     "load_records",
     "load_study",
     "load_trained",

@@ -22,10 +22,11 @@ from ..nets.models import get_model
 from ..support.files import fields_of, read_json
 from ..training import weights
 from . import records
-from .records import RunRecord
+from .records import RecordError, RunRecord
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MANIFEST = "study.json"
+GRID = "grid-digits.json"
 SCHEMA = 1
 PREFERRED = ("cifar10-paper", "cifar10-short", "digits")  # the first that is there is taken if no study is named
 
@@ -134,6 +135,23 @@ def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path =
     weights.check(state, model, found.folder / name)
     model.load_state_dict(state)
     return model.eval()
+
+
+def load_grid(root: Path = RESULTS) -> dict[float, list[RunRecord]]:
+    """Return the study of learning rates on the digits, rate -> records, ascending (`tools/grid.py` makes it).
+
+    Each run lasts 1,000 steps at one rate. Its "test" images are 237 of the training images, held out: who chooses a
+    rate by them has not looked at the test images.
+    """
+    path = root / GRID
+    stored = read_json(path, RecordError)
+    found: dict[float, list[RunRecord]] = {}
+    for run in stored["runs"]:
+        rate, points = run.pop("lr"), run.pop("curves")
+        curves = [dict(zip(("step", "lr", *records.METRICS), (p[0], rate, *p[1:]), strict=True)) for p in points]
+        fields = stored["common"] | run | {"recipe": stored["common"]["recipe"] | {"lr": rate}, "curves": curves}
+        found.setdefault(rate, []).append(RunRecord.from_dict(fields, str(path)))
+    return dict(sorted(found.items()))
 
 
 def build(record: RunRecord) -> nn.Module:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -165,6 +165,44 @@ def degradation(
         for ax, labels in zip(axes, ends, strict=True):
             label_ends(ax, labels)
     return Picture(fig, f"Line chart over {_panels_in_words(records, panels)}", caption)
+
+
+def rates(
+    grid: Mapping[float, Iterable[RunRecord]],
+    steps: Sequence[int] = (200, 1000),
+    metric: str = "train_error",
+    caption: str | None = None,
+) -> Picture:
+    """Return `metric` over the learning rate, a panel for each number of steps: the mean of the seeds, and a dot a run.
+
+    grid: learning rate -> the records of a study, such as `load_grid()`.
+
+    Raises `ValueError` for a step without an evaluation, `RecordError` for records that cannot be compared.
+    """
+    grid = {rate: check_comparable(records) for rate, records in sorted(grid.items())}
+    values: dict[str, dict[int, list[list[float]]]] = {}  # net -> step -> values of the runs, a list for each rate
+    for records in grid.values():
+        for net, group in _by_net(records).items():
+            curves = [dict(zip(*record.curve(metric), strict=True)) for record in group]
+            for step in steps:
+                found = [curve[one_of("steps", step, curve)] for curve in curves]
+                values.setdefault(net, {}).setdefault(step, []).append(found)
+    with style():
+        fig, axes = new_figure(6.6, 3.6, columns=len(steps))
+        for ax, step in zip(axes, steps, strict=True):
+            for (net, found), look in zip(values.items(), looks(values).values(), strict=True):
+                look.draw(ax, list(grid), [fmean(runs) for runs in found[step]], net)
+                dots = [(rate, value) for rate, runs in zip(grid, found[step], strict=True) for value in runs]
+                ax.plot(*zip(*dots, strict=True), "o", color=look.color, ms=look.width + 2, alpha=0.5, mew=0)
+            ax.set(title=f"after {step:,} steps", xlabel="learning rate", xscale="log", ylim=(0, None))
+            ax.set_xticks(list(grid), [f"{rate:g}" for rate in grid])
+            ax.minorticks_off()
+        axes[0].set_ylabel(METRIC_AXES[metric])
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values), frameon=False)
+    means = {step: [(net, [fmean(runs) for runs in found[step]]) for net, found in values.items()] for step in steps}
+    told = ". ".join(f"After {step:,} steps: {in_words(lines, '%')}" for step, lines in means.items())
+    over = f"over the learning rate, {min(grid):g} to {max(grid):g}"
+    return Picture(fig, f"{METRIC_TITLES[metric]}, {over}. {told}.", caption)
 
 
 def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked: bool = False) -> Picture:

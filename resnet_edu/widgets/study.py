@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import traitlets
 
@@ -11,7 +11,7 @@ from ..experiment.published import references, why_not_comparable
 from ..experiment.records import RecordError, RunRecord, check_comparable
 from ..experiment.shipped import load_records
 from ..experiment.statistics import summary
-from ..support.validate import whole
+from ..support.validate import one_of, whole
 from .base import Explorer, checked, module, net_line
 
 METRICS = ("train_error", "test_error")
@@ -22,16 +22,19 @@ class StudyPlayer(Explorer):
 
         StudyPlayer("digits")
         StudyPlayer(degradation.run(), metric="test_error")
+        StudyPlayer(load_grid(), rate=0.1)
 
-    records: the records of one study, or the name of one that comes with the package; None for the best that does.
+    records: the records of one study, or the name of one that comes with the package; None for the best that does; or
+             learning rate -> the records of a study, between which the reader then chooses.
+    rate:    the learning rate that is shown, of several; the first, unless given.
     nets:    names of the nets that are drawn; all, unless given.
     metric:  "train_error" or "test_error".
     scale:   "linear" or "log".
     step:    where the values are read; the last, unless given. Between two evaluations the nearer one counts.
     predict: whether the reader is asked to rank the nets before the curves appear.
 
-    `nets`, `metric`, `scale` and `step` follow what the reader does, and may be set; so do `prediction`, the reader's
-    ranking from the lowest error to the highest ([] without one), and `shown`, whether the curves are to be seen.
+    `nets`, `rate`, `metric`, `scale` and `step` follow what the reader does, and may be set; so do `prediction`, the
+    reader's ranking from the lowest error to the highest ([] without one), and `shown`, whether the curves are seen.
 
     Raises `ValueError` for a study or a net that is not there, `records.RecordError` for records that cannot be
     compared, `TraitError` for other values; all name the value and what would do.
@@ -44,12 +47,13 @@ class StudyPlayer(Explorer):
     metric = traitlets.Enum(METRICS, "train_error").tag(sync=True)
     scale = traitlets.Enum(("linear", "log"), "linear").tag(sync=True)
     step = traitlets.Int().tag(sync=True)
+    rate = traitlets.Float(None, allow_none=True).tag(sync=True)
     prediction = traitlets.List(traitlets.Unicode()).tag(sync=True)
     shown = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,
-        records: Iterable[RunRecord] | str | None = None,
+        records: Iterable[RunRecord] | Mapping[float, Iterable[RunRecord]] | str | None = None,
         *,
         nets: Sequence[str] | None = None,
         step: int | None = None,
@@ -58,8 +62,13 @@ class StudyPlayer(Explorer):
     ) -> None:
         if records is None or isinstance(records, str):
             records = load_records(records)
-        self._records = check_comparable(records)
+        studies = records if isinstance(records, Mapping) else {None: records}
+        studies = {rate: check_comparable(found) for rate, found in studies.items()}
+        self._records = next(iter(studies.values()))
         study = curves(self._records)
+        if isinstance(records, Mapping):
+            settings = {"rate": next(iter(studies)), **settings}
+            study["rates"] = [{"rate": rate, "nets": curves(found)["nets"]} for rate, found in studies.items()]
         names = [net["net"] for net in study["nets"]]
         super().__init__(
             study=study,
@@ -78,6 +87,11 @@ class StudyPlayer(Explorer):
         if name == "prediction" and 0 < len(value) < len(known):
             raise traitlets.TraitError(f"`prediction` must rank all {len(known)} nets or be empty, but it is {value}")
         return value
+
+    @traitlets.validate("rate")
+    def _is_rate(self, proposal: dict) -> float | None:
+        known = [each["rate"] for each in self.study.get("rates", [{"rate": None}])]
+        return checked(one_of, "rate", proposal["value"], known)
 
     @traitlets.validate("step")
     def _is_step(self, proposal: dict) -> int:

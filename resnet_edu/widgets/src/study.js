@@ -1,7 +1,8 @@
 // The study player: predict, then see the curves of a study; scrub through its steps and read values.
 //
 // Traits: study (see resnet_edu/widgets/study.py: nets with a value for each run and step, marks), nets (names that
-// are shown), metric, scale, step, prediction (the reader's ranking, lowest first) and shown (whether the curves are).
+// are shown), rate (of study.rates, if there are several learning rates), metric, scale, step, prediction (the reader's
+// ranking, lowest first) and shown (whether the curves are).
 import { addChartStyle, axes, drawing, drawnLine, endLabels, labelRoom, listen, liveTable, named, put } from "./lib/chart.js";
 import { area, finite, line, meanRange, nearest, percent } from "./lib/plot.js";
 import { ranking, sketchPad, verdict } from "./lib/predict.js";
@@ -22,7 +23,8 @@ const summarise = (nets) => nets.map((net) => {
 function render({ model, el }) {
   addChartStyle(el, "study", STYLE);
   const study = model.get("study");
-  const nets = summarise(study.nets);
+  const rates = (study.rates ?? [{ rate: null, nets: study.nets }]).map(({ rate, nets }) => [rate, summarise(nets)]);
+  let nets = rates[0][1];
   const names = nets.map((net) => net.net);
   const steps = [...new Set(nets.flatMap((net) => net.steps))].sort((a, b) => a - b);
   const last = lastOf(steps);
@@ -81,6 +83,7 @@ function render({ model, el }) {
   }));
   const radio = (label, trait, options) => radioField({ label, options, value: model.get(trait), onchange: (v) => put(model, { [trait]: v }) });
   const metrics = radio("Error on", "metric", [["train_error", "training images"], ["test_error", "test images"]]);
+  const rateField = study.rates && radio("Learning rate", "rate", rates.map(([rate]) => [rate, String(rate)]));
   const scales = radio("Scale", "scale", [["linear", "linear"], ["log", "logarithmic"]]);
   const slider = h("input", {
     class: "rx-range", type: "range", id, min: 0, max: steps.length - 1, step: 1,
@@ -109,7 +112,7 @@ function render({ model, el }) {
       return { kind: "log", domain: [10 ** Math.floor(Math.log10(study.image[metric()] / 2)), 100], title, zero: true };
     }
     if (sketched()) return { domain: [0, 100], title }; // as on the pad, so that all of the sketch is seen
-    const values = [...nets.flatMap((net) => net[metric()].high), ...marks().map((m) => m.value)];
+    const values = [...rates.flatMap(([, found]) => found).flatMap((net) => net[metric()].high), ...marks().map((m) => m.value)];
     return { domain: [0, Math.min(100, 1.06 * Math.max(1, ...values.filter(finite)))], title };
   }
 
@@ -197,7 +200,7 @@ function render({ model, el }) {
     result,
     h("div", { class: "rx-row rx-choices" },
       h("fieldset", { class: "rx-field" }, h("legend", {}, "Networks"), h("div", { class: "rx-radios" }, boxes.map((b) => b.node))),
-      metrics.node, scales.node),
+      rateField?.node, metrics.node, scales.node),
     chart.node,
     h("div", { class: "rx-row rx-scrub" }, play.node, h("div", {}, h("label", { for: id }, "Step"), " ", reading), slider),
     values.node,
@@ -206,6 +209,8 @@ function render({ model, el }) {
   el.append(frame("Study player", predict, curves, voice.node));
 
   function draw() {
+    nets = rates.find(([rate]) => rate === model.get("rate"))[1];
+    rateField?.set(model.get("rate"));
     predict.hidden = model.get("shown");
     curves.hidden = !predict.hidden;
     boxes.forEach((box, i) => box.set(model.get("nets").includes(names[i])));
@@ -215,7 +220,7 @@ function render({ model, el }) {
     drawValues();
     say(note, study.note + (sketched() ? " Dotted: your sketch." : ""));
     const told = visible().map((net) => `${net.net} from ${percent(net[metric()].mean[0])} to ${percent(lastOf(net[metric()].mean))}`);
-    chart.root.setAttribute("aria-label", `${METRICS[metric()]} over ${thousands(last)} training steps on ${study.dataset}: ${told.join("; ")}`);
+    chart.root.setAttribute("aria-label", `${METRICS[metric()]} over ${thousands(last)} training steps on ${study.dataset}${study.rates ? ` at learning rate ${model.get("rate")}` : ""}: ${told.join("; ")}`);
     chart.draw();
     pad.view.draw();
   }
@@ -226,7 +231,7 @@ function render({ model, el }) {
     drawValues();
   });
   const ends = [
-    listen(model, "nets metric scale prediction shown", soon), listen(model, "step", cursorSoon),
+    listen(model, "nets rate metric scale prediction shown", soon), listen(model, "step", cursorSoon),
     soon.cancel, cursorSoon.cancel, play.stop, voice.stop, chart.stop, pad.view.stop,
   ];
   return () => ends.forEach((end) => end());
