@@ -67,7 +67,7 @@ def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.M
 def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
     """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
 
-    steps: None is 200 for the digits, and else 1,000. Evaluations of others are spaced by `space_evaluations`.
+    steps: None is 400 for the digits, and else 1,000. Evaluations of others are spaced by `space_evaluations`.
     """
     looks = dataset.shape, dataset.classes  # a folder of that name may hold other images
     if dataset.name.partition("[")[0] == "digits" and looks == ((1, 8, 8), tuple("0123456789")):
@@ -77,7 +77,7 @@ def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
     """Return the recipe in another number of steps: milestones and evaluations in proportion."""
-    milestones = tuple(steps * milestone // recipe.steps for milestone in recipe.milestones)
+    milestones = tuple(at for m in recipe.milestones if (at := steps * m // recipe.steps))
     every = max(1, steps * recipe.eval_every // recipe.steps)
     return recipe.replace(steps=steps, milestones=milestones, eval_every=every)
 

@@ -188,13 +188,14 @@ def rates(
                 found = [curve[one_of("steps", step, curve)] for curve in curves]
                 values.setdefault(net, {}).setdefault(step, []).append(found)
     with style():
+        top = 1.04 * max(value for found in values.values() for runs in found.values() for run in runs for value in run)
         fig, axes = new_figure(6.6, 3.6, columns=len(steps))
         for ax, step in zip(axes, steps, strict=True):
             for (net, found), look in zip(values.items(), looks(values).values(), strict=True):
                 look.draw(ax, list(grid), [fmean(runs) for runs in found[step]], net)
                 dots = [(rate, value) for rate, runs in zip(grid, found[step], strict=True) for value in runs]
                 ax.plot(*zip(*dots, strict=True), "o", color=look.color, ms=look.width + 2, alpha=0.5, mew=0)
-            ax.set(title=f"after {step:,} steps", xlabel="learning rate", xscale="log", ylim=(0, None))
+            ax.set(title=f"after {step:,} steps", xlabel="learning rate", xscale="log", ylim=(0, top))
             ax.set_xticks(list(grid), [f"{rate:g}" for rate in grid])
             ax.minorticks_off()
         axes[0].set_ylabel(METRIC_AXES[metric])

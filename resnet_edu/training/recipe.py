@@ -94,5 +94,8 @@ class Recipe:
 
     @classmethod
     def digits(cls) -> Recipe:
-        """Return a recipe for scikit-learn's digits: 200 steps in which a deep plain net is seen to lag behind."""
-        return cls(200, eval_every=20)
+        """Return a recipe for scikit-learn's digits, with the learning rate that suits the deep plain net best.
+
+        It is the best of four for plain-56 by images that were held out, see `experiment.load_grid`.
+        """
+        return cls(400, lr=0.01, milestones=(300,), eval_every=40)
