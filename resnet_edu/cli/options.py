@@ -80,8 +80,8 @@ OPTIONS = {
     ),
     "how it is trained": (
         Option("--recipe", None, "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in "
-               "proportion; digits: 400 steps at 0.01 without augmentation (default: digits for digits, else paper, shortened "
-               "to 1,000 steps)", "recipe.augment", str, sets=False, more={"choices": ("paper", "digits")},
+               "proportion; digits: 400 steps at 0.01 without augmentation (default: digits for digits, else paper, "
+               "shortened to 1,000 steps)", "recipe.augment", str, sets=False, more={"choices": ("paper", "digits")},
                compare=lambda augment: "paper" if augment else "digits"),
         Option("--steps", "N", "updates of the weights", "recipe.steps", sets=False),
         Option("--epochs", "N", "passes over the training images", "epochs", sets=False),
