@@ -16,7 +16,7 @@ from typing import Any
 from ..data import cifar10
 from ..data.dataset import Dataset
 from ..experiment import folder as folders
-from ..experiment.degradation import DEFAULT_STEPS, shortened, space_evaluations
+from ..experiment.degradation import DEFAULT_STEPS, space_evaluations
 from ..experiment.folder import NETS, Source, Study
 from ..support.validate import whole
 from ..training.loop import check_fit
@@ -214,7 +214,7 @@ def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) ->
     steps = args.steps if steps is None else steps
     kind = args.recipe or ("digits" if args.data in (None, "digits") else "paper")
     if kind == "digits":
-        recipe = Recipe.digits() if steps is None else shortened(Recipe.digits(), steps)
+        recipe = Recipe.digits() if steps is None else Recipe.digits(steps)
     elif steps is None and args.recipe:
         recipe = Recipe.paper(depth)
     else:

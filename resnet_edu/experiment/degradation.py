@@ -71,15 +71,8 @@ def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) 
     """
     looks = dataset.shape, dataset.classes  # a folder of that name may hold other images
     if dataset.name.partition("[")[0] == "digits" and looks == ((1, 8, 8), tuple("0123456789")):
-        return Recipe.digits() if steps is None else shortened(Recipe.digits(), steps)
+        return Recipe.digits() if steps is None else Recipe.digits(steps)
     return space_evaluations(Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth), dataset)
-
-
-def shortened(recipe: Recipe, steps: int) -> Recipe:
-    """Return the recipe in another number of steps: milestones and evaluations in proportion."""
-    milestones = tuple(at for m in recipe.milestones if (at := steps * m // recipe.steps))
-    every = max(1, steps * recipe.eval_every // recipe.steps)
-    return recipe.replace(steps=steps, milestones=milestones, eval_every=every)
 
 
 def space_evaluations(recipe: Recipe, dataset: Dataset) -> Recipe:

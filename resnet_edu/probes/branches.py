@@ -53,7 +53,7 @@ def measure_branches(depth: int = 20, steps: int = 100, seed: int = 0, block: st
     Raises `ValueError` for a depth that is not 6n+2, or a block that is not there or changes the shape.
     """
     digits = load("digits")
-    recipe = Recipe.digits().replace(steps=steps, eval_every=steps)
+    recipe = Recipe.digits(steps).replace(eval_every=steps)
     measured = []
     for variant in VARIANTS:
         net = build_net(f"{'plain' if variant == 'none' else 'resnet'}{depth}", digits, seed)
