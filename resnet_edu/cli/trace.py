@@ -105,7 +105,7 @@ def _input(text: str) -> tuple[tuple[int, ...], torch.dtype | None]:
     """Return ((16,), torch.int64) for "16:long", and ((3, 224, 224), None) for "3x224x224"."""
     shape, colon, name = text.partition(":")
     sizes, dtype = shape.split("x"), getattr(torch, name, None) if colon else None
-    if not all(size.isascii() and size.isdigit() and int(size) > 0 for size in sizes):
+    if not all(map(_is_size, sizes)):
         rule = "must be whole numbers above 0, such as 3x224x224 or 16:long"
     elif colon and not isinstance(dtype, torch.dtype):
         rule = "must end in a type of torch, such as :long, :float or :bool, or not have one"
@@ -115,9 +115,13 @@ def _input(text: str) -> tuple[tuple[int, ...], torch.dtype | None]:
 
 
 def _batch(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    if not _is_size(text):
         raise argparse.ArgumentTypeError(f"must be a whole number above 0, but it is {text!r}")
     return int(text)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 2**63  # torch has no larger ones
 
 
 def _usual_input(name: str) -> tuple[int, ...]:
