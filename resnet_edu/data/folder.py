@@ -167,7 +167,11 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
     with os.scandir(path) as listing:
         loose = [e.path for e in listing if not e.name.startswith(_HIDDEN) and not _is_folder(e) and _is_image(e)]
     if not found:
-        what = "its images have no labels" if loose else "it must hold one folder a class"
+        what = (
+            "its images have no labels; sort them into class folders, or move it away"
+            if loose
+            else "it must hold one folder a class"
+        )
         raise ValueError(f"{path} has no class folders: {what}")
     if junk:
         notes.append(f"{_number(junk, 'file')} skipped, being no images{_example(junk, root)}")

@@ -238,10 +238,10 @@ class TestPixels:
         assert "4 images were read as 12-bit grey, 4,095 being white (a" in caplog.text
 
     def test_16_bits_of_which_a_camera_uses_12(self, tmp_path, caplog):
-        values = np.linspace(0, 4000, 256).astype(np.uint16).reshape(16, 16)
+        values = np.linspace(0, 4000, 256).astype(int).reshape(16, 16)
         for i, name in enumerate(("a", "b")):
             for k in range(2):
-                save(tmp_path / name / f"{k}.tiff", values >> 2 * i + k)
+                save(tmp_path / name / f"{k}.tiff", (values >> 2 * i + k).astype(np.uint16))
         (tmp_path / "a" / "2.tif").write_bytes(tiff_of_12_bits(values[::-1] >> 1))
         full = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
         save(tmp_path / "a" / "3.png", full)  # a PNG's white is 65,535, and nothing else
@@ -447,7 +447,10 @@ class TestBadFolders:
             ("400 megapixels", ["dog/4.png has more than 178,956,970 pixels", "smaller"]),
             ("floats", ["cat/0.tiff has pixels of 32 bits (mode F)"]),
             ("class of films", ["'eel' has no image", "eel holds no file that Pillow can read (a.mp4)"]),
-            ("test without class folders", ["both/test has no class folders: its images have no labels"]),
+            (
+                "test without class folders",
+                ["test has no class folders: its images have no labels", "or move it away"],
+            ),
             ("class called test", ["has the folder Test but not train", "if Test is a class, call it something else"]),
             ("two for training", ["has both Training and train"]),
             ("sizes that differ", ["one size", "dog/3.png has 9x8", "8x8", "--resize 32"]),
