@@ -25,7 +25,7 @@ from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50
 from ..tracing.run import trace
 from .blocks import compare_block
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
-from .verdict import NotYet, build, call, check_callable, checker, list_text
+from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text
 
 EXERCISES: dict[str, Callable[..., str]] = {}  # number of an exercise -> function that checks what is handed in
 IMAGE = (1, 3, 224, 224)
@@ -153,9 +153,10 @@ def _shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
 @_exercise("2.3")
 def _mended_block(block: Callable[[int], nn.Module]) -> str:
     name = check_callable(block, "class")
-    for channels, size in ((8, (8, 10)), (16, (7, 9))):
-        args = (channels, 2 * channels, 2)
-        compare_block(*build(block, (channels,)), BasicBlock(*args), args, size)
+    with called_with(block, "channels"):
+        for channels, size in ((8, (8, 10)), (16, (7, 9))):
+            args = (channels, 2 * channels, 2)
+            compare_block(*build(block, (channels,)), BasicBlock(*args), args, size)
     return f"{name}: parameters, outputs, statistics and gradients are those of the paper's block"
 
 

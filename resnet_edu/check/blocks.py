@@ -37,6 +37,8 @@ from .verdict import NotYet, build, call, called_with, check_callable, checker, 
 Builder = Callable[[int, int, int], nn.Module]
 Args = tuple[int, int, int]  # in_channels, out_channels or width, stride
 
+# A parameter that a net would have to set block by block; the checkers' blocks decide for themselves.
+_SWITCH = r"\b(use|is|has|with)_|1x1|downsample|project"
 # Arguments, height and width, and the size of the input's values. The smallest change of shape comes first, and small
 # values show what batch norm adds to the variance.
 SETTINGS = (
@@ -85,7 +87,7 @@ def bottleneck(block: Builder, stride_on: str = "3x3") -> str:
 
 def _check(block: Builder, reference: Builder, expansion: int = 1) -> str:
     name = check_callable(block, "class")
-    with called_with(block, "in_channels", "out_channels" if expansion == 1 else "width", "stride"):
+    with called_with(block, "in_channels", "out_channels" if expansion == 1 else "width", "stride", strange=_SWITCH):
         for (channels, width, stride), size, scale in SETTINGS:
             args = (channels * expansion, width, stride)
             compare_block(*build(block, args), reference(*args), args, size, scale)
@@ -231,7 +233,7 @@ def shortcut(shortcut: Builder) -> str:
     """
     name = check_callable(shortcut, "class")
     settings = [s for s in SETTINGS if s[0][0] <= s[0][1]]  # zero padding can only add channels
-    with called_with(shortcut, "in_channels", "out_channels", "stride"):
+    with called_with(shortcut, "in_channels", "out_channels", "stride", strange=_SWITCH):
         for args, size, scale in settings:
             mine, what = build(shortcut, args)
             x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(2))

@@ -111,13 +111,12 @@ def build(builder: Callable[..., nn.Module], args: tuple[int, ...]) -> tuple[nn.
     return module, text
 
 
-# A parameter that a net would have to set block by block; the checkers' blocks decide for themselves.
-_SWITCH = re.compile(r"^(use|is|has|with)_|1x1|downsample|project")
-
-
 @contextlib.contextmanager
-def called_with(builder: Callable[..., nn.Module], *names: str) -> Iterator[None]:
-    """If an answer is wrong and its class seems to take other arguments than `names`, say first how to wrap it."""
+def called_with(builder: Callable[..., nn.Module], *names: str, strange: str = "(?!)") -> Iterator[None]:
+    """If an answer is wrong and its class seems to take other arguments than `names`, say first how to wrap it.
+
+    strange: pattern that tells such a class by its parameters' names, "a, b, c"; by default none does.
+    """
     try:
         yield
     except NotYet as error:
@@ -126,16 +125,18 @@ def called_with(builder: Callable[..., nn.Module], *names: str) -> Iterator[None
         except ValueError:  # it is one of Python's own
             raise error from error.__cause__
         own = list(signature.parameters)
-        strides = [place for place, name in enumerate(own) if "stride" in name]
+        takes = ", ".join(own)
+        last = [place for place, name in enumerate(own) if names and names[-1] in name]
         try:
             signature.bind(*names)
         except TypeError:
             pass
         else:
-            if strides in ([], [2]) and not any(map(_SWITCH.search, own)):
+            if last in ([], [len(names) - 1]) and not re.search(strange, takes):
                 raise
         name, due = name_of(builder), ", ".join(names)
-        hint = f"{name}({', '.join(own)}) is called with ({due}). Wrap it: `lambda {due}: {name}(...)`"
+        wrapped = f"lambda {due}: {name}(...)" if names else f"lambda: {name}(...)"
+        hint = f"{name}({takes}) is called with ({due}). Wrap it: `{wrapped}`"
         raise NotYet(f"{hint}, the dots being its own arguments\n{error}", error.explained) from error.__cause__
 
 

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..data import cifar10
-from ..data.dataset import Dataset
+from ..data.dataset import Dataset, counts_text
 from ..experiment import folder as folders
 from ..experiment.degradation import DEFAULT_STEPS, space_evaluations
 from ..experiment.folder import NETS, Source, Study
@@ -241,13 +243,15 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
 
 
 def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:
-    """Return two lines that say what will be trained, on which images and how."""
+    """Return lines that say what will be trained, on which images and how."""
     n, m = len(dataset.train_images), len(dataset.test_images)
     falls = f", /10 after {' and '.join(f'{s:,}' for s in recipe.milestones)} steps" if recipe.milestones else ""
+    labels = torch.cat([dataset.train_labels, dataset.test_labels])
     evaluations = -(-recipe.steps // recipe.eval_every)
     slow = f", {recipe.warmup_lr:g} to begin with" if recipe.warmup_lr else ""
     return [
         f"{what} on {dataset.name}: {n:,} + {m:,} images of {'x'.join(map(str, dataset.shape))}",
+        f"classes: {counts_text(labels.numpy(), dataset.classes)}",
         f"recipe: {recipe.steps:,} steps of {recipe.batch_size} images ({recipe.steps * recipe.batch_size / n:.1f} "
         f"epochs), learning rate {recipe.lr:g}{slow}{falls}, {'with' if recipe.augment else 'no'} augmentation; "
         f"{evaluations} evaluation{'s' * (evaluations > 1)} of all images",

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import json
 import operator
 import os
 import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
 
+import torch
 from torch import nn
 
 from ..nets import models
-from ..tracing.run import Trace, trace
+from ..support.system import resolve_device
+from ..tracing.run import Trace, TraceError, trace
 
 FORMATS = ("text", "markdown", "csv", "json")
 VIEWS = ("layers", "convs", "stages")
@@ -24,19 +30,31 @@ NAME is
   torchvision:NAME           a model of torchvision.models without weights, such as torchvision:densenet121
   package.module:callable    anything that returns a torch.nn.Module; the current directory can be imported
 
+SHAPE is of one image, signal or sequence, without the batch: 3x224x224, 2x16000, 128x64. Its values have the type of
+the model's parameters, unless another is named: 16:long is 16 tokens (all of them token 0). For a model that takes
+several inputs, give --input several times.
+
 examples:
   resnet-edu trace resnet34 --view convs --format csv
   resnet-edu trace resnet50 --view stages --stride-in 1x1
   resnet-edu trace torchvision:inception_v3 --input 3x299x299
+  resnet-edu trace torchvision:fasterrcnn_resnet50_fpn --device cpu
+  resnet-edu trace my_file:translator --input 16:long --input 12:long --batch 8
 """
+_LIBRARIES = tuple(sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib"))
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     parser.add_argument("name", metavar="NAME", help="which model (see below)")
     parser.add_argument("--view", choices=VIEWS, default="layers", help="default: layers")
-    parser.add_argument("--input", metavar="CxHxW", help="default: 3x32x32 for the CIFAR family, else 3x224x224")
-    parser.add_argument("--batch", metavar="N", default="1", help="images at a time; default: 1")
+    usual = "default: 3x32x32 for the CIFAR family, else 3x224x224"
+    parser.add_argument("--input", metavar="SHAPE[:TYPE]", type=_input, action="append", help=f"see below; {usual}")
+    parser.add_argument("--batch", metavar="N", type=_batch, default=1, help="of that at a time; default: 1")
+    looks = "for a model that looks at values, such as a detector"
+    devices = ("meta", "cpu", "cuda", "mps")
+    parser.add_argument("--device", choices=devices, default="meta", help=f"another than meta (the default): {looks}")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--stride-in", choices=("1x1", "3x3"), help="where a bottleneck has its stride; default: 3x3")
     parser.add_argument(
@@ -46,10 +64,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the table that `args` asks for and return 0; raises `ValueError` and others with one line to print."""
-    shape = (*_sizes("--batch", args.batch, "8"), *_sizes("--input", args.input or _input(args.name), "3x224x224"))
     options = {"stride_on": args.stride_in, "shortcut": args.shortcut}
     model = load_model(args.name, {k: v for k, v in options.items() if v is not None})
-    print(render(trace(model, shape), args.view, args.format))
+    device = args.device
+    if device != "meta":
+        model = model.to(device := resolve_device(device))
+    inputs = [
+        shape if dtype is None else torch.zeros(shape, dtype=dtype, device=device)
+        for sizes, dtype in args.input or [(_usual_input(args.name), None)]
+        for shape in [(args.batch, *sizes)]
+    ]
+    try:
+        result = trace(model, *inputs, device=device)
+    except TraceError as error:
+        place = _place(error.__cause__)
+        raise RuntimeError(_one_line(error) + (place and f" ({place})")) from error
+    print(render(result, args.view, args.format))
     return 0
 
 
@@ -71,24 +101,39 @@ def render(result: Trace, view: str, form: str) -> str:
     return write().rstrip("\n")
 
 
-def _sizes(option: str, text: str, example: str) -> tuple[int, ...]:
-    """Return (3, 224, 224) for "3x224x224"; raises `ValueError` for a text of another form than the example."""
-    parts = text.split("x")
-    if len(parts) != len(example.split("x")) or not all(p.isascii() and p.isdigit() and int(p) > 0 for p in parts):
-        raise ValueError(f"{option} must be whole numbers above 0, such as {example}, but it is {text!r}")
-    return tuple(map(int, parts))
+def _input(text: str) -> tuple[tuple[int, ...], torch.dtype | None]:
+    """Return ((16,), torch.int64) for "16:long", and ((3, 224, 224), None) for "3x224x224"."""
+    shape, colon, name = text.partition(":")
+    sizes, dtype = shape.split("x"), getattr(torch, name, None) if colon else None
+    if not all(map(_is_size, sizes)):
+        rule = "must be whole numbers above 0, such as 3x224x224 or 16:long"
+    elif colon and not isinstance(dtype, torch.dtype):
+        rule = "must end in a type of torch, such as :long, :float or :bool, or not have one"
+    else:
+        return tuple(map(int, sizes)), dtype
+    raise argparse.ArgumentTypeError(f"{rule}, but it is {text!r}")
 
 
-def _input(name: str) -> str:
-    """Return the input for which a net was made."""
-    return "3x32x32" if ":" not in name and models.is_cifar_name(name) else "3x224x224"
+def _batch(text: str) -> int:
+    if not _is_size(text):
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but it is {text!r}")
+    return int(text)
+
+
+def _is_size(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 2**63  # torch has no larger ones
+
+
+def _usual_input(name: str) -> tuple[int, ...]:
+    """Return the shape for which a net was made."""
+    return (3, 32, 32) if ":" not in name and models.is_cifar_name(name) else (3, 224, 224)
 
 
 def load_model(name: str, options: dict[str, str]) -> nn.Module:
     """Return the model called `name`: see the help text. `options` are for the nets of this package only.
 
     Raises `ValueError` for an unknown name or an option that does not apply, `ImportError` for a module that cannot
-    be imported, `TypeError` for a callable that returns no module.
+    be imported, `RuntimeError` for a callable that fails, `TypeError` for one that returns no module.
     """
     source, colon, attribute = name.partition(":")
     if not colon:
@@ -101,8 +146,13 @@ def load_model(name: str, options: dict[str, str]) -> nn.Module:
     if source == "torchvision":
         import torchvision
 
-        return torchvision.models.get_model(attribute, weights=None)
+        return _untrained(torchvision.models.get_model_builder(attribute))
     return _load_own(name)
+
+
+def _untrained(builder: Callable[..., nn.Module]) -> nn.Module:
+    """Return the model of a builder of torchvision without weights: by default some download those of a backbone."""
+    return builder(**{name: None for name in inspect.signature(builder).parameters if name.startswith("weights")})
 
 
 def _load_own(name: str) -> nn.Module:
@@ -113,10 +163,33 @@ def _load_own(name: str) -> nn.Module:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
-        found = operator.attrgetter(attribute)(importlib.import_module(source))
-    except (ImportError, AttributeError) as error:
-        raise ImportError(f"cannot import {name!r}: {error}") from error
-    model = found if isinstance(found, nn.Module) or not callable(found) else found()
+        model = operator.attrgetter(attribute)(importlib.import_module(source))
+    except (Exception, SystemExit) as error:  # whatever a file may do
+        raise ImportError(f"cannot import {name!r}: {_told(error)}") from error
+    if callable(model) and not isinstance(model, nn.Module):
+        of_torchvision = getattr(model, "__module__", "").startswith("torchvision.models")
+        try:
+            model = _untrained(model) if of_torchvision else model()
+        except (Exception, SystemExit) as error:
+            raise RuntimeError(f"{name}() failed: {_told(error)}") from error
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module or return one, but it is a {type(model).__name__}")
     return model
+
+
+def _told(error: BaseException) -> str:
+    """Return in one line where somebody's own code failed, if it was there, and of what."""
+    place = _place(error)
+    return (place and f"{place}: ") + f"{type(error).__name__}: {_one_line(error)}"
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and line of the last frame that is of neither Python, nor a library, nor this package, or ""."""
+    frames = traceback.extract_tb(error.__traceback__)
+    others = ("<", _PACKAGE, *_LIBRARIES)
+    own = [f"{f.filename}, line {f.lineno}" for f in frames if not f.filename.startswith(others)]
+    return own[-1] if own else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -242,12 +242,17 @@ def _report(found: ImageArrays) -> None:
         )
         if pairs
     ]
-    counts = np.bincount(labels, minlength=len(found.classes))
-    order = range(len(counts)) if len(counts) <= 10 else [counts.argmin(), counts.argmax()]
-    each = (", " if len(counts) <= 10 else " to ").join(f"{counts[k]:,} of {found.classes[k]!r}" for k in order)
+    counts, each = np.bincount(labels, minlength=len(found.classes)), counts_text(labels, found.classes)
     notes = [f"{found.name}: {train:,} + {len(labels) - train:,} images, {each}", *found.notes, *notes]
     odd = len(notes) > 1 or counts.max() >= UNEVEN * counts.min()
     log.log(logging.WARNING if odd else logging.INFO, "\n  ".join(notes))
+
+
+def counts_text(labels: np.ndarray, classes: Sequence[str]) -> str:
+    """Return how many images each class has, of more than ten classes the fewest and the most."""
+    counts = np.bincount(labels, minlength=len(classes))
+    order = range(len(counts)) if len(counts) <= 10 else [counts.argmin(), counts.argmax()]
+    return (", " if len(counts) <= 10 else " to ").join(f"{counts[k]:,} of {classes[k]!r}" for k in order)
 
 
 def _check_splittable(labels: np.ndarray, classes: tuple[str, ...]) -> None:

@@ -28,7 +28,7 @@ from ..support.files import cache_folder, read_arrays, remove_abandoned, write_a
 from ..support.system import make_bar
 from ..support.validate import one_of, whole
 
-RULES = 2  # the version of how images are read: a cache of another one is not used
+RULES = 3  # the version of how images are read: a cache of another one is not used
 CACHE_FROM = 2000  # files; fewer are read in about a second
 LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decoded in full
 _PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
@@ -167,7 +167,11 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
     with os.scandir(path) as listing:
         loose = [e.path for e in listing if not e.name.startswith(_HIDDEN) and not _is_folder(e) and _is_image(e)]
     if not found:
-        what = "its images have no labels" if loose else "it must hold one folder a class"
+        what = (
+            "its images have no labels; sort them into class folders, or move it away"
+            if loose
+            else "it must hold one folder a class"
+        )
         raise ValueError(f"{path} has no class folders: {what}")
     if junk:
         notes.append(f"{_number(junk, 'file')} skipped, being no images{_example(junk, root)}")
@@ -219,10 +223,18 @@ class _Unreadable(ValueError):
 
 @dataclass(frozen=True)
 class _Header:
-    """What is known of an image before it is decoded; `size` is (width, height), upright if `resize` is None."""
+    """What is known of an image before it is read.
+
+    white: the value that its format has for white, if it is grey of more than 8 bits, or else 0.
+    most:  the largest value of a grey TIFF of 16 bits: many a camera leaves the upper ones unused.
+    wide:  whether it has more than 8 bits a colour, of which Pillow reads the upper 8.
+    size:  (width, height), upright if `resize` is None.
+    """
 
     grey: bool
-    deep: bool
+    white: int
+    most: int
+    wide: bool
     frames: bool
     size: tuple[int, int]
 
@@ -232,11 +244,14 @@ def _header(file: str, resize: int | None) -> _Header:
         deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
         if image.mode in ("I", "F") and not deep:
             raise _Unreadable(f"has pixels of 32 bits (mode {image.mode}): convert it to 8 or 16")
+        bits = image.tag_v2[258][0] if deep and image.format == "TIFF" else 16  # BitsPerSample
+        wide = not deep and ";16" in str(image.tile[:1])
         frames = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
         size = image.size
         if resize is None and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
             size = _upright(image).size
-        return _Header(deep or image.mode in _GREY, deep, frames, size)
+        most = int(np.asarray(image).max()) if deep and image.format == "TIFF" and bits == 16 else 0
+        return _Header(deep or image.mode in _GREY, deep * (2**bits - 1), most, wide, frames, size)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -247,7 +262,14 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int]) -> np.ndarray:
+def _whites(headers: dict[str, _Header]) -> dict[str, int]:
+    """Return the value of white of each grey image of more than 8 bits: for TIFFs of 16 that of the bits in use."""
+    used = max((h.most for h in headers.values()), default=0)
+    in_use = 2 ** max(8, used.bit_length()) - 1
+    return {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
+
+
+def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
     # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
     with open(file, "rb") as stream, Image.open(stream) as image:
@@ -255,8 +277,8 @@ def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int])
             image.draft(None, (2 * resize, 2 * resize))  # a JPEG by a half, quarter or eighth, still twice the size
         image = _upright(image)
         if image.mode.startswith("I"):  # 16 bits; `convert` would make everything above 255 white
-            values = np.asarray(image).astype(np.uint32)
-            grey = (values + 128) // 257  # 65,535 / 255 = 257
+            values, white = np.asarray(image).astype(np.uint32), whites[file]
+            grey = (255 * values + white // 2) // white
             grey[values == image.info.get("transparency")] = 255
             image = Image.fromarray(grey.astype(np.uint8))
         elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -307,7 +329,8 @@ def _decode(
         headers = dict(results(partial(_header, resize=resize), "checking images", files))
         if not headers:
             raise _report_of(bad, files, root)
-        notes = _check_headers(headers, root, resize, channels)
+        whites = _whites(headers)
+        notes = _check_headers(headers, root, resize, channels, whites)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = (resize, resize) if resize else next(iter(headers.values())).size
         shape = len(headers), channels, height, width
@@ -316,7 +339,7 @@ def _decode(
         except MemoryError:
             need = f"{shape[0]:,} images of {width}x{height} pixels need {np.prod(shape, dtype=float) / 1e9:.0f} GB"
             raise ValueError(f"{need} of memory: make them smaller (resize=32, --resize 32)") from None
-        work = partial(_pixels, resize=resize, channels=channels, size=(width, height))
+        work = partial(_pixels, resize=resize, channels=channels, size=(width, height), whites=whites)
         count = 0
         for _, pixels in results(work, "reading images", list(headers)):
             images[count] = pixels
@@ -336,7 +359,9 @@ def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
     )
 
 
-def _check_headers(headers: dict[str, _Header], root: Path, resize: int | None, channels: int | None) -> list[str]:
+def _check_headers(
+    headers: dict[str, _Header], root: Path, resize: int | None, channels: int | None, whites: dict[str, int]
+) -> list[str]:
     """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
     first, (width, height) = next((file, header.size) for file, header in headers.items())
     others = [file for file, header in headers.items() if header.size != (width, height)]
@@ -353,7 +378,11 @@ def _check_headers(headers: dict[str, _Header], root: Path, resize: int | None, 
     grey = those(lambda header: header.grey)
     said = {
         "read as RGB, being grey among images in colour": grey if channels is None and len(grey) < len(headers) else [],
-        "read as 16-bit grey, 65,535 being white": those(lambda header: header.deep),
+        **{
+            f"read as {white.bit_length()}-bit grey, {white:,} being white": [f for f in whites if whites[f] == white]
+            for white in sorted(set(whites.values()))
+        },
+        "read by the upper 8 of 16 bits a colour": those(lambda header: header.wide),
         "read up to the first of several frames": those(lambda header: header.frames),
         f"enlarged to more than twice the size, {resize} pixels": those(lambda h: 2 * min(h.size) < (resize or 0)),
     }

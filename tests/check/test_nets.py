@@ -1,6 +1,7 @@
 """The checker of whole nets: known mistakes of stages, stem and head are named; torchvision's nets are right."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -98,6 +99,48 @@ def test_wrong_nets_for_cifar_are_named(name):
     net, words = WRONG[name]
     with pytest.raises(check.NotYet, match=f"(?i){words}"):
         check.network(net)
+
+
+def by_count(n):
+    return MyNet(6 * n + 2)
+
+
+def by_blocks(block, num_blocks):
+    return MyNet(6 * num_blocks[0] + 2)
+
+
+def by_classes(num_classes, depth):
+    return MyNet(depth, classes=num_classes)
+
+
+def of_blocks(block, layers, num_classes=1000):
+    return resnet18(num_classes=num_classes)
+
+
+@pytest.mark.parametrize(
+    ("net", "like", "wrapped"),
+    [
+        (by_count, "cifar", lambda depth: by_count((depth - 2) // 6)),
+        (by_blocks, "cifar", lambda depth: by_blocks(Block, [(depth - 2) // 6] * 3)),
+        (by_classes, "cifar", lambda depth: by_classes(10, depth)),
+        (of_blocks, "resnet18", lambda: of_blocks(BasicBlock, [2, 2, 2, 2])),
+    ],
+)
+def test_other_arguments_are_the_first_thing_said(net, like, wrapped):
+    own, due = (", ".join(inspect.signature(f).parameters) for f in (net, wrapped))
+    with pytest.raises(check.NotYet) as told:
+        check.network(net, like=like)
+    call = f"lambda {due}".rstrip()
+    name = net.__name__
+    assert str(told.value).startswith(f"{name}({own}) is called with ({due}). Wrap it: `{call}: {name}(...)`")
+    check.network(wrapped, like=like)
+
+
+def test_a_wrong_net_with_the_right_arguments_is_not_told_to_wrap():
+    for net in (MyNet, lambda depth, block=Block, num_classes=10: MyNet(depth, bias=True)):
+        with pytest.raises(check.NotYet) as told:
+            check.network(net, shortcut="projection")
+        assert "Wrap it" not in str(told.value)
 
 
 def test_right_net_for_imagenet():

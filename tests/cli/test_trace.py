@@ -1,12 +1,20 @@
 """`resnet-edu trace`: what it prints, and what it says to wrong input."""
 
+import functools
+import inspect
 import json
+import socket
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
+from torch import nn
+from torchvision.models import _api, get_model_builder, list_models
 
 from resnet_edu import cli
 from resnet_edu.cli import trace as cli_trace
+from resnet_edu.tracing.run import trace
 
 GOLDEN = Path(__file__).parent.parent / "tracing" / "golden"
 
@@ -58,17 +66,154 @@ def test_torchvision(capsys):
     assert json.loads(out)["total_params"] == 1_235_496
 
 
-def test_own_callable_in_the_current_directory(capsys, tmp_path, monkeypatch):
+class Downloaded(Exception):
+    pass
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No weights, from wherever, and no network."""
+
+    def refuse(*_, **__):
+        raise Downloaded
+
+    monkeypatch.setattr(_api.WeightsEnum, "get_state_dict", refuse)
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def test_every_builder_of_torchvision_is_told_to_take_no_weights(monkeypatch):
+    given = {}
+
+    def spy(name):
+        builder = get_model_builder(name)
+
+        @functools.wraps(builder)
+        def build(**options):
+            given[name] = options
+            return nn.ReLU()
+
+        return build
+
+    monkeypatch.setattr(torchvision.models, "get_model_builder", spy)
+    trained_parts = 0
+    for name in list_models():
+        cli_trace.load_model(f"torchvision:{name}", {})
+        takes = inspect.signature(get_model_builder(name)).parameters.values()
+        takes = {p.name: p.default for p in takes if "Weights" in str(p.annotation)}
+        trained_parts += any(default is not None for default in takes.values())
+        assert given[name] == dict.fromkeys(takes), name
+    assert trained_parts == 15
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The default weight initialization:FutureWarning")
+def test_no_builder_of_torchvision_downloads(offline):
+    """Built without memory; the RegNets read a value meanwhile, and end there."""
+    for name in list_models():
+        with torch.device("meta"):
+            try:
+                cli_trace.load_model(f"torchvision:{name}", {})
+            except NotImplementedError:
+                assert name.startswith("regnet")
+
+
+@pytest.mark.parametrize("name", ["torchvision:", "torchvision.models.segmentation:"])
+def test_a_backbone_is_not_downloaded(capsys, offline, name):
+    with pytest.raises(Downloaded):
+        torchvision.models.segmentation.lraspp_mobilenet_v3_large()
+    status, out, _ = run(capsys, f"{name}lraspp_mobilenet_v3_large", "--input", "3x64x64", "--format", "json")
+    assert status == 0
+    assert json.loads(out)["total_params"] == 3_221_538  # torchvision's documentation
+
+
+@pytest.mark.slow
+def test_a_detector_runs_on_a_device_that_has_values(capsys, offline):
+    name = "torchvision:ssdlite320_mobilenet_v3_large"
+    assert run(capsys, name, "--input", "3x64x64")[0] == 1
+    status, out, _ = run(capsys, name, "--input", "3x64x64", "--device", "cpu", "--format", "json")
+    assert status == 0
+    assert json.loads(out)["total_params"] == 3_440_060  # torchvision's documentation
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """The current directory, with a file of models."""
     (tmp_path / "my_little_net.py").write_text(
+        "import json, torch\n"
         "from torch import nn\n"
         "def net(): return nn.Sequential(nn.Conv2d(1, 2, 3))\n"
         "def number(): return 3\n"
         "def needy(depth): return nn.ReLU()\n"
         "ready = nn.ReLU()\n"
         "text = 'x'\n"
+        "def key(): return {}['lost']\n"
+        "def deep(): return json.loads('{')\n"
+        "def leave(): raise SystemExit('two\\nlines')\n"
+        "class Fails(nn.Module):\n"
+        "    def forward(self, x): return x + torch.ones(7, device=x.device)\n"
+        "def tokens(): return nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 4))\n"
+        "def signal(): return nn.Conv1d(2, 4, 3)\n"
+        "def sequence(): return nn.Linear(64, 3)\n"
+        "class Two(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv, self.words = nn.Conv2d(3, 8, 3, padding=1), nn.Embedding(10, 8)\n"
+        "    def forward(self, x, t): return self.conv(x).mean((2, 3)) + self.words(t).mean(1)\n"
     )
+    (tmp_path / "my_broken_file.py").write_text("import torch\ndef net(:\n")
+    (tmp_path / "my_script.py").write_text("import sys\nsys.exit(3)\n")
+    (tmp_path / "my_division.py").write_text("x = 1 / 0\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "macs"),
+    [
+        ("tokens", ["--input", "16:long", "--batch", "2"], 2 * 16 * 8 * 4),
+        ("signal", ["--input", "2x100", "--batch", "3"], 3 * 98 * 4 * 2 * 3),  # (N, C, L)
+        ("sequence", ["--input", "5x64"], 5 * 64 * 3),  # (N, L, C)
+        ("sequence", ["--input", "64"], 64 * 3),
+        ("Two", ["--input", "3x8x8", "--input", "5:int64", "--batch", "2"], 2 * 64 * 8 * 27),
+    ],
+)
+def test_inputs_of_any_shape_and_type(capsys, own, name, options, macs):
+    for device in ("meta", "cpu"):
+        status, out, _ = run(capsys, f"my_little_net:{name}", *options, "--format", "json", "--device", device)
+        assert status == 0
+        assert json.loads(out)["total_macs"] == macs
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "words"),
+    [
+        ("my_little_net:key", "my_little_net.py, line 8", "KeyError: 'lost'"),
+        ("my_little_net:deep", "my_little_net.py, line 9", "JSONDecodeError"),  # not a line of Python's own
+        ("my_little_net:leave", "my_little_net.py, line 10", "SystemExit: two lines"),
+        ("my_little_net:Fails", "my_little_net.py, line 12", "Fails fails for input"),
+        ("my_broken_file:net", "my_broken_file.py, line 2", "SyntaxError"),
+        ("my_script:net", "my_script.py, line 2", "SystemExit: 3"),
+        ("my_division:net", "my_division.py, line 1", "ZeroDivisionError"),
+    ],
+)
+def test_code_that_fails_is_one_line_with_its_place(capsys, own, name, place, words):
+    status, out, err = run(capsys, name)
+    assert (status, out) == (1, "")
+    assert place in err
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_a_failing_model_is_told_as_in_python(capsys, own):
+    with pytest.raises(RuntimeError) as told:
+        trace(nn.Sequential(nn.Embedding(100, 8), nn.Linear(8, 4)), (1, 16))
+    _, _, err = run(capsys, "my_little_net:tokens", "--input", "16")
+    assert err == f"resnet-edu trace: {told.value}\n"
+
+
+def test_own_callable_in_the_current_directory(capsys, own):
     status, out, _ = run(capsys, "my_little_net:net", "--input", "1x8x8", "--format", "csv", "--view", "convs")
     assert status == 0
     assert "1*8*8,2*6*6" in out
@@ -94,12 +239,6 @@ def test_own_callable_in_the_current_directory(capsys, tmp_path, monkeypatch):
         (["torchvision:"], "Unknown model"),
         (["no_such_package_at_all:net"], "cannot import 'no_such_package_at_all:net'"),
         ([":net"], "package.module:callable"),
-        (["resnet20", "--input", "3x224"], "'3x224'"),
-        (["resnet20", "--input", "axb"], "'axb'"),
-        (["resnet20", "--input", "0x3x3"], "'0x3x3'"),
-        (["resnet20", "--input=-3x3x3"], "'-3x3x3'"),
-        (["resnet20", "--batch", "0"], "--batch must be whole numbers above 0"),
-        (["resnet20", "--batch", "two"], "'two'"),
         (["resnet20", "--input", "1x32x32"], "takes 3 channels, not 1"),
         (["resnet20", "--stride-in", "1x1"], "--stride-in is for bottlenecks"),
         (["plain20", "--shortcut", "projection"], "has no shortcut"),
@@ -117,10 +256,23 @@ def test_bad_input_is_one_clear_line(capsys, argv, words):
     assert "Traceback" not in err
 
 
-def test_unknown_choices_are_wrong_usage(capsys):
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--view=nope",
+        "--device=tpu",
+        *(
+            f"--input={text}"
+            for text in ("axb", "0x3x3", "-3x3", "3x", "", "3.5", "16:", "16:longer", "16:nn", ":long")
+        ),
+        *(f"--batch={text}" for text in ("0", "two", "-1", "2x2", "", "9" * 19, "9" * 5000)),
+    ],
+)
+def test_what_cannot_be_is_wrong_usage(capsys, wrong):
     with pytest.raises(SystemExit) as stop:
-        cli.main(["trace", "resnet20", "--view", "nope"])
+        cli.main(["trace", "resnet20", wrong])
     assert stop.value.code == 2
+    assert f"argument {wrong.partition('=')[0]}: " in capsys.readouterr().err
 
 
 def test_help_shows_how_models_are_named(capsys):

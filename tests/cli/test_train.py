@@ -114,7 +114,9 @@ def test_how_a_folder_is_read(capsys):
     assert train("--data", "pets", "--recipe", "digits") == 1
     assert f"cat{os.sep}0.png is no image" in capsys.readouterr().err
     assert train("--data", "pets", "--recipe", "digits", "--skip-damaged", "--channels", "3") == 0
-    assert "31 + 8 images of 3x8x8" in capsys.readouterr().err  # a fifth of 39 to test on
+    err = capsys.readouterr().err
+    assert "31 + 8 images of 3x8x8" in err  # a fifth of 39 to test on
+    assert "classes: 19 of 'cat', 20 of 'dog'" in err
 
 
 def test_one_image_a_step(capsys):

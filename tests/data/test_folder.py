@@ -49,6 +49,16 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def tiff_of_12_bits(pixels: np.ndarray) -> bytes:
+    """A TIFF 6.0 of grey with BitsPerSample = 12: two pixels in three bytes; Pillow cannot write it."""
+    first, second = pixels.reshape(-1, 2).astype(int).T
+    body = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], 1).astype(np.uint8).tobytes()
+    height, width = pixels.shape
+    tags = {256: width, 257: height, 258: 12, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(body)}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
 # A PNG of 20,000 x 20,000 pixels, as far as its header tells.
 HUGE = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 0, 0, 0, 0)) + chunk(b"IDAT", b"")
 
@@ -214,6 +224,42 @@ class TestPixels:
         found = read(tmp_path, values, f"a.{ending}")[0].numpy()
         assert (found == np.rint(values.astype(float) * 255 / 65535)).all()
         assert "4 images were read as 16-bit grey, 65,535 being white (test" in caplog.text
+
+    def test_12_bits_of_grey(self, tmp_path, caplog):
+        values = np.linspace(0, 4095, 512).astype(int).reshape(16, 32)
+        for i, name in enumerate(("a", "b")):
+            (tmp_path / name).mkdir()
+            for k in range(2):  # each darker than the one before: all have one scale
+                (tmp_path / name / f"{k}.tif").write_bytes(tiff_of_12_bits(values >> 2 * i + k))
+        found = every(data.load(tmp_path)).numpy()[:, 0]
+        for shift in range(4):
+            wanted = np.rint((values >> shift) * 255 / 4095)
+            assert any((image == wanted).all() for image in found), shift
+        assert "4 images were read as 12-bit grey, 4,095 being white (a" in caplog.text
+
+    def test_16_bits_of_which_a_camera_uses_12(self, tmp_path, caplog):
+        values = np.linspace(0, 4000, 256).astype(int).reshape(16, 16)
+        for i, name in enumerate(("a", "b")):
+            for k in range(2):
+                save(tmp_path / name / f"{k}.tiff", (values >> 2 * i + k).astype(np.uint16))
+        (tmp_path / "a" / "2.tif").write_bytes(tiff_of_12_bits(values[::-1] >> 1))
+        full = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+        save(tmp_path / "a" / "3.png", full)  # a PNG's white is 65,535, and nothing else
+        found = every(data.load(tmp_path)).numpy()[:, 0]
+        for of_12 in (values[::-1] >> 1, *(values >> shift for shift in range(4))):
+            assert any((image == np.rint(of_12 * 255 / 4095)).all() for image in found)
+        assert any((image == np.rint(full / 257)).all() for image in found)
+        assert "5 images were read as 12-bit grey, 4,095 being white" in caplog.text
+        assert f"1 image was read as 16-bit grey, 65,535 being white (a{os.sep}3.png)" in caplog.text
+
+    def test_16_bits_of_colour_are_said(self, tmp_path, caplog):
+        body = b"".join(b"\0" + struct.pack(">6H", 51 * 257, 0, 65535, 257, 514, 771) for _ in range(2))
+        png = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0)) + chunk(b"IDAT", zlib.compress(body))
+        for part in ("train/a", "train/b", "test/a", "test/b"):
+            (tmp_path / part).mkdir(parents=True)
+            (tmp_path / part / "0.png").write_bytes(b"\x89PNG\r\n\x1a\n" + png + chunk(b"IEND", b""))
+        assert data.load(tmp_path).train_images[0, :, 0].T.tolist() == [[51, 0, 255], [1, 2, 3]]
+        assert "4 images were read by the upper 8 of 16 bits a colour" in caplog.text
 
     @pytest.mark.parametrize("channels", [None, 1, 3])
     def test_grey_beside_colour(self, folder, caplog, channels):
@@ -401,7 +447,10 @@ class TestBadFolders:
             ("400 megapixels", ["dog/4.png has more than 178,956,970 pixels", "smaller"]),
             ("floats", ["cat/0.tiff has pixels of 32 bits (mode F)"]),
             ("class of films", ["'eel' has no image", "eel holds no file that Pillow can read (a.mp4)"]),
-            ("test without class folders", ["both/test has no class folders: its images have no labels"]),
+            (
+                "test without class folders",
+                ["test has no class folders: its images have no labels", "or move it away"],
+            ),
             ("class called test", ["has the folder Test but not train", "if Test is a class, call it something else"]),
             ("two for training", ["has both Training and train"]),
             ("sizes that differ", ["one size", "dog/3.png has 9x8", "8x8", "--resize 32"]),
