@@ -76,7 +76,7 @@ def half(tmp_path, monkeypatch) -> Path:
     def stop(record):
         raise Stop
 
-    recipe = Recipe(4, batch_size=32, eval_every=1)
+    recipe = Recipe.digits(4).replace(batch_size=32)
     with pytest.raises(Stop):
         degradation.run(Study(("plain8", "resnet8"), recipe, workers=0), HEAD, folder, progress=False, on_record=stop)
     return folder
@@ -99,7 +99,7 @@ def test_resume_finds_the_newest_study(half, capsys):
 
 def test_what_agrees_with_the_study_may_be_said_again(half):
     options = ["--nets", "plain8,resnet8", "--seeds", "1", "--quick", "--data", "digits", "--recipe", "digits"]
-    numbers = ["--steps", "4", "--batch-size", "32", "--lr", "0.1", "--eval-every", "1", "--device", "cpu"]
+    numbers = ["--steps", "4", "--batch-size", "32", "--lr", "0.01", "--eval-every", "1", "--device", "cpu"]
     assert cli.main(["degrade", "--resume", str(half), "--out", str(half), *options, *numbers]) == 0
 
 
@@ -113,7 +113,7 @@ def test_what_agrees_with_the_study_may_be_said_again(half):
         (["--resize", "16"], "--resize is 16, but the study has none"),
         (["--hold-out", "50"], "--hold-out is 50, but the study has none"),
         (["--recipe", "paper"], "--recipe is paper, but the study has digits"),
-        (["--steps", "9", "--lr", "0.2"], "--steps is 9, but the study has 4; --lr is 0.2, but the study has 0.1"),
+        (["--steps", "9", "--lr", "0.2"], "--steps is 9, but the study has 4; --lr is 0.2, but the study has 0.01"),
         (["--epochs", "2"], "--epochs is 2, but the study has 0.25"),  # 4 steps, of 512 // 32 in an epoch
         (["--batch-size", "7"], "--batch-size is 7, but the study has 32"),
         (["--eval-every", "3"], "--eval-every is 3, but the study has 1"),

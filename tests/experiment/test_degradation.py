@@ -19,7 +19,7 @@ from run_records import make
 from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset
 from resnet_edu.experiment import degradation, records
-from resnet_edu.experiment.degradation import build_net, default_recipe, run, shortened, space_evaluations
+from resnet_edu.experiment.degradation import build_net, default_recipe, run, space_evaluations
 from resnet_edu.experiment.folder import Cell, Study
 from resnet_edu.experiment.records import RecordError
 from resnet_edu.experiment.shipped import load_record
@@ -296,7 +296,8 @@ class TestRecipeForTheData:
     def test_digits(self):
         digits = data.load("digits")
         assert default_recipe(digits) == Recipe.digits()
-        assert default_recipe(digits, 50) == Recipe.digits().replace(steps=50, eval_every=5)
+        assert default_recipe(digits, 100) == Recipe.digits().replace(steps=100, milestones=(75,), eval_every=10)
+        assert default_recipe(digits, 1).steps == 1
 
     def test_parts_of_them(self):
         digits = data.load("digits")
@@ -336,11 +337,6 @@ class TestRecipeForTheData:
             "plain20",
         ]
         assert Cell("plain20", 3, TINY).name == "plain20 (seed 3)"
-
-    @pytest.mark.parametrize("steps", [4, 7, 100, 300, 6400])
-    def test_shortened_in_proportion(self, steps):
-        """As the paper's recipe is by `Recipe.scaled`."""
-        assert shortened(Recipe.paper(110), steps) == Recipe.scaled(steps, 110)
 
 
 def study(**errors) -> list[records.RunRecord]:
