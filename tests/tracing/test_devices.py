@@ -83,7 +83,6 @@ LAYERS = {
     "product": (Call(lambda s, x: x @ s.f.weight, f=nn.Linear(4, 4)), (2, 4)),
     "sum": (Call(lambda s, x: x + s.f.bias, f=nn.Linear(4, 4)), (2, 4)),
     "join": (Call(lambda s, x: torch.cat([x, s.f.weight]), f=nn.Linear(4, 4)), (2, 4)),
-    "grid": (Call(lambda s, x: F.grid_sample(x, s.f.weight[None]), f=nn.Linear(2, 2)), (1, 2, 2, 2)),
 }
 LAYERS["grid"] = (Call(lambda s, x: F.grid_sample(x, s.f.weight[None, None]), f=nn.Linear(2, 2)), (1, 2, 2, 2))
 
