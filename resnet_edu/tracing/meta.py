@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import ops
 from .macs import run_and_count
@@ -20,6 +24,9 @@ META = torch.device("meta")
 _SMALL = 4096  # a constant of up to this many values is made for real, so that forward may look at it
 _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout)
 _READS = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__", "__repr__"}
+_MOVES = {"to", "cpu", "cuda", "xpu", "pin_memory"}
+# Operators that are no arithmetic element by element and take several dtypes none the less
+_CONVERTS = re.compile(r"_?(copy_?|to_copy|cat|stack|where)")
 _FACTORIES = {"zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "eye"}
 
 
@@ -90,39 +97,58 @@ class MetaRunner(RealRunner):
     same few layers many times.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, home: torch.device) -> None:
+        self._home = home  # of the model
         self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, which keeps its id its own
+        self._originals: dict[int, Tensor] = {}  # by the id of the stand-in
         self._constants: dict[int, Tensor] = {}  # made by forward itself, and with values
+        self._written: set[int] = set()  # constants that hold other values by now
         self._known: dict[tuple, tuple] = {}  # call -> (shape, stride and dtype of a new result, multiply-adds)
 
     def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         """Return (result, multiply-adds) of one call; see `run_and_count`."""
         found = [False, False]  # any tensor, any tensor that is not a constant of forward
-        key = self._scan((*args, *kwargs.items()), [func], found)
+        cast = self._autocast()
+        key = self._scan((*args, *kwargs.items()), [func, *cast], found)
         if not found[0]:
             return self._constant(func, name, args, kwargs), 0
-        if not found[1] or func.__name__ in _READS:
+        if kwargs.get("device") is not None:
+            kwargs = {**kwargs, "device": META if found[1] else "cpu"}
+        if name in _MOVES and isinstance(args[0], Tensor):
+            return self._moved(name, args, kwargs), 0
+        if not found[1] or (func.__name__ in _READS and id(args[0]) not in self._written):
             return self._remember(func(*args, **kwargs)), 0
         key = None if key is None else tuple(key)
         layout, macs = self._known.get(key, (None, None))
         if layout is not None:
             shape, stride, dtype = layout
             return torch.empty_strided(shape, stride, dtype=dtype, device=META), macs
-        if name in ("to", "cuda", "cpu") and isinstance(args[0], Tensor):
-            return self._moved(name, args, kwargs), 0
         args, kwargs = map_tensors(self.stand_in, args), map_tensors(self.stand_in, kwargs)
-        if kwargs.get("device") is not None:
-            kwargs["device"] = META
         _check_window(name, args, kwargs)
-        if key in self._known:  # a view, work in place, or several results: only its multiply-adds are known
-            return func(*args, **kwargs), macs
-        result, macs = run_and_count(func, name, args, kwargs)
-        if key is not None:
+        if cast:
+            result, macs = _run_cast(func, name, args, kwargs, cast[0])
+        elif key in self._known:  # a view, work in place, or several results: only its multiply-adds are known
+            result = func(*args, **kwargs)
+        else:
+            with _OneDtype():
+                result, macs = run_and_count(func, name, args, kwargs)
+        if key is not None and key not in self._known:
             used = {storage_of(t) for t in tensors_in((args, kwargs))}
             if type(result) is Tensor and result.is_meta and result.layout is torch.strided:
                 layout = None if storage_of(result) in used else (result.shape, result.stride(), result.dtype)
             self._known[key] = (layout, macs)
-        return result, macs
+        written = map_tensors(self._original, args[0] if name == "setitem" else result)
+        return (result if name == "setitem" else written), macs
+
+    def _autocast(self) -> tuple:
+        """Return (kind of device, dtype) of the autocast that holds for the model, or ().
+
+        A model on the processor may be meant for a GPU, so an autocast of that holds as well.
+        """
+        if not torch._C._is_any_autocast_enabled():
+            return ()
+        kinds = [kind for kind in (self._home.type, "cuda") if torch.is_autocast_enabled(kind)]
+        return (kinds[0], torch.get_autocast_dtype(kinds[0])) if kinds else ()
 
     def _scan(self, values: tuple | list, key: list | None, found: list[bool]) -> list | None:
         """Extend `key` by what the result's shape depends on; None if that cannot be told."""
@@ -150,12 +176,20 @@ class MetaRunner(RealRunner):
         if tensor.is_meta or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             return tensor
         if id(tensor) not in self._stand_ins:
-            self._stand_ins[id(tensor)] = (tensor, torch.empty_like(tensor, device=META, requires_grad=False))
+            stand_in = torch.empty_like(tensor, device=META, requires_grad=False)
+            self._stand_ins[id(tensor)], self._originals[id(stand_in)] = (tensor, stand_in), tensor
         return self._stand_ins[id(tensor)][1]
 
+    def _original(self, tensor: Tensor) -> Tensor:
+        """Return the tensor that a call worked on in place: the original, not its stand-in."""
+        original = self._originals.get(id(tensor), tensor)
+        if self._constants.pop(id(original), None) is not None:
+            self._written.add(id(original))
+        return original
+
     def storages(self, tensors: list[Tensor]) -> set[int | None]:
-        """See `RealRunner.storages`; of the stand-ins."""
-        return {storage_of(self._stand_ins[id(t)][1] if id(t) in self._stand_ins else t) for t in tensors}
+        """See `RealRunner.storages`; of the stand-ins as well."""
+        return {storage_of(t) for tensor in tensors for t in (tensor, *self._stand_ins.get(id(tensor), ()))}
 
     def _remember(self, result: object) -> object:
         self._constants.update((id(t), t) for t in tensors_in(result) if not t.is_meta)
@@ -173,11 +207,55 @@ class MetaRunner(RealRunner):
         return self._remember(func(*args, **kwargs))
 
     def _moved(self, name: str, args: tuple, kwargs: dict) -> Tensor:
-        """Run `x.to(...)`, `x.cpu()` or `x.cuda()`, of which only a change of dtype matters here."""
-        tensor = self.stand_in(args[0])
+        """Run `x.to(...)`, `x.cpu()` or `x.cuda()`, of which only a change of dtype matters here: nothing is moved."""
+        tensor = args[0] if id(args[0]) in self._constants else self.stand_in(args[0])
         dtypes = [a.dtype if isinstance(a, Tensor) else a for a in (*args[1:], *kwargs.values())]
-        dtype = next((d for d in dtypes if isinstance(d, torch.dtype)), None)
-        return tensor if name != "to" or dtype is None else tensor.to(dtype)
+        dtype = next((d for d in dtypes if isinstance(d, torch.dtype)), tensor.dtype)
+        moved = tensor.to(dtype, copy=kwargs.get("copy", False)) if name == "to" else tensor
+        return self._remember(moved) if tensor is args[0] else self._originals.get(id(moved), moved)
+
+
+class _OneDtype(TorchDispatchMode):
+    """Raises where a processor refuses tensors of different dtypes, which PyTorch's meta kernels take.
+
+    Arithmetic element by element converts, and so do copies and joins; the rest wants one dtype, but for the layers
+    that normalise: these take 16-bit values with float32 parameters.
+    """
+
+    supports_higher_order_operators = True
+
+    def __torch_dispatch__(
+        self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
+    ) -> object:
+        kwargs = kwargs or {}
+        dtypes = [t.dtype for t in tensors_in((args, kwargs)) if t.is_floating_point() or t.is_complex()]
+        if len(set(dtypes)) > 1 and isinstance(func, OpOverload) and torch.Tag.pointwise not in func.tags:
+            name = func._overloadpacket.__name__
+            halves = "norm" in name and dtypes[0].itemsize == 2 and set(dtypes[1:]) == {torch.float32}
+            if not halves and not _CONVERTS.fullmatch(name):
+                kinds = " and ".join(dict.fromkeys(str(d).removeprefix("torch.") for d in dtypes))
+                raise RuntimeError(f"{name} takes tensors of one dtype, but got {kinds}")
+        return func(*args, **kwargs)
+
+
+def _run_cast(func: Callable, name: str, args: tuple, kwargs: dict, kind: str) -> tuple[object, int | None]:
+    """Return (result, multiply-adds) of a call under the autocast of a kind of device.
+
+    Autocast passes by tensors on meta, but not tensors that pretend to be on a device: these show the dtypes. They
+    cannot be counted, which is done with one dtype, as after a cast.
+    """
+    pretend = FakeTensorMode(allow_non_fake_inputs=True)
+    device = torch.device(kind)
+    fake_args, fake_kwargs = map_tensors(lambda t: FakeTensor(pretend, t, device), (args, kwargs))
+    with _OneDtype():
+        fakes = func(*fake_args, **fake_kwargs)
+    used = {storage_of(t) for t in tensors_in((args, kwargs))}
+    if any(storage_of(t) in used for t in tensors_in(fakes)):
+        return run_and_count(func, name, args, kwargs)  # a view or work in place, where nothing is cast
+    args, kwargs = map_tensors(lambda t: t.float() if t.is_floating_point() else t, (args, kwargs))
+    _, macs = run_and_count(func, name, args, kwargs)
+    new = {id(t): torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META) for t in tensors_in(fakes)}
+    return map_tensors(lambda t: new[id(t)], fakes), macs
 
 
 def _check_window(name: str, args: tuple, kwargs: dict) -> None:

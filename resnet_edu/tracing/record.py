@@ -32,6 +32,7 @@ from .rows import Shape
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
 _WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
 _NOT_COUNTED = "its multiply-adds are not counted"
+_WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 @dataclass
@@ -87,7 +88,9 @@ class Recorder(TorchFunctionMode):
         self.nodes: list[Node] = []
         self.failure: Failure | None = None
         self._model, self._meta, self._training = model, meta, training
-        self._runner = MetaRunner() if meta else RealRunner()
+        # where the model is: tensors on meta say that they are there, too, for autocast(x.device.type)
+        self._home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
+        self._runner = MetaRunner(self._home) if meta else RealRunner()
         self._paths: dict[int, str] = {}  # here and below, keys are ids of modules, parameters or tensors
         self._infos: dict[int, ModuleInfo] = {}
         self._names: dict[Callable, tuple[str, str, bool]] = {}
@@ -99,6 +102,7 @@ class Recorder(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._unregistered: list[nn.Module] = []  # kept, so that their ids stay their own
         self._thread = threading.get_ident()
+        self.elsewhere: dict[str, nn.Module] = {}  # layers that ran in other threads, by path
         self._outer_error = sys.exc_info()[1]
 
     # ---- life cycle ------------------------------------------------------------------------------------------------
@@ -135,6 +139,8 @@ class Recorder(TorchFunctionMode):
         self._snapshot.add(module)
         if self._training is not None:
             module.__dict__["training"] = self._training  # not .eval(), which a model may have overridden
+        if isinstance(module, _WRAPPERS):
+            module.__dict__["forward"] = module.module  # not to other devices and processes
 
     def add_input(self, tensor: Tensor) -> Tensor:
         """Return the tensor that the model gets for `tensor`: a copy, or a stand-in on the meta device."""
@@ -175,9 +181,12 @@ class Recorder(TorchFunctionMode):
                 node.parameter_ids.append(id(p))
                 node.params += p.numel()
 
-    def unused_parameters(self) -> list[Node]:
-        """Return a node for each layer whose parameters the forward pass did not use."""
+    def unrecorded(self) -> list[Node]:
+        """Return a node for each layer that ran in another thread or whose parameters the forward pass did not use."""
         nodes: dict[str, Node] = {}
+        for path, module in self.elsewhere.items():
+            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {_NOT_COUNTED}")
+            self._count_parameters(nodes[path], self._info(module).parameters)
         modules = dict(self._model.named_modules())
         for path, p in self._model.named_parameters():
             if id(p) in self._counted_by or isinstance(p, nn.parameter.UninitializedTensorMixin):
@@ -201,6 +210,8 @@ class Recorder(TorchFunctionMode):
     def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
         if threading.get_ident() != self._thread:
+            if id(module) in self._paths and self._info(module).leaf:
+                self.elsewhere[self._paths[id(module)]] = module
             return
         with torch._C.DisableTorchFunction():
             parent = self._stack[-1] if self._stack else None
@@ -306,7 +317,7 @@ class Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         raw, name, is_property = self._names.get(func) or self._name(func)
         if is_property and raw not in _VIEWS_BY_PROPERTY:
-            return META if raw == "device" and self._meta else func(*args, **kwargs)
+            return self._home if raw == "device" and self._meta else func(*args, **kwargs)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.lazy and is_lazy(frame.module):
             return func(*args, **kwargs)  # parameters are being made
@@ -333,7 +344,7 @@ class Recorder(TorchFunctionMode):
         return self._names[func]
 
     def _call(self, frame: _Frame, func: Callable, name: str, args: tuple, kwargs: dict) -> object:
-        given = list(tensors_in((args, kwargs)))
+        given = list(tensors_in((args, {key: value for key, value in kwargs.items() if key != "out"})))
         shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
         makers = [self._made_by.get(id(t)) for t in given]
         result, macs = self._runner.run(func, name, args, kwargs)
@@ -350,7 +361,7 @@ class Recorder(TorchFunctionMode):
         node = Node(path, _kind(name, shapes, sources), shapes, (), sources, geometry, macs=macs or 0)
         node.note = _NOT_COUNTED if macs is None else ""
         node.fields = ops.after_call(name, geometry, _join_inputs(node), args, kwargs)
-        self._finish(node, output, self._runner.storages(given))
+        self._finish(node, output, self._runner.storages(list(tensors_in((args, kwargs)))))
         return result
 
     # ---- failures --------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ class Row:
               "add_broadcast"  a sum of two tensors of different shapes that both come from the input,
               "zero_pad"       `blocks.ZeroPadShortcut`, option A,
               "parameter"      a parameter that `forward` uses directly, shown where it is first used,
+              "other thread"   a layer that ran in another thread, where nothing is recorded (at the end of the table),
               "not called"     parameters of a layer that `forward` did not reach (at the end of the table).
     inputs:   shapes of the tensors that went in, batch included, taken before the call.
     outputs:  shapes of the tensors that came out, nested ones in order.

@@ -11,13 +11,13 @@ Nothing is printed and nothing is left behind.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..support.table import Table
 from ..support.validate import one_of, whole
@@ -143,25 +143,30 @@ def trace(
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     place = _device_for(args, kwargs, device)
     model = _copy_if_lazy(model, place)
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), None)
-    args = [torch.zeros(v, dtype=dtype, device=place) if _is_shape(v) else v for v in args]
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)
     for name, p in model.named_parameters() if place.type != "meta" else ():
         if p.device != place:
             raise ValueError(
                 f"the model's {name} is on {p.device}, but the trace is to run on {place}: move the model with "
                 f"model.to({str(place)!r}), or use device='meta'"
             )
-    shapes = tuple(tuple(t.shape) for t in tensors_in((args, kwargs)))
-    error = None
-    with Recorder(model, place.type == "meta", MODES[mode]) as recorder:
-        args, kwargs = map_tensors(recorder.add_input, args), map_tensors(recorder.add_input, kwargs)
-        try:
-            model(*args, **kwargs)
-        except Exception as caught:
-            error = caught
+
+    def run(args: list[object]) -> tuple[Recorder, Exception | None]:
+        with Recorder(model, place.type == "meta", MODES[mode]) as recorder:
+            given, words = map_tensors(recorder.add_input, args), map_tensors(recorder.add_input, kwargs)
+            try:
+                model(*given, **words)
+            except Exception as error:
+                return recorder, error
+        return recorder, None
+
+    given = [torch.zeros(v, dtype=dtype, device=place) if _is_shape(v) else v for v in args]
+    recorder, error = run(given)
+    shapes = tuple(tuple(t.shape) for t in tensors_in((given, kwargs)))
     if error is not None:
-        raise _explain(model, shapes, recorder, place, error) from error
-    return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unused_parameters()))
+        way = "" if recorder.elsewhere else _other_way(args, given, lambda other: run(other)[1] is None)
+        raise _explain(model, shapes, recorder, place, error, way, _list_advice(inputs)) from error
+    return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unrecorded()))
 
 
 # ---- inputs --------------------------------------------------------------------------------------------------------
@@ -182,7 +187,8 @@ def _check_inputs(inputs: tuple[object, ...]) -> list[object]:
     checked = []
     for value in inputs:
         if isinstance(value, str) or (isinstance(value, tuple) and not value):
-            raise TypeError(f"an input must be a shape such as (1, 3, 224, 224) or a tensor, but it is {value!r}")
+            way = "; a list of strings is given as [['one', 'two']]" if value else ""
+            raise TypeError(f"an input must be a shape such as (1, 3, 224, 224) or a tensor, but it is {value!r}{way}")
         if _is_shape(value):
             value = tuple(whole(f"input {value}", size) for size in value)
         checked.append(value)
@@ -214,21 +220,58 @@ def _copy_if_lazy(model: nn.Module, place: torch.device) -> nn.Module:
 # ---- errors --------------------------------------------------------------------------------------------------------
 
 
+def _other_way(args: list[object], given: list[object], works: Callable[[list[object]], bool]) -> str:
+    """Return, in brackets, how the shapes in `args` are to be written if the model works with that; or nothing.
+
+    given: the inputs with tensors for the shapes, with which it does not work.
+    """
+    shapes = {i: value for i, value in enumerate(args) if _is_shape(value)}
+    ways = [("the batch is missing", {i: (given[i][None], str((1, *shape))) for i, shape in shapes.items()})]
+    for chosen in (*([i] for i in shapes), shapes):
+        tokens = {i: (given[i].long(), f"torch.zeros({shapes[i]}, dtype=torch.long)") for i in chosen}
+        ways.append(("it takes whole numbers", tokens))
+    for reason, new in ways:
+        if new and works([new[i][0] if i in new else value for i, value in enumerate(given)]):
+            texts = (new[i][1] if i in new else shapes.get(i, "...") for i in range(len(args)))
+            return f" ({reason}: trace(model, {', '.join(map(str, texts))}))"
+    return ""
+
+
+def _list_advice(inputs: tuple[object, ...]) -> str:
+    """Return, in brackets, how a list of tensors is given, if `inputs` are one list; or nothing."""
+    value = inputs
+    while isinstance(value, (list, tuple)) and value and not _is_shape(value):
+        value = value[0]
+    if len(inputs) != 1 or not isinstance(inputs[0], list) or not isinstance(value, (Tensor, list, tuple)):
+        return ""
+    shape = tuple(value.shape if isinstance(value, Tensor) else value)
+    return f" (for one input that is a list of tensors, write trace(model, [[torch.zeros{shape}]], device='cpu'))"
+
+
 def _explain(
-    model: nn.Module, inputs: tuple[Shape, ...], recorder: Recorder, place: torch.device, error: Exception
+    model: nn.Module,
+    inputs: tuple[Shape, ...],
+    recorder: Recorder,
+    place: torch.device,
+    error: Exception,
+    way: str,
+    listed: str,
 ) -> TraceError:
-    """Return the error to raise for `error`, which came out of the model's forward pass."""
+    """Return the error to raise for `error`, which came out of the model's forward pass.
+
+    way, listed: advice that goes before what else can be said, and after it.
+    """
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
     if failure is None or failure.error is not error:
-        return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {original}", rows=rows)
+        return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {original}{way}", rows=rows)
     got, where = _shapes_text(failure.shapes), failure.path or name
     if failure.call and not type(failure.module).__module__.startswith("torch.nn."):
         where += f", in {failure.call}()"
     elif failure.path:
         where += f" ({type(failure.module).__name__})"
     window = ops.module_geometry(failure.module)
-    if window and failure.shapes and window.too_small_for(failure.shapes[0]) and len(inputs) == 1:
+    if not way and window and failure.shapes and window.too_small_for(failure.shapes[0]) and len(inputs) == 1:
         picture, reached = (shape_text(s[1:] if len(s) > 3 else s) for s in (inputs[0], failure.shapes[0]))
         padding = window.padding if isinstance(window.padding, str) else shape_text(window.padding)
         message = (
@@ -236,7 +279,7 @@ def _explain(
             f"(padding {padding}); use a larger input"
         )
     else:
-        advice = _advice(failure, place.type == "meta", original)
+        advice = way or _advice(failure, recorder, place.type == "meta", original) or listed
         message = f"{name} fails for input {given} in {where}, which got {got}: {original}{advice}"
     return TraceError(message, failure.path, failure.shapes, rows)
 
@@ -245,7 +288,7 @@ def _shapes_text(shapes: tuple[Shape, ...]) -> str:
     return " and ".join(map(shape_text, shapes)) or "no tensor"
 
 
-def _advice(failure: Failure, meta: bool, original: str) -> str:
+def _advice(failure: Failure, recorder: Recorder, meta: bool, original: str) -> str:
     """Return what helps, in brackets, or nothing."""
     module, shape = failure.module, failure.shapes[0] if failure.shapes else ()
     if isinstance(module, nn.modules.conv._ConvNd) and len(shape) >= len(module.kernel_size) + 1:
@@ -254,8 +297,13 @@ def _advice(failure: Failure, meta: bool, original: str) -> str:
             return f" (the layer takes {module.in_channels} channels, not {channels})"
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
         return f" (the layer takes {module.in_features} values, not {shape[-1]}: its input follows the image size)"
-    if isinstance(module, nn.modules.batchnorm._BatchNorm) and len(shape) > 1 and shape[1] != module.num_features:
+    norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(failure.error, ValueError)
+    if norm and len(shape) > 1 and shape[1] != module.num_features:
         return f" (the layer takes {module.num_features} channels, not {shape[1]})"
+    if meta and recorder.elsewhere:
+        return " (layers ran in another thread, where the meta device does not work: use device='cpu')"
+    if "NVIDIA" in original or "CUDA" in original:
+        return " (forward uses a GPU that is not here" + ("" if meta else "; device='meta' moves nothing there") + ")"
     if meta and "meta" in original.lower():
         return (
             " (the meta device has shapes but no values: give a real tensor, or device='cpu', to a model that looks "
