@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from math import prod
 
 import torch
@@ -56,33 +57,42 @@ class _Counter(TorchDispatchMode):
         kwargs = kwargs or {}
         if any(hasattr(kind, "__tensor_flatten__") for kind in types):
             return NotImplemented  # such as a nested tensor, which runs operators on the tensors that it is made of
-        if isinstance(func, OpOverload) and func._overloadpacket not in flop_registry:
+        if _is_composite(func) and func._overloadpacket not in flop_registry:
             with self:
-                result = func.decompose(*args, **kwargs)  # into operators that may have a formula
-            if result is not NotImplemented:
-                return result
+                return func.decompose(*args, **kwargs)  # into operators that may have a formula
         result = func(*args, **kwargs)
         macs = _operator_macs(func, args, kwargs, result)
         self.macs = None if macs is None or self.macs is None else self.macs + macs
         return result
 
 
+@cache
+def _is_composite(func: Callable) -> bool:
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return isinstance(func, OpOverload) and (
+        key in func.py_kernels or torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
+    )
+
+
+@cache
+def _is_product(name: str) -> bool:
+    return bool(_PRODUCT.fullmatch(name)) and not _NO_PRODUCT.fullmatch(name)
+
+
 def _operator_macs(func: Callable, args: tuple, kwargs: dict, result: object) -> int | None:
-    if not isinstance(func, OpOverload):
-        return None  # a higher-order operator
-    packet = func._overloadpacket
+    packet = func._overloadpacket if isinstance(func, OpOverload) else func  # a higher-order operator
     name = packet.__name__.removesuffix("_")  # `addmm_` works in place and counts as `addmm`
     try:
         if name in _FORMULAS:
-            return _FORMULAS[name](*args)
+            return _FORMULAS[name](result, *args)
         formula = flop_registry.get(packet) or flop_registry.get(getattr(torch.ops.aten, name, None))
         if formula is not None:
             return formula(*args, **kwargs, out_val=result) // 2
     except Exception:  # formulas refuse what they were not made for, such as nested tensors
         return None
-    if func.namespace not in ("aten", "prim", "prims"):
+    if packet is func or func.namespace not in ("aten", "prim", "prims"):
         return None  # of another library
-    return None if _PRODUCT.fullmatch(name) and not _NO_PRODUCT.fullmatch(name) else 0
+    return None if _is_product(name) else 0
 
 
 def _recurrent(args: tuple) -> int:
@@ -91,19 +101,30 @@ def _recurrent(args: tuple) -> int:
     return args[0].numel() // args[0].shape[-1] * sum(w.numel() for w in weights)
 
 
-def _attention(query: Tensor, key: Tensor, value: Tensor, *_: object) -> int:
+def _convolution(out: Tensor, x: Tensor, weight: Tensor, *rest: object) -> int:
+    transposed = rest[4]
+    return (x if transposed else out).numel() * weight[0].numel()
+
+
+def _product(_: object, left: Tensor, right: Tensor, *__: object) -> int:
+    return left.numel() * right.shape[-1]
+
+
+def _attention(_: object, query: Tensor, key: Tensor, value: Tensor, *__: object) -> int:
     return prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
-def _grouped(left: Tensor, right: Tensor, *_: object) -> int:
+def _grouped(_: object, left: Tensor, right: Tensor, *__: object) -> int:
     """Count products of groups of matrices; with one batch dimension alone, the groups share out the other factor."""
     return left.numel() * right.shape[-1] // (left.shape[0] if left.dim() > right.dim() else 1)
 
 
 _FORMULAS: dict[str, Callable[..., int]] = {
-    **dict.fromkeys(("mv", "dot", "vdot"), lambda left, *_: left.numel()),
-    "addmv": lambda _, matrix, *rest: matrix.numel(),
-    "addbmm": lambda _, left, right: left.numel() * right.shape[-1],
+    "convolution": _convolution,
+    **dict.fromkeys(("mm", "bmm"), _product),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm"), lambda _, bias, left, right: left.numel() * right.shape[-1]),
+    **dict.fromkeys(("mv", "dot", "vdot"), lambda _, left, *rest: left.numel()),
+    "addmv": lambda _, bias, matrix, *rest: matrix.numel(),
     "_grouped_mm": _grouped,
     "_scaled_dot_product_flash_attention": _attention,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,

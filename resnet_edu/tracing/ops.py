@@ -186,6 +186,8 @@ def union(candidates: Sequence[Fields], shapes: Sequence[tuple[int, ...]]) -> Fi
     """
     if not candidates or any(f is None or len(f) != len(candidates[0] or ()) for f in candidates):
         return None
+    if all(f == candidates[0] for f in candidates[1:]):
+        return candidates[0]
     found = []
     for i, fields in enumerate(zip(*candidates, strict=True), -len(candidates[0])):
         jump = max(f.jump for f in fields)

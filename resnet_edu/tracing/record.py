@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 import weakref
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple
@@ -114,8 +115,9 @@ class Recorder(TorchFunctionMode):
             stack.callback(self._snapshot.restore)
             for path, module in self._model.named_modules():
                 self._add_module(path, module)
-            self._parameters = {id(p): path for path, p in self._model.named_parameters()}
+            self._parameters = {id(p): _written(path) for path, p in self._model.named_parameters()}
             stack.enter_context(torch.no_grad())
+            stack.enter_context(_without_compiler())
             stack.callback(register_module_forward_pre_hook(self._before_module).remove)
             stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
             super().__enter__()
@@ -135,7 +137,7 @@ class Recorder(TorchFunctionMode):
                 f"{f'the layer {path!r}' if path else '`model`'} is a torch.jit.ScriptModule, inside which nothing can "
                 "be watched: trace the torch.nn.Module that it was made from"
             )
-        self._paths[id(module)] = path
+        self._paths[id(module)] = _written(path)
         self._snapshot.add(module)
         if self._training is not None:
             module.__dict__["training"] = self._training  # not .eval(), which a model may have overridden
@@ -192,7 +194,7 @@ class Recorder(TorchFunctionMode):
             if id(p) in self._counted_by or isinstance(p, nn.parameter.UninitializedTensorMixin):
                 continue
             owner = path.rpartition(".")[0]
-            name = owner if owner and next(modules[owner].children(), None) is None else path
+            name = _written(owner if owner and next(modules[owner].children(), None) is None else path)
             node = nodes.setdefault(name, Node(name, "not called", note="not reached by this forward pass"))
             self._count_parameters(node, [p])
         return list(nodes.values())
@@ -380,6 +382,21 @@ class Recorder(TorchFunctionMode):
                 shapes = tuple(tuple(t.shape) for t in tensors_in(frame.args)) or shapes
         module = frame.module if frame is not None else self._model
         self.failure = Failure(error, frame.path if frame is not None else "", module, call, shapes)
+
+
+@contextmanager
+def _without_compiler() -> Iterator[None]:
+    """Let what is under torch.compile run as it was written, and spare the reader torch's remarks on that."""
+    remarks = r"Using `torch.compile\(module\)` when there are global hooks|flex_attention called without torch.compile"
+    set_stance = getattr(torch.compiler, "set_stance", nullcontext)  # before torch 2.6 there is none: it compiles
+    with warnings.catch_warnings(), set_stance("force_eager"):
+        warnings.filterwarnings("ignore", remarks)
+        yield
+
+
+def _written(path: str) -> str:
+    """Return a path without the steps into wrappers of torch.compile: "0._orig_mod.conv1" -> "0.conv1"."""
+    return path.replace("._orig_mod", "")
 
 
 def _join_inputs(node: Node) -> ops.Fields:
