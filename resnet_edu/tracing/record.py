@@ -318,11 +318,11 @@ class Recorder(TorchFunctionMode):
         """Run one call of a torch function, and write its row unless it is inside one of PyTorch's own layers."""
         kwargs = kwargs or {}
         raw, name, is_property = self._names.get(func) or self._name(func)
-        if is_property and raw not in _VIEWS_BY_PROPERTY:
-            return self._home if raw == "device" and self._meta else func(*args, **kwargs)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.lazy and is_lazy(frame.module):
             return func(*args, **kwargs)  # parameters are being made
+        if is_property and raw not in _VIEWS_BY_PROPERTY:
+            return self._home if raw == "device" and self._meta else func(*args, **kwargs)
         try:
             if frame is not None and not frame.info.opaque:
                 return self._call(frame, func, name, args, kwargs)
