@@ -78,6 +78,10 @@ def storage_of(tensor: Tensor) -> int | None:
         return None
 
 
+_KNOWN: dict[tuple, tuple] = {}  # call -> (shape, stride and dtype of a new result, multiply-adds)
+_MOST_KNOWN = 10_000
+
+
 class RealRunner:
     """Runs calls as they are."""
 
@@ -93,8 +97,8 @@ class RealRunner:
 class MetaRunner(RealRunner):
     """Runs calls on the meta device, with stand-ins for tensors that have values.
 
-    The shape of a result is worked out by PyTorch's meta kernels, once for each kind of call: a deep net repeats the
-    same few layers many times.
+    The shape of a result is worked out by PyTorch's meta kernels, once for each kind of call in a process: a deep net
+    repeats the same few layers many times, and the next net has many of them, too.
     """
 
     def __init__(self, home: torch.device) -> None:
@@ -103,13 +107,12 @@ class MetaRunner(RealRunner):
         self._originals: dict[int, Tensor] = {}  # by the id of the stand-in
         self._constants: dict[int, Tensor] = {}  # made by forward itself, and with values
         self._written: set[int] = set()  # constants that hold other values by now
-        self._known: dict[tuple, tuple] = {}  # call -> (shape, stride and dtype of a new result, multiply-adds)
 
     def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         """Return (result, multiply-adds) of one call; see `run_and_count`."""
         found = [False, False]  # any tensor, any tensor that is not a constant of forward
         cast = self._autocast()
-        key = self._scan((*args, *kwargs.items()), [func, *cast], found)
+        key = self._scan((*args, *kwargs.items()), [func, torch.get_default_dtype(), *cast], found)
         if not found[0]:
             return self._constant(func, name, args, kwargs), 0
         if kwargs.get("device") is not None:
@@ -119,7 +122,7 @@ class MetaRunner(RealRunner):
         if not found[1] or (func.__name__ in _READS and id(args[0]) not in self._written):
             return self._remember(func(*args, **kwargs)), 0
         key = None if key is None else tuple(key)
-        layout, macs = self._known.get(key, (None, None))
+        layout, macs = _KNOWN.get(key, (None, None))
         if layout is not None:
             shape, stride, dtype = layout
             return torch.empty_strided(shape, stride, dtype=dtype, device=META), macs
@@ -127,16 +130,18 @@ class MetaRunner(RealRunner):
         _check_window(name, args, kwargs)
         if cast:
             result, macs = _run_cast(func, name, args, kwargs, cast[0])
-        elif key in self._known:  # a view, work in place, or several results: only its multiply-adds are known
+        elif key in _KNOWN:  # a view, work in place, or several results: only its multiply-adds are known
             result = func(*args, **kwargs)
         else:
             with _OneDtype():
                 result, macs = run_and_count(func, name, args, kwargs)
-        if key is not None and key not in self._known:
+        if key is not None and key not in _KNOWN:
             used = {storage_of(t) for t in tensors_in((args, kwargs))}
             if type(result) is Tensor and result.is_meta and result.layout is torch.strided:
                 layout = None if storage_of(result) in used else (result.shape, result.stride(), result.dtype)
-            self._known[key] = (layout, macs)
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[key] = (layout, macs)
         written = map_tensors(self._original, args[0] if name == "setitem" else result)
         return (result if name == "setitem" else written), macs
 
