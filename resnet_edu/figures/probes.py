@@ -24,17 +24,14 @@ from matplotlib.ticker import MaxNLocator
 from ..experiment.records import RunRecord
 from ..probes.records import (
     GradientRecord,
-    GradientStudy,
     IdentityRecord,
     LandscapeRecord,
     LesionRecord,
     ProbeRecord,
     ResponseRecord,
 )
-from ..support.validate import one_of
 from .style import (
     COLORS,
-    DASHES,
     INK,
     OTHER_COLORS,
     End,
@@ -69,51 +66,6 @@ def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
     stop = "" if record.diverged is None else f" The loss is no longer finite {_after(record.diverged)}."
     what = f"Line chart of the gradient's length by layer, on a logarithmic scale, of {_name(record)}"
     return Picture(fig, f"{what}: {in_words(lines)}.{stop}", caption)
-
-
-def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = None) -> Picture:
-    """Return the gradient's length at the first convolution, and how many times that of the last one it is, over depth.
-
-    A line for plain and residual nets with and without batch norm: medians over the seeds whose loss is still finite.
-
-    Raises `ValueError` for a step that the study has not.
-    """
-    place = study.steps.index(one_of("step", step, study.steps))
-    families: dict[tuple[str, bool], list[dict[str, Any]]] = {}
-    for net in study.nets:
-        families.setdefault((net["kind"], net["batch_norm"]), []).append(net)
-    words = []
-    with style():
-        fig, axes = new_figure(5.4, 6.0, rows=2)
-        for ax, is_ratio in zip(axes, (False, True), strict=True):
-            ends, lines = [], []
-            for (kind, batch_norm), nets in families.items():
-                name, marker, width = (kind, "o", 2.4) if batch_norm else (f"{kind}, no BN", "s", 1.4)
-                color = COLORS[kind] if batch_norm else {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
-                lengths = [_first_length(net["moments"][place], is_ratio) for net in nets]
-                depths, look = [net["depth"] for net in nets], Look(color, DASHES[kind], width)
-                ends += look.draw(ax, depths, lengths, name, marker=marker, ms=4)
-                lines.append((name, lengths))
-            set_decades(ax)
-            ax.set_xlim(0, max(net["depth"] for net in study.nets))
-            ax.set_ylabel("first / last" if is_ratio else "length of the gradient")
-            label_ends(ax, ends)
-            words.append(in_words(lines))
-        axes[0].set_title(f"At the first convolution, {_after(step)}")
-        axes[1].set(title="Divided by that at the last convolution", xlabel="layers")
-    alt = (
-        f"Two line charts over depth on logarithmic scales, {_after(step)} of training on {study.dataset['name']}. "
-        f"Length of the gradient at the first convolution: {words[0]}. The same divided by the length at the last "
-        f"convolution: {words[1]}."
-    )
-    return Picture(fig, alt, caption)
-
-
-def _first_length(moment: dict[str, Any], is_ratio: bool) -> float | None:
-    """Return the median over the seeds, of those that have not diverged; None for 0 as well, which has no logarithm."""
-    pairs = zip(moment["first"], moment["last"], strict=True)
-    known = [a / b if is_ratio else a for a, b in pairs if a is not None and (b or not is_ratio)]
-    return (median(known) or None) if known else None
 
 
 def responses(records: Iterable[ResponseRecord], caption: str | None = None) -> Picture:

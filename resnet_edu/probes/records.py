@@ -22,6 +22,12 @@ from ..support.validate import one_of
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "experiment" / "results" / "probes"
+BRANCHES_FILE = SHIPPED.parent / "branches.json"
+BRANCHES = {  # the variants of a block in that file
+    "after": "ReLU after the addition, as in the paper",
+    "before": "ReLU before the addition as well",
+    "none": "no shortcut: a plain block",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,9 +241,14 @@ def load(path: str | os.PathLike[str]) -> ProbeRecord:
 def load_shipped(name: str) -> ProbeRecord:
     """Return a record that comes with the package, such as "gradient-study-digits" or "identity-plain20".
 
-    They were made by `resnet-edu probe study`. Raises `ValueError` for another name.
+    They were made by `tools/explorer_records.py`. Raises `ValueError` for another name.
     """
     return load(SHIPPED / f"{one_of('name', name, sorted(path.stem for path in SHIPPED.glob('*.json')))}.json")
+
+
+def load_branches() -> dict[str, Any]:
+    """Return what a block's branch hands to the addition in each of `BRANCHES`, measured by the same tool."""
+    return read_json(BRANCHES_FILE)
 
 
 def finite(value: float | None, digits: int | None = None) -> float | None:

@@ -84,15 +84,6 @@ def test_identity_beside_the_trained_nets(capsys):
     assert f"plain56 trained at its depth {loss:.3g}" in capsys.readouterr().out
 
 
-@pytest.mark.slow
-def test_a_small_study():
-    assert probe("study", "--depths", "8,26", "--steps", "0", "--seeds", "1", "--out", "o") == 0
-    assert [f for f in files("o") if f.endswith(".json")] == [
-        "gradient-study-digits.json", "identity-plain20.json", "identity-resnet20.json"
-    ]  # fmt: skip
-    assert {"gradients-after-0.png", "identity.svg"} <= set(files("o"))
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -122,7 +113,7 @@ def test_what_is_wrong_is_told_and_nothing_is_left(words, message, capsys):
 
 
 def test_help_of_every_question(capsys):
-    questions = ("gradients", "responses", "lesions", "landscape", "identity", "study")
+    questions = ("gradients", "responses", "lesions", "landscape", "identity")
     for words in (["--help"], *([question, "--help"] for question in questions)):
         with pytest.raises(SystemExit, match="0"):
             cli.main(["probe", *words])

@@ -13,7 +13,6 @@ from resnet_edu.figures import probes
 from resnet_edu.figures.style import INK, Picture
 from resnet_edu.probes.records import (
     GradientRecord,
-    GradientStudy,
     IdentityRecord,
     LandscapeRecord,
     LesionRecord,
@@ -28,7 +27,6 @@ PLANE = {
 }
 PICTURES = {
     "gradients": lambda: probes.gradients(make(GradientRecord)),
-    "study": lambda: probes.gradient_study(make(GradientStudy), 1),
     "responses": lambda: probes.responses([make(ResponseRecord), make(ResponseRecord, net="resnet20")]),
     "lesions": lambda: probes.lesions([make(LesionRecord), make(LesionRecord, net="resnet20")]),
     "no shuffles": lambda: probes.lesions([make(LesionRecord, shuffles=[])]),
@@ -72,18 +70,6 @@ def test_gradients_are_the_records():
     assert probes.gradients(make(GradientRecord, moments=[start], **stop)).alt.endswith("finite after 1 step.")
     with pytest.raises(ValueError, match="no moment to draw: it diverged at step 0"):
         probes.gradients(make(GradientRecord, moments=[], diverged=0))
-
-
-def test_the_study_shows_lengths_and_ratios_and_names_what_blew_up():
-    at_start = probes.gradient_study(make(GradientStudy))
-    assert drawn(at_start, "plain") == ([8, 20], [6.0, 6.0])  # the median of 5 and 7
-    assert drawn(at_start, "resnet, no BN", 1) == ([8, 20], [3.0, 3.0])  # and of 5 / 2 and 7 / 2
-    later = picture_of("study")
-    assert drawn(later, "plain") == ([8, 20], [2.0, 2.0])
-    assert later.alt.count("plain, no BN (2 of 2 values are no numbers)") == 2
-    assert "plain from 2 to 2;" in later.alt
-    with pytest.raises(ValueError, match=r"`step` must be one of 0, 1, but it is 5"):
-        probes.gradient_study(make(GradientStudy), 5)
 
 
 def test_responses_in_order_and_sorted():

@@ -118,7 +118,6 @@ def test_the_net_is_left_exactly_as_it_was(digits, name, fail):
 def test_what_makes_nets_of_its_own_leaves_the_surroundings_alone(digits):
     net = models.cifar_net(8, in_channels=1)
     values, before, outside = copy.deepcopy(net.state_dict()), state(net), surroundings()
-    probes.gradient_study(digits, (8,), (0, 1), seeds=1, batch_size=32)
     probes.insert_identities(net, 1)
     probes.gradient_norms(nn.Sequential(nn.Dropout(), net), torch.randn(4, 1, 8, 8, generator=_generator()), LABELS)
     assert surroundings() == outside
@@ -236,9 +235,6 @@ def test_wrong_subjects(digits):
         (lambda s: probes.loss_landscape(s, points=1), ValueError, "`points` must be at least 3"),
         (lambda s: probes.loss_landscape(s, images=0), ValueError, "`images` must be at least 1, but it is 0"),
         (lambda s: probes.insert_identities(s.net, -1), ValueError, "`added` must be at least 0, but it is -1"),
-        (lambda s: probes.gradient_study(s.dataset, ()), ValueError, "`depths` must name at least one"),
-        (lambda s: probes.gradient_study(s.dataset, (8, 9)), ValueError, r"`depth` must be 6n\+2 .* but it is 9"),
-        (lambda s: probes.gradient_study(s.dataset, 8), TypeError, "not iterable"),
     ],
 )
 def test_wrong_questions(digits, ask, kind, message):
@@ -371,29 +367,6 @@ class TestGradients:
         assert min(after["norms"]) > 0
         with pytest.raises(ValueError, match=r"all parameters of resnet8 are frozen, .*: give steps=\(0,\)"):
             probes.gradients(probes.Subject("resnet8", net.requires_grad_(False), digits), (0, 2), recipe=recipe)
-
-    def test_a_study_is_made_of_single_measurements(self, digits):
-        study = probes.gradient_study(digits, (8,), (0, 1), seeds=3, batch_size=64)
-        assert [(n["net"], n["batch_norm"]) for n in study.nets] == [
-            ("plain8", True), ("resnet8", True), ("plain8", False), ("resnet8", False)
-        ]  # fmt: skip
-        net = study.nets[3]
-        subjects = [subject_of("resnet8", digits, seed, batch_norm=False) for seed in range(3)]
-        single = [probes.gradients(s, (0, 1), recipe=Recipe(1, batch_size=64), images=64) for s in subjects]
-        last_conv = single[0].layers.index("layer3.0.conv2")
-        for i, moment in enumerate(net["moments"]):
-            assert moment["loss"] == pytest.approx([r.moments[i]["loss"] for r in single], rel=1e-3)
-            assert moment["first"] == pytest.approx([r.moments[i]["norms"][0] for r in single], rel=1e-3)
-            assert moment["last"] == pytest.approx([r.moments[i]["norms"][last_conv] for r in single], rel=1e-3)
-            middle = [sorted(norms)[1] for norms in zip(*(r.moments[i]["norms"] for r in single), strict=True)]
-            assert moment["norms"] == pytest.approx(middle, rel=1e-3)
-        assert net["diverged"] == [None] * 3
-
-    def test_a_study_keeps_those_that_blow_up(self, digits):
-        study = probes.gradient_study(digits, (8,), (0, 3), seeds=2, lr=1e6, batch_size=32)
-        net = next(n for n in study.nets if n["net"] == "resnet8" and not n["batch_norm"])
-        assert all(1 <= step <= 3 for step in net["diverged"])
-        assert net["moments"][1] == {"norms": None, "loss": [None] * 2, "first": [None] * 2, "last": [None] * 2}
 
 
 def norm(m: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
