@@ -23,7 +23,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..support.files import cache_folder, read_arrays, remove_abandoned, write_arrays
+from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import make_bar
 from .folder import ImageArrays, read_folder
 
@@ -192,7 +192,6 @@ def _on_disk(
     """Yield what there is on disk, the fastest first: its path, its reader, and where to cache it, if at all."""
     first = next(iter(layout.train))
     for base in dict.fromkeys((root, cache_folder())):
-        remove_abandoned(base, "resnet_edu-cifar10-*.npz")
         if (base / layout.cache_name).is_file():
             yield base / layout.cache_name, _from_cache, None
         for folder in (base / layout.folder, base):  # `root` may also name the unpacked folder itself

@@ -13,16 +13,12 @@ import io
 import json
 import os
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-_ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is still writing a file
 
 
 class WriteError(OSError):
@@ -127,15 +123,3 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomic(path, buffer.getbuffer())
-
-
-def remove_abandoned(folder: Path, names: str) -> None:
-    """Remove from `folder` the temporary files of processes that were killed while they wrote a cache.
-
-    names: a pattern of the caches' names, as in `Path.glob`. A young file may be one that a process is writing now.
-    """
-    with suppress(OSError):
-        for file in folder.glob(f".{names}.*.tmp"):
-            with suppress(OSError):  # another process may have removed it, or it may be somebody else's
-                if time.time() - file.stat().st_mtime > _ABANDONED:
-                    file.unlink()
