@@ -6,7 +6,6 @@ import pickle
 import re
 import stat
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -235,20 +234,6 @@ class TestCache:
         monkeypatch.setenv("RESNET_EDU_CACHE", str(tmp_path / "file" / "cache"))
         assert same(load(root, small), small)
         assert "could not be cached" in capsys.readouterr().err
-
-    def test_what_a_killed_process_left_is_removed_once_it_is_old(self, small, root, monkeypatch):
-        folder = unpack(small, root)
-        written = []
-        monkeypatch.setattr(os, "fsync", lambda _: written.extend(set(root.iterdir()) - {folder}))
-        load(root, small)
-        (left,) = written  # the cache under the name that it has while it is written
-        fresh, mine = left.with_name(left.name.replace(".tmp", "x.tmp")), root / ".mine.npz.x.tmp"
-        for file in (left, fresh, mine):
-            file.write_bytes(b"half")
-        for file in (left, mine):
-            os.utime(file, (time.time() - 4 * 3600,) * 2)
-        assert same(load(root, small), small)
-        assert names(root) == sorted([mine.name, fresh.name, folder.name, small.layout.cache_name])
 
 
 class TestDownload:
