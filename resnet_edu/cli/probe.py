@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from .. import probes
@@ -50,24 +51,30 @@ def whole_numbers(text: str) -> list[int]:
 
 
 TEST_IMAGES = ("--images", int, "N", 2000, "test images, at most")
-QUESTIONS = {  # name: (what it measures, its options: flag, type, metavar, default, help)
+QUESTIONS = {  # name: (the probe, what it measures, its options: flag, type, metavar, default, help)
     "gradients": (
+        probes.gradients,
         "how long the gradient of the loss is at each layer, before and while training",
         ("--steps", whole_numbers, "0,1,...", "0,1,20", "when to measure"),
         ("--images", int, "N", 128, "training images to measure on"),
     ),
-    "responses": ("how strongly each layer responds (the paper's figure 7)", TEST_IMAGES),
+    "responses": (probes.responses, "how strongly each layer responds (the paper's figure 7)", TEST_IMAGES),
     "lesions": (
+        partial(probes.lesions, progress=True),
         "the error without each block, and with blocks exchanged",
         ("--trials", int, "N", 5, "orders for each number of swaps"),
         TEST_IMAGES,
     ),
     "landscape": (
+        partial(probes.loss_landscape, progress=True),
         "the loss around the weights, along one or two random directions",
+        ("--plane", bool, None, False, "two directions, and contours for each net"),
+        ("--points", int, "N", None, "along a direction (default: 41, or 15 for a plane)"),
         ("--reach", float, "R", 1.0, "in filter lengths"),
         ("--images", int, "N", 512, "training images, at most"),
     ),
     "identity": (
+        partial(probes.identity, progress=True),
         "the loss with blocks added that do nothing",
         ("--added", whole_numbers, "1,2,...", "1,2,4,6", "blocks a stage"),
         ("--images", int, "N", 2000, "training images, and test images, at most"),
@@ -79,32 +86,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's questions, each with its options, to its parser."""
     parser.set_defaults(no_batch_norm=False)
     questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
-    for name, (about, *own) in QUESTIONS.items():
-        sub = questions.add_parser(name, help=about, description=f"Measure {about}.")
-        _add_options(sub, name)
+    for name, (_, about, *own) in QUESTIONS.items():
+        add = questions.add_parser(name, help=about, description=f"Measure {about}.").add_argument
+        start = FRESH if name == "gradients" else SHIPPED
+        weights_help = f"trained ones of the package, untrained ones, or a safetensors file (default: {start})"
+        add("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
+        add("--nets", metavar="A,B,...", type=names, help="names of nets (default: those that are shipped)")
+        add("--weights", default=start, metavar="shipped|fresh|FILE", help=weights_help)
+        add("--study", metavar="NAME", help="the shipped study to take nets and weights from")
+        add("--normalize", choices=NORMALIZE, help="as in the net's training (default: as its record)")
+        add("--seed", type=int, default=0, metavar="K", help="of whatever is drawn (default: 0)")
+        add("--device", default="cpu", metavar="auto|cpu|cuda|mps", help="(default: cpu)")
+        add("--threads", type=int, metavar="N", help="computing threads (default: all cores)")
+        add("--out", metavar="FOLDER", help="for the files (default: runs/probe-<question>-<date>-<time>)")
+        if name == "gradients":
+            add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
         for flag, kind, metavar, default, text in own:
-            sub.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default})")
-
-
-def _add_options(parser: argparse.ArgumentParser, question: str) -> None:
-    """Add the options that several questions have."""
-    add = parser.add_argument
-    add("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
-    start = FRESH if question == "gradients" else SHIPPED
-    about = f"trained ones of the package, untrained ones, or a safetensors file (default: {start})"
-    add("--nets", metavar="A,B,...", type=names, help="names of nets (default: those that are shipped)")
-    add("--weights", default=start, metavar="shipped|fresh|FILE", help=about)
-    add("--study", metavar="NAME", help="the shipped study to take nets and weights from")
-    add("--normalize", choices=NORMALIZE, help="as in the net's training (default: as its record)")
-    add("--seed", type=int, default=0, metavar="K", help="of whatever is drawn (default: 0)")
-    add("--device", default="cpu", metavar="auto|cpu|cuda|mps", help="(default: cpu)")
-    add("--threads", type=int, metavar="N", help="computing threads (default: all cores)")
-    add("--out", metavar="FOLDER", help="for the files (default: runs/probe-<question>-<date>-<time>)")
-    if question == "gradients":
-        add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
-    if question == "landscape":
-        add("--plane", action="store_true", help="two directions, and contours for each net")
-        add("--points", type=int, metavar="N", help="along a direction (default: 41, or 15 for a plane)")
+            if kind is bool:
+                add(flag, action="store_true", help=text)
+            else:
+                known = "" if default is None else f" (default: {default})"
+                add(flag, type=kind, default=default, metavar=metavar, help=text + known)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -183,17 +185,9 @@ def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str 
 
 def _ask(args: argparse.Namespace, subject: Subject) -> ProbeRecord:
     """Ask one net the question."""
-    images = args.images
-    if args.question == "gradients":
-        return probes.gradients(subject, args.steps, images=images)
-    if args.question == "responses":
-        return probes.responses(subject, images=images)
-    if args.question == "lesions":
-        return probes.lesions(subject, images=images, trials=args.trials, progress=True)
-    if args.question == "identity":
-        return probes.identity(subject, args.added, images=images, progress=True)
-    grid = {"plane": args.plane, "points": args.points, "reach": args.reach}
-    return probes.loss_landscape(subject, **grid, images=images, progress=True)
+    probe, _, *own = QUESTIONS[args.question]
+    chosen = [flag.removeprefix("--") for flag, *_ in own]
+    return probe(subject, **{name: getattr(args, name) for name in chosen})
 
 
 def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str | None) -> dict[str, Picture]:
