@@ -37,7 +37,7 @@ examples:
   resnet-edu probe lesions                                       the nets that come with the package, on digits
   resnet-edu probe gradients --nets plain56,resnet56 --steps 0,1,20
   resnet-edu probe gradients --nets resnet110 --no-batch-norm
-  resnet-edu probe landscape --nets resnet20 --plane
+  resnet-edu probe landscape --nets resnet20,plain20
   resnet-edu probe identity --nets plain20 --added 2,4,6
   resnet-edu probe responses --nets resnet56 --weights my.safetensors --data path/to/folder
 """
@@ -67,9 +67,8 @@ QUESTIONS = {  # name: (the probe, what it measures, its options: flag, type, me
     ),
     "landscape": (
         partial(probes.loss_landscape, progress=True),
-        "the loss around the weights, along one or two random directions",
-        ("--plane", bool, None, False, "two directions, and contours for each net"),
-        ("--points", int, "N", None, "along a direction (default: 41, or 15 for a plane)"),
+        "the loss around the weights, along a random direction",
+        ("--points", int, "N", 41, "along the direction"),
         ("--reach", float, "R", 1.0, "in filter lengths"),
         ("--images", int, "N", 512, "training images, at most"),
     ),
@@ -102,11 +101,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         if name == "gradients":
             add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
         for flag, kind, metavar, default, text in own:
-            if kind is bool:
-                add(flag, action="store_true", help=text)
-            else:
-                known = "" if default is None else f" (default: {default})"
-                add(flag, type=kind, default=default, metavar=metavar, help=text + known)
+            add(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -194,8 +189,6 @@ def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str |
     """Return file name -> figure."""
     if args.question == "gradients":
         return {f"gradients-{r.net}": probe_plots.gradients(r) for r in records}
-    if args.question == "landscape" and args.plane:
-        return {f"landscape-{r.net}": probe_plots.landscape(r) for r in records}
     if args.question != "identity":
         return {args.question: getattr(probe_plots, args.question)(records)}
     # What training at a net's own depth gave.

@@ -144,22 +144,20 @@ class LesionRecord(ProbeRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class LandscapeRecord(ProbeRecord):
-    """The loss around a net's weights, along one or two random directions.
+    """The loss around a net's weights, along a random direction.
 
-    x, y:  steps along the first and the second direction, 0 for the net itself; 1 is a filter's own length. `y` is [0]
-           for a slice along one direction.
-    loss:  mean cross-entropy (nats) as loss[i][j] at y[i] and x[j]; None where it is not finite.
+    x:     steps along it, 0 for the net itself; 1 is a filter's own length.
+    loss:  mean cross-entropy (nats) at each step; None where it is not finite.
     error: percent, likewise.
     """
 
     probe: ClassVar[str] = "landscape"
     x: list[float]
-    y: list[float]
-    loss: list[list[float | None]]
-    error: list[list[float]]
+    loss: list[float | None]
+    error: list[float]
 
     def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.y, self.loss), (self.y, self.error), *((self.x, row) for row in (*self.loss, *self.error))]
+        return [(self.x, self.loss), (self.x, self.error)]
 
 
 @dataclass(frozen=True, kw_only=True)

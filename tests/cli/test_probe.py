@@ -69,12 +69,11 @@ def test_the_nets_of_the_package_are_asked_unless_others_are_named():
     assert record.deviations == pytest.approx(expected.deviations, rel=1e-4)
 
 
-def test_landscapes_on_a_line_and_on_a_plane():
-    words = ("landscape", "--nets", "resnet20", "--points", "3", "--images", "20")
-    assert probe(*words, "--plane", "--out", "plane") == 0
-    assert len(probe_records.load("plane/landscape-resnet20.json").loss) == 3
-    assert probe(*words, "--out", "slice") == 0
-    assert probe_records.load("slice/landscape-resnet20.json").y == [0]
+def test_landscapes_of_two_nets_are_one_figure():
+    words = ("landscape", "--nets", "resnet20,plain20", "--points", "3", "--images", "20", "--out", "o")
+    assert probe(*words) == 0
+    assert files("o") == ["landscape-plain20.json", "landscape-resnet20.json", "landscape.png", "landscape.svg"]
+    assert probe_records.load("o/landscape-resnet20.json").x == [-1, 0, 1]
 
 
 def test_identity_beside_the_trained_nets(capsys):

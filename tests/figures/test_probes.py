@@ -19,19 +19,12 @@ from resnet_edu.probes.records import (
     ResponseRecord,
 )
 
-PLANE = {
-    "x": [-1.0, 0.0, 1.0],
-    "y": [-1.0, 0.0, 1.0],
-    "loss": [[9.0, 5.0, 8.0], [4.0, 0.5, 6.0], [7.0, 3.0, 10.0]],
-    "error": [[0.0] * 3] * 3,
-}
 PICTURES = {
     "gradients": lambda: probes.gradients(make(GradientRecord)),
     "responses": lambda: probes.responses([make(ResponseRecord), make(ResponseRecord, net="resnet20")]),
     "lesions": lambda: probes.lesions([make(LesionRecord), make(LesionRecord, net="resnet20")]),
     "no shuffles": lambda: probes.lesions([make(LesionRecord, shuffles=[])]),
-    "slice": lambda: probes.landscape(make(LandscapeRecord)),
-    "plane": lambda: probes.landscape(make(LandscapeRecord, **PLANE)),
+    "landscape": lambda: probes.landscape([make(LandscapeRecord)]),
     "identity": lambda: probes.identity([make(IdentityRecord), make(IdentityRecord, net="resnet20")]),
 }
 
@@ -99,15 +92,11 @@ def test_lesions_are_the_records():
 
 
 def test_landscapes():
-    picture = picture_of("slice")
+    picture = picture_of("landscape")
     x, y = drawn(picture, "plain20")
     assert (x, y[1:]) == ([-1, 0, 1], [0.1, 3.0])
     assert math.isnan(y[0])
     assert "plain20 0.1 in the middle, no number and 3 at the ends" in picture.alt
-    picture = picture_of("plane")
-    assert picture.alt.endswith("0.5 in the middle, 0.5 at the lowest and 10 at the highest point.")
-    with pytest.raises(ValueError, match="several slices or one plane"):
-        probes.landscape([make(LandscapeRecord, **PLANE), make(LandscapeRecord)])
 
 
 def test_identity_beside_trained_nets():
@@ -130,8 +119,7 @@ def test_identities_in_a_net_that_has_exploded():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: probes.landscape(make(LandscapeRecord, loss=[[None] * 3])),
-        lambda: probes.landscape(make(LandscapeRecord, **{**PLANE, "loss": [[None] * 3] * 3})),
+        lambda: probes.landscape([make(LandscapeRecord, loss=[None] * 3)]),
         lambda: probes.identity(
             [make(IdentityRecord, points=[{**p, "train_loss": None} for p in make(IdentityRecord).points])]
         ),
