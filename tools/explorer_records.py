@@ -215,7 +215,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     digits, path = load("digits"), (args.out or BRANCHES_FILE.parent) / BRANCHES_FILE.name
     write_atomic(path, json.dumps(measure_branches()).encode() + b"\n")
     for record in (gradient_study(digits, args.depths), *identities(digits, args.depths)):
-        record.save((args.out or SHIPPED) / record.filename, overwrite=True)
+        path = (args.out or SHIPPED) / record.filename
+        path.unlink(missing_ok=True)
+        record.save(path)
     return 0
 
 

@@ -12,6 +12,7 @@ Sources
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -150,9 +151,8 @@ class Results(TableList):
 
     Keys: net; dataset (its name); iterations; seeds (how many); train_error and test_error (percent, in eval mode after
     the last step: {"mean", "std"}, std the sample standard deviation, None for one seed); device; study; not_comparable
-    (why, or None); and references, of each the source, test_error ({"low", "high", "std"}: low is high unless it was
-    read off a figure), the same as text, note, and deviations (how far ours is from it, see `deviations`; None where it
-    is not known).
+    (why, or None); and references, of each the fields of `Reference`, text, and deviations (how far ours is from it,
+    see `deviations`; None where it is not known).
     """
 
     def table(self) -> Table:
@@ -225,13 +225,8 @@ def _row(net: str, group: list[RunRecord], study: str | None) -> dict[str, Any]:
         "study": study,
         "not_comparable": reason,
         "references": [
-            {
-                "source": r.source,
-                "test_error": {"low": r.low, "high": r.high, "std": r.std},
-                "text": str(r),
-                "note": r.note,
-                "deviations": None if reason else deviations(**errors["test_error"], reference=r),
-            }
+            dataclasses.asdict(r)
+            | {"text": str(r), "deviations": None if reason else deviations(**errors["test_error"], reference=r)}
             for r in (references(net) if first.dataset["name"] == "cifar10" else [])
         ],
     }

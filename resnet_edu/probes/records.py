@@ -75,20 +75,16 @@ class ProbeRecord:
         values = dataclasses.asdict(self)
         return {"schema": values.pop("schema"), "probe": self.probe, **values}
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the record to `path` and return it. The file is there whole or not at all.
 
-        Raises `FileExistsError` if there is a file and `overwrite` is False, `OSError` if it cannot be written.
+        Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
         """
         path = Path(path)
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists: give another path, or overwrite=True to replace it")
+        if path.exists():
+            raise FileExistsError(f"{path} exists: give another path, or remove it")
         write_atomic(path, (compact_json(self.to_dict()) + "\n").encode())
         return path
-
-    def _equally_long(self) -> list[tuple[list, list]]:
-        """Return pairs of lists that have one entry for each of the same things."""
-        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,9 +104,6 @@ class GradientRecord(ProbeRecord):
     moments: list[dict[str, Any]]
     diverged: int | None = None
 
-    def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.layers, moment[name]) for moment in self.moments for name in ("norms", "lengths")]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseRecord(ProbeRecord):
@@ -119,9 +112,6 @@ class ResponseRecord(ProbeRecord):
     probe: ClassVar[str] = "responses"
     layers: list[str]
     deviations: list[float | None]
-
-    def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.layers, self.deviations)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,9 +145,6 @@ class LandscapeRecord(ProbeRecord):
     x: list[float]
     loss: list[float | None]
     error: list[float]
-
-    def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.x, self.loss), (self.x, self.error)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,11 +183,6 @@ class GradientStudy(ProbeRecord):
     seeds: list[int]
     nets: list[dict[str, Any]]
 
-    def _equally_long(self) -> list[tuple[list, list]]:
-        moments = [moment for net in self.nets for moment in net["moments"]]
-        values = [(self.seeds, moment[name]) for moment in moments for name in ("loss", "first", "last")]
-        return [(self.steps, net["moments"]) for net in self.nets] + values
-
 
 KINDS: dict[str, type[ProbeRecord]] = {
     kind.probe: kind
@@ -211,21 +193,13 @@ KINDS: dict[str, type[ProbeRecord]] = {
 def from_dict(values: dict[str, Any], origin: str = "the record") -> ProbeRecord:
     """Return the record that `to_dict` described, of its probe's class.
 
-    Raises `RecordError`, naming `origin`, for an unknown probe, a newer format, and a missing or a wrong field.
+    Raises `RecordError`, naming `origin`, for an unknown probe, a newer format, and a missing or an unknown field.
     """
     probe = values.get("probe") if isinstance(values, dict) else None
     if not isinstance(probe, str) or probe not in KINDS:
         raise RecordError(f"{origin}: 'probe' must be one of {', '.join(KINDS)}, but it is {probe!r}")
     kind = KINDS[probe]
-    record = kind(**fields_of(kind, values, origin, RecordError, SCHEMA, derived=("probe",)))
-    try:
-        "{name} {fingerprint} {part} {images}".format(**record.dataset)
-        wrong = next(((a, b) for a, b in record._equally_long() if len(a) != len(b)), None)
-    except (TypeError, KeyError) as error:
-        raise RecordError(f"{origin} is damaged: {type(error).__name__} ({error})") from None
-    if wrong:
-        raise RecordError(f"{origin} is damaged: there are {len(wrong[0])} of {wrong[0]}, but {len(wrong[1])} values")
-    return record
+    return kind(**fields_of(kind, values, origin, RecordError, SCHEMA, derived=("probe",)))
 
 
 def load(path: str | os.PathLike[str]) -> ProbeRecord:
