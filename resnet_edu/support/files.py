@@ -21,14 +21,6 @@ from typing import Any
 import numpy as np
 
 
-class WriteError(OSError):
-    """Raised for a file that could not be written. `strerror` has the system's words for the reason."""
-
-    def __init__(self, message: str, strerror: str | None = None) -> None:
-        super().__init__(message)
-        self.strerror = strerror
-
-
 def read_json(path: str | os.PathLike[str], error: type[ValueError] = ValueError) -> Any:
     """Return the values in a JSON file.
 
@@ -73,7 +65,7 @@ def fields_of(
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place ([1]).
 
-    Raises `WriteError`, which names the file, if that cannot be done; what was there before is kept then.
+    Raises `OSError`, which names the file, if that cannot be done; what was there before is kept then.
     """
     temporary = None
     try:
@@ -86,7 +78,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         how = "make room on its disk, or see that its folder can be written to"
-        raise WriteError(f"cannot write {path} ({error.strerror or error}): {how}", error.strerror) from None
+        raise OSError(f"cannot write {path} ({error.strerror or error}): {how}") from None
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)  # gone already where it was renamed

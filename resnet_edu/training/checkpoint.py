@@ -264,7 +264,6 @@ class Keeper:
             save(self.checkpoint.path, self.state(), self.identity)
         except OSError as error:
             if not self.warned:
-                why = error.strerror or error
-                log.warning("cannot write the checkpoint %s (%s): training goes on", self.checkpoint.path, why)
+                log.warning("%s; training goes on", error)
             self.warned = True
         self.saved_at, self.saved_step = time.monotonic(), step
