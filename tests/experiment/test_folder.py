@@ -121,7 +121,7 @@ class TestGoingOn:
 
     def test_a_damaged_checkpoint_is_set_aside(self, digits, half, undisturbed, caplog):
         where = folders.checkpoint(half, folders.load(half), Cell("resnet8", 0, TINY)).path
-        where.parent.mkdir()
+        where.parent.mkdir(exist_ok=True)
         where.write_bytes(b"half")
         assert same(degradation.resume(half, progress=False), undisturbed)
         assert "is damaged" in caplog.messages[0]
