@@ -35,7 +35,7 @@ from resnet_edu.support.files import write_atomic
 from resnet_edu.support.validate import one_of
 from resnet_edu.training import evaluate, weights
 
-KINDS = (*weights.DTYPES, "none")
+KINDS = ("float32", "float16", "none")
 NEAR = 0.5  # percentage points: weights whose test error is farther from their record's are not of that run
 
 
@@ -142,11 +142,24 @@ def _weights(record: RunRecord, folder: Path, made: Path, kind: str, dataset: Da
         )
     about = {"net": record.net, "seed": record.seed, "step": int(record.final["step"])}
     about |= {"dataset": record.dataset["name"], "fingerprint": record.dataset["fingerprint"]}
-    path = weights.save(state, made / name, about, kind)
+    path = weights.save(rounded(state) if kind == "float16" else state, made / name, about)
     read = weights.read(path.read_bytes(), path)
     same = all(torch.equal(read[key], state[key]) for key in state)
     stored = error if same else _test_error(record, read, dataset, path)
     return {"seed": record.seed, "dtype": kind, "test_error": round(error, 4), "test_error_stored": round(stored, 4)}
+
+
+def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the state with the weights of convolutions and linear layers in float16.
+
+    Biases and batch norm keep their type: they are small, and variances may be large.
+    Raises `ValueError` for a value that float16 cannot hold.
+    """
+    found = {name: t.half() if t.is_floating_point() and t.dim() > 1 else t for name, t in state.items()}
+    for name, tensor in found.items():
+        if state[name].isfinite().all() and not tensor.isfinite().all():
+            raise ValueError(f"{name} has values beyond the range of float16: store it as float32")
+    return found
 
 
 def _test_error(record: RunRecord, state: dict, dataset: Dataset, origin: Path) -> float:

@@ -10,8 +10,7 @@ from __future__ import annotations
 from .answers import answer
 from .blocks import bottleneck, plain_block, residual_block, shortcut
 from .nets import network, same_function
-from .printer import shape_printer
-from .shapes import output_size, receptive_field, stage_table
+from .shapes import output_size, receptive_field, shape_printer, stage_table
 from .training import initialise, schedule, train_step
 from .verdict import NotYet
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ..nets.blocks import SHORTCUTS, Bottleneck, ZeroPadShortcut
 from ..nets.models import ResNet, cifar_net, get_model
 from ..support.validate import one_of, whole
+from .blocks import batch_norm, compute_with
 from .compare import (
     Mistakes,
     check_forward,
@@ -34,7 +35,6 @@ from .compare import (
     run_order,
     tensors,
 )
-from .mistakes import batch_norm, compute
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, shape_text
 
 LIKE = ("cifar", "resnet18", "resnet34", "resnet50")
@@ -189,7 +189,7 @@ _MISTAKES = {
     "no stem relu": "the ReLU after the first convolution is missing",
     "no stem pool": "the max pooling after the first convolution is missing",
     "no stem bn": "the first batch normalisation is not used",
-    # in the blocks, as `mistakes.compute` calls them:
+    # in the blocks, as `blocks.compute_with` calls them:
     "early relu": "in its blocks a ReLU comes before the addition, so that the branch can only add",
     "no last relu": "in its blocks the ReLU after the addition is missing",
     "no addition": "in its blocks the addition is forgotten: this is a plain net",
@@ -224,7 +224,7 @@ def _run(net: nn.Module, x: Tensor, mistake: str) -> Tensor:
         x = net.maxpool(x)
     for name in net.stages:
         for block in getattr(net, name):
-            x = compute(block, x, mistake)
+            x = compute_with(block, x, mistake)
     x = net.fc(x.amax((2, 3)) if mistake == "max head" else x.mean((2, 3)))
     last = {"softmax": lambda: x.softmax(1), "log-softmax": lambda: x.log_softmax(1), "relu head": lambda: x.relu()}
     return last.get(mistake, lambda: x)()

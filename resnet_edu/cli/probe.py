@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from .. import probes
@@ -37,10 +37,9 @@ examples:
   resnet-edu probe lesions                                       the nets that come with the package, on digits
   resnet-edu probe gradients --nets plain56,resnet56 --steps 0,1,20
   resnet-edu probe gradients --nets resnet110 --no-batch-norm
-  resnet-edu probe landscape --nets resnet20 --plane
+  resnet-edu probe landscape --nets resnet20,plain20
   resnet-edu probe identity --nets plain20 --added 2,4,6
   resnet-edu probe responses --nets resnet56 --weights my.safetensors --data path/to/folder
-  resnet-edu probe study --out FOLDER      gradients of many depths, and identities: the records of the package
 """
 
 FRESH, SHIPPED = "fresh", "shipped"
@@ -51,70 +50,58 @@ def whole_numbers(text: str) -> list[int]:
     return [int(part) for part in text.split(",")]
 
 
-STEPS = ("--steps", whole_numbers, "0,1,...", "0,1,20", "when to measure")
 TEST_IMAGES = ("--images", int, "N", 2000, "test images, at most")
-QUESTIONS = {  # name: (what it measures, its options: flag, type, metavar, default, help)
+QUESTIONS = {  # name: (the probe, what it measures, its options: flag, type, metavar, default, help)
     "gradients": (
+        probes.gradients,
         "how long the gradient of the loss is at each layer, before and while training",
-        STEPS,
+        ("--steps", whole_numbers, "0,1,...", "0,1,20", "when to measure"),
         ("--images", int, "N", 128, "training images to measure on"),
     ),
-    "responses": ("how strongly each layer responds (the paper's figure 7)", TEST_IMAGES),
+    "responses": (probes.responses, "how strongly each layer responds (the paper's figure 7)", TEST_IMAGES),
     "lesions": (
+        partial(probes.lesions, progress=True),
         "the error without each block, and with blocks exchanged",
         ("--trials", int, "N", 5, "orders for each number of swaps"),
         TEST_IMAGES,
     ),
     "landscape": (
-        "the loss around the weights, along one or two random directions",
+        partial(probes.loss_landscape, progress=True),
+        "the loss around the weights, along a random direction",
+        ("--points", int, "N", 41, "along the direction"),
         ("--reach", float, "R", 1.0, "in filter lengths"),
         ("--images", int, "N", 512, "training images, at most"),
     ),
     "identity": (
+        partial(probes.identity, progress=True),
         "the loss with blocks added that do nothing",
         ("--added", whole_numbers, "1,2,...", "1,2,4,6", "blocks a stage"),
         ("--images", int, "N", 2000, "training images, and test images, at most"),
-    ),
-    "study": (
-        "gradients over depth with and without batch norm, and identities, in small records",
-        ("--depths", whole_numbers, "8,14,...", ",".join(map(str, probes.STUDY_DEPTHS)), "of fresh nets"),
-        STEPS,
-        ("--seeds", int, "N", 3, "fresh nets of each kind"),
     ),
 }
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's questions, each with its options, to its parser."""
-    parser.set_defaults(nets=None, weights=SHIPPED, study=None, normalize=None, seed=0, no_batch_norm=False)
+    parser.set_defaults(no_batch_norm=False)
     questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
-    for name, (about, *own) in QUESTIONS.items():
-        sub = questions.add_parser(name, help=about, description=f"Measure {about}.")
-        _add_options(sub, name)
-        for flag, kind, metavar, default, text in own:
-            sub.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default})")
-
-
-def _add_options(parser: argparse.ArgumentParser, question: str) -> None:
-    """Add the options that several questions have."""
-    add = parser.add_argument
-    add("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
-    if question != "study":
-        start = FRESH if question == "gradients" else SHIPPED
-        about = f"trained ones of the package, untrained ones, or a safetensors file (default: {start})"
+    for name, (_, about, *own) in QUESTIONS.items():
+        add = questions.add_parser(name, help=about, description=f"Measure {about}.").add_argument
+        start = FRESH if name == "gradients" else SHIPPED
+        weights_help = f"trained ones of the package, untrained ones, or a safetensors file (default: {start})"
+        add("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
         add("--nets", metavar="A,B,...", type=names, help="names of nets (default: those that are shipped)")
-        add("--weights", default=start, metavar="shipped|fresh|FILE", help=about)
+        add("--weights", default=start, metavar="shipped|fresh|FILE", help=weights_help)
         add("--study", metavar="NAME", help="the shipped study to take nets and weights from")
         add("--normalize", choices=NORMALIZE, help="as in the net's training (default: as its record)")
         add("--seed", type=int, default=0, metavar="K", help="of whatever is drawn (default: 0)")
-    add("--device", default="cpu", metavar="auto|cpu|cuda|mps", help="(default: cpu)")
-    add("--threads", type=int, metavar="N", help="computing threads (default: all cores)")
-    add("--out", metavar="FOLDER", help="for the files (default: runs/probe-<question>-<date>-<time>)")
-    if question == "gradients":
-        add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
-    if question == "landscape":
-        add("--plane", action="store_true", help="two directions, and contours for each net")
-        add("--points", type=int, metavar="N", help="along a direction (default: 41, or 15 for a plane)")
+        add("--device", default="cpu", metavar="auto|cpu|cuda|mps", help="(default: cpu)")
+        add("--threads", type=int, metavar="N", help="computing threads (default: all cores)")
+        add("--out", metavar="FOLDER", help="for the files (default: runs/probe-<question>-<date>-<time>)")
+        if name == "gradients":
+            add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
+        for flag, kind, metavar, default, text in own:
+            add(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default})")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -128,15 +115,11 @@ def run(args: argparse.Namespace) -> int:
     study = study_of(args, dataset)
     nets = args.nets or sorted(shipped.load_study(study).weights, key=split_name)
     subjects = [subject_of(args, net, dataset, study) for net in nets]
-    if args.question == "study":
-        answers = _study(args, dataset, subjects)
-    else:
-        answers = (_ask(args, subject) for subject in subjects)
     records: list[ProbeRecord] = []
     with claimed(out):
-        for record in answers:
-            record.save(out / record.filename)
-            records.append(record)
+        for subject in subjects:
+            records.append(_ask(args, subject))
+            records[-1].save(out / records[-1].filename)
         pictures = _draw(args, records, study)
         for name, picture in pictures.items():
             for ending in ("png", "svg"):
@@ -197,48 +180,17 @@ def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str 
 
 def _ask(args: argparse.Namespace, subject: Subject) -> ProbeRecord:
     """Ask one net the question."""
-    images = args.images
-    if args.question == "gradients":
-        return probes.gradients(subject, args.steps, images=images)
-    if args.question == "responses":
-        return probes.responses(subject, images=images)
-    if args.question == "lesions":
-        return probes.lesions(subject, images=images, trials=args.trials, progress=True)
-    if args.question == "identity":
-        return probes.identity(subject, args.added, images=images, progress=True)
-    grid = {"plane": args.plane, "points": args.points, "reach": args.reach}
-    return probes.loss_landscape(subject, **grid, images=images, progress=True)
-
-
-def _study(args: argparse.Namespace, dataset: Dataset, subjects: Sequence[Subject]) -> Iterator[ProbeRecord]:
-    """Yield the records that the explorers show, each when it is done.
-
-    Identities bring each shipped net to the depths of the study that it can be brought to.
-    """
-    print("this takes a few minutes", file=sys.stderr, flush=True)
-    common = {"device": args.device, "progress": True}
-    yield probes.gradient_study(dataset, args.depths, args.steps, seeds=args.seeds, **common)
-    for subject in subjects:
-        depth = split_name(subject.name)[1]
-        added = [(deeper - depth) // 6 for deeper in args.depths if deeper > depth]
-        if added:
-            yield probes.identity(subject, added, images=None, progress=True)
+    probe, _, *own = QUESTIONS[args.question]
+    chosen = [flag.removeprefix("--") for flag, *_ in own]
+    return probe(subject, **{name: getattr(args, name) for name in chosen})
 
 
 def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str | None) -> dict[str, Picture]:
     """Return file name -> figure."""
     if args.question == "gradients":
         return {f"gradients-{r.net}": probe_plots.gradients(r) for r in records}
-    if args.question == "landscape" and args.plane:
-        return {f"landscape-{r.net}": probe_plots.landscape(r) for r in records}
-    if args.question not in ("identity", "study"):
+    if args.question != "identity":
         return {args.question: getattr(probe_plots, args.question)(records)}
-    pictures = {}
-    if args.question == "study":
-        flow, *records = records
-        pictures = {f"gradients-after-{step}": probe_plots.gradient_study(flow, step) for step in flow.steps}
-    if records:
-        # What training at a net's own depth gave.
-        trained = [r for r in shipped.load_records(study) if r.seed == 0] if args.weights == SHIPPED else []
-        pictures["identity"] = probe_plots.identity(records, trained)
-    return pictures
+    # What training at a net's own depth gave.
+    trained = [r for r in shipped.load_records(study) if r.seed == 0] if args.weights == SHIPPED else []
+    return {"identity": probe_plots.identity(records, trained)}

@@ -17,9 +17,8 @@ from pathlib import Path
 import torch
 
 from ..experiment import folder as folders
-from ..experiment import records
 from ..experiment.degradation import run_cell
-from ..experiment.folder import Cell, Study
+from ..experiment.folder import Study
 from ..experiment.statistics import summary
 from ..support.signals import exit_on_termination
 from ..support.system import available_cores, make_bar, prepare_process, resolve_device
@@ -67,22 +66,9 @@ def run(args: argparse.Namespace) -> int:
     with exit_on_termination(), joined(args.device) as (group, device):
         name = f"{args.net}-{Path(args.data or 'digits').resolve().name}-seed{args.seed}"
         out = Path(args.out) if args.out else RUNS / name
-        with contextlib.nullcontext() if group.rank else _claimed(out, study.cells[0]):
+        with contextlib.nullcontext() if group.rank else folders.claimed(out):
             _train(args, study, out, group, str(resolve_device(device)))
     return 0
-
-
-def _state(out: Path, cell: Cell) -> Path:
-    return out / f"{cell.net}-seed{cell.seed}.checkpoint"
-
-
-def _claimed(out: Path, cell: Cell) -> contextlib.AbstractContextManager[object]:
-    """Return `folders.claimed(out)`, after what a run that was killed behind its record has left is cleared away."""
-    with contextlib.suppress(FileNotFoundError, records.RecordError):
-        records.load(out / cell.filename)
-        with folders.locked(out):
-            checkpoints.remove(_state(out, cell))
-    return folders.claimed(out)
 
 
 def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, device: str) -> None:
@@ -91,7 +77,7 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
     with group.first_goes_first():  # it may have to download the images; the others find them on the disk
         dataset = options.source_of(args).load(first, options.urls_of(args))
     (cell,) = options.fit_recipe(args, study, dataset).cells
-    state = _state(out, cell)
+    state = out / f"{cell.net}-seed{cell.seed}.checkpoint"
     # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
     torch.set_num_threads(group.from_first(checkpoints.identity_of(state).get("threads")) or torch.get_num_threads())
     if first:

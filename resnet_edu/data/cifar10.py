@@ -23,7 +23,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..support.files import cache_folder, read_arrays, remove_abandoned, write_arrays
+from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import make_bar
 from .folder import ImageArrays, read_folder
 
@@ -116,7 +116,7 @@ def load_cifar10(
     The archive gives the same images in the same order to everybody, and so one `Dataset.fingerprint`. Class folders
     have an order of their own: then the fingerprint is another one, and so are the batches that a seed draws.
 
-    root:     a folder, or the archive or our cache file in it; ~ is the home folder.
+    root:     a folder; ~ is the home folder.
     urls:     addresses of the archive, in the order in which they are tried. None takes those of the environment
               variable RESNET_EDU_CIFAR10_URLS, separated by commas, or else `MIRRORS`; no address ([], or the
               variable's value "none") forbids the network.
@@ -124,9 +124,11 @@ def load_cifar10(
     timeout:  seconds without a byte after which the next address is tried.
 
     Raises `RuntimeError` if it is neither on disk nor can be downloaded, saying why and what to do; `TypeError` if
-    `urls` is text, and `ValueError` if `root` is another file.
+    `urls` is text, and `ValueError` if `root` is a file.
     """
-    root, addresses = _folder_of(root, layout), _addresses(urls)
+    root, addresses = Path(os.path.expanduser(root)), _addresses(urls)
+    if root.is_file():
+        raise ValueError(f"`root` must be the folder with {layout.archive} in it, but it is the file {root}")
     problems: list[str] = []
     for path, read, cache_in in _on_disk(root, layout, progress):
         try:
@@ -152,16 +154,6 @@ def load_cifar10(
         "Another folder can be named by the environment variable RESNET_EDU_DATA, and other addresses by "
         f"{URLS_VARIABLE} (separated by commas) or --mirrors; class folders with the images work as well"
     )
-
-
-def _folder_of(root: str | os.PathLike[str], layout: Layout) -> Path:
-    """Return the folder that is meant by `root`, which may also be a file in it."""
-    path = Path(os.path.expanduser(root))
-    if not path.is_file():
-        return path
-    if path.name not in (layout.archive, layout.cache_name):
-        raise ValueError(f"`root` must be a folder or the file {layout.archive}, but it is the file {path}")
-    return path.parent
 
 
 def _addresses(urls: Sequence[str] | None) -> list[str]:
@@ -192,7 +184,6 @@ def _on_disk(
     """Yield what there is on disk, the fastest first: its path, its reader, and where to cache it, if at all."""
     first = next(iter(layout.train))
     for base in dict.fromkeys((root, cache_folder())):
-        remove_abandoned(base, "resnet_edu-cifar10-*.npz")
         if (base / layout.cache_name).is_file():
             yield base / layout.cache_name, _from_cache, None
         for folder in (base / layout.folder, base):  # `root` may also name the unpacked folder itself

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..support.files import cache_folder, read_arrays, remove_abandoned, write_arrays
+from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import make_bar
 from ..support.validate import one_of, whole
 
@@ -403,7 +403,6 @@ def _cached(
         except OSError:  # a broken link
             key.update(f"\n{name}".encode())
     cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npz"
-    remove_abandoned(cache.parent, "folder-*.npz")
     try:
         images, kept, notes = read_arrays(cache, ("images", "kept", "notes"))
         if images.dtype == np.uint8 and images.ndim == 4 and len(kept) == len(files) and len(images) == kept.sum():

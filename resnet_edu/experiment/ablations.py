@@ -244,11 +244,8 @@ def run(
     device = resolve_device(device)
     cells = [Cell(variant.name, seed, variant.recipe) for variant in variants for seed in range(seeds)]
     done: dict[Cell, Outcome] = {}
+    report = on_event or (lambda cell, event: None)
     with make_bar(len(cells), "training", show=progress) as bar:
-
-        def report(cell: Cell, event: Event) -> None:
-            if on_event is not None:
-                on_event(cell, event)
 
         def finish(cell: Cell, outcome: Outcome) -> None:
             done[cell] = outcome

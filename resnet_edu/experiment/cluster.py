@@ -26,7 +26,7 @@ from typing import Any
 
 from ..support.signals import accept_interrupts
 from ..support.validate import one_of, real, whole
-from .workers import WorkerDied, portable
+from .workers import WorkerDied, attempt
 
 REPORTS = "RAY_USAGE_STATS_ENABLED"
 GRACE = 10.0  # seconds for a cancelled task to end by itself
@@ -248,8 +248,6 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
     handler.setLevel(logging.WARNING)
     logger.addHandler(handler)
     try:
-        return "result", work(job, *ray.get(box[0]), send)
-    except Exception as error:
-        return "error", portable(error, job)
+        return attempt(work, job, ray.get(box[0]), send)
     finally:
         logger.removeHandler(handler)  # the process will serve other jobs

@@ -12,6 +12,7 @@ Sources
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -97,15 +98,6 @@ def differences(record: RunRecord, recipe: Recipe) -> list[str]:
     return found
 
 
-def recipe_name(record: RunRecord) -> str:
-    """Return "paper", "paper, shortened" (fewer steps, milestones in proportion), "digits" or "other"."""
-    steps = record.recipe.get("steps", 0)
-    candidates = {"paper": Recipe.paper(record.depth), "digits": Recipe.digits()}
-    if steps >= 4:
-        candidates["paper, shortened"] = Recipe.scaled(steps, record.depth)
-    return next((name for name, recipe in candidates.items() if not differences(record, recipe)), "other")
-
-
 def is_shortened(record: RunRecord) -> bool:
     """Return whether a run on CIFAR-10 had fewer steps than the paper's 64,000."""
     return record.dataset["name"].startswith("cifar10") and record.recipe.get("steps", 0) < Recipe.paper().steps
@@ -157,11 +149,10 @@ YARDSTICK = (
 class Results(TableList):
     """A list of one dict a net, that prints as a table and shows as one in a notebook. JSON can hold the dicts.
 
-    Keys: net; dataset (its name); recipe (see `recipe_name`); iterations; seeds (how many); train_error and test_error
-    (percent, in eval mode after the last step: {"mean", "std"}, std the sample standard deviation, None for one seed);
-    device; study; shortened; not_comparable (why, or None); and references, of each the source, test_error ({"low",
-    "high", "std"}: low is high unless it was read off a figure), the same as text, note, and deviations (how far ours
-    is from it, see `deviations`; None where it is not known).
+    Keys: net; dataset (its name); iterations; seeds (how many); train_error and test_error (percent, in eval mode after
+    the last step: {"mean", "std"}, std the sample standard deviation, None for one seed); device; study; not_comparable
+    (why, or None); and references, of each the fields of `Reference`, text, and deviations (how far ours is from it,
+    see `deviations`; None where it is not known).
     """
 
     def table(self) -> Table:
@@ -227,22 +218,15 @@ def _row(net: str, group: list[RunRecord], study: str | None) -> dict[str, Any]:
     return {
         "net": net,
         "dataset": first.dataset["name"],
-        "recipe": recipe_name(first),
         "iterations": int(first.final["step"]),
         "seeds": len(group),
         **errors,
         "device": ", ".join(sorted({r.device["name"] for r in group})),
         "study": study,
-        "shortened": is_shortened(first),
         "not_comparable": reason,
         "references": [
-            {
-                "source": r.source,
-                "test_error": {"low": r.low, "high": r.high, "std": r.std},
-                "text": str(r),
-                "note": r.note,
-                "deviations": None if reason else deviations(**errors["test_error"], reference=r),
-            }
+            dataclasses.asdict(r)
+            | {"text": str(r), "deviations": None if reason else deviations(**errors["test_error"], reference=r)}
             for r in (references(net) if first.dataset["name"] == "cifar10" else [])
         ],
     }

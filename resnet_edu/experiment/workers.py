@@ -166,12 +166,10 @@ def _serve(connection: Connection, work: Callable[..., Any], setup: tuple) -> No
     try:
         shared = connection.recv()
         while (job := connection.recv()) is not None:
-            try:
-                result = work(job, *shared, lambda event, keep=False: connection.send(("event", event)))
-            except Exception as error:
-                connection.send(("error", portable(error, job)))
+            answer = attempt(work, job, shared, lambda event, keep=False: connection.send(("event", event)))
+            connection.send(answer)
+            if answer[0] == "error":
                 return
-            connection.send(("result", result))
     except (EOFError, ConnectionError):  # the parent has gone, or needs this process no longer
         return
     # All is sent. To take torch down in good order would need another second, for which the parent waits.
@@ -185,7 +183,15 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def portable(error: Exception, job: Any) -> Exception:
+def attempt(work: Callable[..., Any], job: Any, shared: tuple, send: Callable[[Any, bool], object]) -> tuple[str, Any]:
+    """Do one job and return ("result", what it returned) or ("error", an exception that can be sent)."""
+    try:
+        return "result", work(job, *shared, send)
+    except Exception as error:
+        return "error", _portable(error, job)
+
+
+def _portable(error: Exception, job: Any) -> Exception:
     """Return the exception if its class can be rebuilt from its arguments elsewhere, or one that has its text."""
     try:
         if str(type(error)(*error.args)) == str(error) and type(error).__module__.split(".")[0] == "resnet_edu":

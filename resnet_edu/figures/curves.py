@@ -26,7 +26,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from ..experiment.records import METRICS, RunRecord, check_comparable
+from ..experiment.records import METRICS, RunRecord, by_net, check_comparable
 from ..support.validate import one_of
 from ..training.loop import Evaluation, Event
 from .style import (
@@ -101,12 +101,9 @@ class _Curve(NamedTuple):
 Panels = dict[str, list[_Curve]]  # title -> lines
 
 
-def _by_net(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Return the records of each net, by kind and depth."""
-    groups: dict[str, list[RunRecord]] = {}
-    for record in sorted(records, key=lambda record: (record.kind, record.depth)):
-        groups.setdefault(record.net, []).append(record)
-    return groups
+def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Return comparable records by kind and depth of their nets."""
+    return sorted(check_comparable(records), key=lambda record: (record.kind, record.depth))
 
 
 def _draw_panels(axes: Sequence[Axes], panels: Panels) -> list[list[End]]:
@@ -152,8 +149,8 @@ def degradation(
 
     Raises `ValueError` for another metric, `RecordError` for records that cannot be compared.
     """
-    records, metrics = check_comparable(records), _metrics(metric)
-    nets = _by_net(records)
+    records, metrics = _in_order(records), _metrics(metric)
+    nets = by_net(records)
     found = looks(nets)
     panels = {METRIC_TITLES[m]: [_Curve.of(net, found[net], group, m) for net, group in nets.items()] for m in metrics}
     with style():
@@ -218,13 +215,13 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
 
     Raises `RecordError` for records that cannot be compared.
     """
-    records = check_comparable(records)
+    records = _in_order(records)
     depths = sorted({r.depth for r in records})
     panels: Panels = {}
     for kind in sorted({r.kind for r in records}, key=lambda kind: (kind not in _KINDS, kind)):
         panels[_KINDS.get(kind, kind)] = [
             _Curve.of(f"{group[0].depth} {part}", Look(color, dash, width), group, metric)
-            for group in _by_net(r for r in records if r.kind == kind).values()
+            for group in by_net(r for r in records if r.kind == kind).values()
             for color in [_DEPTH_COLORS[depths.index(group[0].depth) % len(_DEPTH_COLORS)]]
             for metric, (part, dash, width) in _PARTS.items()
         ]

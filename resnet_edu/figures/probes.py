@@ -6,36 +6,29 @@ Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figure 7: responses.
   [2] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", NIPS 2016,
       figures 3 and 5: lesions and reordering.
-  [3] Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, figures 2 and 5: slices and contours.
+  [3] Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, figure 2: slices.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import RunRecord
 from ..probes.records import (
     GradientRecord,
-    GradientStudy,
     IdentityRecord,
     LandscapeRecord,
     LesionRecord,
     ProbeRecord,
     ResponseRecord,
 )
-from ..support.validate import one_of
 from .style import (
     COLORS,
-    DASHES,
-    INK,
     OTHER_COLORS,
     End,
     Look,
@@ -69,51 +62,6 @@ def gradients(record: GradientRecord, caption: str | None = None) -> Picture:
     stop = "" if record.diverged is None else f" The loss is no longer finite {_after(record.diverged)}."
     what = f"Line chart of the gradient's length by layer, on a logarithmic scale, of {_name(record)}"
     return Picture(fig, f"{what}: {in_words(lines)}.{stop}", caption)
-
-
-def gradient_study(study: GradientStudy, step: int = 0, caption: str | None = None) -> Picture:
-    """Return the gradient's length at the first convolution, and how many times that of the last one it is, over depth.
-
-    A line for plain and residual nets with and without batch norm: medians over the seeds whose loss is still finite.
-
-    Raises `ValueError` for a step that the study has not.
-    """
-    place = study.steps.index(one_of("step", step, study.steps))
-    families: dict[tuple[str, bool], list[dict[str, Any]]] = {}
-    for net in study.nets:
-        families.setdefault((net["kind"], net["batch_norm"]), []).append(net)
-    words = []
-    with style():
-        fig, axes = new_figure(5.4, 6.0, rows=2)
-        for ax, is_ratio in zip(axes, (False, True), strict=True):
-            ends, lines = [], []
-            for (kind, batch_norm), nets in families.items():
-                name, marker, width = (kind, "o", 2.4) if batch_norm else (f"{kind}, no BN", "s", 1.4)
-                color = COLORS[kind] if batch_norm else {"plain": OTHER_COLORS[3], "resnet": OTHER_COLORS[1]}[kind]
-                lengths = [_first_length(net["moments"][place], is_ratio) for net in nets]
-                depths, look = [net["depth"] for net in nets], Look(color, DASHES[kind], width)
-                ends += look.draw(ax, depths, lengths, name, marker=marker, ms=4)
-                lines.append((name, lengths))
-            set_decades(ax)
-            ax.set_xlim(0, max(net["depth"] for net in study.nets))
-            ax.set_ylabel("first / last" if is_ratio else "length of the gradient")
-            label_ends(ax, ends)
-            words.append(in_words(lines))
-        axes[0].set_title(f"At the first convolution, {_after(step)}")
-        axes[1].set(title="Divided by that at the last convolution", xlabel="layers")
-    alt = (
-        f"Two line charts over depth on logarithmic scales, {_after(step)} of training on {study.dataset['name']}. "
-        f"Length of the gradient at the first convolution: {words[0]}. The same divided by the length at the last "
-        f"convolution: {words[1]}."
-    )
-    return Picture(fig, alt, caption)
-
-
-def _first_length(moment: dict[str, Any], is_ratio: bool) -> float | None:
-    """Return the median over the seeds, of those that have not diverged; None for 0 as well, which has no logarithm."""
-    pairs = zip(moment["first"], moment["last"], strict=True)
-    known = [a / b if is_ratio else a for a, b in pairs if a is not None and (b or not is_ratio)]
-    return (median(known) or None) if known else None
 
 
 def responses(records: Iterable[ResponseRecord], caption: str | None = None) -> Picture:
@@ -186,27 +134,16 @@ def _lesion_words(record: LesionRecord) -> str:
     return text + (f"; with blocks exchanged {min(errors):.1f}% to {max(errors):.1f}%" if errors else "")
 
 
-def landscape(records: LandscapeRecord | Iterable[LandscapeRecord], caption: str | None = None) -> Picture:
-    """Return the loss along one direction, a line for each record, or the contours of one record's plane ([3]).
-
-    Raises `ValueError` for several planes, or for planes and slices together.
-    """
-    records = _checked(LandscapeRecord, [records] if isinstance(records, ProbeRecord) else records)
-    _check_finite(records, [loss for r in records for row in r.loss for loss in row])
-    if all(len(r.y) == 1 for r in records):
-        return _slices(records, caption)
-    if len(records) > 1:
-        raise ValueError("a picture holds several slices or one plane: draw each plane by itself")
-    return _plane(records[0], caption)
-
-
-def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
+def landscape(records: Iterable[LandscapeRecord], caption: str | None = None) -> Picture:
+    """Return the loss along a random direction, a line for each record ([3])."""
+    records = _checked(LandscapeRecord, records)
+    _check_finite(records, [loss for r in records for loss in r.loss])
     found, ends, words = looks(r.net for r in records), [], []
     with style():
         fig, (ax,) = new_figure()
         for r in records:
-            ends += found[r.net].draw(ax, r.x, drawable(r.loss[0]), _name(r))
-            first, middle, last = (short(r.loss[0][i]) for i in (0, len(r.x) // 2, -1))
+            ends += found[r.net].draw(ax, r.x, drawable(r.loss), _name(r))
+            first, middle, last = (short(r.loss[i]) for i in (0, len(r.x) // 2, -1))
             words.append(f"{_name(r)} {middle} in the middle, {first} and {last} at the ends")
         set_decades(ax)
         ax.set(xlabel="step along a random direction, in filter lengths", ylabel="loss (nats)")
@@ -214,29 +151,6 @@ def _slices(records: list[LandscapeRecord], caption: str | None) -> Picture:
         ax.set_xlim(min(r.x[0] for r in records), max(r.x[-1] for r in records))
         label_ends(ax, ends)
     alt = f"Line chart of the loss along a random direction, on a logarithmic scale: {'; '.join(words)}."
-    return Picture(fig, alt, caption)
-
-
-def _plane(record: LandscapeRecord, caption: str | None) -> Picture:
-    values = np.array([drawable(row) for row in record.loss], dtype=float)  # None becomes NaN
-    low, high = np.nanmin(values), np.nanmax(values)
-    levels = np.log(np.geomspace(low, high, 10) if high > low else [low, low * 2])
-    blue = LinearSegmentedColormap.from_list("depth", [(*to_rgb(COLORS["resnet"]), a) for a in (0.85, 0.0)])
-    surface = (record.x, record.y, np.log(values))
-    with style():
-        fig, (ax,) = new_figure(4.8, 4.4)
-        ax.grid(False)
-        ax.contourf(*surface, levels=levels, cmap=blue)
-        lines = ax.contour(*surface, levels=levels, colors=INK, linewidths=0.7, linestyles="-")
-        ax.clabel(lines, fmt=lambda v: f"{math.exp(v):.2g}", fontsize=9, colors=INK)
-        ax.plot([0], [0], marker="+", color=INK, ms=10, mew=2)
-        ax.set(xlabel="first direction, in filter lengths", ylabel="second direction", aspect="equal")
-        ax.set_title(f"The loss around {_name(record)}")
-    middle = values[len(record.y) // 2, len(record.x) // 2]
-    alt = (
-        f"Contours of the loss of {_name(record)} on the plane of two random directions: {short(middle)} in the "
-        f"middle, {short(low)} at the lowest and {short(high)} at the highest point."
-    )
     return Picture(fig, alt, caption)
 
 

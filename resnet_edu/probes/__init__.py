@@ -16,7 +16,7 @@
 Each returns a record (records.py) and leaves the net exactly as it was.
 """
 
-from .gradients import STUDY_DEPTHS, STUDY_STEPS, gradient_norms, gradient_study, gradients
+from .gradients import gradient_norms, gradients
 from .identity import identity, insert_identities
 from .landscape import filter_direction, loss_landscape
 from .lesions import lesions
@@ -35,8 +35,7 @@ from .responses import responses
 from .subject import Subject
 
 __all__ = [
-    "STUDY_DEPTHS", "STUDY_STEPS", "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord",
-    "LesionRecord", "ProbeRecord", "ResponseRecord", "Subject", "filter_direction",
-    "gradient_norms", "gradient_study", "gradients", "identity", "insert_identities", "lesions", "load",
-    "load_shipped", "loss_landscape", "responses",
+    "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord", "LesionRecord", "ProbeRecord",
+    "ResponseRecord", "Subject", "filter_direction", "gradient_norms", "gradients", "identity", "insert_identities",
+    "lesions", "load", "load_shipped", "loss_landscape", "responses",
 ]  # fmt: skip

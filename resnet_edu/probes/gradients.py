@@ -11,7 +11,6 @@ Sources
 from __future__ import annotations
 
 import copy
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -20,20 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.dataset import Dataset
-from ..experiment.degradation import build_net
-from ..nets.models import split_name
-from ..nets.shapes import cifar_blocks_per_stage
-from ..support.system import in_double, make_bar
+from ..support.system import in_double
 from ..support.validate import whole
 from ..training.loop import Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
-from .records import GradientRecord, GradientStudy, finite
+from .records import GradientRecord, finite
 from .subject import Subject, logits_of, weighted_layers
-
-STUDY_DEPTHS = (8, 14, 20, 32, 44, 56, 110)
-STUDY_STEPS = (0, 1, 20)
-DIGITS = 4  # of a study's numbers
 
 
 def gradients(
@@ -150,78 +141,3 @@ def _weights(net: nn.Module) -> list[nn.Parameter]:
             )
         found.append(own["weight"])
     return found
-
-
-def gradient_study(
-    dataset: Dataset,
-    depths: Sequence[int] = STUDY_DEPTHS,
-    steps: Sequence[int] = STUDY_STEPS,
-    *,
-    seeds: int = 3,
-    lr: float = 0.1,
-    batch_size: int = 128,
-    device: str = "cpu",
-    progress: bool = False,
-) -> GradientStudy:
-    """Return gradients of fresh plain and residual nets of the CIFAR family, with and without batch norm.
-
-    depths: 6n+2 each. seeds: how many, from 0 on. Numbers are rounded to `DIGITS` significant digits.
-
-    Raises `ValueError` for depths, steps or seeds that there are not, before anything is computed.
-    """
-    steps, depths = _ascending(steps), list(depths)
-    if not depths:
-        raise ValueError("`depths` must name at least one, such as (8, 20), but it is empty")
-    for depth in depths:
-        cifar_blocks_per_stage(depth)
-    whole("seeds", seeds)
-    recipe = Recipe(max(1, steps[-1]), batch_size=batch_size, lr=lr)
-    check_fit(recipe, dataset)
-    start = time.perf_counter()
-    nets = []
-    names = [(f"{kind}{depth}", bn) for bn in (True, False) for kind in ("plain", "resnet") for depth in depths]
-    with make_bar(4 * sum(depths) * seeds, "gradients", show=progress) as bar:
-        for name, batch_norm in names:
-            records = []
-            for seed in range(seeds):
-                about = f"{name}{'' if batch_norm else ' without batch norm'}, seed {seed}"
-                bar.set_description_str(about, refresh=False)
-                net = build_net(name, dataset, seed, batch_norm=batch_norm)
-                subject = Subject(name, net, dataset, "untrained", seed=seed, device=device)
-                records.append(gradients(subject, steps, recipe=recipe, images=batch_size))
-                bar.update(split_name(name)[1])
-            nets.append(_condensed(records, steps))
-    header = subject.header("train", subject.batches("train", batch_size), start)
-    header |= {"net": "many", "parameters": None, "batch_norm": None, "seed": 0}  # each net has its own
-    return GradientStudy(training=records[0].training or {}, steps=steps, seeds=list(range(seeds)), nets=nets, **header)
-
-
-def _condensed(records: list[GradientRecord], steps: list[int]) -> dict[str, Any]:
-    """Return one net's entry of a study, from a record for each seed."""
-    kind, depth = split_name(records[0].net)
-    last = max(i for i, name in enumerate(records[0].layers) if "conv" in name)
-    moments = []
-    for step in steps:
-        found = [next((m for m in record.moments if m["step"] == step), None) for record in records]
-        norms = list(zip(*(m["norms"] for m in found if m), strict=True))  # (layers, seeds that are left)
-        moments.append(
-            {
-                "norms": [_median(values) for values in norms] or None,
-                "loss": [m and finite(m["loss"], DIGITS) for m in found],
-                "first": [m and finite(m["norms"][0], DIGITS) for m in found],
-                "last": [m and finite(m["norms"][last], DIGITS) for m in found],
-            }
-        )
-    return {
-        "net": records[0].net,
-        "kind": kind,
-        "depth": depth,
-        "batch_norm": records[0].batch_norm,
-        "diverged": [record.diverged for record in records],
-        "moments": moments,
-    }
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return finite(statistics.median(known), DIGITS) if known else None

@@ -22,6 +22,12 @@ from ..support.validate import one_of
 
 SCHEMA = 1
 SHIPPED = Path(__file__).resolve().parent.parent / "experiment" / "results" / "probes"
+BRANCHES_FILE = SHIPPED.parent / "branches.json"
+BRANCHES = {  # the variants of a block in that file
+    "after": "ReLU after the addition, as in the paper",
+    "before": "ReLU before the addition as well",
+    "none": "no shortcut: a plain block",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,20 +75,16 @@ class ProbeRecord:
         values = dataclasses.asdict(self)
         return {"schema": values.pop("schema"), "probe": self.probe, **values}
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the record to `path` and return it. The file is there whole or not at all.
 
-        Raises `FileExistsError` if there is a file and `overwrite` is False, `OSError` if it cannot be written.
+        Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
         """
         path = Path(path)
-        if path.exists() and not overwrite:
-            raise FileExistsError(f"{path} exists: give another path, or overwrite=True to replace it")
+        if path.exists():
+            raise FileExistsError(f"{path} exists: give another path, or remove it")
         write_atomic(path, (compact_json(self.to_dict()) + "\n").encode())
         return path
-
-    def _equally_long(self) -> list[tuple[list, list]]:
-        """Return pairs of lists that have one entry for each of the same things."""
-        return []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +104,6 @@ class GradientRecord(ProbeRecord):
     moments: list[dict[str, Any]]
     diverged: int | None = None
 
-    def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.layers, moment[name]) for moment in self.moments for name in ("norms", "lengths")]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ResponseRecord(ProbeRecord):
@@ -113,9 +112,6 @@ class ResponseRecord(ProbeRecord):
     probe: ClassVar[str] = "responses"
     layers: list[str]
     deviations: list[float | None]
-
-    def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.layers, self.deviations)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,22 +134,17 @@ class LesionRecord(ProbeRecord):
 
 @dataclass(frozen=True, kw_only=True)
 class LandscapeRecord(ProbeRecord):
-    """The loss around a net's weights, along one or two random directions.
+    """The loss around a net's weights, along a random direction.
 
-    x, y:  steps along the first and the second direction, 0 for the net itself; 1 is a filter's own length. `y` is [0]
-           for a slice along one direction.
-    loss:  mean cross-entropy (nats) as loss[i][j] at y[i] and x[j]; None where it is not finite.
+    x:     steps along it, 0 for the net itself; 1 is a filter's own length.
+    loss:  mean cross-entropy (nats) at each step; None where it is not finite.
     error: percent, likewise.
     """
 
     probe: ClassVar[str] = "landscape"
     x: list[float]
-    y: list[float]
-    loss: list[list[float | None]]
-    error: list[list[float]]
-
-    def _equally_long(self) -> list[tuple[list, list]]:
-        return [(self.y, self.loss), (self.y, self.error), *((self.x, row) for row in (*self.loss, *self.error))]
+    loss: list[float | None]
+    error: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,11 +183,6 @@ class GradientStudy(ProbeRecord):
     seeds: list[int]
     nets: list[dict[str, Any]]
 
-    def _equally_long(self) -> list[tuple[list, list]]:
-        moments = [moment for net in self.nets for moment in net["moments"]]
-        values = [(self.seeds, moment[name]) for moment in moments for name in ("loss", "first", "last")]
-        return [(self.steps, net["moments"]) for net in self.nets] + values
-
 
 KINDS: dict[str, type[ProbeRecord]] = {
     kind.probe: kind
@@ -207,21 +193,13 @@ KINDS: dict[str, type[ProbeRecord]] = {
 def from_dict(values: dict[str, Any], origin: str = "the record") -> ProbeRecord:
     """Return the record that `to_dict` described, of its probe's class.
 
-    Raises `RecordError`, naming `origin`, for an unknown probe, a newer format, and a missing or a wrong field.
+    Raises `RecordError`, naming `origin`, for an unknown probe, a newer format, and a missing or an unknown field.
     """
     probe = values.get("probe") if isinstance(values, dict) else None
     if not isinstance(probe, str) or probe not in KINDS:
         raise RecordError(f"{origin}: 'probe' must be one of {', '.join(KINDS)}, but it is {probe!r}")
     kind = KINDS[probe]
-    record = kind(**fields_of(kind, values, origin, RecordError, SCHEMA, derived=("probe",)))
-    try:
-        "{name} {fingerprint} {part} {images}".format(**record.dataset)
-        wrong = next(((a, b) for a, b in record._equally_long() if len(a) != len(b)), None)
-    except (TypeError, KeyError) as error:
-        raise RecordError(f"{origin} is damaged: {type(error).__name__} ({error})") from None
-    if wrong:
-        raise RecordError(f"{origin} is damaged: there are {len(wrong[0])} of {wrong[0]}, but {len(wrong[1])} values")
-    return record
+    return kind(**fields_of(kind, values, origin, RecordError, SCHEMA, derived=("probe",)))
 
 
 def load(path: str | os.PathLike[str]) -> ProbeRecord:
@@ -235,9 +213,14 @@ def load(path: str | os.PathLike[str]) -> ProbeRecord:
 def load_shipped(name: str) -> ProbeRecord:
     """Return a record that comes with the package, such as "gradient-study-digits" or "identity-plain20".
 
-    They were made by `resnet-edu probe study`. Raises `ValueError` for another name.
+    They were made by `tools/explorer_records.py`. Raises `ValueError` for another name.
     """
     return load(SHIPPED / f"{one_of('name', name, sorted(path.stem for path in SHIPPED.glob('*.json')))}.json")
+
+
+def load_branches() -> dict[str, Any]:
+    """Return what a block's branch hands to the addition in each of `BRANCHES`, measured by the same tool."""
+    return read_json(BRANCHES_FILE)
 
 
 def finite(value: float | None, digits: int | None = None) -> float | None:

@@ -13,24 +13,12 @@ import io
 import json
 import os
 import tempfile
-import time
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-_ABANDONED = 3 * 3600.0  # seconds since the last byte, after which nobody is still writing a file
-
-
-class WriteError(OSError):
-    """Raised for a file that could not be written. `strerror` has the system's words for the reason."""
-
-    def __init__(self, message: str, strerror: str | None = None) -> None:
-        super().__init__(message)
-        self.strerror = strerror
 
 
 def read_json(path: str | os.PathLike[str], error: type[ValueError] = ValueError) -> Any:
@@ -77,7 +65,7 @@ def fields_of(
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` to a temporary file beside `path`, flush it to the disk, and rename it into place ([1]).
 
-    Raises `WriteError`, which names the file, if that cannot be done; what was there before is kept then.
+    Raises `OSError`, which names the file, if that cannot be done; what was there before is kept then.
     """
     temporary = None
     try:
@@ -90,7 +78,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
     except OSError as error:
         how = "make room on its disk, or see that its folder can be written to"
-        raise WriteError(f"cannot write {path} ({error.strerror or error}): {how}", error.strerror) from None
+        raise OSError(f"cannot write {path} ({error.strerror or error}): {how}") from None
     finally:
         if temporary:
             Path(temporary).unlink(missing_ok=True)  # gone already where it was renamed
@@ -127,15 +115,3 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_atomic(path, buffer.getbuffer())
-
-
-def remove_abandoned(folder: Path, names: str) -> None:
-    """Remove from `folder` the temporary files of processes that were killed while they wrote a cache.
-
-    names: a pattern of the caches' names, as in `Path.glob`. A young file may be one that a process is writing now.
-    """
-    with suppress(OSError):
-        for file in folder.glob(f".{names}.*.tmp"):
-            with suppress(OSError):  # another process may have removed it, or it may be somebody else's
-                if time.time() - file.stat().st_mtime > _ABANDONED:
-                    file.unlink()

@@ -1,8 +1,8 @@
 """Checkpoints: the whole state of a run in one file, so that it can be stopped anywhere and go on as if nothing was.
 
 The file has three parts: a line with the SHA-256 of all that follows; a line of JSON (format, identity of the run,
-numbers); tensors as safetensors. Reading it runs no code. It is written beside the old one and renamed, and the one
-before it is kept, so that a crash at any moment leaves a good one.
+numbers); tensors as safetensors. Reading it runs no code. It is written beside the old one and renamed, so that a crash
+at any moment leaves a good one.
 """
 
 from __future__ import annotations
@@ -69,60 +69,41 @@ class Checkpoint:
 
 
 def save(path: Path, state: State, identity: dict[str, Any]) -> None:
-    """Write a checkpoint to `path`; the one that was there becomes `previous(path)`.
+    """Write a checkpoint to `path`, in the place of the one that is there.
 
-    Whatever happens meanwhile, one of the two is whole. Raises `OSError` if it cannot be written: both are kept then.
+    Raises `OSError` if it cannot be written: the one that is there is kept then, whatever happens meanwhile.
     """
     tensors, values = state
     head = json.dumps({"format": FORMAT, "identity": identity, "values": values}, allow_nan=False)
     # A copy of each: parameters may share memory, or be channels last in it, and safetensors takes neither.
     plain = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
     body = head.encode() + b"\n" + safetensors.torch.save(plain)
-    new = path.with_name(f"{path.name}.new")
-    write_atomic(new, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-    if path.exists():
-        os.replace(path, previous(path))
-    os.replace(new, path)
-
-
-def previous(path: Path) -> Path:
-    """Return where the checkpoint before the last one is."""
-    return path.with_name(f"{path.name}.previous")
+    write_atomic(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
 def load(path: Path, identity: dict[str, Any]) -> State | None:
-    """Return the state in the checkpoint at `path`, or None if there is none, or none that is whole.
+    """Return the state in the checkpoint at `path`, or None if there is none.
 
-    A damaged file is renamed to `*.damaged`, with a warning, and the one before it is taken.
+    A damaged file is renamed to `*.damaged`, with a warning, and counts as none.
 
     Raises `CheckpointError` for the checkpoint of another run, naming the difference, or of a newer format.
     """
-    damaged = False
-    for candidate in (path, previous(path)):
-        try:
-            head, tensors = _decode(candidate.read_bytes())
-        except FileNotFoundError:
-            continue
-        except _Damaged as error:
-            aside = candidate.with_name(f"{candidate.name}.damaged")
-            os.replace(candidate, aside)
-            log.warning("the checkpoint %s is damaged (%s): set aside as %s", candidate, error, aside.name)
-            damaged = True
-            continue
-        _check(head, identity, candidate)
-        if damaged:
-            log.warning("going on from the checkpoint before it, %s", candidate)
-        return tensors, head["values"]
-    if damaged:
-        log.warning("there is no good checkpoint left at %s: that run starts afresh", path)
-    return None
+    try:
+        head, tensors = _decode(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except _Damaged as error:
+        os.replace(path, f"{path}.damaged")
+        log.warning("the checkpoint %s is damaged (%s): renamed to *.damaged, and the run starts afresh", path, error)
+        return None
+    _check(head, identity, path)
+    return tensors, head["values"]
 
 
 def identity_of(path: Path) -> dict[str, Any]:
-    """Return what `load` would compare with the identity of a run: that of the first whole checkpoint, {} for none."""
-    for candidate in (path, previous(path)):
-        with contextlib.suppress(FileNotFoundError, _Damaged):
-            return _decode(candidate.read_bytes())[0].get("identity", {})
+    """Return what `load` would compare with the identity of a run; {} without a whole checkpoint."""
+    with contextlib.suppress(FileNotFoundError, _Damaged):
+        return _decode(path.read_bytes())[0].get("identity", {})
     return {}
 
 
@@ -164,12 +145,12 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Remove the checkpoint at `path`, the one before it, and what a killed process may have left half-written.
+    """Remove the checkpoint at `path`, and what a killed process may have left half-written.
 
     What was set aside as damaged stays.
     """
     leftovers = path.parent.glob(f".{glob.escape(path.name)}.*.tmp") if path.parent.is_dir() else ()
-    for file in (path, previous(path), path.with_name(f"{path.name}.new"), *leftovers):
+    for file in (path, *leftovers):
         file.unlink(missing_ok=True)
 
 
@@ -283,7 +264,6 @@ class Keeper:
             save(self.checkpoint.path, self.state(), self.identity)
         except OSError as error:
             if not self.warned:
-                why = error.strerror or error
-                log.warning("cannot write the checkpoint %s (%s): training goes on", self.checkpoint.path, why)
+                log.warning("%s; training goes on", error)
             self.warned = True
         self.saved_at, self.saved_step = time.monotonic(), step

@@ -191,7 +191,7 @@ class _Run:
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(self.dataset, self.recipe.normalize, self.device)
-        _check_output(self.model, self.batches, len(self.dataset.classes), self.recipe.batch_size // self.group.size)
+        _check_output(self.model, self.batches, len(self.dataset.classes))
         self.stepper = Stepper(self.model, self.batches, self.recipe, self.precision, group=self.group)
         self.generator = torch.Generator().manual_seed(self.seed)  # of batches and augmentation; on the processor
         self.stateful = self.model, self.stepper.optimizer, self.generator, self.device
@@ -380,28 +380,10 @@ def evaluate(
 
 
 @torch.no_grad()
-def _check_output(model: nn.Module, batches: Batches, classes: int, batch_size: int) -> None:
-    """Raise `ValueError` unless the net's output has one value for each class, and batch norm has several a channel.
-
-    batch_size: of this process; a variance takes two values.
-    """
-
-    def check(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        images, channels = inputs[0].shape[:2]
-        if inputs[0].numel() == images * channels:
-            raise ValueError(
-                f"with one image a step, {type(layer).__name__} gets one value a channel, which has no variance: use a "
-                "larger batch (--batch-size), or larger images"
-            )
-
-    norms = [m for m in model.modules() if batch_size == 1 and isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    hooks = [norm.register_forward_pre_hook(check) for norm in norms]
+def _check_output(model: nn.Module, batches: Batches, classes: int) -> None:
+    """Raise `ValueError` unless the net's output has one value for each class."""
     model.eval()  # batch-norm statistics must not see this batch
-    try:
-        logits = model(batches.normalized(batches.train[0][:2]))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    logits = model(batches.normalized(batches.train[0][:2]))
     if logits.dim() != 2 or logits.shape[1] != classes:
         raise ValueError(
             f"the net returns {tuple(logits.shape)} for 2 images, but the data has {classes} classes: "

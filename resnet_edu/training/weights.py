@@ -13,14 +13,11 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from ..support.files import write_atomic
-from ..support.validate import one_of
 
 ABOUT = "resnet_edu"  # the one word in the header's metadata
-DTYPES = {"float32": torch.float32, "float16": torch.float16}
 
 
 class WeightsError(ValueError):
@@ -32,28 +29,17 @@ def filename(net: str, seed: int) -> str:
     return f"{net}-seed{seed}.safetensors"
 
 
-def save(
-    state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, object], dtype: str = "float32"
-) -> Path:
+def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, object]) -> Path:
     """Write a net's `state_dict()` to `path` and return it; the file is there whole or not at all.
 
     state: names -> tensors, on any device.
     about: a few words to be stored with them (net, seed, data set, ...), as one text in JSON: the format keeps no order
            of several, and the same weights should give the same bytes.
-    dtype: "float32" or "float16", of the weights of convolutions and linear layers. Biases and batch norm keep theirs:
-           they are small, and variances may be large.
 
-    Raises `ValueError` for another dtype, or a value that float16 cannot hold; `OSError` if it cannot be written.
+    Raises `OSError` if it cannot be written.
     """
-    one_of("dtype", dtype, DTYPES)
-    tensors = {}
-    for name, tensor in state.items():
-        stored = tensor.detach().cpu()
-        if stored.is_floating_point() and stored.dim() > 1:
-            stored = stored.to(DTYPES[dtype])
-            if tensor.isfinite().all() and not stored.isfinite().all():
-                raise ValueError(f"{name} has values beyond the range of {dtype}: use dtype='float32'")
-        tensors[name] = stored.contiguous()  # nets train with channels last in memory
+    # Contiguous: nets train with channels last in memory.
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     path = Path(path)
     write_atomic(path, safetensors.torch.save(tensors, {ABOUT: json.dumps(dict(about))}))
     return path

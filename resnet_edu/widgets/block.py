@@ -14,7 +14,7 @@ import traitlets
 from torch import nn
 
 from ..nets.blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock
-from ..probes.branches import VARIANTS, load_branches
+from ..probes.records import BRANCHES, load_branches
 from ..tracing.run import TraceError, trace
 from .base import Explorer, Whole, module
 
@@ -32,7 +32,7 @@ class BlockExplorer(Explorer):
     size:         of the square input, 1 to 512 pixels a side.
     stride:       1 to 8; in a bottleneck of the 3x3 convolution, as in torchvision.
     shortcut:     "none" or a key of `nets.blocks.SHORTCUTS`.
-    activations:  measured values of the branch, as `probes.branches.measure_branches` returns them; the record of the
+    activations:  measured values of the branch, as `tools/explorer_records.py` measures them; the record of the
                   package if nothing is given, {} for none.
 
     Raises `traitlets.TraitError` for a wrong value. Shapes that cannot be added are no wrong value: the explorer shows
@@ -100,7 +100,7 @@ def _measured_html(record: dict[str, Any]) -> str:
     if not record:
         return ""
     rows = "".join(
-        f"<tr><td {_WRAPS}>{escape(VARIANTS[m['variant']])}</td><td>{m['negative']:.1%}</td>"
+        f"<tr><td {_WRAPS}>{escape(BRANCHES[m['variant']])}</td><td>{m['negative']:.1%}</td>"
         f"<td>{m['correlation']:.2f}</td><td>{m['test_error']:.1f}%</td></tr>"
         for m in record["measured"]
     )

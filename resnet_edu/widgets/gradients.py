@@ -24,7 +24,7 @@ class GradientExplorer(Explorer):
         GradientExplorer()
         GradientExplorer(view="identity", net="resnet20", added=6)
 
-    study:      gradients of many nets (`probes.gradient_study`); None for the record that comes with the package.
+    study:      gradients of many nets (`tools/explorer_records.py`); None for the record that comes with the package.
     identities: records of `probes.identity`; None for those that come with the package.
     trained:    run records of nets that were trained from scratch, to stand beside the deeper nets; None for those of
                 the shipped study on digits.

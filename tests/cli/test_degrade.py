@@ -187,13 +187,10 @@ def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
 
 
 def test_a_disk_that_is_full_when_the_figures_are_drawn(tmp_path, capsys, monkeypatch):
-    import errno
-
     from resnet_edu.figures import style as figure
-    from resnet_edu.support.files import WriteError
 
     def full(path, raw):
-        raise WriteError(f"cannot write {path} (No space left on device): make room", os.strerror(errno.ENOSPC))
+        raise OSError(f"cannot write {path} (No space left on device): make room")
 
     def interrupt(path, raw):
         raise KeyboardInterrupt

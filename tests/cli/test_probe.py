@@ -69,12 +69,11 @@ def test_the_nets_of_the_package_are_asked_unless_others_are_named():
     assert record.deviations == pytest.approx(expected.deviations, rel=1e-4)
 
 
-def test_landscapes_on_a_line_and_on_a_plane():
-    words = ("landscape", "--nets", "resnet20", "--points", "3", "--images", "20")
-    assert probe(*words, "--plane", "--out", "plane") == 0
-    assert len(probe_records.load("plane/landscape-resnet20.json").loss) == 3
-    assert probe(*words, "--out", "slice") == 0
-    assert probe_records.load("slice/landscape-resnet20.json").y == [0]
+def test_landscapes_of_two_nets_are_one_figure():
+    words = ("landscape", "--nets", "resnet20,plain20", "--points", "3", "--images", "20", "--out", "o")
+    assert probe(*words) == 0
+    assert files("o") == ["landscape-plain20.json", "landscape-resnet20.json", "landscape.png", "landscape.svg"]
+    assert probe_records.load("o/landscape-resnet20.json").x == [-1, 0, 1]
 
 
 def test_identity_beside_the_trained_nets(capsys):
@@ -82,15 +81,6 @@ def test_identity_beside_the_trained_nets(capsys):
     assert [p["depth"] for p in probe_records.load("o/identity-plain20.json").points] == [20, 56]
     loss = shipped.load_record("plain56", study="digits").final["train_loss"]
     assert f"plain56 trained at its depth {loss:.3g}" in capsys.readouterr().out
-
-
-@pytest.mark.slow
-def test_a_small_study():
-    assert probe("study", "--depths", "8,26", "--steps", "0", "--seeds", "1", "--out", "o") == 0
-    assert [f for f in files("o") if f.endswith(".json")] == [
-        "gradient-study-digits.json", "identity-plain20.json", "identity-resnet20.json"
-    ]  # fmt: skip
-    assert {"gradients-after-0.png", "identity.svg"} <= set(files("o"))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +112,7 @@ def test_what_is_wrong_is_told_and_nothing_is_left(words, message, capsys):
 
 
 def test_help_of_every_question(capsys):
-    questions = ("gradients", "responses", "lesions", "landscape", "identity", "study")
+    questions = ("gradients", "responses", "lesions", "landscape", "identity")
     for words in (["--help"], *([question, "--help"] for question in questions)):
         with pytest.raises(SystemExit, match="0"):
             cli.main(["probe", *words])

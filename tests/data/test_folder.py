@@ -587,16 +587,6 @@ class TestCache:
         assert data.load(folder, progress=False).fingerprint == first.fingerprint
         assert file.read_bytes() == whole
 
-    def test_what_a_killed_process_left_is_removed_once_it_is_old(self, folder, tmp_path):
-        data.load(folder, progress=False)
-        (cache,) = (tmp_path / "cache").iterdir()
-        old, fresh = (cache.with_name(f".folder-of-{age}.npz.x.tmp") for age in ("another", "mine"))
-        for file in (old, fresh):
-            file.write_bytes(b"half")
-        os.utime(old, (1, 1))
-        data.load(folder, progress=False)
-        assert sorted((tmp_path / "cache").iterdir()) == sorted([cache, fresh])
-
     def test_no_place_for_it_is_no_error(self, folder, tmp_path, monkeypatch, capsys):
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("RESNET_EDU_CACHE", str(tmp_path / "file" / "cache"))

@@ -14,7 +14,6 @@ from resnet_edu.experiment.published import (
     SOURCES,
     Reference,
     deviations,
-    recipe_name,
     references,
     results,
     why_not_comparable,
@@ -23,7 +22,7 @@ from resnet_edu.experiment.records import RecordError
 from resnet_edu.experiment.statistics import mean_and_std
 from resnet_edu.training.recipe import Recipe
 
-KEYS = {"net", "dataset", "recipe", "iterations", "seeds", "train_error", "test_error", "device"}  # of each row in JSON
+KEYS = {"net", "dataset", "iterations", "seeds", "train_error", "test_error", "device"}  # of each row in JSON
 CIFAR10 = {
     "name": "cifar10", "fingerprint": "cd34", "train": 50_000, "test": 10_000, "shape": [3, 32, 32],
     "classes": list("abcdefghij"),
@@ -137,13 +136,6 @@ class TestComparable:
     def test_others_are_not(self, record, reason):
         assert re.search(reason, why_not_comparable(record))
 
-    def test_names_of_recipes(self):
-        assert recipe_name(run()) == "paper"
-        assert recipe_name(run(recipe=Recipe.scaled(3000))) == "paper, shortened"
-        assert recipe_name(run(recipe=Recipe.digits())) == "digits"
-        assert recipe_name(run(recipe=Recipe.scaled(3000).replace(momentum=0.5))) == "other"
-        assert recipe_name(run(recipe=Recipe(2))) == "other"
-
 
 class TestTable:
     # test errors 8.4, 8.6, 8.8: mean 8.6, sample standard deviation 0.2
@@ -154,11 +146,11 @@ class TestTable:
         (row,) = results(self.STUDY, "mine")
         assert row["test_error"] == {"mean": pytest.approx(8.6), "std": pytest.approx(0.2)}
         assert row["train_error"] == {"mean": pytest.approx(0.86), "std": pytest.approx(0.02)}
-        assert {k: row[k] for k in ("net", "dataset", "recipe", "iterations", "seeds", "device", "study")} == {
-            "net": "resnet20", "dataset": "cifar10", "recipe": "paper", "iterations": 64_000, "seeds": 3,
+        assert {k: row[k] for k in ("net", "dataset", "iterations", "seeds", "device", "study")} == {
+            "net": "resnet20", "dataset": "cifar10", "iterations": 64_000, "seeds": 3,
             "device": "a processor", "study": "mine",
         }  # fmt: skip
-        assert (row["shortened"], row["not_comparable"]) == (False, None)
+        assert row["not_comparable"] is None
         paper, other = row["references"]
         assert (paper["source"], paper["deviations"]) == ("paper", pytest.approx(-0.75))  # (8.6 - 8.75) / 0.2
         # root mean square of 0.2 and 0.22: sqrt(0.0442) = 0.2102380; (8.6 - 8.51) / 0.2102380
@@ -204,7 +196,6 @@ class TestTable:
     def test_a_shortened_schedule_gets_no_distance(self):
         short = [run(seed=i, test_error=e, recipe=Recipe.scaled(3000)) for i, e in enumerate((13.0, 13.4))]
         table = results(short)
-        assert table[0]["shortened"]
         assert all(r["deviations"] is None for r in table[0]["references"])
         text = " ".join(str(table).split())
         assert " sd" not in text

@@ -13,27 +13,18 @@ from resnet_edu.figures import probes
 from resnet_edu.figures.style import INK, Picture
 from resnet_edu.probes.records import (
     GradientRecord,
-    GradientStudy,
     IdentityRecord,
     LandscapeRecord,
     LesionRecord,
     ResponseRecord,
 )
 
-PLANE = {
-    "x": [-1.0, 0.0, 1.0],
-    "y": [-1.0, 0.0, 1.0],
-    "loss": [[9.0, 5.0, 8.0], [4.0, 0.5, 6.0], [7.0, 3.0, 10.0]],
-    "error": [[0.0] * 3] * 3,
-}
 PICTURES = {
     "gradients": lambda: probes.gradients(make(GradientRecord)),
-    "study": lambda: probes.gradient_study(make(GradientStudy), 1),
     "responses": lambda: probes.responses([make(ResponseRecord), make(ResponseRecord, net="resnet20")]),
     "lesions": lambda: probes.lesions([make(LesionRecord), make(LesionRecord, net="resnet20")]),
     "no shuffles": lambda: probes.lesions([make(LesionRecord, shuffles=[])]),
-    "slice": lambda: probes.landscape(make(LandscapeRecord)),
-    "plane": lambda: probes.landscape(make(LandscapeRecord, **PLANE)),
+    "landscape": lambda: probes.landscape([make(LandscapeRecord)]),
     "identity": lambda: probes.identity([make(IdentityRecord), make(IdentityRecord, net="resnet20")]),
 }
 
@@ -74,18 +65,6 @@ def test_gradients_are_the_records():
         probes.gradients(make(GradientRecord, moments=[], diverged=0))
 
 
-def test_the_study_shows_lengths_and_ratios_and_names_what_blew_up():
-    at_start = probes.gradient_study(make(GradientStudy))
-    assert drawn(at_start, "plain") == ([8, 20], [6.0, 6.0])  # the median of 5 and 7
-    assert drawn(at_start, "resnet, no BN", 1) == ([8, 20], [3.0, 3.0])  # and of 5 / 2 and 7 / 2
-    later = picture_of("study")
-    assert drawn(later, "plain") == ([8, 20], [2.0, 2.0])
-    assert later.alt.count("plain, no BN (2 of 2 values are no numbers)") == 2
-    assert "plain from 2 to 2;" in later.alt
-    with pytest.raises(ValueError, match=r"`step` must be one of 0, 1, but it is 5"):
-        probes.gradient_study(make(GradientStudy), 5)
-
-
 def test_responses_in_order_and_sorted():
     record = make(ResponseRecord, layers=list("abc"), deviations=[1.0, 3.0, 2.0])
     picture = probes.responses([record])
@@ -113,15 +92,11 @@ def test_lesions_are_the_records():
 
 
 def test_landscapes():
-    picture = picture_of("slice")
+    picture = picture_of("landscape")
     x, y = drawn(picture, "plain20")
     assert (x, y[1:]) == ([-1, 0, 1], [0.1, 3.0])
     assert math.isnan(y[0])
     assert "plain20 0.1 in the middle, no number and 3 at the ends" in picture.alt
-    picture = picture_of("plane")
-    assert picture.alt.endswith("0.5 in the middle, 0.5 at the lowest and 10 at the highest point.")
-    with pytest.raises(ValueError, match="several slices or one plane"):
-        probes.landscape([make(LandscapeRecord, **PLANE), make(LandscapeRecord)])
 
 
 def test_identity_beside_trained_nets():
@@ -144,8 +119,7 @@ def test_identities_in_a_net_that_has_exploded():
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda: probes.landscape(make(LandscapeRecord, loss=[[None] * 3])),
-        lambda: probes.landscape(make(LandscapeRecord, **{**PLANE, "loss": [[None] * 3] * 3})),
+        lambda: probes.landscape([make(LandscapeRecord, loss=[None] * 3)]),
         lambda: probes.identity(
             [make(IdentityRecord, points=[{**p, "train_loss": None} for p in make(IdentityRecord).points])]
         ),

@@ -46,7 +46,7 @@ ANSWERS = {
         ],
         "shuffles": [{"swaps": 1, "tau": 0.9, "loss": 0.5, "error": 10.0}],
     },
-    LandscapeRecord: {"x": [-1.0, 0.0, 1.0], "y": [0.0], "loss": [[None, 0.1, 3.0]], "error": [[90.0, 1.0, 60.0]]},
+    LandscapeRecord: {"x": [-1.0, 0.0, 1.0], "loss": [None, 0.1, 3.0], "error": [90.0, 1.0, 60.0]},
     IdentityRecord: {
         "points": [
             {"added": a, "depth": 20 + 6 * a, "train_loss": 0.01, "change": 0.0, "parameters": 1} for a in (0, 1)

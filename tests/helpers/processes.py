@@ -84,12 +84,9 @@ def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:
 
 
 def steps_done(out: Path) -> int:
-    """The steps of all runs of a study, each by its record or the newest checkpoint that is left.
-
-    A process that is killed between the two renames of `checkpoints.save` leaves the one before alone.
-    """
+    """The steps of all runs of a study, each by its record or its checkpoint."""
     steps: dict[str, int] = {}
-    for pattern in ("checkpoints/*.checkpoint", "checkpoints/*.checkpoint.previous", "*-seed0.json"):
+    for pattern in ("checkpoints/*.checkpoint", "*-seed0.json"):
         for path in out.glob(pattern):
             with contextlib.suppress(OSError):  # gone meanwhile
                 raw = path.read_bytes()

@@ -72,7 +72,6 @@ PROBES = {  # name: (the probe, the call of the net at which it is made to fail)
     "responses": (lambda s: probes.responses(s), 2),
     "lesions": (lambda s: probes.lesions(s, swaps=(1,), trials=1), 4),
     "slice": (lambda s: probes.loss_landscape(s, points=3, images=50), 4),
-    "plane": (lambda s: probes.loss_landscape(s, plane=True, points=3, images=50), 6),
     "identity": (lambda s: probes.identity(s, (1,), images=50), 4),
 }
 
@@ -118,7 +117,6 @@ def test_the_net_is_left_exactly_as_it_was(digits, name, fail):
 def test_what_makes_nets_of_its_own_leaves_the_surroundings_alone(digits):
     net = models.cifar_net(8, in_channels=1)
     values, before, outside = copy.deepcopy(net.state_dict()), state(net), surroundings()
-    probes.gradient_study(digits, (8,), (0, 1), seeds=1, batch_size=32)
     probes.insert_identities(net, 1)
     probes.gradient_norms(nn.Sequential(nn.Dropout(), net), torch.randn(4, 1, 8, 8, generator=_generator()), LABELS)
     assert surroundings() == outside
@@ -227,7 +225,7 @@ def test_wrong_subjects(digits):
         (lambda s: probes.gradients(s, (-1,)), ValueError, "-1"),
         (lambda s: probes.gradients(s, (30,), recipe=Recipe(20)), ValueError, "longer"),
         (
-            lambda s: probes.loss_landscape(s, plane=True, reach="1"),
+            lambda s: probes.loss_landscape(s, reach="1"),
             TypeError,
             "`reach` must be a number, but it is '1'",
         ),
@@ -236,9 +234,6 @@ def test_wrong_subjects(digits):
         (lambda s: probes.loss_landscape(s, points=1), ValueError, "`points` must be at least 3"),
         (lambda s: probes.loss_landscape(s, images=0), ValueError, "`images` must be at least 1, but it is 0"),
         (lambda s: probes.insert_identities(s.net, -1), ValueError, "`added` must be at least 0, but it is -1"),
-        (lambda s: probes.gradient_study(s.dataset, ()), ValueError, "`depths` must name at least one"),
-        (lambda s: probes.gradient_study(s.dataset, (8, 9)), ValueError, r"`depth` must be 6n\+2 .* but it is 9"),
-        (lambda s: probes.gradient_study(s.dataset, 8), TypeError, "not iterable"),
     ],
 )
 def test_wrong_questions(digits, ask, kind, message):
@@ -371,29 +366,6 @@ class TestGradients:
         assert min(after["norms"]) > 0
         with pytest.raises(ValueError, match=r"all parameters of resnet8 are frozen, .*: give steps=\(0,\)"):
             probes.gradients(probes.Subject("resnet8", net.requires_grad_(False), digits), (0, 2), recipe=recipe)
-
-    def test_a_study_is_made_of_single_measurements(self, digits):
-        study = probes.gradient_study(digits, (8,), (0, 1), seeds=3, batch_size=64)
-        assert [(n["net"], n["batch_norm"]) for n in study.nets] == [
-            ("plain8", True), ("resnet8", True), ("plain8", False), ("resnet8", False)
-        ]  # fmt: skip
-        net = study.nets[3]
-        subjects = [subject_of("resnet8", digits, seed, batch_norm=False) for seed in range(3)]
-        single = [probes.gradients(s, (0, 1), recipe=Recipe(1, batch_size=64), images=64) for s in subjects]
-        last_conv = single[0].layers.index("layer3.0.conv2")
-        for i, moment in enumerate(net["moments"]):
-            assert moment["loss"] == pytest.approx([r.moments[i]["loss"] for r in single], rel=1e-3)
-            assert moment["first"] == pytest.approx([r.moments[i]["norms"][0] for r in single], rel=1e-3)
-            assert moment["last"] == pytest.approx([r.moments[i]["norms"][last_conv] for r in single], rel=1e-3)
-            middle = [sorted(norms)[1] for norms in zip(*(r.moments[i]["norms"] for r in single), strict=True)]
-            assert moment["norms"] == pytest.approx(middle, rel=1e-3)
-        assert net["diverged"] == [None] * 3
-
-    def test_a_study_keeps_those_that_blow_up(self, digits):
-        study = probes.gradient_study(digits, (8,), (0, 3), seeds=2, lr=1e6, batch_size=32)
-        net = next(n for n in study.nets if n["net"] == "resnet8" and not n["batch_norm"])
-        assert all(1 <= step <= 3 for step in net["diverged"])
-        assert net["moments"][1] == {"norms": None, "loss": [None] * 2, "first": [None] * 2, "last": [None] * 2}
 
 
 def norm(m: nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
@@ -570,13 +542,13 @@ class TestLandscape:
                 (s, t)
                 for s in (1, -1)
                 for t in (1, -1)
-                if record.loss[0]
+                if record.loss
                 == pytest.approx([math.log(1 + math.exp(-0.5 * ((1 + t * a) * v - (1 + s * a) * u))) for a in record.x])
             ]
             assert len(fits) == 1
             signs.add(fits[0])
         assert len(signs) > 1  # the seed decides
-        assert record.error[0][2] == 0
+        assert record.error[2] == 0
 
     def test_directions_are_as_long_as_the_filters(self, digits):
         net = build_net("resnet8", digits, 0)
@@ -602,23 +574,19 @@ class TestLandscape:
         bn.running_mean.mul_(16)
         bn.running_var.mul_(256).add_(255 * bn.eps)  # so that variance + eps grows by exactly 256
         a, b = (probes.loss_landscape(probes.Subject("plain8", n, digits), points=5, images=100) for n in (net, scaled))
-        assert a.loss[0] == pytest.approx(b.loss[0], rel=1e-4)
+        assert a.loss == pytest.approx(b.loss, rel=1e-4)
 
-    def test_plane_and_slice_agree_where_they_meet(self, digits):
+    def test_the_net_itself_is_in_the_middle(self, digits):
         subject = probes.Subject("resnet8", lived_in(build_net("resnet8", digits, 0)), digits, seed=2)
         line = probes.loss_landscape(subject, points=3, images=100, part="test")
-        plane = probes.loss_landscape(subject, plane=True, points=3, images=100, part="test")
-        assert plane.loss[1] == pytest.approx(line.loss[0])
-        assert plane.y == plane.x == line.x
-        assert [row[1] for row in plane.loss] != pytest.approx(line.loss[0])  # the second direction is another
-        assert (line.loss[0][1], line.error[0][1]) == pytest.approx(evaluate(subject.net, digits), rel=1e-5)
+        assert (line.loss[1], line.error[1]) == pytest.approx(evaluate(subject.net, digits), rel=1e-5)
 
     def test_losses_that_are_no_numbers(self, digits):
         net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
         net[1].weight.data.fill_(3e38)
         record = probes.loss_landscape(probes.Subject("huge", net, digits), points=3, reach=100.0)
-        assert record.loss[0][0] is None
-        assert record.error[0][0] == 100
+        assert record.loss[0] is None
+        assert record.error[0] == 100
 
 
 class TestIdentity:

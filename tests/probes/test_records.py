@@ -8,7 +8,7 @@ from probe_records import ANSWERS, make
 
 from resnet_edu.experiment.records import RecordError
 from resnet_edu.probes import records
-from resnet_edu.probes.records import GradientRecord, GradientStudy, LandscapeRecord, ResponseRecord
+from resnet_edu.probes.records import GradientRecord, GradientStudy
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
@@ -20,10 +20,9 @@ def test_save_and_load(kind, tmp_path):
     assert values["probe"] == kind.probe
     assert values["schema"] == records.SCHEMA
     assert path.name == ("gradient-study-digits.json" if kind is GradientStudy else f"{kind.probe}-plain20.json")
-    with pytest.raises(FileExistsError, match="overwrite=True"):
+    with pytest.raises(FileExistsError, match="give another path"):
         before.save(path)
-    assert make(kind, seed=1).save(path, overwrite=True)
-    assert records.load(path).seed == 1
+    assert records.load(path) == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -43,13 +42,6 @@ def test_each_missing_field_is_named(kind):
         (GradientRecord, {"schema": 99}, "has schema 99, .*update"),
         (GradientRecord, {"schema": "1"}, "'schema' must be a whole number"),
         (GradientRecord, {"mood": "good"}, "unknown fields: mood"),
-        (GradientRecord, {"layers": ["conv1"]}, r"damaged: there are 1 of \['conv1'\], but 2 values"),
-        (GradientRecord, {"dataset": {"name": "digits"}}, "damaged: KeyError .'fingerprint'"),
-        (GradientRecord, {"moments": [{"step": 0}]}, "damaged: KeyError .'norms'"),
-        (ResponseRecord, {"deviations": [1.0]}, "there are 2 of .*, but 1 values"),
-        (LandscapeRecord, {"x": [0.0]}, "there are 1 of .*, but 3 values"),
-        (GradientStudy, {"steps": [0]}, "there are 1 of .*, but 2 values"),
-        (GradientStudy, {"seeds": [0]}, "there are 1 of .*, but 2 values"),
     ],
 )
 def test_what_is_wrong_is_told(kind, changes, message):

@@ -230,21 +230,6 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"`batch_size` is 301, but .* only 300 training images.*--batch-size"):
             train(linear(digits), digits, Recipe(2, batch_size=301))
 
-    @pytest.mark.parametrize("norm", [nn.BatchNorm1d(10), nn.BatchNorm2d(10)])
-    def test_batch_norm_of_one_value(self, digits, norm):
-        """Where torch raises in the middle of the first step, this is said before it."""
-        shape = (10,) if isinstance(norm, nn.BatchNorm1d) else (10, 1, 1)
-        net = nn.Sequential(linear(digits), nn.Unflatten(1, shape), norm, nn.Flatten())
-        with pytest.raises(ValueError, match="Expected more than 1 value per channel"):
-            net.train()(torch.zeros(1, 1, 8, 8))
-        events = []
-        with pytest.raises(ValueError, match=r"BatchNorm.d gets one value a channel.*--batch-size"):
-            train(net, digits, Recipe(2, batch_size=1), callback=events.append)
-        assert not events
-        train(net, digits, Recipe(2, batch_size=2), callback=events.append)  # and no hook is left behind
-        train(cifar_net(8, in_channels=1), digits, Recipe(2, batch_size=1))  # 2x2 pixels are four values
-        assert events
-
     def test_net_for_other_classes(self, digits):
         with pytest.raises(ValueError, match=r"\(2, 7\) for 2 images, but the data has 10 classes.*num_classes=10"):
             train(cifar_net(8, in_channels=1, num_classes=7), digits, Recipe(2, batch_size=16))

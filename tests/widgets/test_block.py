@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from traitlets import TraitError
 
 from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock, ShapeMismatchError
-from resnet_edu.probes.branches import VARIANTS, load_branches
+from resnet_edu.probes.records import BRANCHES, load_branches
 from resnet_edu.tracing.run import Trace, TraceError, trace
 from resnet_edu.widgets import BlockExplorer
 
@@ -123,8 +123,8 @@ def test_without_javascript_there_is_a_table_of_the_traces():
     real = real_trace({"kind": "basic", "cin": 64, "cout": 128, "size": 56, "stride": 2}, "projection")
     assert table["projection"] == ["128×28×28", f"{real.total_params:,}", f"{real.total_macs:,}"]
     assert table["identity"][0].startswith("error: cannot add the main path")
-    assert table[VARIANTS["before"]][0] == "0.0%"
-    assert VARIANTS["before"] not in static_table(BlockExplorer(activations={}))
+    assert table[BRANCHES["before"]][0] == "0.0%"
+    assert BRANCHES["before"] not in static_table(BlockExplorer(activations={}))
 
 
 def test_the_table_without_javascript_has_the_explorers_numbers(js):

@@ -1,14 +1,15 @@
-"""What a block's branch hands to the addition: the numbers by hand, the variants by what must hold for each."""
+"""The records of the explorers: a study by single measurements, a block's branch by hand and by what must hold."""
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from explorer_records import EDGES, describe, gradient_study, main, measure_branches, run_block
 
+from resnet_edu import probes
 from resnet_edu.data.dataset import load
 from resnet_edu.experiment.degradation import build_net
-from resnet_edu.probes import branches
-from resnet_edu.probes.branches import EDGES, VARIANTS, describe, load_branches, measure_branches
+from resnet_edu.probes.records import BRANCHES, load_branches
 from resnet_edu.training.recipe import Recipe
 
 
@@ -28,7 +29,7 @@ def test_numbers_of_a_block_by_hand():
 def test_what_is_seen_at_a_block_is_what_its_layers_give():
     digits, net = load("digits"), build_net("resnet8", load("digits"), seed=0)
     block = net.layer1[0]
-    x, branch, y = branches._run(net, block, digits, Recipe.digits())
+    x, branch, y = run_block(net, block, digits, Recipe.digits())
     with torch.no_grad():
         block.eval()
         expected = block.bn2(block.conv2(F.relu(block.bn1(block.conv1(x)))))
@@ -46,7 +47,7 @@ def small() -> dict:
 
 def test_a_relu_before_the_addition_leaves_nothing_to_take_away(small: dict):
     after, before, none = small["measured"]
-    assert [one["variant"] for one in small["measured"]] == list(VARIANTS)
+    assert [one["variant"] for one in small["measured"]] == list(BRANCHES)
     assert before["negative"] == before["lowered"] == 0
     assert before["output_mean"] > before["input_mean"]
     assert 0.2 < after["negative"] < 0.8
@@ -74,3 +75,40 @@ def test_a_block_that_is_not_there_or_changes_the_shape_is_named():
             measure_branches(depth=8, steps=1, block=wrong)
     with pytest.raises(ValueError, match="`depth` must be 6n"):
         measure_branches(depth=9)
+
+
+def test_a_study_is_made_of_single_measurements():
+    digits = load("digits")
+    study = gradient_study(digits, (8,), (0, 1), seeds=3, batch_size=64)
+    assert [(n["net"], n["batch_norm"]) for n in study.nets] == [
+        ("plain8", True), ("resnet8", True), ("plain8", False), ("resnet8", False)
+    ]  # fmt: skip
+    net = study.nets[3]
+    nets = [build_net("resnet8", digits, seed, batch_norm=False) for seed in range(3)]
+    subjects = [probes.Subject("resnet8", net, digits, seed=seed) for seed, net in enumerate(nets)]
+    single = [probes.gradients(s, (0, 1), recipe=Recipe(1, batch_size=64), images=64) for s in subjects]
+    last_conv = single[0].layers.index("layer3.0.conv2")
+    for i, moment in enumerate(net["moments"]):
+        assert moment["loss"] == pytest.approx([r.moments[i]["loss"] for r in single], rel=1e-3)
+        assert moment["first"] == pytest.approx([r.moments[i]["norms"][0] for r in single], rel=1e-3)
+        assert moment["last"] == pytest.approx([r.moments[i]["norms"][last_conv] for r in single], rel=1e-3)
+        middle = [sorted(norms)[1] for norms in zip(*(r.moments[i]["norms"] for r in single), strict=True)]
+        assert moment["norms"] == pytest.approx(middle, rel=1e-3)
+    assert net["diverged"] == [None] * 3
+
+
+def test_a_study_keeps_those_that_blow_up():
+    digits = load("digits")
+    study = gradient_study(digits, (8,), (0, 3), seeds=2, lr=1e6, batch_size=32)
+    net = next(n for n in study.nets if n["net"] == "resnet8" and not n["batch_norm"])
+    assert all(1 <= step <= 3 for step in net["diverged"])
+    assert net["moments"][1] == {"norms": None, "loss": [None] * 2, "first": [None] * 2, "last": [None] * 2}
+
+
+@pytest.mark.slow
+def test_the_tool_leaves_all_records(tmp_path, monkeypatch):
+    monkeypatch.setattr("explorer_records.measure_branches", lambda: measure_branches(8, 1, block="layer1.0"))
+    assert main(["--out", str(tmp_path), "--depths", "8", "26"]) == 0
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert found == ["branches.json", "gradient-study-digits.json", "identity-plain20.json", "identity-resnet20.json"]
+    assert [p["depth"] for p in probes.load(tmp_path / "identity-plain20.json").points] == [20, 26]
