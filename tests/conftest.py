@@ -37,8 +37,27 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+DEAR = ("cluster", "two", "wheel_file")  # fixtures that start processes of their own: one test process has them
+
+
+def share_out(items: list[pytest.Item]) -> None:
+    """Let the processes of a run take the slow tests first, one by one, and then the others, a file at a time."""
+
+    def alone(item: pytest.Item) -> bool:
+        return any(map(item.get_closest_marker, ("slow", "browser")))
+
+    items.sort(key=alone, reverse=True)
+    for item in items:
+        dear = next((name for name in DEAR if name in item.fixturenames), None)
+        if dear or not alone(item):
+            item.add_marker(pytest.mark.xdist_group(dear or item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip the tests marked `gpu` where there is none; torch is imported only if there are such tests."""
+    if hasattr(config, "workerinput"):  # one of the processes that pytest-xdist has started
+        share_out(items)
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu:
         return
