@@ -55,7 +55,7 @@ test-all: lint ## the same with the slow tests: all that need neither the built 
 
 # The tests of the site read the pages that are there: after a change, build first.
 test-site: $(INSTALLED) | _build/html/index.html ## test the built site: its pages in Chromium, its downloads in a bare environment
-	$(PYTEST) -m "browser or site"
+	$(PYTEST) -m "browser or site" tests/book tests/widgets
 
 _build/html/index.html:
 	$(MAKE) book

@@ -55,7 +55,11 @@ def share_out(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where there is none; torch is imported only if there are such tests."""
+    """Share out the tests, and skip those marked `gpu` where there is none; only they need torch to be imported."""
+    of_the_site = [i for i in items if any(map(i.get_closest_marker, ("browser", "site")))]
+    strays = {str(i.path) for i in of_the_site if i.path.parent.name not in ("book", "widgets")}
+    if strays:
+        raise pytest.UsageError(f"`make test-site` looks into tests/book and tests/widgets only, but not for {strays}")
     if hasattr(config, "workerinput"):  # one of the processes that pytest-xdist has started
         share_out(items)
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
