@@ -229,6 +229,16 @@ print(status, ray.is_initialized(), "RAY_USAGE_STATS_ENABLED" in os.environ)
 """
 
 
+def session_of(processes: list[int]) -> str:
+    """The folder of the Ray that some of the processes belong to, by their command lines."""
+    for pid in processes:
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            for word in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
+                if found := re.search(r"/\S*/session_\d[\w-]+", word):
+                    return found[0]
+    return "no session"
+
+
 def without_ray_settings() -> dict[str, str]:
     """The environment of a user who has set nothing up, but for the tests' modules."""
     found = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
@@ -248,8 +258,7 @@ def test_a_ray_that_we_start_is_silent_and_ends_with_us(tmp_path):
         while process.poll() is None and time.monotonic() < deadline and not list(out.glob("checkpoints/*.checkpoint")):
             time.sleep(0.1)
         ours = descendants(process.pid)
-        lines = [Path("/proc", str(pid), "cmdline").read_text() for pid in ours]
-        session = next((found[1] for line in lines if (found := re.search(r"=(/\S+?/session_[\w-]+)", line))), "none")
+        session = session_of(ours)
         environments = [Path("/proc", str(pid), "environ").read_bytes() for pid in processes_with(session)]
         dashboards = processes_with(f"{session}/dashboard")
         os.killpg(process.pid, signal.SIGINT)
