@@ -234,7 +234,7 @@ def session_of(processes: list[int]) -> str:
     for pid in processes:
         with contextlib.suppress(OSError):  # it has ended meanwhile
             for word in Path(f"/proc/{pid}/cmdline").read_text().split("\0"):
-                if found := re.search(r"/\S*/session_\d[\w-]+", word):
+                if found := re.search(r"[^\s=:,]*/session_\d[\w-]+", word):
                     return found[0]
     return "no session"
 
