@@ -43,8 +43,9 @@ widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)
 	npm ci --no-audit --no-fund --loglevel=error
 	$(PYTHON) tools/book/make_widgets.py
 
-# Two processes, each with one computing thread and the tests of whole files.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Three processes for two cores, as many tests wait for others; each with one computing thread. In which order and how
+# they share the tests: tests/conftest.py.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder
 
 test: lint ## check style and spelling, run the quick tests
 	$(PYTEST) -m "not slow and not browser and not site"
@@ -54,7 +55,7 @@ test-all: lint ## the same with the slow tests: all that need neither the built 
 
 # The tests of the site read the pages that are there: after a change, build first.
 test-site: $(INSTALLED) | _build/html/index.html ## test the built site: its pages in Chromium, its downloads in a bare environment
-	$(PYTEST) -m "browser or site"
+	$(PYTEST) -m "browser or site" tests/book tests/widgets
 
 _build/html/index.html:
 	$(MAKE) book

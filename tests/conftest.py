@@ -37,8 +37,31 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests marked `gpu` where there is none; torch is imported only if there are such tests."""
+DEAR = ("cluster", "two", "wheel_file")  # fixtures that start processes of their own: one test process has them
+
+
+def share_out(items: list[pytest.Item]) -> None:
+    """Let the processes of a run take the slow tests first, one by one, and then the others, a file at a time."""
+
+    def alone(item: pytest.Item) -> bool:
+        return any(map(item.get_closest_marker, ("slow", "browser")))
+
+    items.sort(key=alone, reverse=True)
+    for item in items:
+        dear = next((name for name in DEAR if name in item.fixturenames), None)
+        if dear or not alone(item):
+            item.add_marker(pytest.mark.xdist_group(dear or item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Share out the tests, and skip those marked `gpu` where there is none; only they need torch to be imported."""
+    of_the_site = [i for i in items if any(map(i.get_closest_marker, ("browser", "site")))]
+    strays = {str(i.path) for i in of_the_site if i.path.parent.name not in ("book", "widgets")}
+    if strays:
+        raise pytest.UsageError(f"`make test-site` looks into tests/book and tests/widgets only, but not for {strays}")
+    if hasattr(config, "workerinput"):  # one of the processes that pytest-xdist has started
+        share_out(items)
     on_gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not on_gpu:
         return

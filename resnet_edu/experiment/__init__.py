@@ -1,46 +1,29 @@
-"""The degradation experiment: nets x seeds, their records, and what the records say."""
+"""The degradation experiment: nets x seeds, their records, and what the records say.
 
-from .ablations import Effect, Effects, effects, interval
-from .degradation import build_net, default_recipe, resume, run, run_cell
-from .folder import NETS, Cell, Source, Study, StudyError
-from .published import REFERENCES, results
-from .records import RecordError, RunRecord, load, load_dir
-from .shipped import load_grid, load_records, load_study, load_trained
-from .statistics import TRIALS, Spread, coverage, gap, headline, seeds_needed, spread, summary, told_apart, wrong_winner
+What is named here is loaded when it is first asked for: a worker process imports no torch before its job does.
+"""
 
-__all__ = [
-    "NETS",
-    "REFERENCES",
-    "TRIALS",
-    "Cell",
-    "Effect",
-    "Effects",
-    "RecordError",
-    "RunRecord",
-    "Source",
-    "Spread",
-    "Study",
-    "StudyError",
-    "build_net",
-    "coverage",
-    "default_recipe",
-    "effects",
-    "gap",
-    "headline",
-    "interval",
-    "load",
-    "load_dir",
-    "load_grid",
-    "load_records",
-    "load_study",
-    "load_trained",
-    "results",
-    "resume",
-    "run",
-    "run_cell",
-    "seeds_needed",
-    "spread",
-    "summary",
-    "told_apart",
-    "wrong_winner",
-]
+import importlib
+
+_NAMES = {
+    "ablations": "Effect Effects effects interval",
+    "degradation": "build_net default_recipe resume run run_cell",
+    "folder": "NETS Cell Source Study StudyError",
+    "published": "REFERENCES results",
+    "records": "RecordError RunRecord load load_dir",
+    "shipped": "load_grid load_records load_study load_trained",
+    "statistics": "TRIALS Spread coverage gap headline seeds_needed spread summary told_apart wrong_winner",
+}
+_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

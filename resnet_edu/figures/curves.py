@@ -179,7 +179,7 @@ def rates(
     grid = {rate: check_comparable(records) for rate, records in sorted(grid.items())}
     values: dict[str, dict[int, list[list[float]]]] = {}  # net -> step -> values of the runs, a list for each rate
     for records in grid.values():
-        for net, group in _by_net(records).items():
+        for net, group in by_net(records).items():
             curves = [dict(zip(*record.curve(metric), strict=True)) for record in group]
             for step in steps:
                 found = [curve[one_of("steps", step, curve)] for curve in curves]

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 import nbformat
 import pytest
+import yaml
 from book_pages import chapter_list, course_plan, exercise_table, line_key
 from chapter_map import chapter_map, needed
 from chapters import ROOT, Chapter, ChapterError, anchors, chapters, without_removed
@@ -197,8 +198,12 @@ def test_what_is_made_of_the_chapters_follows_them(tmp_path: Path):
 
 @pytest.mark.slow
 def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_removed(tmp_path: Path):
+    """And one setting gives every chapter its buttons. For a book without it: see the links in test_site.py."""
     book = copy_of_the_book(tmp_path)
     gone = add_and_remove(book)
+    config = yaml.safe_load((book / "_config.yml").read_text())
+    config["repository"] = {"url": "https://github.com/ada/nets", "branch": "course"}
+    (book / "_config.yml").write_text(yaml.safe_dump(config))
     command = [sys.executable, book / "tools/book/make_site.py", "--text"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
@@ -211,5 +216,8 @@ def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_remo
     assert f"Chapter {len(CHAPTERS)}, A tiny chapter, needs chapter {len(CHAPTERS) - 1}. What is tiny?" in intro
     assert "The <em>least</em> of chapters." in intro
     assert 'href="../notebooks/98-tiny.html#a-step-more"' in index or "98-tiny.html#" in index
+    head = pages["notebooks/98-tiny.html"].partition('<article class="bd-article"')[0]
+    assert 'href="https://colab.research.google.com/github/ada/nets/blob/course/notebooks/98-tiny.ipynb"' in head
+    assert 'href="https://github.com/ada/nets"' in head
     stored = json.loads((site / "_sources/notebooks/98-tiny.ipynb").read_text())
     assert stored["metadata"]["book"]["minutes"] == 2

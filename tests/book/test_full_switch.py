@@ -1,8 +1,10 @@
 """The other side of each chapter's switch: with FULL = True its code runs to the end, here on a handful of images.
 
-The cell with the tag `parameters` sets the switch; a cell behind it sets it otherwise, as papermill would do it.
+The cell with the tag `parameters` sets the switch; a cell behind it sets it otherwise, as papermill would do it. Of the
+others that runs which the switch reaches, by what is made of it, and what it needs: the book has run the rest.
 """
 
+import ast
 from pathlib import Path
 
 import nbformat
@@ -15,7 +17,7 @@ DOWNLOADS = ("05-bottlenecks",)  # trained weights; tests/nets/test_pretrained.p
 # Noise of CIFAR-10's shape in its place: what is tested is that the code fits such images, not what is learnt.
 PHOTOGRAPHS = """
 import torch
-from resnet_edu import data
+from resnet_edu import data, training
 from resnet_edu.data import dataset
 
 
@@ -29,7 +31,14 @@ def load(name="digits", *arguments, real=data.load, **options):
     return data.Dataset("cifar10", pixels[:128], labels[:128], pixels[128:], labels[128:], classes)
 
 
+def train(model, dataset, recipe, *arguments, real=training.train, **options):
+    if recipe.steps > 4:
+        recipe = recipe.replace(steps=4, milestones=())
+    return real(model, dataset, recipe, *arguments, **options)
+
+
 data.load = dataset.load = load  # the name of the room, and the one that a study asks
+training.train = train
 """
 
 
@@ -42,10 +51,69 @@ def with_switch() -> list[Path]:
     return [p for p in NOTEBOOKS if p.stem not in DOWNLOADS and switch(nbformat.read(p, as_version=4)) is not None]
 
 
+def root(node: ast.AST) -> str | None:
+    """The name at the beginning of `a.b[0].c`."""
+    while isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return node.id if isinstance(node, ast.Name) else None
+
+
+def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
+    """The names that a statement reads, binds, and perhaps changes without binding them: `a.b = 1`, `a.append(1)`."""
+    reads, binds, changes, inside = set(), set(), set(), set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name):
+            (reads if isinstance(node.ctx, ast.Load) else binds).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            binds.add(node.name)
+        elif isinstance(node, ast.alias):
+            binds.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.arg):
+            inside.add(node.arg)
+        elif isinstance(node, ast.For | ast.comprehension):
+            inside |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            changes.add(root(node))
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            changes.add(root(node.value.func) if isinstance(node.value.func, ast.Attribute) else None)
+    return reads - inside, binds, changes - {None}
+
+
+def reached(sources: list[str], switch: set[str]) -> list[str]:
+    """What the names of a switch reach in a chapter's cells, by what is made of them, and what that needs to run."""
+    code = [(cell, s, names(s)) for cell, source in enumerate(sources) for s in ast.parse(source).body]
+    modules = {name for _, s, (_, binds, _) in code if isinstance(s, ast.Import | ast.ImportFrom) for name in binds}
+    kept, there = set(), set(switch)
+    for place, (_, _, (reads, binds, changes)) in enumerate(code):
+        if reads & there:
+            kept.add(place)
+            there |= binds | (changes - modules)
+        else:
+            there = (there - binds) | switch
+    needed = set(switch)
+    for place, (_, _, (reads, binds, changes)) in reversed(list(enumerate(code))):
+        if place in kept or (binds | (changes - modules)) & needed:
+            kept.add(place)
+            needed = (needed - binds) | reads | switch
+    cells: list[list[str]] = [[] for _ in sources]
+    for place in sorted(kept):
+        cells[code[place][0]].append(ast.unparse(code[place][1]))
+    return ["\n".join(cell) for cell in cells if cell]
+
+
+def test_what_a_switch_reaches():
+    needed = ["b = []", "b.append(1)", "if SWITCH:\n    d = b", "e = [f for f in d]"]
+    cells = [f"import a\n{needed[0]}", "c = a.f()", *needed[1:3], "print(c)", f"{needed[3]}\n2", "d = 1\nf = 3", "d"]
+    assert reached(cells, {"SWITCH"}) == needed
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", with_switch(), ids=lambda path: path.stem)
 def test_a_chapter_runs_with_its_switch_on(path: Path, tmp_path: Path):
     notebook = nbformat.read(path, as_version=4)
     notebook.cells.insert(switch(notebook) + 1, nbformat.v4.new_code_cell("FULL, STEPS = True, 4"))
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(PHOTOGRAPHS))
+    setup, *cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    sources = [PHOTOGRAPHS, setup, *reached(cells, {"FULL", "STEPS"})]
+    assert len(sources) > 3
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, sources)))
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()

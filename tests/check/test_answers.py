@@ -1,6 +1,8 @@
 """Answers that are handed in: the right ones, worked out here by other means, and every slip with its own words."""
 
 import copy
+import functools
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -54,7 +56,28 @@ def twice(images: torch.Tensor) -> torch.Tensor:
     return 2 * images + 0.5
 
 
-TRAINING, EVALUATING = resnet50().train(), resnet50().eval()
+class Later:
+    """A part of an answer that is built when a test hands it in: whole nets would stay in memory to the last test."""
+
+    def __init__(self, build: Callable[[], object]) -> None:
+        self.build = build
+
+
+def built(answer: dict) -> dict:
+    return {name: value.build() if isinstance(value, Later) else value for name, value in answer.items()}
+
+
+@functools.cache
+def fifty(training: bool) -> nn.Module:
+    return resnet50().train(training)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nets_go_with_the_last_test() -> Iterator[None]:
+    yield
+    fifty.cache_clear()
+
+
 TWINS = [(kind, seed, 4, 10.0 + seed, 5.0) for seed in range(3) for kind in ("plain", "resnet")]
 SGD = [10.0, 11.0, 12.0, 10.0, 11.0]
 ADAM = {1e-4: [50.0, 52.0, 51.0, 50.0, 53.0], 1e-3: [10.5, 10.5, 12.5, 10.0, 10.5], 1e-2: [5.0, 6.1, 7.2, 5.0, 6.0]}
@@ -88,15 +111,11 @@ RIGHT = {
         "late_weights": LATE,
         "late_macs": LATE * 196,
     },
-    "4.3": {"net": ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4), "falls_more": "parameters"},
+    "4.3": {"net": Later(lambda: ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4)), "falls_more": "parameters"},
     "4.4": {"plain_sizes": [56, 27, 13, 6], "tells": "residual"},
     "4.5": {"vgg16": (15.35, 15.47), "vgg19": (19.51, 19.63), "nearer": ("convolutions", "all")},
     "5.3": {
-        "changes": [
-            (resnet50(stride_on="1x1").eval(), same),
-            (TRAINING, same),
-            (EVALUATING, twice),
-        ]
+        "changes": Later(lambda: [(resnet50(stride_on="1x1").eval(), same), (fifty(True), same), (fifty(False), twice)])
     },
     "5.4": {"block": 33, "parameters": 0.570, "macs": 0.603},
     "6.4": {"sgd": SGD, "adam": ADAM, "verdicts": {1e-4: "worse", 1e-3: "noise", 1e-2: "better"}},
@@ -174,10 +193,10 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("4.1", {"late_macs": LATE}, "each is used at every pixel"),
     ("4.1", {"late_macs": LATE * 144}, "with padding 1"),
     ("4.1", {"late_macs": 1}, "too small"),
-    ("4.3", {"net": plain34()}, "plain-34 as it was"),
-    ("4.3", {"net": resnet34()}, "16 additions"),
-    ("4.3", {"net": ResNet(PlainBlock, [2, 2, 2, 2], [64] * 4)}, "has 18 layers, and plain-34 has 34"),
-    ("4.3", {"net": ResNet(PlainBlock, [3, 4, 6, 3], [32] * 4)}, "not all have the channels"),
+    ("4.3", {"net": Later(plain34)}, "plain-34 as it was"),
+    ("4.3", {"net": Later(resnet34)}, "16 additions"),
+    ("4.3", {"net": Later(lambda: ResNet(PlainBlock, [2, 2, 2, 2], [64] * 4))}, "has 18 layers, and plain-34 has 34"),
+    ("4.3", {"net": Later(lambda: ResNet(PlainBlock, [3, 4, 6, 3], [32] * 4))}, "not all have the channels"),
     ("4.3", {"net": ResNet}, "not its class"),
     ("4.3", {"falls_more": "multiply-adds"}, "divide what plain-34 has"),
     ("4.4", {"plain_sizes": [56, 28, 14, 7]}, "sizes with padding 1"),
@@ -187,12 +206,16 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("4.5", {"vgg19": (19_508_428_800, 19.63)}, "in billions"),
     ("4.5", {"nearer": ("all", "all")}, "nearer to the paper's 15.3"),
     ("4.5", {"nearer": ("convolutions", "convolutions")}, "nearer to the paper's 19.6"),
-    ("5.3", {"changes": 3 * [(TRAINING, same)]}, "changes 1 and 2 give the same output"),
-    ("5.3", {"changes": [(EVALUATING, twice), (EVALUATING, lambda x: x + 3)] * 2}, "has 4 entries"),
-    ("5.3", {"changes": [(EVALUATING, change) for change in (twice, torch.neg, same)]}, "both of the images"),
-    ("5.3", {"changes": 3 * [(EVALUATING, same)]}, "it has no effect"),
-    ("5.3", {"changes": 3 * [(resnet34().eval(), same)]}, "load_state_dict"),
-    ("5.3", {"changes": 3 * [EVALUATING]}, "a list of things"),
+    ("5.3", {"changes": Later(lambda: 3 * [(fifty(True), same)])}, "changes 1 and 2 give the same output"),
+    ("5.3", {"changes": Later(lambda: [(fifty(False), twice), (fifty(False), lambda x: x + 3)] * 2)}, "has 4 entries"),
+    (
+        "5.3",
+        {"changes": Later(lambda: [(fifty(False), change) for change in (twice, torch.neg, same)])},
+        "both of the images",
+    ),
+    ("5.3", {"changes": Later(lambda: 3 * [(fifty(False), same)])}, "it has no effect"),
+    ("5.3", {"changes": Later(lambda: 3 * [(resnet34().eval(), same)])}, "load_state_dict"),
+    ("5.3", {"changes": Later(lambda: 3 * [fifty(False)])}, "a list of things"),
     ("5.4", {"block": 17}, "still to be added"),
     ("5.4", {"block": 16}, "the projection alone"),
     ("5.4", {"parameters": 57.0}, "in percent"),
@@ -254,26 +277,26 @@ def test_every_exercise_is_tried():
 
 @pytest.mark.parametrize("exercise", RIGHT)
 def test_right_answers(exercise, capsys):
-    check.answer(exercise, **RIGHT[exercise])
+    check.answer(exercise, **built(RIGHT[exercise]))
     assert capsys.readouterr().out.startswith(f"✓ exercise {exercise}: ")
 
 
 def test_networks_may_both_be_built_wrongly_and_stay_as_they_were(capsys):
-    pooled, leaky = (copy.deepcopy(EVALUATING) for _ in range(2))
+    training, pooled, leaky = fifty(True), copy.deepcopy(fifty(False)), copy.deepcopy(fifty(False))
     pooled.avgpool = nn.AdaptiveMaxPool2d(1)
     for block in (m for m in leaky.modules() if hasattr(m, "relu")):
         block.relu = nn.LeakyReLU(0.5)
-    before = {name: value.clone() for name, value in TRAINING.state_dict().items()}
-    check.answer("5.3", changes=[(net, same) for net in (TRAINING, pooled, leaky)])
+    before = {name: value.clone() for name, value in training.state_dict().items()}
+    check.answer("5.3", changes=[(net, same) for net in (training, pooled, leaky)])
     assert capsys.readouterr().out.startswith("✓ exercise 5.3: ")
-    assert TRAINING.training
-    assert all(torch.equal(value, before[name]) for name, value in TRAINING.state_dict().items())
+    assert training.training
+    assert all(torch.equal(value, before[name]) for name, value in training.state_dict().items())
 
 
 @pytest.mark.parametrize(("exercise", "change", "words"), WRONG, ids=[f"{e} {w[:30]}" for e, _, w in WRONG])
 def test_wrong_answers(exercise, change, words):
     with pytest.raises(check.NotYet, match=words):
-        check.answer(exercise, **{**RIGHT[exercise], **change})
+        check.answer(exercise, **built({**RIGHT[exercise], **change}))
 
 
 def dotted(value: object) -> object:
@@ -285,10 +308,11 @@ def dotted(value: object) -> object:
 
 @pytest.mark.parametrize("exercise", RIGHT)
 def test_dots_that_were_left_standing(exercise):
-    for name, value in RIGHT[exercise].items():
+    answer = built(RIGHT[exercise])
+    for name, value in answer.items():
         for left in (..., dotted(value)):
             with pytest.raises(check.NotYet, match=r"\.\.\.|Ellipsis"):
-                check.answer(exercise, **{**RIGHT[exercise], name: left})
+                check.answer(exercise, **{**answer, name: left})
 
 
 def test_what_cannot_be_handed_in():

@@ -4,16 +4,11 @@ import errno
 import math
 import multiprocessing
 import os
-import signal
-import subprocess
-import sys
-import textwrap
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 import torch
-from processes import gone, linux, workers_of
 from run_records import make
 
 from resnet_edu.data import dataset as data
@@ -77,10 +72,14 @@ class TestRun:
         assert all(0 <= p["train_error"] <= 100 for p in r.curves)
 
     @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-    def test_same_seed_same_record_wherever_it_is_trained(self, tiny, digits, workers):
-        again = run(replace(TWO, workers=workers), digits, progress=False)
+    def test_same_seed_same_record_and_events_wherever_it_is_trained(self, tiny, digits, workers):
+        seen = []
+        again = run(replace(TWO, workers=workers), digits, progress=False, on_event=lambda *event: seen.append(event))
         assert all(a.same_result(b) for a, b in zip(tiny, again, strict=True))
         assert not tiny[0].same_result(tiny[1])
+        for r in again:
+            mine = [event.evaluation for cell, event in seen if (cell.net, cell.seed) == (r.net, r.seed)]
+            assert [asdict(evaluation) for evaluation in mine if evaluation] == r.curves
 
     def test_twins_start_equal_and_the_global_state_is_left(self, digits):
         before = torch.get_rng_state()
@@ -155,13 +154,10 @@ def test_the_shipped_study_has_the_same_numbers():
     assert found == record.curves[:1]
 
 
-class TestDivergence:
-    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-    def test_divergence_is_told_as_such(self, digits, workers):
-        with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\): the loss of the batch .* step") as caught:
-            run(replace(ONE, recipe=TINY.replace(lr=1e30), workers=workers), digits, progress=False)
-        assert caught.value.lr == 1e30
-        assert children() == set()
+def test_divergence_is_told_as_such(digits):
+    with pytest.raises(TrainingDiverged, match=r"plain8 \(seed 0\): the loss of the batch .* step") as caught:
+        run(replace(ONE, recipe=TINY.replace(lr=1e30)), digits, progress=False)
+    assert caught.value.lr == 1e30
 
 
 @pytest.mark.parametrize(("device", "count"), [("cpu", 2), ("cuda", 0), ("cuda:1", 0), ("mps", 0)])
@@ -231,65 +227,6 @@ class TestBadArguments:
         (tmp_path / "file").write_text("")
         with pytest.raises(OSError, match=r"cannot write into the output folder .* \(--out\)"):
             run(ONE, digits, tmp_path / where)
-
-
-LONG = """
-from resnet_edu.experiment import Study, run
-from resnet_edu.training import Recipe
-run(Study(("plain8", "resnet8"), Recipe(100_000, batch_size=64)))
-"""
-
-
-def start(code: str, tmp_path: Path, *arguments: str) -> subprocess.Popen:
-    script = tmp_path / "script.py"
-    script.write_text(textwrap.dedent(code))
-    command = [sys.executable, *(arguments or [str(script)])]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-
-
-@linux
-@pytest.mark.slow
-class TestNoProcessIsLeft:
-    def test_parent_killed(self, tmp_path):
-        process = start(LONG, tmp_path)
-        workers = workers_of(process)
-        process.kill()
-        process.wait()
-        assert gone(workers)
-
-    def test_worker_killed(self, tmp_path):
-        process = start(LONG, tmp_path)
-        workers = workers_of(process)
-        os.kill(workers[0], signal.SIGKILL)
-        _, err = process.communicate(timeout=60)
-        assert process.returncode == 1
-        assert "WorkerDied: a worker process was ended by SIGKILL while it worked on" in err
-        assert "(seed 0)" in err
-        assert gone(workers)
-
-
-@pytest.mark.slow
-class TestWhereItIsCalledFrom:
-    CODE = """
-    print("once")
-    from resnet_edu import Recipe, data
-    from resnet_edu.experiment import Study, run
-    r = run(Study("plain8", Recipe(2, batch_size=16)), data.load("digits").head(64, 32), progress=False)
-    print(len(r), r[0].net)
-    """
-
-    def test_script_without_main_guard(self, tmp_path):
-        out, err = start(self.CODE, tmp_path).communicate()
-        assert (out, err) == ("once\n1 plain8\n", "")
-
-    def test_notebook(self, tmp_path):
-        nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(textwrap.dedent(self.CODE))])
-        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-        outputs = notebook.cells[0].outputs
-        assert {o["name"] for o in outputs} == {"stdout"}
-        assert "".join(o["text"] for o in outputs) == "once\n1 plain8\n"
 
 
 class TestRecipeForTheData:

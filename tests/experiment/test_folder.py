@@ -409,7 +409,7 @@ from resnet_edu.experiment import Source, Study, records, run
 
 torch.set_num_threads(1)  # and no pool of threads that a forked process would miss
 source = Source("digits", head=(64, 32))
-recipe = Recipe(150, batch_size=16, lr=0.05, augment=True, eval_every=40)
+recipe = Recipe(80, batch_size=16, lr=0.05, augment=True, eval_every=20)
 study = Study(("plain8", "resnet8"), recipe, device="cpu", workers=0, checkpoint_steps=5, source=source)
 images = source.load()
 
@@ -442,9 +442,9 @@ def timed(out):
 whole, nothing = timed("undisturbed"), timed("undisturbed")
 moments = random.Random(0)
 kills, folders = 0, ["killed0"]
-while kills < 20:
-    # At any moment from the start, but so that about twenty lives make one whole run.
-    status = in_child(folders[-1], moments.uniform(0, nothing + whole / 10))
+while kills < 8:
+    # At any moment from the start, but so that about eight lives make one whole run.
+    status = in_child(folders[-1], moments.uniform(0, nothing + whole / 4))
     assert status in (0, -signal.SIGKILL), status
     if status:
         kills += 1
@@ -496,7 +496,7 @@ def test_a_file_system_without_locks(tmp_path, monkeypatch, error):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_at_20_random_moments(tmp_path):
+def test_killed_at_8_random_moments(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KILLED], cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False
     )

@@ -1,16 +1,18 @@
 """Worker processes: every job once, every failure told, nothing left behind."""
 
 import multiprocessing
+import pickle
 import subprocess
 import sys
 import textwrap
 import time
 
 import pytest
-from jobs import Job, die, double, fail, interrupt, leave, nothing
+from jobs import Job, die, die_beside_another, double, fail, interrupt, leave, nothing
 from processes import HELPERS, gone, linux
 
-from resnet_edu.experiment.workers import WorkerDied, WorkerFailed, run_in_workers
+from resnet_edu.experiment.workers import WorkerDied, WorkerFailed, portable, run_in_workers
+from resnet_edu.training.loop import TrainingDiverged
 
 pytestmark = pytest.mark.slow  # processes
 
@@ -48,6 +50,20 @@ def test_a_failure_names_the_job_and_leaves_no_process(work, error, words):
         run_in_workers(work, [Job(7)], (), 1, (nothing,), nothing, nothing)
     assert all(word in str(caught.value) for word in words)
     assert children() == []
+
+
+def test_a_worker_that_dies_ends_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WorkerDied, match="SIGKILL while it worked on job 7"):
+        run_in_workers(die_beside_another, [Job(7), Job(8)], (), 2, (nothing,), nothing, nothing)
+    assert children() == []
+
+
+def test_an_error_of_the_package_arrives_as_it_is():
+    """So a study says that a net diverged, and where, whichever process trained it."""
+    error = TrainingDiverged(3, 0.5, "plain8 (seed 0): the loss of the batch")
+    there = pickle.loads(pickle.dumps(portable(error, Job(7))))
+    assert (type(there), str(there), there.step, there.lr) == (TrainingDiverged, str(error), 3, 0.5)
 
 
 def test_an_error_in_this_process_ends_the_workers():

@@ -49,20 +49,6 @@ class TestEvents:
         assert sorted(lines(live.picture)) == sorted(r.curve("test_loss") for r in records)
         assert "One line for each seed" in live.picture.caption
 
-    @pytest.mark.slow
-    def test_from_worker_processes_too(self, digits):
-        seen = []
-        with LiveCurves() as live:
-
-            def on_event(where, event):
-                seen.append((where.net, event.kind, event.step))
-                live(where, event)
-
-            records = degradation.run(Study(NETS, RECIPE, workers=2), digits, progress=False, on_event=on_event)
-        assert sorted(lines(live.picture)) == sorted(r.curve("train_error") for r in records)
-        for net in NETS:
-            assert [step for n, kind, step in seen if (n, kind) == (net, "evaluation")] == [2, 4, 6]
-
     def test_the_same_training_leaves_the_same_figure(self, digits):
         found = []
         for _ in range(2):

@@ -35,6 +35,16 @@ def die(job, send):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def die_beside_another(job, send):
+    """Be killed, when the other job works."""
+    if job.value == 7:
+        while not Path("works").exists():
+            time.sleep(0.01)
+        die(job, send)
+    Path("works").touch()
+    time.sleep(60)
+
+
 def leave(job, send):
     os._exit(3)
 

@@ -67,7 +67,7 @@ linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks i
 COMMAND = [sys.executable, "-m", "resnet_edu", "degrade"]
 
 
-def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:
+def start_at_terminal(options: list[str], folder: Path, environment: dict | None = None) -> subprocess.Popen:
     """Start the command as a shell at a terminal does: in a group of its own, and open to Ctrl-C.
 
     A job in the background of a script, such as a whole test run, has Ctrl-C ignored, and its children inherit that.
@@ -75,6 +75,7 @@ def start_at_terminal(options: list[str], folder: Path) -> subprocess.Popen:
     return subprocess.Popen(
         options,
         cwd=folder,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

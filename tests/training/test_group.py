@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from processes import HELPERS, ROOT, start_at_terminal
 from small_digits import RECIPE, digits
 
+from resnet_edu import cli
 from resnet_edu.data.dataset import Batches
 from resnet_edu.experiment import records
 from resnet_edu.experiment.degradation import build_net
@@ -228,7 +229,7 @@ def test_all_processes_end_alike(two):
 
 
 @pytest.mark.slow
-def test_the_command_in_two_processes_and_in_one(tmp_path):
+def test_the_command_in_two_processes_and_in_one(tmp_path, monkeypatch, capsys, one_thread):
     options = ["train", "--net", "resnet8", "--seed", "1", "--save-weights"]
     options += ["--steps", "4", "--batch-size", "16", "--eval-every", "2"]
     done = torchrun("-m", "resnet_edu", *options, cwd=tmp_path)
@@ -241,13 +242,10 @@ def test_the_command_in_two_processes_and_in_one(tmp_path):
     assert done.stdout.count("resnet8-seed1.json") == 1  # one process speaks for all
     assert "resnet8 (seed 1) in 2 processes on digits" in done.stderr
 
-    alone = [sys.executable, "-m", "resnet_edu", *options]
-    again = subprocess.run(alone, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
-    assert again.returncode == 1
-    assert "nothing is overwritten" in again.stderr
-    alone += ["--out", "alone"]
-    done = subprocess.run(alone, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(options) == 1
+    assert "nothing is overwritten" in capsys.readouterr().err
+    assert cli.main([*options, "--out", "alone"]) == 0
     one = records.load(tmp_path / "alone" / "resnet8-seed1.json")
     assert "processes" not in one.device
     # Batch norm over 16 images, and over 8: near each other after so few steps, but not the same.

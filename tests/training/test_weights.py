@@ -99,12 +99,9 @@ class TestFile:
 
 
 class TestStudy:
-    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
-    def test_final_weights_give_the_records_errors(self, tmp_path, workers):
+    def test_final_weights_give_the_records_errors(self, tmp_path):
         digits = data.load("digits").head(64, 32)
-        (record,) = run(
-            Study("resnet8", TINY, [2], workers=workers, save_weights=True), digits, tmp_path, progress=False
-        )
+        (record,) = run(Study("resnet8", TINY, [2], workers=0, save_weights=True), digits, tmp_path, progress=False)
         left = ["resnet8-seed2.json", "resnet8-seed2.safetensors", "study.json"]
         assert sorted(p.name for p in tmp_path.iterdir()) == left
         path = tmp_path / weights.filename("resnet8", 2)

@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -85,8 +85,11 @@ def empty_site() -> Iterator[None]:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def execute_chapters() -> None:
-    """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED."""
+def execute_chapters(beside: Callable[[], None]) -> None:
+    """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED.
+
+    What `beside` does runs first, in the place of a chapter: neither uses all of the processor all of the time.
+    """
     cache = get_cache(BUILD / ".jupyter_cache")
     chapters = [name for name in toc_documents() if name.startswith("notebooks/")]
     notebooks = {name: nbformat.read(ROOT / f"{name}.ipynb", as_version=4) for name in chapters}
@@ -104,6 +107,7 @@ def execute_chapters() -> None:
     waiting = [name for name in notebooks if not is_cached(name)]
     failed = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
+        other = pool.submit(beside)
         for name, result in zip(waiting, pool.map(run_chapter, waiting), strict=True):
             if result.err:
                 failed.append(f"{name}\n{result.exc_string}")
@@ -112,6 +116,7 @@ def execute_chapters() -> None:
             uri, note = str(ROOT / f"{name}.ipynb"), {"execution_seconds": result.time}
             bundle = CacheBundleIn(notebooks[name], uri, data=note)
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
+    other.result()
     if failed:
         sys.exit("These chapters fail, and the book is not built:\n\n" + "\n\n".join(failed))
 
@@ -208,12 +213,14 @@ def main() -> None:
     if not is_current("cache", state):
         shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
         mark_current("cache", state)
-    if not (arguments.skip_experiment or arguments.text) and not is_current("experiment", state):
-        run(tools / "resnet-edu", "degrade")
-        mark_current("experiment", state)
+
+    def experiment() -> None:
+        if not arguments.skip_experiment and not is_current("experiment", state):
+            run(tools / "resnet-edu", "degrade")
+            mark_current("experiment", state)
 
     if not arguments.text:
-        execute_chapters()
+        execute_chapters(beside=experiment)
         check_numbers()
     with empty_site():
         config = write_config(repository, outputs=not arguments.text)
