@@ -29,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @linux
 @pytest.mark.slow
 def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
-    options = ["--nets", "plain8,resnet8", "--quick", "--steps", "200", "--checkpoint-steps", "3", "--workers", "1"]
+    options = ["--nets", "plain8,resnet8", "--quick", "--steps", "200"]
+    options += ["--checkpoint-steps", "3", "--workers", "2"]
     out, command, printed = tmp_path / "out", [*COMMAND, *options, "--out", "out"], []
     ways = [
         (signal.SIGINT, os.killpg, 130),  # Ctrl-C: the whole group hears it
@@ -58,7 +59,7 @@ def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
 
     found = records.load_dir(out)
     recipe = Recipe(**found[0].recipe)
-    undisturbed = degradation.run(Study(("plain8", "resnet8"), recipe, workers=1), HEAD, progress=False)
+    undisturbed = degradation.run(Study(("plain8", "resnet8"), recipe, workers=2), HEAD, progress=False)
     assert recipe.steps == 200
     assert all(a.same_result(b) for a, b in zip(found, undisturbed, strict=True))
 

@@ -11,7 +11,7 @@ import pytest
 from jobs import Job, die, die_beside_another, double, fail, interrupt, leave, nothing
 from processes import HELPERS, gone, linux
 
-from resnet_edu.experiment.workers import WorkerDied, WorkerFailed, portable, run_in_workers
+from resnet_edu.experiment.workers import WorkerDied, WorkerFailed, attempt, run_in_workers
 from resnet_edu.training.loop import TrainingDiverged
 
 pytestmark = pytest.mark.slow  # processes
@@ -62,7 +62,13 @@ def test_a_worker_that_dies_ends_the_others(tmp_path, monkeypatch):
 def test_an_error_of_the_package_arrives_as_it_is():
     """So a study says that a net diverged, and where, whichever process trained it."""
     error = TrainingDiverged(3, 0.5, "plain8 (seed 0): the loss of the batch")
-    there = pickle.loads(pickle.dumps(portable(error, Job(7))))
+
+    def work(job, send):
+        raise error
+
+    kind, found = attempt(work, Job(7), (), nothing)
+    there = pickle.loads(pickle.dumps(found))
+    assert kind == "error"
     assert (type(there), str(there), there.step, there.lr) == (TrainingDiverged, str(error), 3, 0.5)
 
 
