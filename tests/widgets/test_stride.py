@@ -11,7 +11,7 @@ from resnet_edu.widgets import StrideExplorer
 from resnet_edu.widgets.stride import PARTS, VERSIONS, pixels_read
 
 
-@pytest.mark.parametrize(("version", "part"), itertools.product(VERSIONS, PARTS))
+@pytest.mark.parametrize(("version", "part"), list(itertools.product(VERSIONS, PARTS)))
 def test_reads_the_pixels_whose_gradient_is_not_zero(version: str, part: str):
     js = javascript.load("stride").call
     assert js("readByAny", version, part) == pixels_read(version, part).tolist()
@@ -37,7 +37,7 @@ def test_versions_parts_and_pixels_by_mouse_and_keys(explorer_page):
     visit = explorer_page(StrideExplorer())
     root = visit.page.locator(".rx").first
     expect(root).to_contain_text("reads 16 of 64 pixels (25%). The chosen pixel of the output reads 9.")
-    root.get_by_role("radio", name="shortcut").check()
+    root.get_by_role("radio", name="shortcut", exact=True).check()
     expect(root).to_contain_text("reads 16 of 64 pixels (25%). The chosen pixel of the output reads 1.")
     root.get_by_role("radio", name="1: stride").focus()
     for _ in range(2):
