@@ -11,7 +11,7 @@ import STYLE from "./stride.css";
 export const SIZE = 8; // of the input; the output has half of it
 const OUT = SIZE / 2;
 const CELL = 22;
-const VERSIONS = [["1", "1: stride on the first 1×1"], ["1.5", "1.5: stride on the 3×3"], ["D", "D: 1.5, and a mean on the shortcut"]];
+const VERSIONS = [["1", "1: stride on the first 1×1"], ["1.5", "1.5: stride on the 3×3"], ["D", "D: mean on the shortcut"]];
 const PARTS = [["block", "whole block"], ["main", "main path"], ["shortcut", "shortcut"]];
 const range = (n) => Array.from({ length: n }, (_, i) => i);
 
