@@ -15,15 +15,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..experiment.ablations import interval
 from ..experiment.records import RunRecord
 from ..experiment.shipped import load_records
-from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, conv1x1
 from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
 from ..tracing.run import trace
 from .blocks import compare_block
+from .compare import compare_numbers, count_text, kinds, output_of, randomize
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text
 
@@ -49,7 +51,21 @@ def answer(exercise: str, **given: object) -> str:
     for name, value in given.items():
         if value is ...:
             raise NotYet(f"`{name}` is still `...`: your answer goes there")
-    return f"exercise {exercise}: {EXERCISES[exercise](**given)}"
+    try:
+        return f"exercise {exercise}: {EXERCISES[exercise](**given)}"
+    except NotYet:
+        for a, b in itertools.combinations(names, 2):
+            if _is_right(exercise, {**given, a: given[b], b: given[a]}):
+                raise NotYet(f"`{a}` and `{b}` are exchanged: the other way round both are right") from None
+        raise
+
+
+def _is_right(exercise: str, given: dict[str, object]) -> bool:
+    try:
+        EXERCISES[exercise](**given)
+    except Exception:  # an answer in another's place may be of any type
+        return False
+    return True
 
 
 def _exercise(number: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
@@ -311,6 +327,32 @@ def _count_of_the_paper(vgg16: object, vgg19: object, nearer: object) -> str:
 
 
 # ---------------------------------------------------------------- chapter 5
+
+
+@_exercise("5.2")
+def _nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> str:
+    name, args = check_callable(shortcut), (16, 32)
+    mine, what = build(shortcut, args)
+    reference = nn.Sequential(nn.AvgPool2d(2), conv1x1(*args), nn.BatchNorm2d(args[1]))
+    randomize(reference)
+    x = torch.randn(4, args[0], 8, 12)
+    y, right = output_of(mine, x, what), reference(x)
+    if y.shape != right.shape:
+        raise NotYet(f"{what} turns {tuple(x.shape)} into {tuple(y.shape)}; it should become {tuple(right.shape)}")
+    if kinds(mine) != kinds(reference):
+        raise NotYet(f"{what}{count_text(mine, reference)}: what learns is a 1×1 without bias and its batch norm")
+    mistakes = {
+        "the convolution has the stride: three quarters of the pixels stay unread": lambda maps: maps[:, :, ::2, ::2],
+        "the largest of the four pixels is taken; ResNet-D takes their mean": lambda maps: F.max_pool2d(maps, 2),
+    }
+    compare_numbers(
+        mine,
+        reference,
+        x,
+        what,
+        {text: lambda net, maps, shrink=shrink: net[2](net[1](shrink(maps))) for text, shrink in mistakes.items()},
+    )
+    return f"{name}: outputs, running statistics and gradients are those of ResNet-D's shortcut"
 
 
 @_exercise("5.3")

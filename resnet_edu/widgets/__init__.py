@@ -11,6 +11,16 @@ from .convolution import ConvolutionExplorer
 from .gradients import GradientExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz, quiz
+from .stride import StrideExplorer
 from .study import StudyPlayer
 
-__all__ = ["BlockExplorer", "ConvolutionExplorer", "GradientExplorer", "NetworkExplorer", "Quiz", "StudyPlayer", "quiz"]
+__all__ = [
+    "BlockExplorer",
+    "ConvolutionExplorer",
+    "GradientExplorer",
+    "NetworkExplorer",
+    "Quiz",
+    "StrideExplorer",
+    "StudyPlayer",
+    "quiz",
+]

@@ -12,7 +12,6 @@ import pytest
 from nbclient import NotebookClient
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent.parent / "notebooks").glob("*.ipynb"))
-DOWNLOADS = ("05-bottlenecks",)  # trained weights; tests/nets/test_pretrained.py has its functions
 
 # Noise of CIFAR-10's shape in its place: what is tested is that the code fits such images, not what is learnt.
 PHOTOGRAPHS = """
@@ -48,7 +47,7 @@ def switch(notebook: nbformat.NotebookNode) -> int | None:
 
 
 def with_switch() -> list[Path]:
-    return [p for p in NOTEBOOKS if p.stem not in DOWNLOADS and switch(nbformat.read(p, as_version=4)) is not None]
+    return [p for p in NOTEBOOKS if switch(nbformat.read(p, as_version=4)) is not None]
 
 
 def root(node: ast.AST) -> str | None:

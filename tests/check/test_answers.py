@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -37,6 +38,27 @@ class Halve(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.branch(x) + self.shortcut(x))
+
+
+def pooled_shortcut(pool: type[nn.Module] = nn.AvgPool2d, norm: bool = True, bias: bool = False, size: int = 2):
+    """The shortcut of exercise 5.2, right or with a mistake in it, as a function that builds it."""
+
+    def build(in_channels: int, out_channels: int) -> nn.Module:
+        layers = [pool(size), nn.Conv2d(in_channels, out_channels, 1, bias=bias), nn.BatchNorm2d(out_channels)]
+        return nn.Sequential(*layers[: 3 if norm else 2])
+
+    return build
+
+
+class EverySecond(nn.Module):
+    """What a 1x1 with stride 2 reads of a map."""
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x[:, :, :: self.stride, :: self.stride]
 
 
 def runs_of(net: str, steps: int, lr: float, errors: tuple[float, ...] = (70.0, 60.0), seeds=(0, 1)) -> list:
@@ -114,6 +136,7 @@ RIGHT = {
     "4.3": {"net": Later(lambda: ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4)), "falls_more": "parameters"},
     "4.4": {"plain_sizes": [56, 27, 13, 6], "tells": "residual"},
     "4.5": {"vgg16": (15.35, 15.47), "vgg19": (19.51, 19.63), "nearer": ("convolutions", "all")},
+    "5.2": {"shortcut": pooled_shortcut()},
     "5.3": {
         "changes": Later(lambda: [(resnet50(stride_on="1x1").eval(), same), (fifty(True), same), (fifty(False), twice)])
     },
@@ -206,6 +229,11 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("4.5", {"vgg19": (19_508_428_800, 19.63)}, "in billions"),
     ("4.5", {"nearer": ("all", "all")}, "nearer to the paper's 15.3"),
     ("4.5", {"nearer": ("convolutions", "convolutions")}, "nearer to the paper's 19.6"),
+    ("5.2", {"shortcut": pooled_shortcut(EverySecond)}, "three quarters"),
+    ("5.2", {"shortcut": pooled_shortcut(nn.MaxPool2d)}, "takes their mean"),
+    ("5.2", {"shortcut": pooled_shortcut(bias=True)}, "without bias"),
+    ("5.2", {"shortcut": pooled_shortcut(norm=False)}, "its batch norm"),
+    ("5.2", {"shortcut": pooled_shortcut(size=1)}, "it should become"),
     ("5.3", {"changes": Later(lambda: 3 * [(fifty(True), same)])}, "changes 1 and 2 give the same output"),
     ("5.3", {"changes": Later(lambda: [(fifty(False), twice), (fifty(False), lambda x: x + 3)] * 2)}, "has 4 entries"),
     (
@@ -297,6 +325,16 @@ def test_networks_may_both_be_built_wrongly_and_stay_as_they_were(capsys):
 def test_wrong_answers(exercise, change, words):
     with pytest.raises(check.NotYet, match=words):
         check.answer(exercise, **built({**RIGHT[exercise], **change}))
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+def test_two_exchanged_answers_are_named(exercise):
+    right = built(RIGHT[exercise])
+    for a, b in itertools.combinations(right, 2):
+        try:
+            check.answer(exercise, **{**right, a: right[b], b: right[a]})
+        except check.NotYet as verdict:
+            assert str(verdict).startswith(f"`{a}` and `{b}` are exchanged")  # noqa: PT017 - equal ones pass
 
 
 def dotted(value: object) -> object:

@@ -1,0 +1,92 @@
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 82b82063dcf0bc7cb43592f79e46edb126bec3ad501df2c1046613d078251bd8 */
+var T=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
+   system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
+.rx,
+:is(html[data-theme=light], body[data-jp-theme-light=true], .vscode-light) .rx {
+  color-scheme: light; --rx-paper: #fff; --rx-ink: #1c2127; --rx-muted: #56606b; --rx-line: #d3d8de;
+  --rx-strong-line: #7b8794; --rx-soft: #f4f6f8; --rx-accent: #1f6aa5; --rx-accent-soft: #e3eff9;
+  --rx-add: #b4491a; --rx-add-soft: #fdf1ea; --rx-good: #2f6f44; --rx-good-soft: #e8f4ec; --rx-bad: #b3261e;
+  --rx-bad-soft: #fdecea; --rx-on-accent: #fff; --rx-slab: #cfe0ef; --rx-slab-top: #e4eef7;
+  --rx-slab-side: #aecbe3;
+}
+@media (prefers-color-scheme: dark) {
+.rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+}
+:is(html[data-theme=dark], body[data-jp-theme-light=false], .vscode-dark, html[theme=dark]) .rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+.rx{container-type:inline-size;box-sizing:border-box;max-width:100%;margin:.75rem 0 1.25rem;padding:.9rem 1rem 1rem;
+border:1px solid var(--rx-line);border-radius:.5rem;background:var(--rx-paper);color:var(--rx-ink);
+font-size:.92rem;line-height:1.45;font-variant-numeric:tabular-nums;text-align:left}
+.rx *{box-sizing:border-box}
+.rx [hidden]{display:none!important}
+.rx p{margin:.4rem 0;max-width:44rem}
+.rx-title{margin:0 0 .5rem;font-weight:650}
+.rx-spoken{position:absolute;width:1px;height:1px;margin:-1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.rx-controls{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr));gap:.6rem 1.1rem;
+align-items:start;margin-bottom:.8rem}
+.rx-field{min-width:0;margin:0;padding:0;border:0}
+.rx-field>label,.rx-field>legend{display:block;float:none;width:auto;margin:0 0 .15rem;padding:0;font-size:.84rem;
+font-weight:600;line-height:1.3;color:var(--rx-ink)}
+.rx-unit{font-weight:400;color:var(--rx-muted)}
+.rx-pair{display:flex;align-items:center;gap:.5rem}
+.rx :is(.rx-number,.rx-select){height:2rem;margin:0;padding:0 .45rem;border:1px solid var(--rx-strong-line);
+border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;font-size:.9rem}
+.rx .rx-number{width:4.6rem;flex:none;text-align:right}
+.rx .rx-number[aria-invalid=true]{border-color:var(--rx-bad)}
+.rx .rx-select{width:100%}
+.rx-range{flex:1;min-width:0;height:1.5rem;margin:0;accent-color:var(--rx-accent)}
+.rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
+.rx-note:not(:empty){margin-top:.15rem}
+.rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
+.rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
+.rx-radio label{margin:0}
+.rx-radio input:disabled+label{color:var(--rx-muted);text-decoration:line-through}
+.rx .rx-button{min-height:2rem;margin:0;padding:.1rem .75rem;border:1px solid var(--rx-strong-line);border-radius:.3rem;
+background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font-weight:550;cursor:pointer}
+.rx .rx-button:hover{border-color:var(--rx-accent)}
+.rx .rx-button:is(:disabled,[aria-disabled]){color:var(--rx-muted);cursor:default}
+.rx .rx-button[aria-pressed=true]{background:var(--rx-accent);border-color:var(--rx-accent);color:var(--rx-on-accent)}
+.rx .rx-quiet{padding:.1rem .3rem;border-color:transparent;background:none;color:var(--rx-accent);text-decoration:underline}
+.rx-row{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .9rem;margin:.5rem 0}
+.rx .rx-hint{color:var(--rx-muted);font-size:.82rem}
+.rx-player{display:inline-flex;gap:.35rem}
+.rx :focus-visible{outline:3px solid var(--rx-accent)!important;outline-offset:2px}
+.rx-scroll{max-width:100%;overflow:auto;border:1px solid var(--rx-line);border-radius:.35rem;overscroll-behavior-x:contain}
+.rx .rx-table{display:table;width:100%;margin:0;border:0;border-collapse:separate;border-spacing:0;
+background:none;color:var(--rx-ink);font-size:.82rem;line-height:1.35}
+.rx .rx-table caption{caption-side:top;padding:.4rem .6rem;color:var(--rx-muted);font-size:1em;text-align:left}
+.rx .rx-table :is(th,td){padding:.28rem .5rem;border:0;border-bottom:1px solid var(--rx-line);
+background:var(--rx-paper);color:inherit;font-weight:400;text-align:left;vertical-align:top;white-space:nowrap}
+.rx .rx-table thead th{position:sticky;top:0;z-index:1;background:var(--rx-soft);font-weight:600}
+.rx .rx-table tfoot :is(th,td){border-top:2px solid var(--rx-line);font-weight:600}
+.rx .rx-table .rx-num{text-align:right}
+.rx svg{display:block;max-width:100%}
+.rx svg text{fill:var(--rx-ink);font-family:inherit}
+.rx-error{padding:.5rem .7rem;border-left:4px solid var(--rx-bad);border-radius:0 .3rem .3rem 0;
+background:var(--rx-bad-soft);color:var(--rx-ink)}
+.rx-error strong{color:var(--rx-bad)}
+.rx-up{color:var(--rx-add)}.rx-down{color:var(--rx-good)}
+@media (prefers-reduced-motion:reduce){.rx *{transition:none!important;animation:none!important}}
+@media print{.rx-controls,.rx-player{display:none}}
+`;function D(e,r="",t=""){let o=e.getRootNode(),n=o instanceof ShadowRoot?o:document.head;for(let[l,c]of[["shared",T],[r,t]]){if(!c||n.querySelector(`style[data-rx="${l}"]`))continue;let i=document.createElement("style");i.dataset.rx=l,i.textContent=c,n.append(i)}}var G="http://www.w3.org/2000/svg",Y=0,F=(e="x")=>`rx-${e}-${++Y}-${Math.random().toString(36).slice(2,7)}`;function M(e,r,t){for(let[o,n]of Object.entries(r??{}))n==null||n===!1||(o.startsWith("on")?e.addEventListener(o.slice(2),n):o==="value"||o==="checked"||o==="disabled"||o==="hidden"?e[o]=n:e.setAttribute(o,n===!0?"":n));return e.append(...t.flat(9).filter(o=>o!=null&&o!==!1)),e}var s=(e,r,...t)=>M(document.createElement(e),r,t),N=(e,r,...t)=>M(document.createElementNS(G,e),r,t);function Z(e,r){for(let[t,o]of Object.entries(r))if(o==null||o===!1)e.hasAttribute(t)&&e.removeAttribute(t);else{let n=o===!0?"":String(o);e.getAttribute(t)!==n&&e.setAttribute(t,n)}return e}function C(e,r){return e.textContent!==r&&(e.textContent=r),e}function B(e){let r=0,t=()=>{r||(r=requestAnimationFrame(()=>{r=0,e()}))};return t.cancel=()=>{r&&cancelAnimationFrame(r),r=0},t}function P(){let e=s("div",{class:"rx-spoken","aria-live":"polite",role:"status"}),r=0;return{node:e,say(t){clearTimeout(r),r=setTimeout(()=>C(e,t),150)},stop:()=>clearTimeout(r)}}function Q(e,{min:r,max:t,step:o=1,fallback:n}){let l=e.trim(),c=/^[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?(e[+-]?\d+)?$/i.test(l)?Number(l.replace(/,/g,"")):NaN;if(!Number.isFinite(c))return{value:n,problem:`A whole number from ${r} to ${t} is needed; ${n} is kept.`};let i=r+Math.round((Math.min(t,Math.max(r,c))-r)/o)*o,u=i>t?i-o:i,d=l.length>16?`${l.slice(0,12)}…`:l;if(c<r)return{value:u,problem:`${d} is too small: the least is ${r}.`};if(c>t)return{value:u,problem:`${d} is too large: the most is ${t}.`};if(c!==u){let p=o===1?"a whole number":`one of ${r}, ${r+o}, ${r+2*o}, ...`;return{value:u,problem:`${d} is not ${p}: ${u} is taken.`}}return{value:u,problem:""}}function I({label:e,min:r,max:t,step:o=1,value:n,onchange:l,slider:c=!0,unit:i=""}){let u=F("n"),d={min:r,max:t,step:o},p=s("div",{class:"rx-note",id:`${u}-note`,"aria-live":"polite"}),h=s("input",{id:u,class:"rx-number",type:"text",inputmode:"numeric",autocomplete:"off","aria-describedby":`${u}-note`,value:String(n),onchange:()=>b(!0),oninput:()=>b(!1),onkeydown(f){let g={ArrowUp:1,ArrowDown:-1,PageUp:10,PageDown:-10}[f.key];g&&(f.preventDefault(),x(Math.min(d.max,Math.max(d.min,a+g*d.step)),!0))}}),m=c?s("input",{class:"rx-range",type:"range",min:r,max:t,step:o,value:String(n),"aria-label":`${e}, slider`,oninput:()=>x(Number(m.value),!1),onchange:()=>x(Number(m.value),!0)}):null,a=n;function x(f,g,y=""){let z=f!==a;a=f,m&&(m.value=String(f)),(g||document.activeElement!==h)&&(h.value=String(f)),h.setAttribute("aria-invalid",y?"true":"false"),C(p,y),(z||g)&&l(f,g)}let b=f=>{let{value:g,problem:y}=Q(h.value,{...d,fallback:a});(f||!y)&&x(g,f,y)};return{node:s("div",{class:"rx-field"},s("label",{for:u},e,i&&s("span",{class:"rx-unit"},` (${i})`)),s("div",{class:"rx-pair"},h,m),p),get value(){return a},set(f,g={}){let y=f!==a;Object.assign(d,g),m&&Z(m,{min:d.min,max:d.max,step:d.step}),a=f,m&&(m.value=String(f)),y&&(h.value=String(f),C(p,""),h.setAttribute("aria-invalid","false"))}}}function R({label:e,options:r,value:t,onchange:o}){let n=F("r"),l=s("div",{class:"rx-radios"}),c=[],i=t;function u(d){c=d,l.replaceChildren(...d.map(([p,h,m])=>{let a=F("o"),x=s("input",{type:"radio",name:n,id:a,value:String(p),checked:p===i,disabled:!!m,onchange:()=>{i=p,o(p,!0)}});return s("span",{class:"rx-radio",title:m||null},x,s("label",{for:a},h,m&&s("span",{class:"rx-spoken"},` (${m})`)))}))}return u(r),{node:s("fieldset",{class:"rx-field"},s("legend",{},e),l),get value(){return i},set(d,p){i=d,p&&JSON.stringify(p)!==JSON.stringify(c)&&u(p);for(let h of l.querySelectorAll("input"))h.checked=h.value===String(d)}}}var L=(e,...r)=>s("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:t=>t.ctrlKey||t.metaKey||t.stopPropagation()},r);var j=`.rx-st{display:flex;flex-wrap:wrap;gap:.8rem 2rem;align-items:flex-start}
+.rx .rx-st figure{margin:0;max-width:100%}
+.rx .rx-st figcaption{margin:.2rem 0 0;color:var(--rx-ink);font-size:.84rem}
+.rx-st rect{stroke-width:1;stroke:var(--rx-strong-line);fill:var(--rx-soft)}
+.rx-st .rx-st-read{fill:var(--rx-slab);stroke:var(--rx-accent)}
+.rx-st .rx-st-lit{fill:var(--rx-accent);stroke:var(--rx-accent)}
+.rx-st-cross{stroke:var(--rx-strong-line);stroke-width:1.2}
+.rx-st figure:last-child g{cursor:pointer}
+`;var w=8,A=w/2,S=22,ee=[["1","1: stride on the first 1×1"],["1.5","1.5: stride on the 3×3"],["D","D: mean on the shortcut"]],q=[["block","whole block"],["main","main path"],["shortcut","shortcut"]],k=e=>Array.from({length:e},(r,t)=>t);function J(e,r,t){if(r==="shortcut")return e==="D"?[2*t,2*t+1]:[2*t];let o=e==="1"?2:1;return[2*t-o,2*t,2*t+o]}function U(e,r,t,o){let n=r==="block"?["main","shortcut"]:[r];return k(w).map(l=>k(w).map(c=>n.some(i=>J(e,i,t).includes(l)&&J(e,i,o).includes(c))))}function re(e,r){let t=k(A).flatMap(o=>k(A).map(n=>U(e,r,o,n)));return k(w).map(o=>k(w).map(n=>t.some(l=>l[o][n])))}var E=e=>e.flat().filter(Boolean).length;function V(e,r,t){let o=r.length*S,n=r.flatMap((l,c)=>l.map((i,u)=>N("g",t&&{onclick:()=>t(c,u)},N("rect",{class:`rx-st-${i}`,x:u*S+1,y:c*S+1,width:S-2,height:S-2}),i==="unread"&&N("path",{class:"rx-st-cross",d:`M${u*S+8} ${c*S+8}l6 6m0-6l-6 6`}))));return N("svg",{viewBox:`0 0 ${o} ${o}`,role:"img","aria-label":e,style:`width:${o*1.35}px`},n)}function te({model:e,el:r}){D(r,"stride",j);let t=P(),o=a=>{for(let[x,b]of Object.entries(a))e.set(x,b);e.save_changes()},n=(a,x,b)=>[x,R({label:a,options:b,value:e.get(x),onchange:O=>o({[x]:O})})],l=(a,x)=>[x,I({label:a,min:1,max:A,value:e.get(x),onchange:b=>o({[x]:b})})],c=[n("Version","version",ee),n("What reads","part",q),l("Row of the output","row"),l("Column of the output","column")],[i,u,d]=[s("div"),s("div"),s("p")];function p(){for(let[v,$]of c)$.set(e.get(v));let[a,x,b,O]=["version","part","row","column"].map(v=>e.get(v)),[f,g]=[re(a,x),U(a,x,b-1,O-1)],y=q.find(([v])=>v===x)[1],z=`${E(f)} of ${w*w} pixels (${100*E(f)/(w*w)}%)`,_=`Input: the ${y} of version ${a} reads ${z}`;i.replaceChildren(V(`${_}; ${E(g)} of them for the chosen pixel of the output`,f.map((v,$)=>v.map((H,K)=>g[$][K]?"lit":H?"read":"unread")))),u.replaceChildren(V(`Output: row ${b}, column ${O} is chosen`,k(A).map(v=>k(A).map($=>v===b-1&&$===O-1?"lit":"read")),(v,$)=>o({row:v+1,column:$+1}))),C(d,`The ${y} of version ${a} reads ${z}. The chosen pixel of the output reads ${E(g)}.`),t.say(d.textContent)}let h=B(p);e.on("change",h);let m=(a,x)=>s("figure",{},a,s("figcaption",{},x));return r.append(L("Stride explorer",s("div",{class:"rx-controls"},c.map(([,a])=>a.node)),s("div",{class:"rx-st"},m(i,`input, ${w}×${w}; a cross: never read`),m(u,`output, ${A}×${A}; choose a pixel`)),d,t.node)),p(),()=>{e.off("change",h),h.cancel(),t.stop()}}var xe={render:te};export{w as SIZE,xe as default,re as readByAny,U as reads};
