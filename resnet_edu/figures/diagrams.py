@@ -204,7 +204,8 @@ def _arrow(top: float, bottom: float) -> str:
 # Nets.
 
 _MARGIN, _COLUMN, _BOX, _HEIGHT = 54, 104, 68, 11  # in units of the drawing; its letters have 9
-_NEAR, _FAR, _MARK = 4, 14, 4.2  # space below a box, and where a shortcut begins or ends; radius of an addition
+_NEAR, _FAR, _BAND = 4, 14, 18  # space below a box, where a shortcut begins or ends, and between bands
+_MARK = 4.2  # radius of an addition
 _TOP, _SCALE = 22, 1.45  # head line; CSS pixels a unit, where there is room
 # Of the map sizes. Not the orange, blue and red of the book, which mean plain, residual and wrong.
 _PALETTE = ("#B5891D", "#8A6FD1", "#0E8A63", "#A3568B", "#1F97A8", "#7F8C1F", "#808A94")
@@ -230,11 +231,11 @@ def nets(models: Mapping[str, nn.Module], shape: Sequence[int], caption: str | N
     for size in sizes:
         count = max(len(layers.get(size, ())) for layers in columns.values())
         if places:
-            out.append(_path(f"M0 {y - _FAR / 2:.1f}H{width}", "currentColor", 0.5, opacity=0.35))
+            out.append(_path(f"M0 {y - 3:.1f}H{width}", "currentColor", 0.5, opacity=0.35))
         out.append(_text(_MARGIN - 8, y + 8.5, size, 9, anchor="end"))
         for i in range(count):
             places[size, i] = y
-            y += _HEIGHT + (_FAR if (size, i) in wide or i == count - 1 else _NEAR)
+            y += _HEIGHT + (_BAND if i == count - 1 else _FAR if (size, i) in wide else _NEAR)
     for place, (title, layers) in enumerate(columns.items()):
         out += _draw_column(_MARGIN + place * _COLUMN, title, traces[title], layers, places)
     alts = [_net_alt(title, traces[title], layers) for title, layers in columns.items()]
