@@ -19,8 +19,8 @@ from datetime import date
 import torch
 import torchvision
 
+from resnet_edu import plain34, resnet34, resnet50
 from resnet_edu.experiment.shipped import RESULTS
-from resnet_edu.nets import plain34, resnet34, resnet50
 from resnet_edu.support.files import write_atomic
 from resnet_edu.support.system import device_name
 from resnet_edu.tracing import trace
