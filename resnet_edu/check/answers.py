@@ -232,6 +232,20 @@ def _wrong_stage(sizes: object, share: object) -> str:
     return "the sizes, and what is left of the multiply-adds, are right"
 
 
+@_exercise("3.4")
+def _layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
+    given = {"kernel": kernel, "stride": stride, "padding": padding}
+    k, s, p = (as_number(name, value) for name, value in given.items())
+    seen = {9: 3, 10: 4, 11: 4, 12: 4, 13: 5}
+    for size, out in seen.items():
+        made = (size + 2 * p - k) // s + 1 if s > 0 else 0
+        if made != out:
+            raise NotYet(f"that layer makes {made:g} pixels of {size}, and the one in the box makes {out}")
+    if (found := 8 * (3 * k**2 + 1)) != 1184:
+        raise NotYet(f"the sizes fit; but that layer has {found:,.0f} parameters, and the one in the box has 1,184")
+    return "that is the layer in the box"
+
+
 # ---------------------------------------------------------------- chapter 4
 
 
@@ -281,49 +295,6 @@ def _one_width(net: object, falls_more: object) -> str:
     costs = ("multiply-adds", "parameters")
     check_choice("falls_more", falls_more, costs[in_parameters], costs, text)
     return "the network, and what falls more, are right"
-
-
-@_exercise("4.4")
-def _without_padding(plain_sizes: object, tells: object) -> str:
-    with torch.device("meta"):
-        usual, changed = plain34(), plain34()
-        for stage in (changed.layer2, changed.layer3, changed.layer4):
-            old = stage[0].conv1
-            stage[0].conv1 = nn.Conv2d(old.in_channels, old.out_channels, 3, stride=2, bias=False)
-    padded, right = (
-        tuple(row.output_shape[-1] for row in trace(net, IMAGE).rows if row.path.endswith("0.conv1"))
-        for net in (usual, changed)
-    )
-    slips = {padded: "those are the sizes with padding 1. Which padding has your new convolution?"}
-    check_shape("plain_sizes", plain_sizes, right, slips)
-    text = "does the plain one raise an error? Its next layer takes maps of any size"
-    check_choice("tells", tells, "residual", ("plain", "residual"), text)
-    return "the sizes, and the network that tells, are right"
-
-
-@_exercise("4.5")
-def _count_of_the_paper(vgg16: object, vgg19: object, nearer: object) -> str:
-    import torchvision  # here and below, because it takes a second
-
-    names, words = ("convolutions", "all"), as_list("nearer", nearer, 2, "words")
-    published = (15.3, 19.6)  # billions, section 4.1 of the paper
-    for depth, given, word, paper in zip((16, 19), (vgg16, vgg19), words, published, strict=True):
-        with torch.device("meta"):
-            net = getattr(torchvision.models, f"vgg{depth}")()
-        traced = trace(net, IMAGE)
-        counts = [sum(r.macs for r in traced.rows if r.kind == "Conv2d") / 1e9, traced.total_macs / 1e9]
-        values = as_list(f"vgg{depth}", given, 2, "numbers, convolutions and all,")
-        for name, value, count, other in zip(names, values, counts, counts[::-1], strict=True):
-            slips = {
-                2 * count: "a multiplication with its addition counts as one",
-                count * 1e9: "in billions, please",
-                other: "the two are exchanged: convolutions first, then all",
-            }
-            check_number(f"{name} of vgg{depth}", value, count, slips)
-        _, wanted = min(zip(counts, names, strict=True), key=lambda pair: abs(pair[0] - paper))
-        text = f"which of your two counts is nearer to the paper's {paper}?"
-        check_choice(f"nearer, vgg{depth}", word, wanted, names, text)
-    return "all four counts, and which of them the paper's numbers are nearer to, are right"
 
 
 # ---------------------------------------------------------------- chapter 5

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from ..support.validate import one_of, whole
-from .style import INK, PALETTE, Picture, in_words, label_ends, looks, new_figure, short, style
+from .style import COLORS, INK, PALETTE, Picture, in_words, label_ends, looks, new_figure, short, style
 
+GREY = "#808A94"  # 3:1 on white and on #14181e
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
 
 
@@ -56,7 +57,8 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     """Return horizontal bars: a group for each category, in it a bar for each of `series`, name -> {category: value}.
 
     Categories come in the order in which they are met, from the top. Where a series lacks one, or has 0 there, no bar
-    is drawn. Each bar has its value written at its end. The text alternative tells all values.
+    is drawn. Each bar has its value written at its end. Names that begin with "plain" or "ResNet" have the colours that
+    such nets have in the whole book, and others are grey beside them. The text alternative tells all values.
 
     Raises `ValueError` for no series, or for values that are negative or not finite.
     """
@@ -65,12 +67,14 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
             raise ValueError(f"{name!r} must have values of 0 or more, but there is a {min(values.values())}")
     categories = list(dict.fromkeys(category for values in series.values() for category in values))
     thick = 0.8 / len(series)
+    colors = [next((c for kind, c in COLORS.items() if name.lower().startswith(kind)), None) for name in series]
+    colors = [color or GREY for color in colors] if any(colors) else PALETTE
     with style():
         fig, (ax,) = new_figure(5.0, 0.9 + len(categories) * max(0.36, 0.1 + 0.2 * len(series)))
         for i, (name, values) in enumerate(series.items()):
             drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
             ys, widths = [y for y, value in drawn if value], [value for _, value in drawn if value]
-            color, hatch = PALETTE[i % len(PALETTE)], _HATCHES[i % len(_HATCHES)]
+            color, hatch = colors[i % len(colors)], _HATCHES[i % len(_HATCHES)]
             made = ax.barh(
                 ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
             )

@@ -2,8 +2,8 @@
 
 `blocks` draws blocks side by side, with the shape on every arrow that follows a convolution, and the shortcut as a line
 of its own that ends at the addition. `nets` draws whole nets: a box for each convolution, pooling and linear layer of
-the main path, in bands of one map size, and a line for each shortcut, dashed where it changes the shape. There batch
-norms and ReLUs are left out, as in the paper.
+the main path, in bands of one map size, a mark for each addition, and a line to it for each shortcut, dashed where it
+changes the shape. There batch norms and ReLUs are left out, as in the paper.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 2 and 5 (blocks) and 3 (nets).
@@ -15,13 +15,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import groupby, pairwise
+from itertools import groupby
 
 from torch import nn
 
 from ..tracing.rows import rows_by_size
 from ..tracing.run import Row, Trace, trace
-from .style import COLORS, OTHER_COLORS
 
 _SHORTCUT = "var(--book-accent, #2a78b8)"
 _ADD = "var(--book-add, #c2571f)"
@@ -204,9 +203,12 @@ def _arrow(top: float, bottom: float) -> str:
 
 # Nets.
 
-_MARGIN, _COLUMN, _BOX, _HEIGHT, _STEP = 54, 104, 68, 11, 15  # in units of the drawing; its letters have 9
-_TOP, _BAND, _SCALE = 22, 9, 1.45  # head line; space between bands; CSS pixels a unit, where there is room
-_PALETTE = (*COLORS.values(), *OTHER_COLORS)
+_MARGIN, _COLUMN, _BOX, _HEIGHT = 54, 104, 68, 11  # in units of the drawing; its letters have 9
+_NEAR, _FAR, _BAND = 4, 14, 18  # space below a box, where a shortcut begins or ends, and between bands
+_MARK = 4.2  # radius of an addition
+_TOP, _SCALE = 22, 1.45  # head line; CSS pixels a unit, where there is room
+# Of the map sizes. Not the orange, blue and red of the book, which mean plain, residual and wrong.
+_PALETTE = ("#B5891D", "#8A6FD1", "#0E8A63", "#A3568B", "#1F97A8", "#7F8C1F", "#808A94")
 _Layers = dict[str, list[Row]]  # map size, such as "56×56" -> rows
 
 
@@ -224,16 +226,18 @@ def nets(models: Mapping[str, nn.Module], shape: Sequence[int], caption: str | N
     columns = {title: _layers(title, t) for title, t in traces.items()}
     sizes = sorted({size for layers in columns.values() for size in layers}, key=_area, reverse=True)
     width = _MARGIN + _COLUMN * len(columns)
-    out, y, tops = [], float(_TOP), {}
+    out, y, places = [], float(_TOP), {}
+    wide = {(size, i) for title, layers in columns.items() for size, i in _joints(traces[title], layers)}
     for size in sizes:
-        if tops:
-            line = f"M0 {y - _BAND / 2 - 1:.1f}H{width}"
-            out.append(_path(line, "currentColor", 0.5, opacity=0.35))
-        tops[size] = y
+        count = max(len(layers.get(size, ())) for layers in columns.values())
+        if places:
+            out.append(_path(f"M0 {y - 3:.1f}H{width}", "currentColor", 0.5, opacity=0.35))
         out.append(_text(_MARGIN - 8, y + 8.5, size, 9, anchor="end"))
-        y += max(len(layers.get(size, ())) for layers in columns.values()) * _STEP + _BAND
+        for i in range(count):
+            places[size, i] = y
+            y += _HEIGHT + (_BAND if i == count - 1 else _FAR if (size, i) in wide else _NEAR)
     for place, (title, layers) in enumerate(columns.items()):
-        out += _draw_column(_MARGIN + place * _COLUMN, title, traces[title], layers, tops)
+        out += _draw_column(_MARGIN + place * _COLUMN, title, traces[title], layers, places)
     alts = [_net_alt(title, traces[title], layers) for title, layers in columns.items()]
     return Drawing([_svg(width, y, width * _SCALE, " ".join(alts), out)], alts, caption)
 
@@ -258,30 +262,55 @@ def _is_drawn(row: Row) -> bool:
     return not row.on_shortcut and (row.kind in ("Conv2d", "Linear") or pools)
 
 
-def _draw_column(x: float, title: str, t: Trace, layers: _Layers, tops: dict[str, float]) -> list[str]:
-    """Return one net: the line through its layers, their boxes, and its shortcuts; `tops` are those of the bands."""
+def _last(layers: _Layers, index: int) -> tuple[str, int] | None:
+    """Return size and place in its band of the last layer that is drawn when row `index` is reached, if any is."""
+    done = [(size, i) for size, rows in layers.items() for i, row in enumerate(rows) if row.index <= index]
+    return done[-1] if done else None
+
+
+def _joints(t: Trace, layers: _Layers) -> set[tuple[str, int] | None]:
+    """Return the layers below which a shortcut begins or ends, as `_last` does; None is above the first one."""
+    return {_last(layers, i) for add in t.additions for i in (add.index, _shortcut_start(t, add))} - {None}
+
+
+def _draw_column(x: float, title: str, t: Trace, layers: _Layers, places: Mapping[tuple[str, int], float]) -> list[str]:
+    """Return one net: the line through its layers, their boxes, its additions and shortcuts.
+
+    places: (map size, place in its band) -> the top of a box there.
+    """
     centre, right = x + _BOX / 2, x + _BOX
-    places = {row.index: tops[size] + i * _STEP for size, rows in layers.items() for i, row in enumerate(rows)}
-    out = [_text(centre, 11, title, 10, bold=True)]
-    for above, below in pairwise(sorted(places.values())):
-        out.append(_path(f"M{centre} {above + _HEIGHT:.1f}V{below:.1f}", "currentColor", 1))
-    for size, rows in layers.items():
-        color = _PALETTE[list(tops).index(size) % len(_PALETTE)]
-        look = {"rx": 2, "fill": color, "fill_opacity": 0.14, "stroke": color, "stroke_width": 1}
-        for row in rows:
-            y = places[row.index]
-            out.append(_element("rect", x=x, y=f"{y:.1f}", width=_BOX, height=_HEIGHT, **look))
-            out.append(_text(centre, y + 8.5, _label(row, brief=True), 9))
+    out, bands = [_text(centre, 11, title, 10, bold=True)], list(dict.fromkeys(size for size, _ in places))
+    marks = {_last(layers, add.index) for add in t.additions}
 
-    def below(index: int) -> float:
-        """Return the place below the last layer that has been drawn when row `index` is reached."""
-        last = max((y for i, y in places.items() if i <= index), default=float(_TOP - _STEP))
-        return last + _HEIGHT + (_STEP - _HEIGHT) / 2
+    def joint(index: int) -> float:
+        """Return the height at which a shortcut that row `index` begins or ends meets the line."""
+        last = _last(layers, index)
+        return places[last] + _HEIGHT + _FAR / 2 if last else _TOP - 3.0
 
+    boxes = [(size, i, row) for size, rows in layers.items() for i, row in enumerate(rows)]
+    tops = [places[size, i] for size, i, _ in boxes]
+    for (size, i, _), y, after in zip(boxes, tops, [*tops[1:], None], strict=True):
+        mark = y + _HEIGHT + _FAR / 2
+        way = [y + _HEIGHT, mark - _MARK, mark + _MARK, after] if (size, i) in marks else [y + _HEIGHT, after]
+        ends = [(a, b) for a, b in zip(way[::2], way[1::2], strict=True) if b is not None]
+        out += [_path(f"M{centre} {a:.1f}V{b:.1f}", "currentColor", 1) for a, b in ends]
+    for size, i, row in boxes:
+        y, color = places[size, i], _PALETTE[bands.index(size) % len(_PALETTE)]
+        look = {"rx": 2, "fill": color, "fill_opacity": 0.2, "stroke": color, "stroke_width": 1}
+        out.append(_element("rect", x=x, y=f"{y:.1f}", width=_BOX, height=_HEIGHT, **look))
+        out.append(_text(centre, y + 8.5, _label(row, brief=True), 9))
     for add in t.additions:
-        top, bottom, bend = below(_shortcut_start(t, add)), below(add.index), right + 24
-        line = f"M{centre} {top:.1f}H{right}C{bend} {top:.1f} {bend} {bottom:.1f} {right} {bottom:.1f}H{centre}"
+        start = _shortcut_start(t, add)
+        begins_at_mark = _last(layers, start) in marks
+        top, bottom, bend = joint(start) + 1.6 * begins_at_mark, joint(add.index) - 1.6, right + 28
+        left, end = centre + begins_at_mark * _MARK, centre + _MARK + 4
+        line = f"M{left} {top:.1f}H{right}C{bend} {top:.1f} {bend} {bottom:.1f} {right} {bottom:.1f}H{end}"
         out.append(_path(line, _SHORTCUT, 1.3, stroke_dasharray="2.5 2" if _changes_shape(t, add) else None))
+        out.append(_element("path", d=f"M{end - 4} {bottom:.1f}l4.5 -2.2v4.4z", fill=_SHORTCUT))
+        y = joint(add.index)
+        circle = {"cx": centre, "cy": f"{y:.1f}", "r": _MARK, "fill": "none", "stroke": _ADD, "stroke_width": 1.2}
+        out.append(_element("circle", **circle))
+        out.append(_path(f"M{centre - 2.2} {y:.1f}h4.4M{centre} {y - 2.2:.1f}v4.4", _ADD, 1.2))
     return out
 
 

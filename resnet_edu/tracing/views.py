@@ -83,19 +83,19 @@ def _layer_cells(row: Row, model: str) -> dict[str, object]:
 
 
 def layers_view(trace: Trace) -> Table:
-    """Return every row of a trace; CSV and dictionaries have all the fields of `Row`."""
+    """Return every row of a trace, what is asked for most in front; CSV and dictionaries have all fields of `Row`."""
     columns = [
         Column("index", "#", True),
         Column("path", "layer"),
+        Column("outputs", "output"),
+        Column("params", "parameters", True),
+        Column("macs", "MACs", True),
         Column("kind", "kind"),
         Column("inputs", "input"),
-        Column("outputs", "output"),
         Column("kernel", "kernel"),
         Column("stride", "stride", True),
         Column("padding", "padding", True),
         Column("groups", "groups", True),
-        Column("params", "parameters", True),
-        Column("macs", "MACs", True),
         Column("activation_bytes", "bytes", True),
         Column("receptive_field", "field", True),
         Column("remark", "remark", below="path"),

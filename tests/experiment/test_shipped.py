@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import safetensors.numpy
 import torch
+import torchvision
 from ship import main, ship
 
 from resnet_edu.data import dataset as data
@@ -297,3 +298,17 @@ class TestErrors:
         before = torch.get_rng_state()
         load_trained("resnet8", study="small", root=made)
         assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_record_of_timed_passes_counts_what_torchvision_counts():
+    record = json.loads((RESULTS / "forward.json").read_text())
+    assert record["hardware"].endswith("1 thread")
+    weights = {
+        "VGG-19": torchvision.models.VGG19_Weights.DEFAULT,
+        "ResNet-50": torchvision.models.ResNet50_Weights.DEFAULT,
+    }
+    for name, published in weights.items():
+        assert record["nets"][name]["params"] == published.meta["num_params"]
+        assert record["nets"][name]["macs"] / 1e9 == pytest.approx(published.meta["_ops"], rel=0.002)
+    plain, residual = (record["nets"][name] for name in ("plain-34", "ResNet-34"))
+    assert (plain["macs"], plain["params"]) == (residual["macs"], residual["params"])

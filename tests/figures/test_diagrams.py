@@ -1,5 +1,6 @@
 """Diagrams of blocks and nets: what they say is what runs, and the SVG is well formed."""
 
+import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -8,7 +9,8 @@ import torchvision
 from torch import nn
 
 from resnet_edu.figures import diagrams
-from resnet_edu.figures.diagrams import _SHORTCUT, Drawing
+from resnet_edu.figures.diagrams import _ADD, _SHORTCUT, Drawing
+from resnet_edu.figures.style import COLORS
 from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
 from resnet_edu.nets.models import plain34, resnet20, resnet34, resnet50
 from resnet_edu.tracing.rows import rows_by_size
@@ -108,6 +110,16 @@ def shortcuts(drawing: Drawing) -> list[ElementTree.Element]:
     return [path for path in elements(drawing, "path") if path.get("stroke") == _SHORTCUT]
 
 
+def numbers(path: ElementTree.Element) -> list[float]:
+    return [float(n) for n in re.findall(r"-?[\d.]+", path.get("d"))]
+
+
+def marks(drawing: Drawing) -> list[tuple[float, float, float]]:
+    """Centre and radius of each addition's circle."""
+    circles = [c for c in elements(drawing, "circle") if c.get("stroke") == _ADD]
+    return [tuple(float(c.get(k)) for k in ("cx", "cy", "r")) for c in circles]
+
+
 class TestNets:
     """Boxes, bands and shortcuts are those of the paper's figure 3 and Table 1."""
 
@@ -132,7 +144,22 @@ class TestNets:
         assert len(lines) == 16
         assert sum(bool(line.get("stroke-dasharray")) for line in lines) == 3
         assert elements(figure3, "svg")[0].get("aria-label") == " ".join(figure3.alts)
+        assert len(marks(figure3)) == 16
         assert_boxes_are_inside_and_apart(figure3, beside=18)  # a shortcut's arc
+
+    def test_shortcuts_end_at_their_additions_and_keep_clear_of_the_boxes(self, figure3):
+        rects = elements(figure3, "rect")
+        boxes = [[float(box.get(k)) for k in ("x", "y", "width", "height")] for box in rects]
+        for (x, y, r), line in zip(marks(figure3), shortcuts(figure3), strict=True):
+            left, top, right, bend, *_, bottom, end = numbers(line)  # out of the line, along an arc, and back
+            assert x <= left < right < bend
+            assert x + r < end < right
+            assert abs(bottom - y) < r
+            for column, box_top, width, height in boxes:
+                if column <= x <= column + width:
+                    assert right >= column + width
+                    assert abs(y - (box_top + height / 2)) > height / 2 + r + 2
+                    assert all(abs(edge - (box_top + height / 2)) > height / 2 + 3 for edge in (top, bottom))
 
     def test_one_band_is_one_height_and_one_colour_in_all_nets(self, figure3):
         names = {t.text: float(t.get("y")) for t in elements(figure3, "text") if t.get("text-anchor") == "end"}
@@ -142,6 +169,9 @@ class TestNets:
             band = sum(top <= float(box.get("y")) + 8.5 + 1e-6 for top in names.values())
             colours.setdefault(band, set()).add(box.get("fill"))
         assert [len(found) for found in colours.values()] == [1] * 7
+        used = set.union(*colours.values())
+        assert len(used) == 7
+        assert not used & set(COLORS.values())  # those of plain and residual nets
 
     def test_a_bottleneck_net_has_four_dashed_shortcuts(self):
         (alt,) = diagrams.nets({"a <b>": on_meta(resnet50)}, PHOTO, caption="c < d").alts
