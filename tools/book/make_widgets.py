@@ -3,15 +3,19 @@
 From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is what they share, esbuild makes
 
 - resnet_edu/widgets/static/<name>.js, one self-contained ES module each: the live widget of JupyterLab, VS Code, Colab;
-- book/assets/explorers.js, one classic script with all of them and the mount of lib/page.js: for the pages of the book,
-  also when they are opened from a folder, where browsers refuse modules;
+- book/assets/explorers/<name>.js, a classic script each, and book/assets/explorers.js, the mount of lib/page.js, which
+  loads those that a page uses: for the pages of the book, also when they are opened from a folder, where browsers
+  refuse modules;
 - book/assets/explorers.css, the style sheets beside the sources. A module carries those it imports, since a live widget
-  is one file; the script of the pages does not.
+  is one file; the scripts of the pages do not;
+- from workers/<name>.js, what an explorer does in a Web Worker: `<name>.worker.js` beside both. It only defines a
+  function; its text is the worker's source. A page loads it when the explorer asks for it.
 
 The first line of each product holds a hash of its sources, by which tests/test_widgets.py finds a stale one.
 """
 
 import hashlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -31,27 +35,46 @@ def explorers() -> list[str]:
     return sorted(path.stem for path in SOURCES.glob("*.js"))
 
 
+def workers() -> list[str]:
+    """Return the names of the explorers that have a Web Worker."""
+    return [name for name in explorers() if (SOURCES / "workers" / f"{name}.js").exists()]
+
+
+def products(modules: Path = MODULES, page: Path = PAGE) -> dict[Path, list[str]]:
+    """Return every product, and the explorers whose sources it depends on."""
+    found = {page: explorers(), page.with_suffix(".css"): explorers()}
+    for folder in (modules, page.with_suffix("")):
+        found |= {folder / f"{name}.js": [name] for name in explorers()}
+        found |= {folder / f"{name}.worker.js": [name] for name in workers()}
+    return found
+
+
 def source_hash(names: Sequence[str]) -> str:
     """Return one hash of what the product of these explorers depends on: their sources, lib/, the pinned esbuild."""
     digest = hashlib.sha256()
     sources = [path for name in names for path in sorted(SOURCES.glob(f"{name}.*"))]
+    if set(names) & set(workers()):
+        sources += sorted((SOURCES / "workers").iterdir())
     for path in [*sources, *sorted((SOURCES / "lib").iterdir()), ROOT / "package.json", Path(__file__)]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def banner(product: Path) -> str:
-    """Return the first line of a product."""
-    names = explorers() if product.name in (PAGE.name, STYLE.name) else [product.stem]
+def banner(names: Sequence[str]) -> str:
+    """Return the first line of a product of these explorers."""
     return f"/* resnet_edu explorers, MIT licence; made by `make widgets` from sources {source_hash(names)} */"
 
 
 def page_entry() -> str:
-    """Return the module that the classic script is made from: all explorers, handed to the page's mount."""
-    names = explorers()
-    imports = [f'import {name} from "./{name}.js";' for name in names]
-    return "\n".join(['import { mountAll } from "./lib/page.js";', *imports, f"mountAll({{ {', '.join(names)} }});"])
+    """Return the module that the mount is made from: it knows each explorer's version, so that no old one is loaded."""
+    versions = ", ".join(f'{name}: "{source_hash([name])[:8]}"' for name in explorers())
+    return f'import {{ mountAll }} from "./lib/page.js";\nmountAll({{ {versions} }});'
+
+
+def script_entry(name: str) -> str:
+    """Return the module that an explorer's classic script is made from: it leaves the explorer where the mount looks."""
+    return f'import explorer from "./{name}.js";\n(globalThis.rxExplorers ??= {{}}).{name} = explorer;'
 
 
 def style_entry() -> str:
@@ -65,15 +88,25 @@ def style_entry() -> str:
 
 def bundle(modules: Path = MODULES, page: Path = PAGE) -> None:
     """Write all products. Raises `CalledProcessError` with esbuild's own message on stderr."""
+    names = products(modules, page)
 
-    def make(product: Path, *options: str, stdin: str | None = None) -> None:
+    def make(product: Path, *options: str, stdin: str | None = None, around: Sequence[str] = ("", "")) -> None:
+        kind = product.suffix[1:]
         common = ["--bundle", "--minify", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
-        common += [f"--target={TARGET}", f"--banner:{product.suffix[1:]}={banner(product)}", f"--outfile={product}"]
+        common += [f"--target={TARGET}", f"--banner:{kind}={banner(names[product])}{around[0]}"]
+        common += [f"--footer:{kind}={around[1]}", f"--outfile={product}"]
         subprocess.run([ESBUILD, *options, *common], cwd=SOURCES, input=stdin, text=True, check=True)
 
+    scripts = page.with_suffix("")
     for name in explorers():
         make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
-    make(page, "--format=iife", "--loader:.css=empty", stdin=page_entry())
+        make(scripts / f"{name}.js", "--format=iife", "--loader:.css=empty", stdin=script_entry(name))
+    for name in workers():
+        function = (f"\n(globalThis.rxWorkers ??= {{}}).{name} = function () {{", "return worker;\n};")
+        options = [f"workers/{name}.js", "--format=iife", "--global-name=worker", "--loader:.txt=text"]
+        make(modules / f"{name}.worker.js", *options, around=function)
+        shutil.copy(modules / f"{name}.worker.js", scripts)
+    make(page, "--format=iife", stdin=page_entry())
     make(page.with_suffix(".css"), "--loader=css", stdin=style_entry())
 
 
@@ -81,12 +114,12 @@ def main() -> None:
     """Bundle, drop the products of explorers that are gone, and say how large the rest is."""
     if not ESBUILD.exists():
         sys.exit("esbuild is not installed: run `make widgets`, which installs the version of package-lock.json")
-    MODULES.mkdir(exist_ok=True)
-    for old in MODULES.glob("*.js"):
-        if old.stem not in explorers():
+    for folder in (MODULES, PAGE.with_suffix("")):
+        folder.mkdir(exist_ok=True)
+        for old in set(folder.glob("*.js")) - set(products()):
             old.unlink()
     bundle()
-    for path in [*sorted(MODULES.glob("*.js")), PAGE, STYLE]:
+    for path in sorted(products()):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
 
 
