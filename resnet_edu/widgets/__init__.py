@@ -12,5 +12,15 @@ from .gradients import GradientExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz, quiz
 from .study import StudyPlayer
+from .training import TrainingLab
 
-__all__ = ["BlockExplorer", "ConvolutionExplorer", "GradientExplorer", "NetworkExplorer", "Quiz", "StudyPlayer", "quiz"]
+__all__ = [
+    "BlockExplorer",
+    "ConvolutionExplorer",
+    "GradientExplorer",
+    "NetworkExplorer",
+    "Quiz",
+    "StudyPlayer",
+    "TrainingLab",
+    "quiz",
+]

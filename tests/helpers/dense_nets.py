@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-KINDS = ("plain", "residual", "zero", "preact")
+KINDS = ("plain", "residual", "zeroed", "preact")
 
 
 class Block(nn.Module):
@@ -39,7 +38,7 @@ class DenseNet(nn.Module):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-        if kind == "zero":
+        if kind == "zeroed":
             for block in self.blocks:
                 nn.init.zeros_(block.norm2.weight if batch_norm else block.linear2.weight)
 

@@ -73,7 +73,7 @@ def page_entry() -> str:
 
 
 def script_entry(name: str) -> str:
-    """Return the module that an explorer's classic script is made from: it leaves the explorer where the mount looks."""
+    """Return the module that an explorer's classic script is made from: it hands the explorer to the mount."""
     return f'import explorer from "./{name}.js";\n(globalThis.rxExplorers ??= {{}}).{name} = explorer;'
 
 
