@@ -68,26 +68,20 @@ export function fromLink(fragment, place) {
   return found;
 }
 
-/** A learning rate for people. */
-const written = (rate) => String(rate);
-
 /** What the last evaluations say, in sentences. */
 function outcome(lanes, guess) {
   const error = ({ broke, error: last }) => (broke ? Infinity : last.train);
   const order = [...lanes].sort((a, b) => error(a) - error(b));
-  const told = ({ net, broke, error: last }) => (broke
-    ? `${net.net} diverged at step ${broke.step}`
-    : `${net.net} makes ${percent(last.train)} mistakes on the training images and ${percent(last.test)} on the test images`);
-  const sentences = [];
+  const short = ({ net, broke, error: last }) => `${net.net} ${broke ? `diverged at step ${broke.step}` : percent(last.train)}`;
+  const sentences = [`Training images that are wrong after ${thousands(lanes[0].target)} steps: ${order.map(short).join(", ")}.`];
   if (guess) {
     const best = order.filter((lane) => error(lane) <= error(order[0])).map((lane) => lane.net.net);
-    sentences.push(best.includes(guess) ? `You expected ${guess} to be best, and it was.` : `You expected ${guess} to be best; it was ${best.join(" and ")}.`);
+    sentences.unshift(best.includes(guess) ? `You expected ${guess} to make the fewest mistakes, and it did.` : `You expected ${guess} to make the fewest mistakes; it was ${best.join(" and ")}.`);
   }
-  sentences.push(`${order.map(told).join("; ")}.`);
   for (const deep of lanes) {
     const shallow = order.find((lane) => lane.net.kind === deep.net.kind && lane.net.depth < deep.net.depth);
     if (shallow && error(deep) - error(shallow) >= 10) {
-      sentences.push(`${deep.net.net} could do all that ${shallow.net.net} does, with layers to spare, and training did not find it.`);
+      sentences.push(`${deep.net.net} could do all that ${shallow.net.net} does, with layers to spare. Training did not find it.`);
     }
   }
   return sentences;
@@ -105,6 +99,7 @@ function render({ model, el, worker }) {
   let phase = "ready"; // then "loading", "running", "paused", "over"
   let lanes = []; // one for each net: { net, worker, step, loss, error, points, ... } as its worker reports
   let target = 0; // the step at which it ends
+  let goal = 0; // where all nets stop when it is paused
   let guess = null;
   let asking = model.get("predict");
   let url = null; // of the worker's source
@@ -116,7 +111,7 @@ function render({ model, el, worker }) {
     for (const lane of lanes) lane.worker?.terminate();
     const { nets, steps } = choices();
     const all = nets.map((name) => describe(name, nets));
-    lanes = all.map((net) => ({ net, step: 0, loss: null, error: null, broke: null, over: false, points: [] }));
+    lanes = all.map((net) => ({ net, target: steps, step: 0, loss: null, error: null, broke: null, over: false, points: [] }));
     [phase, target, problem] = ["ready", steps, ""];
   }
 
@@ -124,9 +119,9 @@ function render({ model, el, worker }) {
     if (lanes[0].worker) return;
     phase = "loading";
     draw();
-    const mine = lanes;
+    const mine = lanes; // another list when something else is chosen in the meantime
     url ??= URL.createObjectURL(new Blob([await source()], { type: "text/javascript" }));
-    if (mine !== lanes) return; // something else was chosen in the meantime
+    if (mine !== lanes) return;
     const { nets, ...recipe } = choices();
     for (const lane of lanes) {
       lane.worker = new Worker(url);
@@ -142,15 +137,16 @@ function render({ model, el, worker }) {
     draw();
   }
 
+  const slowest = () => Math.min(target, ...lanes.filter((lane) => !lane.over).map((lane) => lane.step));
   const tell = (message) => lanes.forEach((lane) => lane.worker?.postMessage(message));
 
   function heard(lane, report) {
     if (!lanes.includes(lane)) return; // a late one, of a run that was given up
     lane.points.push(...report.points);
     Object.assign(lane, report, { points: lane.points });
-    const open = lanes.filter((one) => !one.over);
-    if (!open.length && phase !== "over") finish();
-    else if (phase === "running") tell({ limit: Math.min(...open.map((one) => one.step)) + AHEAD });
+    if (lanes.every((one) => one.over)) finish();
+    else if (phase === "running") tell({ limit: slowest() + AHEAD });
+    else if (lane.step > goal) tell({ limit: (goal = lane.step) }); // paused, and one was ahead: the others catch up
     soon();
   }
 
@@ -160,36 +156,31 @@ function render({ model, el, worker }) {
     voice.say(`The run is over. ${outcome(lanes, guess).join(" ")}`);
   }
 
-  const run = (step) => async () => {
+  /** Start, pause, go on; with `single`, one step. */
+  const run = (single) => async () => {
     try {
-      if (phase === "running") return pause();
       if (phase === "over") {
         target += choices().steps;
-        lanes.forEach((lane) => (lane.over = Boolean(lane.broke)));
+        lanes.forEach((lane) => Object.assign(lane, { target, over: Boolean(lane.broke) }));
         tell({ steps: target });
       }
       if (asking && phase === "ready") {
         guess = question.value;
         asking = false;
       }
+      const pausing = phase === "running";
       await load();
-      phase = step ? "paused" : "running";
-      if (step) tell({ once: true, run: false });
-      else tell({ run: true, limit: Math.min(...lanes.filter((one) => !one.over).map((one) => one.step)) + AHEAD });
-      voice.say(step ? "One step done." : `Training ${lanes.length === 1 ? "one net" : `${lanes.length} nets`} up to step ${thousands(target)}.`);
+      if (!lanes[0].worker) return; // something else was chosen while the script came
+      goal = Math.max(...lanes.map((lane) => lane.step)) + (single ? 1 : 0);
+      phase = single || pausing ? "paused" : "running";
+      tell({ limit: phase === "paused" ? goal : slowest() + AHEAD });
+      const at = `step ${thousands(goal)}`;
+      voice.say(phase === "running" ? `Training up to step ${thousands(target)}.` : single ? `One step, to ${at}.` : `Paused at ${at}.`);
       draw();
-      return null;
     } catch (error) {
-      return failed(error);
+      failed(error);
     }
   };
-
-  function pause() {
-    phase = "paused";
-    tell({ run: false });
-    voice.say(`Paused at step ${thousands(Math.min(...lanes.map((lane) => lane.step)))}.`);
-    draw();
-  }
 
   /** All that is known of the run, as plain values. */
   function record() {
@@ -251,7 +242,7 @@ function render({ model, el, worker }) {
 
   // ---- what is seen ----
 
-  const question = radioField({ label: "", options: [], value: null, onchange: (value) => (question.chosen = value) });
+  const question = radioField({ label: "", options: [], value: null, onchange() {} });
   const ask = h("div", { class: "rx-lab-ask" }, question.node);
   const start = button("Start", run(false), { class: "rx-button rx-lab-start" });
   const once = button("One step", run(true));
@@ -268,6 +259,7 @@ function render({ model, el, worker }) {
   const losses = lineChart("Training loss", { title: "training loss (nats)", kind: "log", domain: (values) => decades([...values, 0.01, 3]) });
   const values = liveTable("The nets now");
   const cards = h("div", { class: "rx-lab-cards" });
+  const inside = h("details", { class: "rx-lab-more", open: el.clientWidth > 560 }, h("summary", {}, "Look inside the nets"), cards);
   const address = h("input", { class: "rx-lab-link", type: "text", readonly: true, hidden: true, "aria-label": "Link to these choices" });
   const link = button("Link to these choices", () => {
     const { nets, ...recipe } = choices();
@@ -287,22 +279,22 @@ function render({ model, el, worker }) {
   function drawAll() {
     const chosen = choices();
     const idle = phase === "ready" || phase === "loading";
-    question.set(guess, chosen.nets.map((name) => [name, name]));
+    question.set(question.value, chosen.nets.map((name) => [name, name]));
     say(ask.querySelector("legend"), `Predict first: which net will make the fewest mistakes on its own training images after ${thousands(chosen.steps)} steps?`);
     ask.hidden = !(asking && phase === "ready");
     say(start, { ready: "Start", loading: "Loading …", running: "Pause", paused: "Go on", over: `${thousands(chosen.steps)} more steps` }[phase]);
-    start.disabled = phase === "loading";
+    start.disabled = phase === "loading" || lanes.every((lane) => lane.broke);
     once.disabled = ["running", "loading", "over"].includes(phase);
     again.disabled = idle;
     add.disabled = chosen.nets.length >= MOST;
-    save.hidden = idle;
+    save.hidden = inside.hidden = idle;
     wrong.hidden = !problem;
     say(wrong, problem);
     told.hidden = phase !== "over";
     if (phase === "over") told.replaceChildren(...outcome(lanes, guess).map((sentence) => h("p", {}, sentence)));
     rate.value = RATES.indexOf(RATES.reduce((a, b) => (Math.abs(b - chosen.rate) < Math.abs(a - chosen.rate) ? b : a)));
-    say(rateText, written(chosen.rate));
-    rate.setAttribute("aria-valuetext", written(chosen.rate));
+    say(rateText, String(chosen.rate));
+    rate.setAttribute("aria-valuetext", String(chosen.rate));
     for (const [name, field] of Object.entries({ width, seed, steps })) if (field.value !== chosen[name]) field.set(chosen[name]);
     norm.set(chosen.batch_norm);
     batch.set(chosen.batch);
@@ -322,8 +314,7 @@ function render({ model, el, worker }) {
 
   /** What moves while the nets train. */
   function drawRun() {
-    const at = Math.min(...lanes.filter((lane) => !lane.broke).map((lane) => lane.step), target);
-    say(progress, phase === "loading" ? "" : `step ${thousands(at)} of ${thousands(target)}`);
+    say(progress, `step ${thousands(slowest())} of ${thousands(target)}`);
     if (phase === "running" && still.matches) return; // the results come without the way to them
     const curves = (key) => lanes.map(({ net, points }) => ({ net, points: points.filter((p) => key in p).map((p) => [p.step, p[key]]) }));
     errors.fill(curves("train"), target);
@@ -332,8 +323,8 @@ function render({ model, el, worker }) {
       caption: "The nets now",
       columns: [["net"], ["training loss", "number"], ["training error", "number"], ["test error", "number"]],
       rows: lanes.map(({ net, loss, error, broke }) => [named(net), ...(broke
-        ? [h("span", { class: "rx-lab-bad" }, `diverged at step ${broke.step}, in layer ${broke.layer}`), "–", "–"]
-        : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "at the end"])]),
+        ? [h("span", { class: "rx-lab-bad" }, `diverged at step ${broke.step}, first in layer ${broke.layer}${broke.way === "backward" ? " (its gradient)" : ""}`), "–", "–"]
+        : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "–"])]),
     });
     const ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
     cards.cards.forEach((card, i) => card.fill(lanes[i], ranges));
@@ -344,12 +335,12 @@ function render({ model, el, worker }) {
     h("div", { class: "rx-row rx-lab-go" }, start, once, again, progress),
     wrong, told,
     h("div", { class: "rx-lab-charts" }, errors.node, losses.node),
-    values.node,
+    h("div", { class: "rx-lab" }, values.node),
     h("details", { class: "rx-lab-more" }, h("summary", {}, "Change nets and recipe"),
       netRows, h("div", { class: "rx-row" }, add),
       h("div", { class: "rx-controls" }, h("div", { class: "rx-field" }, h("label", { for: id }, "Learning rate"), h("div", { class: "rx-pair" }, rateText, rate)),
         steps.node, width.node, norm.node, batch.node, seed.node)),
-    h("details", { class: "rx-lab-more", open: true }, h("summary", {}, "Look inside the nets"), cards),
+    inside,
     h("p", { class: "rx-hint" }, "Your processor trains these nets now, from first weights drawn by the seed, on 1,437 images of digits (8 × 8 pixels). ",
       "They are fully connected, without a convolution: small enough to train while you watch. Batches, steps and SGD with momentum 0.9 are the same for all. ",
       "The curve of the error is taken in evaluation mode; a point of the loss is the mean over the batches since the one before."),

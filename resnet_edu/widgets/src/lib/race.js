@@ -11,7 +11,9 @@ export function lineChart(label, { title, kind = "linear", domain }) {
   let curves = [];
   let last = 1;
   let drawn = null; // { key, plot, paths, names } of the axes that are there
+  let room = 0; // px: asking the page for it in every frame would make it lay out itself anew
   function update(root, width) {
+    room = width;
     const values = curves.flatMap(({ points }) => points.map(([, v]) => v)).filter(finite);
     const range = domain(values);
     const key = [width, range, last, curves.map(({ net }) => net.net)].join();
@@ -39,7 +41,7 @@ export function lineChart(label, { title, kind = "linear", domain }) {
     ...view,
     fill(next, end) {
       [curves, last] = [next, end];
-      view.draw();
+      if (room) update(view.root, room);
     },
   };
 }
@@ -84,7 +86,9 @@ export function netCard(net, count) {
   const foot = tops[2] + PANEL + 20;
   let lane = { step: 0 };
   let ranges = [[0.1, 1], [0.1, 1]];
-  const view = drawing("", (root, width) => {
+  let room = 0;
+  const update = (root, width) => {
+    room = width;
     if (!root.firstChild) root.append(...titles, ...rests, ...rows, strip);
     if (root.getAttribute("width") !== String(width)) size(root, width, foot + 62);
     const sizes = lane.sizes ?? { gradients: [], outputs: [], branches: [] };
@@ -94,13 +98,14 @@ export function netCard(net, count) {
       const shares = sizes[key].map((v) => (finite(v) ? Math.max(0.02, scale(v)) : 0));
       patch(rows[i], { d: bars(shares, width, tops[i]), "stroke-width": Math.max(1, (0.75 * width) / (shares.length || 1)) });
     });
-    const branches = net.kind === "plain" ? [] : sizes.branches.map(([f, x]) => f / (f + x));
-    say(titles[2], net.kind === "plain" ? "Nothing is added: a block hands on F(x) alone" : "F(x) beside x (grey), block by block");
+    const branches = sizes.branches.map((pair) => (pair ? pair[0] / (pair[0] + pair[1]) : 1));
+    say(titles[2], net.kind === "plain" ? "F(x), block by block: nothing is added to it" : "F(x) beside x (grey), block by block");
     const thick = Math.max(1, (0.75 * width) / (branches.length || 1));
     patch(rests[0], { d: bars(branches.map((v) => (finite(v) ? 1 : 0)), width, tops[2]), "stroke-width": thick });
     patch(rows[2], { d: bars(branches, width, tops[2]), "stroke-width": thick });
     drawStrip(width);
-  }, "rx-lab-inside");
+  };
+  const view = drawing("", update, "rx-lab-inside");
 
   /** For each digit, how many of its training images are recognised, and what the others are mostly taken for. */
   function drawStrip(width) {
@@ -126,7 +131,7 @@ export function netCard(net, count) {
     stop: view.stop,
     fill(next, nextRanges) {
       [lane, ranges] = [next, nextRanges];
-      view.draw();
+      if (room) update(view.root, room);
       if (lane.filters) drawFilters(filters, lane.filters);
     },
     say({ sizes, confusion, step }) {

@@ -1,8 +1,8 @@
-// The training laboratory's worker: one net, trained in slices, so that it hears "pause" in between.
+// The training laboratory's worker: one net, trained in slices, so that it hears the page in between.
 //
-// In:  { start: settings of dense_net.js and { rate, steps } }, { run: true or false }, { once: true } (a single step),
-//      { limit: step } (not beyond this one, so that the nets of a race stay together), { steps: the new end }.
-// Out: { step, loss, points, grown, error, confusion, sizes, filters, ended, broke }, at most twenty times a second.
+// In:  { start: settings of dense_net.js and { rate, steps } }, { limit: the step to go on to; a pause is one that has
+//      been reached }, { steps: the new end of the run }.
+// Out: what Run.report() returns, at most twenty times a second.
 import PACKED from "./digits.txt";
 import { CLASSES, Net, PIXELS, shuffled, uniform } from "./dense_net.js";
 
@@ -105,30 +105,22 @@ export class Run {
   }
 }
 
-/** What happens between messages; `post` sends one to the page. */
-export function serve(post) {
+/** Returns what hears the page's messages; `post` sends one to it. */
+function serve(post) {
   let run = null;
-  let [running, limit, timer] = [false, 0, 0];
-  const work = () => {
-    timer = 0;
+  let [limit, timer] = [0, 0];
+  const wake = () => (timer ||= run.step < limit && !run.over ? setTimeout(work, 0) : 0);
+  function work() {
     const end = performance.now() + SLICE;
-    const before = run.step;
     while (performance.now() < end && !run.over && run.step < limit) run.advance();
-    if (run.step > before) post(run.report());
+    post(run.report());
+    timer = 0;
     wake();
-  };
-  const wake = () => {
-    if (running && !timer && run.step < limit && !run.over) timer = setTimeout(work, 0);
-  };
+  }
   return ({ data }) => {
     if (data.start) post((run = new Run(data.start)).report());
-    if (data.steps) run.steps = data.steps;
-    if ("run" in data) running = data.run;
+    run.steps = data.steps ?? run.steps;
     limit = data.limit ?? limit;
-    if (data.once && !run.over) {
-      run.advance();
-      post(run.report());
-    }
     wake();
   };
 }
