@@ -3,9 +3,9 @@
 From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is what they share, esbuild makes
 
 - resnet_edu/widgets/static/<name>.js, one self-contained ES module each: the live widget of JupyterLab, VS Code, Colab;
-- book/assets/explorers/<name>.js, a classic script each, and book/assets/explorers.js, the mount of lib/page.js, which
-  loads those that a page uses: for the pages of the book, also when they are opened from a folder, where browsers
-  refuse modules;
+- book/assets/explorers/<name>.js, a classic script each, lib.js beside them with what most of them need, and
+  book/assets/explorers.js, the mount of lib/page.js, which loads those that a page uses: for the book, also when it
+  is opened from a folder, where browsers refuse modules;
 - book/assets/explorers.css, the style sheets beside the sources. A module carries those it imports, since a live widget
   is one file; the scripts of the pages do not;
 - from workers/<name>.js, what an explorer does in a Web Worker: `<name>.worker.js` beside both. It only defines a
@@ -18,6 +18,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ SOURCES = ROOT / "resnet_edu" / "widgets" / "src"
 MODULES = ROOT / "resnet_edu" / "widgets" / "static"
 PAGE = ROOT / "book" / "assets" / "explorers.js"
 STYLE = PAGE.with_suffix(".css")
+SHARED = ("ui", "style", "plot", "chart")  # of lib/: what the pages' scripts find in lib.js
 ESBUILD = ROOT / "node_modules" / ".bin" / "esbuild"
 TARGET = "es2020"
 
@@ -42,7 +44,7 @@ def workers() -> list[str]:
 
 def products(modules: Path = MODULES, page: Path = PAGE) -> dict[Path, list[str]]:
     """Return every product, and the explorers whose sources it depends on."""
-    found = {page: explorers(), page.with_suffix(".css"): explorers()}
+    found = {page: explorers(), page.with_suffix(".css"): explorers(), page.with_suffix("") / "lib.js": []}
     for folder in (modules, page.with_suffix("")):
         found |= {folder / f"{name}.js": [name] for name in explorers()}
         found |= {folder / f"{name}.worker.js": [name] for name in workers()}
@@ -68,13 +70,20 @@ def banner(names: Sequence[str]) -> str:
 
 def page_entry() -> str:
     """Return the module that the mount is made from: it knows each explorer's version, so that no old one is loaded."""
-    versions = ", ".join(f'{name}: "{source_hash([name])[:8]}"' for name in explorers())
+    files = {"lib": source_hash([])} | {name: source_hash([name]) for name in explorers()}
+    versions = ", ".join(f'{name}: "{version[:8]}"' for name, version in files.items())
     return f'import {{ mountAll }} from "./lib/page.js";\nmountAll({{ {versions} }});'
 
 
 def script_entry(name: str) -> str:
     """Return the module that an explorer's classic script is made from: it hands the explorer to the mount."""
     return f'import explorer from "./{name}.js";\n(globalThis.rxExplorers ??= {{}}).{name} = explorer;'
+
+
+def lib_entry() -> str:
+    """Return the module that lib.js is made from."""
+    imports = "\n".join(f'import * as {name} from "./lib/{name}.js";' for name in SHARED)
+    return f"{imports}\nglobalThis.rxLib = {{ {', '.join(SHARED)} }};"
 
 
 def style_entry() -> str:
@@ -90,17 +99,25 @@ def bundle(modules: Path = MODULES, page: Path = PAGE) -> None:
     """Write all products. Raises `CalledProcessError` with esbuild's own message on stderr."""
     names = products(modules, page)
 
-    def make(product: Path, *options: str, stdin: str | None = None, around: Sequence[str] = ("", "")) -> None:
+    def make(
+        product: Path, *options: str, stdin: str | None = None, around: Sequence[str] = ("", ""), cwd: Path = SOURCES
+    ) -> None:
         kind = product.suffix[1:]
         common = ["--bundle", "--minify", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
         common += [f"--target={TARGET}", f"--banner:{kind}={banner(names[product])}{around[0]}"]
-        common += [f"--footer:{kind}={around[1]}", f"--outfile={product}"]
-        subprocess.run([ESBUILD, *options, *common], cwd=SOURCES, input=stdin, text=True, check=True)
+        common += [f"--footer:{kind}={around[1]}", f"--outfile={product.resolve()}"]
+        subprocess.run([ESBUILD, *options, *common], cwd=cwd, input=stdin, text=True, check=True)
 
     scripts = page.with_suffix("")
-    for name in explorers():
-        make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
-        make(scripts / f"{name}.js", "--format=iife", "--loader:.css=empty", stdin=script_entry(name))
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(shutil.copytree(SOURCES, Path(folder) / "src"))
+        for name in SHARED:
+            (sources / "lib" / f"{name}.js").write_text(f"module.exports = globalThis.rxLib.{name};")
+        for name in explorers():
+            make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
+            page_script = ["--format=iife", "--loader:.css=empty"]
+            make(scripts / f"{name}.js", *page_script, stdin=script_entry(name), cwd=sources)
+    make(scripts / "lib.js", "--format=iife", "--loader:.css=empty", stdin=lib_entry())
     for name in workers():
         function = (f"\n(globalThis.rxWorkers ??= {{}}).{name} = function () {{", "return worker;\n};")
         options = [f"workers/{name}.js", "--format=iife", "--global-name=worker", "--loader:.txt=text"]

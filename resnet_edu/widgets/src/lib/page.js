@@ -85,6 +85,7 @@ async function mount(script, load, versions, states, models) {
   if (!(name in versions)) return; // a widget of another kind is not ours
   const output = script.parentElement;
   try {
+    await load("lib");
     await load(name);
     const model = (models[id] ??= makeModel(state)); // a widget that is shown twice has one state, as in Jupyter
     const el = document.createElement("div");

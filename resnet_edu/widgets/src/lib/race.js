@@ -21,7 +21,7 @@ export function lineChart(label, { title, kind = "linear", domain }) {
       const right = width >= LABELS ? labelRoom(curves.map(({ net }) => net)) : 14;
       const x = { domain: [0, last], title: "training steps", whole: true, format: thousands };
       const plot = axes(root, { width, height: Math.max(200, Math.min(270, Math.round(width * 0.62))), right, x, y: { kind, domain: range, title } });
-      const paths = curves.map(({ net }) => svg("path", drawnLine(net)));
+      const paths = curves.map(({ net }) => svg("path", { class: "rx-lab-curve", ...drawnLine(net) }));
       const names = svg("g");
       plot.layer.append(...paths, names);
       drawn = { key, plot, paths, names };

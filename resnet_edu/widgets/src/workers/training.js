@@ -6,7 +6,7 @@
 import PACKED from "./digits.txt";
 import { CLASSES, Net, PIXELS, shuffled, uniform } from "./dense_net.js";
 
-export { Net, product, shuffled, uniform } from "./dense_net.js";
+export { Net, product } from "./dense_net.js";
 
 const TRAIN = 1437;
 const IMAGES = 1797;
