@@ -100,20 +100,31 @@ def farthest(found: dict, exact: dict) -> float:
     return far
 
 
-def is_chaotic(given: dict) -> bool:
-    """Whether a rounding error of float64 grows to the size of the loss within the run, in PyTorch as well."""
-    net = given["settings"]
-    return net["kind"] == "plain" and net["batch_norm"] and net["depth"] > 20
+def foreseeable(given: dict, start: dict, images: tuple, losses: list[float]) -> int:
+    """For how many steps PyTorch, in float64, agrees with itself when the first weights differ in the 13th digit.
+
+    In a deep plain net with batch norm that is a few steps: nobody can foretell its curve. Elsewhere it is all of them.
+    """
+    moved = {**start, "linears": [[w * (1 + 1e-13) for w in layer] for layer in start["linears"][:1]]}
+    moved["linears"] += start["linears"][1:]
+    other = train(given, moved, images, torch.float64)["losses"]
+    pairs = enumerate(zip(losses, other, strict=True))
+    apart = [i for i, (a, b) in pairs if not abs(a - b) <= 1e-4 * max(1e-2, abs(a))]
+    return apart[0] if apart else len(losses)
 
 
 def check(worker: Worker, images: tuple, seed: int) -> None:
     given = setting(seed)
     exact = worker.run("measure", {**given, "floats": "Float64Array"})
     theirs = train(given, exact["start"], images, torch.float64)
-    assert farthest(exact["first"], theirs["first"]) < 1e-6
-    assert exact["losses"][0] == pytest.approx(theirs["losses"][0], rel=1e-9)
-    if not is_chaotic(given) and "broke" not in exact:
-        np.testing.assert_allclose(exact["losses"], theirs["losses"], rtol=1e-2, atol=1e-4)
+    assert farthest(exact["first"], theirs["first"]) < 1e-4
+    assert exact["losses"][0] == pytest.approx(theirs["losses"][0], rel=1e-6)
+    broke = "broke" in exact
+    chaotic = broke or (given["settings"]["kind"] == "plain" and given["settings"]["batch_norm"])
+    steps = foreseeable(given, exact["start"], images, theirs["losses"]) if chaotic else STEPS
+    steps = min(steps, len(exact["losses"]) - broke)  # the last loss of a net that has diverged is no number
+    np.testing.assert_allclose(exact["losses"][:steps], theirs["losses"][:steps], rtol=1e-2, atol=1e-4)
+    if steps == STEPS:
         assert exact["confusion"] == theirs["confusion"]
 
     once = {**given, "batches": given["batches"][:1], "floats": "Float32Array"}
