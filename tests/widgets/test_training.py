@@ -167,7 +167,7 @@ def test_choices_change_the_nets_and_begin_anew(explorer_page):
     layers.fill("13")
     layers.press("Enter")
     expect(page.get_by_text("13 is not one of 4, 6, 8, ...: 14 is taken.")).to_be_visible()
-    press(page, "Add a net")
+    press(page, "Add a net (at most 4)")
     expect(page.get_by_role("button", name="Remove net 3")).to_be_visible()
     assert list(table(page)) == ["preact-14", "residual-8", "preact-56"]
     page.get_by_role("button", name="Remove net 3").click()

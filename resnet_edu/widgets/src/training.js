@@ -112,7 +112,7 @@ function render({ model, el, worker }) {
     const { nets, steps } = choices();
     const all = nets.map((name) => describe(name, nets));
     lanes = all.map((net) => ({ net, target: steps, step: 0, loss: null, error: null, broke: null, over: false, points: [] }));
-    [phase, target, problem] = ["ready", steps, ""];
+    [phase, target, guess, problem] = ["ready", steps, null, ""];
   }
 
   async function load() {
@@ -158,6 +158,7 @@ function render({ model, el, worker }) {
 
   /** Start, pause, go on; with `single`, one step. */
   const run = (single) => async () => {
+    if (phase === "loading") return;
     try {
       if (phase === "over") {
         target += choices().steps;
@@ -165,7 +166,7 @@ function render({ model, el, worker }) {
         tell({ steps: target });
       }
       if (asking && phase === "ready") {
-        guess = question.value;
+        guess = choices().nets.find((name) => name === question.value) ?? null; // the net may be gone
         asking = false;
       }
       const pausing = phase === "running";
@@ -234,7 +235,7 @@ function render({ model, el, worker }) {
     }));
     return null;
   }
-  const add = button("Add a net", () => {
+  const add = button(`Add a net (at most ${MOST})`, () => {
     const nets = model.get("nets");
     if (nets.length >= MOST) return voice.say(`At most ${MOST} nets run side by side.`);
     return put(model, { nets: [...nets, nets.includes("preact-56") ? "zeroed-56" : "preact-56"] });
@@ -283,10 +284,9 @@ function render({ model, el, worker }) {
     say(ask.querySelector("legend"), `Predict first: which net will make the fewest mistakes on its own training images after ${thousands(chosen.steps)} steps?`);
     ask.hidden = !(asking && phase === "ready");
     say(start, { ready: "Start", loading: "Loading …", running: "Pause", paused: "Go on", over: `${thousands(chosen.steps)} more steps` }[phase]);
-    start.disabled = phase === "loading" || lanes.every((lane) => lane.broke);
+    start.disabled = lanes.every((lane) => lane.broke);
     once.disabled = ["running", "loading", "over"].includes(phase);
     again.disabled = idle;
-    add.disabled = chosen.nets.length >= MOST;
     save.hidden = inside.hidden = idle;
     wrong.hidden = !problem;
     say(wrong, problem);
@@ -337,6 +337,7 @@ function render({ model, el, worker }) {
     h("div", { class: "rx-lab-charts" }, errors.node, losses.node),
     h("div", { class: "rx-lab" }, values.node),
     h("details", { class: "rx-lab-more" }, h("summary", {}, "Change nets and recipe"),
+      h("p", { class: "rx-hint" }, "A change begins a new run. What you find is true: it is a real run, and the seed makes it the same again."),
       netRows, h("div", { class: "rx-row" }, add),
       h("div", { class: "rx-controls" }, h("div", { class: "rx-field" }, h("label", { for: id }, "Learning rate"), h("div", { class: "rx-pair" }, rateText, rate)),
         steps.node, width.node, norm.node, batch.node, seed.node)),
