@@ -1,10 +1,15 @@
 """The training laboratory: its settings, and real runs in a real browser. What it computes: test_training_engine.py."""
 
 import json
+import re
+import shutil
 
 import pytest
-from browser import PHONE, settled
+from book_pages import explorer_html
+from browser import PHONE, Visit, served, settled
 from dense_nets import DenseNet
+from make_site import strip_state
+from make_widgets import MODULES
 from playwright.sync_api import Page, expect
 from training_worker import Worker
 from traitlets import TraitError
@@ -56,9 +61,13 @@ def test_the_table_without_javascript_names_the_nets_and_the_recipe():
     assert "61,194" in html
 
 
-def test_a_kernel_sends_the_worker_and_a_page_does_not():
+def test_a_page_of_prose_holds_what_a_cell_would_and_not_the_worker():
     lab = TrainingLab()
-    assert lab.get_state()["_worker"].rstrip().endswith("};")
+    page = strip_state(explorer_html(lab))
+    assert "_worker" not in page
+    assert lab.static_html() in page
+    (state,) = re.findall(r"widget-state\+json\">(.*?)</script>", page)
+    assert json.loads(state)["state"][lab.model_id]["state"]["nets"] == list(DEFAULT)
 
 
 # ---------------------------------------------------------------- in the browser
@@ -195,8 +204,9 @@ def test_a_link_brings_the_choices_to_another_page(explorer_page, way: str):
     page.get_by_role("button", name="Link to these choices").first.click()
     address = page.get_by_label("Link to these choices").first.input_value()
     assert address == page.url
+    assert page.evaluate("() => document.querySelector(location.hash)") is None  # what the book's theme asks
     other = page.context.new_page()
-    other.goto(address.replace("plain-8", "plain-9999").replace("seed=7", "seed=nine"))
+    other.goto(address.replace("plain-8", "plain-9999").replace("seed-7", "seed-nine"))
     rows = other.get_by_role("region", name="The nets now")
     expect(rows.first.locator("tbody th")).to_have_text(["plain-110", "residual-8"])  # brought into its limits
     expect(rows.nth(1).locator("tbody th")).to_have_text(list(DEFAULT))  # the link is for the first one
@@ -245,6 +255,37 @@ def test_with_reduced_motion_only_the_count_moves_until_the_end(explorer_page):
     assert not curve.get_attribute("d")
     finish(page)
     assert curve.get_attribute("d").count("L") >= 10
+
+
+LIVE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><div id="place"></div>
+<script type="module">
+  import widget from "./training.js";
+  const state = STATE;
+  const model = {
+    get: (k) => state[k], set: (k, v) => (state[k] = v), save_changes() { window.saved = state; }, on() {}, off() {},
+  };
+  window.end = widget.render({ model, el: document.querySelector("#place") });
+</script>"""
+
+
+@pytest.mark.browser
+def test_as_a_live_widget_it_takes_the_worker_from_its_kernel(context, tmp_path):
+    """The module of JupyterLab and Colab, with a model as anywidget hands it over; it cleans up after itself."""
+    lab = TrainingLab(**SMALL)
+    state = {k: v for k, v in lab.get_state().items() if k not in ("layout", "_esm")}
+    shutil.copy(MODULES / "training.js", tmp_path)
+    text = json.dumps(state, default=str).replace("</", "<\\/")
+    (tmp_path / "live.html").write_text(LIVE.replace("STATE", text), encoding="utf-8")
+    with served(tmp_path) as ways:
+        visit = Visit(context.new_page(), ways["http"]).open("live.html")
+        press(visit.page, "Start")
+        finish(visit.page)
+        assert visit.page.evaluate("() => saved.record.nets.map((net) => net.net)") == lab.nets
+        assert not visit.page.get_by_role("button", name="Link to these choices").is_visible()
+        visit.page.evaluate("() => end()")
+        assert not visit.foreign
+        assert not visit.complaints
+        visit.page.close()
 
 
 @pytest.mark.browser

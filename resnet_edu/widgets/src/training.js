@@ -25,6 +25,7 @@ const AHEAD = 8; // steps that the fastest net may be before the slowest
 const REDRAW = 45; // ms
 const CHOICES = ["nets", "width", "batch_norm", "rate", "batch", "seed", "steps"];
 
+const nearest = (list, value) => list.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
 const split = (name) => [name.split("-")[0], Number(name.split("-")[1])];
 
 /** What a name says of a net: kind, depth, and how its line is drawn beside the others. */
@@ -36,35 +37,34 @@ function describe(name, all) {
 }
 
 /** How many numbers a net of these settings trains. */
-export function parameters({ depth, width, batch_norm }) {
+function parameters({ depth, width, batch_norm }) {
   const each = batch_norm ? 2 * width : width; // a scale and a shift, or a bias
   return 64 * width + each + (depth - 2) * (width * width + each) + 10 * width + 10;
 }
 
-/** The choices that a link's fragment has for the laboratory with this number, each brought into its limits. */
-export function fromLink(fragment, place) {
-  const given = new URLSearchParams(fragment.replace(/^#/, ""));
-  if (given.get("lab") !== String(place)) return null;
-  const found = {};
-  const whole = (name, text) => {
-    const { value, problem } = wholeNumber(text, { ...LIMITS[name], fallback: NaN });
-    return Number.isNaN(value) && problem ? null : value;
-  };
-  const nets = (given.get("nets") ?? "").split(" ").slice(0, MOST).map((name) => {
-    const [kind, depth] = name.split("-");
-    const layers = whole("depth", depth ?? "");
-    return Object.hasOwn(KINDS, kind) && layers !== null ? `${kind}-${layers}` : null;
-  }).filter(Boolean);
-  if (nets.length) found.nets = nets;
-  for (const name of ["width", "seed", "steps"]) {
-    const value = given.has(name) ? whole(name, given.get(name)) : null;
-    if (value !== null) found[name] = value;
+/**
+ * The choices as a link's fragment: lab1_plain-20_residual-20_width-32_rate-0p02_... Letters, digits, - and _ only, since
+ * scripts of the book's theme read a fragment as a CSS selector.
+ */
+const toLink = (place, { nets, batch_norm, ...numbers }) =>
+  [`#lab${place}`, ...nets, `norm-${batch_norm ? "on" : "off"}`, ...Object.entries(numbers).map(([name, value]) => `${name}-${value}`)].join("_").replaceAll(".", "p");
+
+/** The choices that such a fragment has for the laboratory at this place, each brought into its limits; or null. */
+function fromLink(fragment, place) {
+  const [name, ...parts] = fragment.split("_");
+  if (name !== `#lab${place}`) return null;
+  const found = { nets: [] };
+  for (const [key, text] of parts.map((part) => part.split("-"))) {
+    const limits = LIMITS[Object.hasOwn(KINDS, key) ? "depth" : key];
+    const whole = limits && wholeNumber(text ?? "", { ...limits, fallback: null }).value;
+    const value = Number((text ?? "").replace("p", "."));
+    if (Object.hasOwn(KINDS, key) && whole !== null && found.nets.length < MOST) found.nets.push(`${key}-${whole}`);
+    else if (key === "norm") found.batch_norm = text === "on";
+    else if (key === "rate" && value > 0) found.rate = nearest(RATES, value);
+    else if (key === "batch" && value > 0) found.batch = nearest(BATCHES, value);
+    else if (["width", "seed", "steps"].includes(key) && whole !== null) found[key] = whole;
   }
-  if (given.has("batch_norm")) found.batch_norm = given.get("batch_norm") === "true";
-  for (const [name, list] of [["rate", RATES], ["batch", BATCHES]]) {
-    const value = Number(given.get(name));
-    if (value > 0) found[name] = list.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
-  }
+  if (!found.nets.length) delete found.nets;
   return found;
 }
 
@@ -263,8 +263,7 @@ function render({ model, el, worker }) {
   const inside = h("details", { class: "rx-lab-more", open: el.clientWidth > 560 }, h("summary", {}, "Look inside the nets"), cards);
   const address = h("input", { class: "rx-lab-link", type: "text", readonly: true, hidden: true, "aria-label": "Link to these choices" });
   const link = button("Link to these choices", () => {
-    const { nets, ...recipe } = choices();
-    history.replaceState(null, "", `#${new URLSearchParams({ lab: place, nets: nets.join(" "), ...recipe })}`);
+    history.replaceState(null, "", toLink(place, choices()));
     address.value = location.href;
     address.hidden = false;
     address.select();
@@ -292,7 +291,7 @@ function render({ model, el, worker }) {
     say(wrong, problem);
     told.hidden = phase !== "over";
     if (phase === "over") told.replaceChildren(...outcome(lanes, guess).map((sentence) => h("p", {}, sentence)));
-    rate.value = RATES.indexOf(RATES.reduce((a, b) => (Math.abs(b - chosen.rate) < Math.abs(a - chosen.rate) ? b : a)));
+    rate.value = RATES.indexOf(nearest(RATES, chosen.rate));
     say(rateText, String(chosen.rate));
     rate.setAttribute("aria-valuetext", String(chosen.rate));
     for (const [name, field] of Object.entries({ width, seed, steps })) if (field.value !== chosen[name]) field.set(chosen[name]);
