@@ -112,7 +112,7 @@ def test_start_trains_the_nets_and_nothing_is_loaded_before(explorer_page, way: 
     scripts = "() => performance.getEntriesByType('resource').map((e) => e.name).filter((n) => n.includes('.worker.'))"
     assert page.locator("script[src*='.worker.']").count() == 0
     assert page.evaluate(scripts) == []
-    page.get_by_label("residual-8").check()
+    page.get_by_role("radio", name="residual-8").check()
     press(page, "Start")
     finish(page)
     assert page.locator("script[src*='.worker.']").count() == 1
@@ -188,7 +188,7 @@ def test_choices_change_the_nets_and_begin_anew(explorer_page):
     width.fill("12")
     width.press("Enter")
     page.get_by_label("Learning rate").press("Home")
-    page.get_by_label("off").check()
+    page.get_by_role("radio", name="off").check()
     press(page, "Start")
     finish(page)
     assert table(page)["preact-14"][1].endswith("%")

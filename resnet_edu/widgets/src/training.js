@@ -81,7 +81,7 @@ function outcome(lanes, guess) {
   for (const deep of lanes) {
     const shallow = order.find((lane) => lane.net.kind === deep.net.kind && lane.net.depth < deep.net.depth);
     if (shallow && error(deep) - error(shallow) >= 10) {
-      sentences.push(`${deep.net.net} could do all that ${shallow.net.net} does, with layers to spare. Training did not find it.`);
+      sentences.push(`${deep.net.net} could do all that ${shallow.net.net} does, with layers to spare. Training has not found that.`);
     }
   }
   return sentences;
@@ -319,8 +319,8 @@ function render({ model, el, worker }) {
     errors.fill(curves("train"), target);
     losses.fill(curves("loss"), target);
     values.fill({
-      caption: "The nets now",
-      columns: [["net"], ["training loss", "number"], ["training error", "number"], ["test error", "number"]],
+      caption: "The nets now: loss of the last batch, wrong training and test images",
+      columns: [["net"], ["loss", "number"], ["train error", "number"], ["test error", "number"]],
       rows: lanes.map(({ net, loss, error, broke }) => [named(net), ...(broke
         ? [h("span", { class: "rx-lab-bad" }, `diverged at step ${broke.step}, first in layer ${broke.layer}${broke.way === "backward" ? " (its gradient)" : ""}`), "–", "–"]
         : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "–"])]),

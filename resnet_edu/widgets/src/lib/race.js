@@ -4,6 +4,7 @@ import { finite, line, number, percent, scaler } from "./plot.js";
 import { h, patch, say, svg, thousands } from "./ui.js";
 
 const PANEL = 46; // px, the height of a row of bars
+const NARROW = 380; // px of a card, where pictures of 8 pixels would be too small in rows of 16
 const LABELS = 480; // px, from this width on the lines' ends carry names
 
 /** Curves over training steps. domain(values) -> [from, to]. Returns { node, root, fill(curves, last), stop() }. */
@@ -53,20 +54,20 @@ function bars(shares, width, top) {
     ? `M${((i + 0.5) * pitch).toFixed(1)} ${top + PANEL}V${(top + PANEL * (1 - Math.min(1, share))).toFixed(1)}` : "")).join("");
 }
 
-/** The weights of the first layer as one picture for each unit, 8 x 8 pixels: grey is zero, white the largest. */
-function drawFilters(canvas, weights) {
+/** The weights of the first layer as one picture for each unit, 8 x 8 pixels, `most` in a row: grey is zero, white the largest. */
+function drawFilters(canvas, weights, most) {
   const units = weights.length / 64;
-  const columns = Math.min(16, units);
+  const columns = Math.min(most, units);
   const rows = Math.ceil(units / columns);
   if (canvas.width !== columns * 9 - 1 || canvas.height !== rows * 9 - 1) [canvas.width, canvas.height] = [columns * 9 - 1, rows * 9 - 1];
   const picture = new ImageData(canvas.width, canvas.height);
-  let most = 1e-30;
-  for (const w of weights) if (Math.abs(w) > most) most = Math.abs(w);
+  let largest = 1e-30;
+  for (const w of weights) largest = Math.max(largest, Math.abs(w));
   for (let unit = 0; unit < units; unit++) {
     const [left, top] = [(unit % columns) * 9, Math.floor(unit / columns) * 9];
     for (let p = 0; p < 64; p++) {
       const at = 4 * ((top + Math.floor(p / 8)) * canvas.width + left + (p % 8));
-      picture.data.fill(128 + 127 * (weights[unit * 64 + p] / most), at, at + 3);
+      picture.data.fill(128 + 127 * (weights[unit * 64 + p] / largest), at, at + 3);
       picture.data[at + 3] = 255;
     }
   }
@@ -123,7 +124,7 @@ export function netCard(net, count) {
   }
 
   const filters = h("canvas", { role: "img", class: "rx-lab-filters", "aria-label": `The first layer's weights of ${net.net}` });
-  const node = h("section", { class: "rx-lab-card", "aria-label": net.net },
+  const node = h("div", { class: "rx-lab-card", role: "group", "aria-label": net.net },
     h("div", { class: "rx-lab-head" }, named(net), h("span", { class: "rx-unit" }, ` ${thousands(count)} parameters`)),
     view.node, h("div", { class: "rx-lab-caption" }, "First layer: what each unit looks for"), filters);
   return {
@@ -132,7 +133,7 @@ export function netCard(net, count) {
     fill(next, nextRanges) {
       [lane, ranges] = [next, nextRanges];
       if (room) update(view.root, room);
-      if (lane.filters) drawFilters(filters, lane.filters);
+      if (lane.filters) drawFilters(filters, lane.filters, room < NARROW ? 8 : 16);
     },
     say({ sizes, confusion, step }) {
       if (!sizes) return patch(view.root, { "aria-label": `${net.net} before training` });
