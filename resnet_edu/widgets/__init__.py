@@ -13,6 +13,7 @@ from .network import NetworkExplorer
 from .quiz import Quiz, quiz
 from .stride import StrideExplorer
 from .study import StudyPlayer
+from .training import TrainingLab
 
 __all__ = [
     "BlockExplorer",
@@ -22,5 +23,6 @@ __all__ = [
     "Quiz",
     "StrideExplorer",
     "StudyPlayer",
+    "TrainingLab",
     "quiz",
 ]

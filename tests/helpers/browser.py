@@ -152,6 +152,7 @@ def write_explorer_page(folder: Path, explorers: Sequence[Explorer], name: str =
     """
     for asset in ("explorers.js", "explorers.css", "book.css"):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / asset)
+    shutil.copytree(ROOT / "book" / "assets" / "explorers", folder / "explorers", dirs_exist_ok=True)
     outputs = "\n".join(
         f'<div class="cell"><div class="cell_output"><div class="output text_html">'
         f"{explorer._repr_mimebundle_()[0]['text/html']}</div></div></div>"

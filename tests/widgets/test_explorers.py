@@ -58,9 +58,12 @@ def test_one_that_throws_leaves_its_table_and_the_others(context, tmp_path):
     name = write_explorer_page(tmp_path, [first, second])
     script = tmp_path / "explorers.js"
     code = script.read_text(encoding="utf-8")
-    at = code.rindex("({")  # the last call hands the modules to the mount
-    broken = 'broken:{render({el}){el.append("half a view");throw new Error("it broke")}},'
-    script.write_text(code[: at + 2] + broken + code[at + 2 :], encoding="utf-8")
+    at = code.rindex("({")  # the last call tells the mount which explorers there are
+    script.write_text(f"{code[: at + 2]}broken:1,{code[at + 2 :]}", encoding="utf-8")
+    broken = (
+        '(globalThis.rxExplorers ??= {}).broken = {render({el}){el.append("half a view");throw new Error("it broke")}}'
+    )
+    (tmp_path / "explorers" / "broken.js").write_text(f"(globalThis.rxExplorers ??= {{}}).broken = {broken}")
     with served(tmp_path) as ways:
         visit = Visit(context.new_page(), ways["http"]).open(name)
         outputs = visit.page.locator(".rx-output")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import make_widgets
 import pytest
+from chapters import toc_documents
 from make_site import strip_state
 from samples import sample
 from traitlets import TraitError
@@ -17,37 +18,45 @@ from resnet_edu.figures import style as figure
 from resnet_edu.widgets.base import VIEW, Explorer, Whole
 
 EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name[0].isupper()]
-MODULES = [make_widgets.MODULES / f"{name}.js" for name in make_widgets.explorers()]
-PRODUCTS = [*MODULES, make_widgets.PAGE, make_widgets.STYLE]
+PRODUCTS = make_widgets.products()
+MOST = 60_000  # bytes of scripts before the reader presses anything
 
 
-@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_bundles_are_made_from_the_sources_that_are_there(path: Path):
     first = path.read_text(encoding="utf-8").partition("\n")[0]
-    assert first == make_widgets.banner(path), f"{path.name} is stale: run `make widgets`"
+    assert first == make_widgets.banner(PRODUCTS[path]), f"{path.name} is stale: run `make widgets`"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not make_widgets.ESBUILD.exists(), reason="esbuild is not installed: `make widgets` installs it")
 def test_bundles_are_what_esbuild_makes(tmp_path: Path):
-    make_widgets.bundle(tmp_path, tmp_path / "page" / "explorers.js")
-    for path in PRODUCTS:
-        made = tmp_path / ("" if path in MODULES else "page") / path.name
+    places = tmp_path / "static", tmp_path / "page" / "explorers.js"
+    make_widgets.bundle(*places)
+    for path, made in zip(PRODUCTS, make_widgets.products(*places), strict=True):
         assert made.read_bytes() == path.read_bytes(), f"{path.name} was edited by hand: run `make widgets`"
 
 
 def test_there_is_a_module_for_every_explorer_and_no_other():
-    assert sorted(path.stem for path in make_widgets.MODULES.iterdir()) == make_widgets.explorers()
+    assert set(make_widgets.MODULES.iterdir()) == {p for p in PRODUCTS if p.parent == make_widgets.MODULES}
     assert sorted(explorer.class_traits()["_explorer"].default_value for explorer in EXPLORERS) == (
         make_widgets.explorers()
     )
 
 
-def test_all_javascript_of_a_page_is_small():
-    assert make_widgets.PAGE.stat().st_size < 83_000
+@pytest.mark.parametrize("document", toc_documents())
+def test_all_javascript_of_a_page_is_small(document: str, root: Path):
+    """Of a page as it is opened: an explorer's worker comes when it is asked for."""
+    (source,) = (path for end in (".ipynb", ".md") if (path := root / f"{document}{end}").is_file())
+    text = source.read_text(encoding="utf-8")
+    used = [e for e in EXPLORERS if re.search(rf"\b{e.__name__}\(|explorer}} {e.__name__}\b", text)]
+    used += [widgets.Quiz] if "quiz(" in text else []
+    names = {e.class_traits()["_explorer"].default_value for e in used}
+    scripts = [make_widgets.PAGE, *(make_widgets.PAGE.with_suffix("") / f"{name}.js" for name in {"lib", *names})]
+    assert sum(path.stat().st_size for path in scripts) < MOST
 
 
-@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PRODUCTS, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_bundles_ask_nothing_of_the_network_and_run_no_text(path: Path):
     code = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     forbidden = (
@@ -56,12 +65,12 @@ def test_bundles_ask_nothing_of_the_network_and_run_no_text(path: Path):
     assert not re.findall(forbidden, code)
 
 
-def test_the_page_script_is_a_classic_one():
-    code = make_widgets.PAGE.read_text(encoding="utf-8")
-    assert not re.search(r"^\s*(import|export)\b", code, flags=re.M)
-    node = shutil.which("node")
-    if node:
-        subprocess.run([node, "--check", make_widgets.PAGE], check=True)
+def test_the_pages_scripts_are_classic_ones():
+    for path in [p for p in PRODUCTS if p.is_relative_to(make_widgets.PAGE.parent) and p.suffix == ".js"]:
+        assert not re.search(r"^\s*(import|export)\b", path.read_text(encoding="utf-8"), flags=re.M)
+        node = shutil.which("node")
+        if node:
+            subprocess.run([node, "--check", path], check=True)
 
 
 def test_colours_of_nets_are_those_of_the_figures():

@@ -1,12 +1,14 @@
 """A Sphinx extension: what pages of the book say about its chapters is made while the book is built.
 
 Directives: `{chapter-map}`, `{chapter-list}`, `{course-plan}` and `{exercise-index}` are made from the notebooks (see
-`chapters.py`), `{line-key}` from the styles of the package's figures. Links to chapters that the book does not have
+`chapters.py`), `{line-key}` from the styles of the package's figures. `{explorer} TrainingLab` puts an explorer of
+`resnet_edu.widgets` on a page of prose. Links to chapters that the book does not have
 become words.
 """
 
 from __future__ import annotations
 
+import json
 from html import escape
 from typing import Any
 
@@ -19,6 +21,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
+from resnet_edu import widgets
 from resnet_edu.figures.style import COLORS, DASHES, WIDTHS
 
 
@@ -50,6 +53,16 @@ class LineKey(_Pages):
     def run(self) -> list[nodes.Node]:
         """Return the key as HTML."""
         return self.html(line_key())
+
+
+class ExplorerOutput(_Pages):
+    """An explorer, as a cell of a chapter would show it."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        """Return its table and its state as HTML."""
+        return self.html(explorer_html(getattr(widgets, self.arguments[0])()))
 
 
 class ChapterList(_Pages):
@@ -117,6 +130,16 @@ def exercise_table(chapter: Chapter) -> str:
     return "\n".join(lines)
 
 
+def explorer_html(explorer: widgets.base.Explorer) -> str:
+    """Return what a built page holds of an explorer: its output as a cell's, and the state that it is mounted from."""
+    state = json.dumps({explorer.model_id: {"state": explorer.get_state()}}, default=str).replace("</", "<\\/")
+    return (
+        f'<div class="cell"><div class="cell_output"><div class="output text_html">'
+        f"{explorer._repr_mimebundle_()[0]['text/html']}</div></div></div>"
+        f'<script type="application/vnd.jupyter.widget-state+json">{{"state": {state}}}</script>\n'
+    )
+
+
 def line_key() -> str:
     """Return sample lines with the colours, dashes and widths of the figures, as a list in HTML with inline SVG."""
     samples = [
@@ -168,6 +191,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("course-plan", CoursePlan)
     app.add_directive("exercise-index", ExerciseIndex)
     app.add_directive("line-key", LineKey)
+    app.add_directive("explorer", ExplorerOutput)
     app.add_transform(PlainAnchors)
     app.connect("source-read", remove_dead_links)
     return {"parallel_read_safe": True, "version": "1"}

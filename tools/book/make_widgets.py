@@ -3,17 +3,22 @@
 From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is what they share, esbuild makes
 
 - resnet_edu/widgets/static/<name>.js, one self-contained ES module each: the live widget of JupyterLab, VS Code, Colab;
-- book/assets/explorers.js, one classic script with all of them and the mount of lib/page.js: for the pages of the book,
-  also when they are opened from a folder, where browsers refuse modules;
+- book/assets/explorers/<name>.js, a classic script each, lib.js beside them with what most of them need, and
+  book/assets/explorers.js, the mount of lib/page.js, which loads those that a page uses: for the book, also when it
+  is opened from a folder, where browsers refuse modules;
 - book/assets/explorers.css, the style sheets beside the sources. A module carries those it imports, since a live widget
-  is one file; the script of the pages does not.
+  is one file; the scripts of the pages do not;
+- from workers/<name>.js, what an explorer does in a Web Worker: `<name>.worker.js` beside both. It only defines a
+  function; its text is the worker's source. A page loads it when the explorer asks for it.
 
 The first line of each product holds a hash of its sources, by which tests/test_widgets.py finds a stale one.
 """
 
 import hashlib
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +27,7 @@ SOURCES = ROOT / "resnet_edu" / "widgets" / "src"
 MODULES = ROOT / "resnet_edu" / "widgets" / "static"
 PAGE = ROOT / "book" / "assets" / "explorers.js"
 STYLE = PAGE.with_suffix(".css")
+SHARED = ("ui", "style", "plot", "chart")  # of lib/: what the pages' scripts find in lib.js
 ESBUILD = ROOT / "node_modules" / ".bin" / "esbuild"
 TARGET = "es2020"
 
@@ -31,27 +37,53 @@ def explorers() -> list[str]:
     return sorted(path.stem for path in SOURCES.glob("*.js"))
 
 
+def workers() -> list[str]:
+    """Return the names of the explorers that have a Web Worker."""
+    return [name for name in explorers() if (SOURCES / "workers" / f"{name}.js").exists()]
+
+
+def products(modules: Path = MODULES, page: Path = PAGE) -> dict[Path, list[str]]:
+    """Return every product, and the explorers whose sources it depends on."""
+    found = {page: explorers(), page.with_suffix(".css"): explorers(), page.with_suffix("") / "lib.js": []}
+    for folder in (modules, page.with_suffix("")):
+        found |= {folder / f"{name}.js": [name] for name in explorers()}
+        found |= {folder / f"{name}.worker.js": [name] for name in workers()}
+    return found
+
+
 def source_hash(names: Sequence[str]) -> str:
     """Return one hash of what the product of these explorers depends on: their sources, lib/, the pinned esbuild."""
     digest = hashlib.sha256()
     sources = [path for name in names for path in sorted(SOURCES.glob(f"{name}.*"))]
+    if set(names) & set(workers()):
+        sources += sorted((SOURCES / "workers").iterdir())
     for path in [*sources, *sorted((SOURCES / "lib").iterdir()), ROOT / "package.json", Path(__file__)]:
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0")
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
 
 
-def banner(product: Path) -> str:
-    """Return the first line of a product."""
-    names = explorers() if product.name in (PAGE.name, STYLE.name) else [product.stem]
+def banner(names: Sequence[str]) -> str:
+    """Return the first line of a product of these explorers."""
     return f"/* resnet_edu explorers, MIT licence; made by `make widgets` from sources {source_hash(names)} */"
 
 
 def page_entry() -> str:
-    """Return the module that the classic script is made from: all explorers, handed to the page's mount."""
-    names = explorers()
-    imports = [f'import {name} from "./{name}.js";' for name in names]
-    return "\n".join(['import { mountAll } from "./lib/page.js";', *imports, f"mountAll({{ {', '.join(names)} }});"])
+    """Return the module that the mount is made from: it knows each explorer's version, so that no old one is loaded."""
+    files = {"lib": source_hash([])} | {name: source_hash([name]) for name in explorers()}
+    versions = ", ".join(f'{name}: "{version[:8]}"' for name, version in files.items())
+    return f'import {{ mountAll }} from "./lib/page.js";\nmountAll({{ {versions} }});'
+
+
+def script_entry(name: str) -> str:
+    """Return the module that an explorer's classic script is made from: it hands the explorer to the mount."""
+    return f'import explorer from "./{name}.js";\n(globalThis.rxExplorers ??= {{}}).{name} = explorer;'
+
+
+def lib_entry() -> str:
+    """Return the module that lib.js is made from."""
+    imports = "\n".join(f'import * as {name} from "./lib/{name}.js";' for name in SHARED)
+    return f"{imports}\nglobalThis.rxLib = {{ {', '.join(SHARED)} }};"
 
 
 def style_entry() -> str:
@@ -65,15 +97,33 @@ def style_entry() -> str:
 
 def bundle(modules: Path = MODULES, page: Path = PAGE) -> None:
     """Write all products. Raises `CalledProcessError` with esbuild's own message on stderr."""
+    names = products(modules, page)
 
-    def make(product: Path, *options: str, stdin: str | None = None) -> None:
+    def make(
+        product: Path, *options: str, stdin: str | None = None, around: Sequence[str] = ("", ""), cwd: Path = SOURCES
+    ) -> None:
+        kind = product.suffix[1:]
         common = ["--bundle", "--minify", "--charset=utf8", "--legal-comments=none", "--log-level=warning"]
-        common += [f"--target={TARGET}", f"--banner:{product.suffix[1:]}={banner(product)}", f"--outfile={product}"]
-        subprocess.run([ESBUILD, *options, *common], cwd=SOURCES, input=stdin, text=True, check=True)
+        common += [f"--target={TARGET}", f"--banner:{kind}={banner(names[product])}{around[0]}"]
+        common += [f"--footer:{kind}={around[1]}", f"--outfile={product.resolve()}"]
+        subprocess.run([ESBUILD, *options, *common], cwd=cwd, input=stdin, text=True, check=True)
 
-    for name in explorers():
-        make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
-    make(page, "--format=iife", "--loader:.css=empty", stdin=page_entry())
+    scripts = page.with_suffix("")
+    with tempfile.TemporaryDirectory() as folder:
+        sources = Path(shutil.copytree(SOURCES, Path(folder) / "src"))
+        for name in SHARED:
+            (sources / "lib" / f"{name}.js").write_text(f"module.exports = globalThis.rxLib.{name};")
+        for name in explorers():
+            make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
+            page_script = ["--format=iife", "--loader:.css=empty"]
+            make(scripts / f"{name}.js", *page_script, stdin=script_entry(name), cwd=sources)
+    make(scripts / "lib.js", "--format=iife", "--loader:.css=empty", stdin=lib_entry())
+    for name in workers():
+        function = (f"\n(globalThis.rxWorkers ??= {{}}).{name} = function () {{", "return worker;\n};")
+        options = [f"workers/{name}.js", "--format=iife", "--global-name=worker", "--loader:.txt=text"]
+        make(modules / f"{name}.worker.js", *options, around=function)
+        shutil.copy(modules / f"{name}.worker.js", scripts)
+    make(page, "--format=iife", stdin=page_entry())
     make(page.with_suffix(".css"), "--loader=css", stdin=style_entry())
 
 
@@ -81,12 +131,12 @@ def main() -> None:
     """Bundle, drop the products of explorers that are gone, and say how large the rest is."""
     if not ESBUILD.exists():
         sys.exit("esbuild is not installed: run `make widgets`, which installs the version of package-lock.json")
-    MODULES.mkdir(exist_ok=True)
-    for old in MODULES.glob("*.js"):
-        if old.stem not in explorers():
+    for folder in (MODULES, PAGE.with_suffix("")):
+        folder.mkdir(exist_ok=True)
+        for old in set(folder.glob("*.js")) - set(products()):
             old.unlink()
     bundle()
-    for path in [*sorted(MODULES.glob("*.js")), PAGE, STYLE]:
+    for path in sorted(products()):
         print(f"{path.relative_to(ROOT)}: {path.stat().st_size / 1000:.1f} kB")
 
 

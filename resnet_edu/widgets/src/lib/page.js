@@ -1,8 +1,8 @@
 // Mounts the explorers in a built page of the book, where there is no kernel and no widget manager.
 //
 // myst-nb writes the state of all widgets into the page as JSON, and each explorer's output holds a reference to its
-// model and a static table. What an explorer needs of a widget manager is the small model below; it is the same module
-// that JupyterLab loads through anywidget.
+// model and a static table. What an explorer needs of a widget manager is the small model below; it is the same code
+// that JupyterLab loads through anywidget. A page loads the scripts of those explorers only that it has.
 
 const STATE = "application/vnd.jupyter.widget-state+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
@@ -56,37 +56,58 @@ function failed(output, error) {
   if (table) table.hidden = false;
 }
 
-function mount(script, explorers, states, models) {
+/** The text of a script that an explorer runs in a Web Worker; loaded when it is first asked for. */
+const workerOf = (name, load) => () => load(`${name}.worker`).then(() => `(${globalThis.rxWorkers[name]})()`);
+
+/**
+ * Load a script beside this one, each once: a promise. Scripts, because from a folder on disk nothing else may be read.
+ * versions: name -> what stands in its address, so that a browser takes no older one from its store.
+ */
+function loader(folder, versions) {
+  const loaded = {};
+  return (name) =>
+    (loaded[name] ??= new Promise((done, fail) => {
+      const script = document.createElement("script");
+      script.src = `${folder}/${name}.js?v=${versions[name.split(".")[0]]}`;
+      script.onload = done;
+      script.onerror = () => {
+        delete loaded[name]; // the next attempt may succeed
+        fail(new Error(`${name}.js could not be loaded`));
+      };
+      document.head.append(script);
+    }));
+}
+
+async function mount(script, load, versions, states, models) {
   const id = JSON.parse(script.textContent).model_id;
   const state = states[id]?.state;
-  const explorer = explorers[state?._explorer];
-  if (!explorer) return; // a widget of another kind is not ours
+  const name = state?._explorer;
+  if (!(name in versions)) return; // a widget of another kind is not ours
   const output = script.parentElement;
   try {
+    await load("lib");
+    await load(name);
     const model = (models[id] ??= makeModel(state)); // a widget that is shown twice has one state, as in Jupyter
     const el = document.createElement("div");
     el.className = "rx-mount";
     output.append(el);
-    const report = (error) => failed(output, error);
-    Promise.resolve(explorer.render({ model, el })).catch(report);
+    const shown = globalThis.rxExplorers[name].render({ model, el, worker: workerOf(name, load) });
     const table = output.querySelector(".rx-static");
     if (table) table.hidden = true;
+    await shown;
   } catch (error) {
     failed(output, error);
   }
 }
 
-/** Mount every explorer of the page; `explorers` maps names to modules. */
-export function mountAll(explorers) {
+/** Mount every explorer of the page; `versions` has the names of those there are. */
+export function mountAll(versions) {
+  const load = loader(document.currentScript.src.replace(/\.js(\?.*)?$/, ""), versions);
   const start = () => {
     const states = readStates();
     const models = {};
     for (const script of document.querySelectorAll(`script[type="${VIEW}"]`)) {
-      try {
-        mount(script, explorers, states, models);
-      } catch (error) {
-        console.error("explorers: an output cannot be read", error);
-      }
+      mount(script, load, versions, states, models).catch((error) => console.error("explorers: an output cannot be read", error));
     }
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
