@@ -19,7 +19,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "book")]
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools" / "book")]
 
 from browser import DESKTOP, PHONE, chromium, served, write_explorer_page  # noqa: E402
 from playwright.sync_api import Page  # noqa: E402
