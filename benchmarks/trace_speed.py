@@ -79,7 +79,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     warnings.filterwarnings("ignore")
     tools = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "torchinfo", "torchlens"))
-    print(f"{device_name(torch.device("cpu"))}, {args.threads} threads, Python {platform.python_version()}, {tools}")
+    print(f"{device_name(torch.device('cpu'))}, {args.threads} threads, Python {platform.python_version()}, {tools}")
     print(f"milliseconds, best of {args.repeats}\n")
     for i, name in enumerate(args.nets.split(",")):
         net = torchvision.models.get_model(name, weights=None).eval()

@@ -10,16 +10,18 @@ import pytest
 import safetensors.numpy
 import torch
 import torchvision
+from grid import pack
 from ship import main, ship
 
 from resnet_edu.data import dataset as data
 from resnet_edu.experiment import shipped
 from resnet_edu.experiment.degradation import run
-from resnet_edu.experiment.folder import Source, Study
+from resnet_edu.experiment.folder import NETS, Source, Study
 from resnet_edu.experiment.records import RecordError, load_dir
 from resnet_edu.experiment.shipped import (
     RESULTS,
     ShippedError,
+    load_grid,
     load_record,
     load_records,
     load_study,
@@ -312,3 +314,22 @@ def test_the_record_of_timed_passes_counts_what_torchvision_counts():
         assert record["nets"][name]["macs"] / 1e9 == pytest.approx(published.meta["_ops"], rel=0.002)
     plain, residual = (record["nets"][name] for name in ("plain-34", "ResNet-34"))
     assert (plain["macs"], plain["params"]) == (residual["macs"], residual["params"])
+
+
+def test_the_grid_that_comes_with_the_package_is_whole():
+    grid = load_grid()
+    assert list(grid) == sorted(grid)
+    for rate, found in grid.items():
+        assert {(r.net, r.seed) for r in found} == {(net, seed) for net in NETS for seed in range(3)}
+        assert {(r.recipe["lr"], r.final["step"]) for r in found} == {(rate, 1000)}
+        assert {r.dataset["train"] + r.dataset["test"] for r in found} == {1437}  # of the training images alone
+
+
+def test_a_grid_is_packed_and_read_again(folder, tmp_path):
+    runs = load_dir(folder)
+    (tmp_path / shipped.GRID).write_text(json.dumps(pack({0.05: runs})))
+    (found,) = load_grid(tmp_path).values()
+    assert [(r.net, r.seed, r.recipe, r.dataset) for r in found] == [(r.net, r.seed, r.recipe, r.dataset) for r in runs]
+    for mine, theirs in zip(found, runs, strict=True):
+        assert mine.curve("train_error")[0] == theirs.curve("train_error")[0]
+        assert mine.curve("test_loss")[1] == pytest.approx(theirs.curve("test_loss")[1], abs=1e-4)

@@ -135,6 +135,31 @@ def test_a_prediction_ranks_all_nets():
     player.prediction = []
 
 
+def at_rate(rate: float, share: float) -> list[RunRecord]:
+    """The records, learnt at another rate, with a share of the errors."""
+    return [
+        dataclasses.replace(
+            r,
+            recipe={**r.recipe, "lr": rate},
+            curves=[{**p, "train_error": share * p["train_error"]} for p in r.curves],
+        )
+        for r in TOY
+    ]
+
+
+def test_the_learning_rate_is_one_of_the_grid():
+    grid = {0.1: at_rate(0.1, 1.0), 0.01: at_rate(0.01, 0.5)}
+    player = StudyPlayer(grid, rate=0.01)
+    assert [(each["rate"], each["nets"]) for each in player.study["rates"]] == [
+        (rate, curves(records)["nets"]) for rate, records in grid.items()
+    ]
+    assert (player.rate, StudyPlayer(grid).rate, StudyPlayer(TOY).rate) == (0.01, 0.1, None)
+    with pytest.raises(TraitError, match=r"`rate` must be one of 0.1, 0.01, but it is 0.5"):
+        player.rate = 0.5
+    with pytest.raises(TraitError, match=r"`rate` must be one of None, but it is 0.1"):
+        StudyPlayer(TOY, rate=0.1)
+
+
 def test_an_unknown_study_names_those_there_are():
     with pytest.raises(ValueError, match=r"no study 'mnist' comes with the package: there is .*digits"):
         StudyPlayer("mnist")
@@ -202,6 +227,20 @@ def test_show_me_now_scrub_and_read(explorer_page, way):
     page.wait_for_function("() => document.querySelector('.rx-table caption').textContent.startsWith('test error')")
     assert cells(page)["plain8"] == ["36.00%", "31.00 to 41.00"]
     assert not visit.foreign
+    assert not visit.complaints
+
+
+@pytest.mark.browser
+def test_another_learning_rate_shows_its_curves(explorer_page):
+    page = (visit := explorer_page(StudyPlayer({0.1: at_rate(0.1, 1.0), 0.01: at_rate(0.01, 0.5)}, predict=False))).page
+    assert cells(page)["plain8"] == ["5.00%", "4.00 to 6.00"]
+    page.get_by_label("0.01").check()
+    page.wait_for_function("() => document.querySelector('.rx-table').textContent.includes('2.50%')")
+    assert cells(page)["plain8"] == ["2.50%", "2.00 to 3.00"]
+    assert "at learning rate 0.01" in page.locator(".rx-holder:not(:has(.rx-pad)) .rx-chart").get_attribute(
+        "aria-label"
+    )
+    assert not visit.barriers()
     assert not visit.complaints
 
 
