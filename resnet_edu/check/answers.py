@@ -49,7 +49,21 @@ def answer(exercise: str, **given: object) -> str:
     for name, value in given.items():
         if value is ...:
             raise NotYet(f"`{name}` is still `...`: your answer goes there")
-    return f"exercise {exercise}: {EXERCISES[exercise](**given)}"
+    try:
+        return f"exercise {exercise}: {EXERCISES[exercise](**given)}"
+    except NotYet:
+        for a, b in itertools.combinations(names, 2):
+            if _is_right(exercise, {**given, a: given[b], b: given[a]}):
+                raise NotYet(f"`{a}` and `{b}` are exchanged: the other way round both are right") from None
+        raise
+
+
+def _is_right(exercise: str, given: dict[str, object]) -> bool:
+    try:
+        EXERCISES[exercise](**given)
+    except Exception:  # an answer in another's place may be of any type
+        return False
+    return True
 
 
 def _exercise(number: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
@@ -506,7 +520,7 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
         7: "a mean of 1, 1, 2 is not one of 1, 2, 2",
     }
     check_number("means", means, 10, slips, 1e-9)
-    errors = [r.final["train_error"] for r in load_records("digits") if r.net == "resnet56"]
+    errors = [r.final["train_error"] for r in load_records("digits") if r.net == "plain56" and r.seed < 3]
     slips = {min(errors): "that is the lowest value itself", max(errors): "that is the highest value itself"}
     given = as_list("ends", ends, 2, "numbers")
     for name, value, wanted in zip(("low end", "high end"), given, _bootstrap_interval(errors), strict=True):
