@@ -30,9 +30,10 @@ from ..experiment.records import METRICS, RunRecord, check_comparable
 from ..support.validate import one_of
 from ..training.loop import Evaluation, Event
 from .style import (
+    COLORS,
     METRIC_AXES,
     METRIC_TITLES,
-    PALETTE,
+    OTHER_COLORS,
     End,
     Look,
     Picture,
@@ -74,6 +75,7 @@ def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
 
 # Finished records.
 
+_DEPTH_COLORS = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])
 _KINDS = {"plain": "Plain nets", "resnet": "Residual nets"}
 _PARTS = {"train_error": ("train", (0, (4, 1.6)), 1.3), "test_error": ("test", "-", 2.6)}  # dash and width in figure6
 
@@ -223,7 +225,7 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
         panels[_KINDS.get(kind, kind)] = [
             _Curve.of(f"{group[0].depth} {part}", Look(color, dash, width), group, metric)
             for group in _by_net(r for r in records if r.kind == kind).values()
-            for color in [PALETTE[depths.index(group[0].depth) % len(PALETTE)]]
+            for color in [_DEPTH_COLORS[depths.index(group[0].depth) % len(_DEPTH_COLORS)]]
             for metric, (part, dash, width) in _PARTS.items()
         ]
     worst = max(r.final[metric] for r in records for metric in _PARTS)
