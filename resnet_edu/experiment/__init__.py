@@ -6,13 +6,13 @@ What is named here is loaded when it is first asked for: a worker process import
 import importlib
 
 _NAMES = {
-    "ablations": "Effect Effects effects interval",
+    "ablations": "Effect Effects effects",
     "degradation": "build_net default_recipe resume run run_cell",
     "folder": "NETS Cell Source Study StudyError",
     "published": "REFERENCES results",
     "records": "RecordError RunRecord load load_dir",
     "shipped": "load_grid load_records load_study load_trained",
-    "statistics": "TRIALS Spread coverage gap headline seeds_needed spread summary told_apart wrong_winner",
+    "statistics": "headline interval summary",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}
 

@@ -33,6 +33,7 @@ from ..training.recipe import Recipe
 from .degradation import build_net
 from .folder import Cell
 from .records import METRICS
+from .statistics import interval
 from .workers import run_in_workers
 
 
@@ -149,18 +150,6 @@ def effects(outcomes: Iterable[Outcome]) -> Effects:
         differences = tuple(o.test_error - first[o.seed].test_error for o in ended)
         found.append(Effect(name, differences, *interval(differences), len(group) - len(ended)))
     return Effects(found, baseline, statistics.fmean(o.test_error for o in first.values()))
-
-
-def interval(differences: Sequence[float]) -> tuple[float, float, float]:
-    """Return mean, and the ends of its 95% confidence interval by Student's t ([1]); NaN for fewer than two values."""
-    from scipy.special import stdtrit  # scipy comes with scikit-learn; here, because it takes a while to import
-
-    n = len(differences)
-    if n < 2:
-        return (math.nan,) * 3
-    mean = statistics.fmean(differences)
-    half = float(stdtrit(n - 1, 0.975)) * statistics.stdev(differences) / n**0.5
-    return mean, mean - half, mean + half
 
 
 @dataclass(frozen=True)

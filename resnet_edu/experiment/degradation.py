@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -357,29 +356,6 @@ def run_cell(
 def _cost(cell: Cell) -> float:
     """Return a number that grows with a cell's computing time: layers with weights, times steps."""
     return split_name(cell.net)[1] * cell.recipe.steps
-
-
-def estimate_seconds(nets: Sequence[str], seeds: int, dataset: Dataset, recipe: Recipe) -> float:
-    """Return roughly how long a study will take on the processor, from a few steps of the shallowest net, timed now.
-
-    The time of a step is taken as proportional to the depth, and of an image in an evaluation as a third of training.
-    """
-    depths = {net: split_name(net)[1] for net in nets}
-    shallow = min(nets, key=depths.get)
-    trial = recipe.replace(steps=5, milestones=(), warmup_lr=None, eval_every=5)
-    times = []
-
-    def callback(event: Event) -> None:
-        if event.kind == "step":
-            times.append(time.perf_counter())
-
-    train(build_net(shallow, dataset, 0), dataset.head(recipe.batch_size, 1), trial, callback=callback)
-    # The quickest of the steps: what else the machine does only slows them down.
-    step = min(after - before for before, after in itertools.pairwise(times))
-    images = len(dataset.train_images) + len(dataset.test_images)
-    evaluations = -(-recipe.steps // recipe.eval_every)
-    steps = recipe.steps + evaluations * images / (3 * recipe.batch_size)
-    return seeds * step * steps * sum(map(depths.get, nets)) / depths[shallow]
 
 
 class _Progress:

@@ -120,7 +120,8 @@ def differences(
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
         ax.set_ylim(len(rows) - 0.4, -0.6)
-    words = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (_, (m, low, high)) in rows.items())
+    told = {" ".join(name.split()): numbers for name, (_, numbers) in rows.items()}
+    words = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (m, low, high) in told.items())
     return Picture(fig, f"Chart of differences: {title}. {xlabel}, mean and interval: {words}.", caption)
 
 

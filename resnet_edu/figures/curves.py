@@ -210,7 +210,7 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
     drawn, over a band from the least to the greatest. The axis ends somewhat above the worst final error, as the
     paper's ends at 20%, so that the ends can be told apart: what is above it at the beginning is cut off.
 
-    caption: shown below the picture.
+    caption: shown below the picture; None says what dash, width and band mean.
     stacked: one panel below the other, readable on a phone, instead of side by side.
 
     Raises `RecordError` for records that cannot be compared.
@@ -239,6 +239,10 @@ def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked
             label_ends(ax, labels)
     highest = max(value for curves in panels.values() for curve in curves for value in curve.high)
     cut = f" The axis ends at {top}%; higher errors at the beginning are cut off." if highest > top else ""
+    if caption is None:
+        seeds = len({r.seed for r in records})
+        bands = f" Bands: from the least to the greatest of {seeds} seeds." if seeds > 1 else ""
+        caption = f"Dashed: training error. Bold: test error. Each depth has a colour.{bands}"
     what = "Line charts of training error (dashed) and test error (bold), labelled with the nets' layers, over"
     return Picture(fig, f"{what} {_panels_in_words(records, panels)}{cut}", caption)
 

@@ -37,7 +37,7 @@ DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apa
 OTHER_DASH = (0, (1, 1.5))
 WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
 OTHER_COLORS = ("#8A6FD1", "#0E8A63", "#B5651D", "#A3568B")  # for further kinds of nets; as strong on both grounds
-PALETTE = (COLORS["resnet"], COLORS["plain"], *OTHER_COLORS)  # for what is no net, in turn
+PALETTE = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])  # for what is no net, in turn: those of nets last
 LINE_DASHES = (DASHES["resnet"], DASHES["plain"], OTHER_DASH, (0, (6, 1.5, 1, 1.5)))
 METRIC_TITLES = {
     "train_loss": "Training loss, on all training images",
