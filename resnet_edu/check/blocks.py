@@ -1,4 +1,4 @@
-"""Checkers of blocks (`residual_block`, `plain_block`, `bottleneck`), and of the `shortcut` without parameters.
+"""Checkers of blocks (`residual_block`, `bottleneck`), and of the `shortcut` without parameters.
 
 A learner's class is built for several channels and strides, gets the weights of the package's block, and has to give
 its outputs, running statistics and gradients. If not, the known mistake that gives the learner's numbers is named.
@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock
+from ..nets.blocks import BasicBlock, Bottleneck
 from ..support.validate import one_of
 from .compare import (
     Kind,
@@ -62,15 +62,6 @@ def residual_block(block: Builder) -> str:
     Names of layers are free. Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built.
     """
     return _check(block, BasicBlock)
-
-
-@checker
-def plain_block(block: Builder) -> str:
-    """Check a block of two 3x3 convolutions without shortcut: `MyPlain(in_channels, out_channels, stride)`.
-
-    Everything else as in `residual_block`; compared with `PlainBlock`.
-    """
-    return _check(block, PlainBlock)
 
 
 @checker
@@ -124,7 +115,7 @@ def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
     check_no_bias(mine, what)
     missing, extra = right - own, own - right
-    about_shortcut = "" if isinstance(reference, PlainBlock) else _about_shortcut(reference, missing, extra, args)
+    about_shortcut = _about_shortcut(reference, missing, extra, args)
     raise NotYet(f"{what}{count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
 
 

@@ -47,7 +47,6 @@ _RESIDUAL = {
     "shortcut relu": "a ReLU cuts off the negative part of the input on its way to the addition",
     "projection behind": "the projection gets what the first layers made, not the block's input",
 }
-_PLAIN = {"addition": "the input is added to the output; a plain block has no shortcut"}
 _BOTTLENECK = {
     "no relu 2": "the ReLU between the second and the third convolution is missing",
     "early stride": "the first 1x1 convolution has the stride (version 1, as in the paper); here the 3x3 has it (v1.5)",
@@ -58,7 +57,7 @@ _BOTTLENECK = {
 
 def mistakes_of(block: nn.Module) -> Mistakes:
     """Return the known mistakes of a block of the package."""
-    known = _ANY_BLOCK | (_RESIDUAL if hasattr(block, "downsample") else _PLAIN)
+    known = _ANY_BLOCK | _RESIDUAL
     if hasattr(block, "conv3"):
         known |= _BOTTLENECK
     return {sentence: functools.partial(compute, mistake=key) for key, sentence in known.items()}
@@ -92,10 +91,7 @@ def compute(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
         if not last and mistake not in (f"no relu {i + 1}", "relu, bn"):
             out = relu(out)
         stages.append(out)
-    if hasattr(block, "downsample"):
-        out = _add_shortcut(block.downsample, x, out, stages, mistake)
-    elif mistake == "addition":
-        out = out + x
+    out = _add_shortcut(block.downsample, x, out, stages, mistake)
     if mistake in ("no last relu", "early relu only", "no addition, no relu", "bn, relu, conv"):
         return out
     return torch.sigmoid(out) if mistake == "sigmoid" else relu(out)

@@ -148,7 +148,7 @@ def test_the_hour_is_an_hour():
 
 
 def test_homework_is_marked_as_the_page_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(INTRO), re.M | re.S)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(ROOT / "book" / "in-class.md"), re.M | re.S)
 
     def mark(block: type) -> None:
         monkeypatch.setitem(sys.modules, "answer", SimpleNamespace(MyBlock=block))
