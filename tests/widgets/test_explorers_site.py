@@ -145,7 +145,7 @@ def test_a_reader_of_chapter_1_commits_and_finds_it_kept(chapter, way: str):
     question.get_by_role("button", name="Commit", exact=True).press("Enter")
     page.reload()
     expect(question.get_by_role("status")).to_contain_text("You have committed to C.")
-    other = page.locator(".rx-mount").filter(has_text="How long is the gradient")
+    other = page.locator(".rx-mount").filter(has_text="How large is the gradient")
     expect(other.get_by_role("status")).to_be_empty()
     question.get_by_role("button", name="Show the answer").press("Enter")
     expect(question.get_by_role("status")).to_have_text("C is right.")
