@@ -103,10 +103,10 @@ def test_index_and_list_of_a_chapter():
     assert first == [link, "easy", "5"]
     assert second == ["[2. C](../notebooks/03-three.ipynb#2-c)", "harder", "10"]
     two = Chapter("notebooks/02-two", 2, FRAME, FACTS | {"needs": ["01-removed"]})
-    minutes = "*20 minutes to read, 15 of exercises"
+    minutes = "20 minutes to read, 15 of exercises"
     assert chapter_list([two, THREE]) == (
-        f"[A title](../notebooks/02-two.ipynb)\n: What is *b*? {minutes}.*\n\n"
-        f"[A title](../notebooks/03-three.ipynb)\n: What is *b*? {minutes}, after chapter 2.*"
+        f"[A title](../notebooks/02-two.ipynb)\n: What is *b*? *Chapter 2: {minutes}.*\n\n"
+        f"[A title](../notebooks/03-three.ipynb)\n: What is *b*? *Chapter 3: {minutes}; after chapter 2.*"
     )
 
 
@@ -164,7 +164,7 @@ def test_what_is_made_of_the_chapters_follows_them(tmp_path: Path):
     assert [c.number for c in now] == list(range(1, len(now) + 1))
     assert "A tiny chapter" in chapter_list(now)
     assert gone.title not in chapter_list(now)
-    assert chapter_list(now).endswith(f", after chapter {len(now) - 1}.*")
+    assert chapter_list(now).endswith(f"; after chapter {len(now) - 1}.*")
     there = "[e](98-tiny.ipynb#f) [g](98-misspelt.ipynb)"
     links = f"[a `b`](../{gone.document}.ipynb#c), [d]({gone.document.partition('/')[2]}.ipynb) {there}"
     assert without_removed(links, book) == f"a `b`, d {there}"
@@ -183,7 +183,7 @@ def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_remo
     assert f"{gone.document}.html" not in pages
     assert not [name for name, text in pages.items() if f"{Path(gone.document).name}.html" in text]
     intro, index = pages["book/intro.html"], pages["book/exercises.html"]
-    assert "What is tiny? <em>2 minutes to read" in intro
+    assert "What is tiny? <em>Chapter {len(CHAPTERS)}: 2 minutes to read" in intro
     assert 'href="../notebooks/98-tiny.html#a-step-more"' in index or "98-tiny.html#" in index
     stored = json.loads((site / "_sources/notebooks/98-tiny.ipynb").read_text())
     assert stored["metadata"]["book"]["minutes"] == 2

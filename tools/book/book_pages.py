@@ -102,7 +102,7 @@ def four_nets() -> Picture:
         steps, errors = record.curve("train_error")
         curves.setdefault(letters[record.net], []).append(errors)
     with style():
-        fig, (ax,) = new_figure(6.4, 3.4)
+        fig, (ax,) = new_figure(5.4, 3.2)
         ends = []
         for letter in sorted(curves):
             means = [fmean(column) for column in zip(*curves[letter], strict=True)]
@@ -119,8 +119,8 @@ def chapter_list(all_chapters: list[Chapter]) -> str:
     for chapter in all_chapters:
         minutes = f"{chapter.minutes} minutes to read, {chapter.exercise_minutes} of exercises"
         needs = [str(other.number) for other in all_chapters if other.document in chapter.needs]
-        after = f", after chapter {' and '.join(needs)}" if needs else ""
-        entries.append(f"{link(chapter)}\n: {chapter.facts['question']} *{minutes}{after}.*")
+        after = f"; after chapter{'s' * (len(needs) > 1)} {' and '.join(needs)}" if needs else ""
+        entries.append(f"{link(chapter)}\n: {chapter.facts['question']} *Chapter {chapter.number}: {minutes}{after}.*")
     return "\n\n".join(entries)
 
 

@@ -53,9 +53,6 @@ def gradients(net: str, place: str, batch_norm: bool = True) -> list[float]:
 
 NAMES = {
     "__builtins__": {f.__name__: f for f in (abs, max, min, range, round, sum, zip)},
-    **{
-        f.__name__: f
-        for f in (macs, params, get_model, Recipe, gradients, load_grid, load_records, median)
-    },
+    **{f.__name__: f for f in (macs, params, get_model, Recipe, gradients, load_grid, load_records, median)},
     "IMAGES": IMAGES,
 }
