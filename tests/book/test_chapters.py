@@ -183,7 +183,7 @@ def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_remo
     assert f"{gone.document}.html" not in pages
     assert not [name for name, text in pages.items() if f"{Path(gone.document).name}.html" in text]
     intro, index = pages["book/intro.html"], pages["book/exercises.html"]
-    assert "What is tiny? <em>Chapter {len(CHAPTERS)}: 2 minutes to read" in intro
+    assert f"What is tiny? <em>Chapter {len(CHAPTERS)}: 2 minutes to read" in intro
     assert 'href="../notebooks/98-tiny.html#a-step-more"' in index or "98-tiny.html#" in index
     stored = json.loads((site / "_sources/notebooks/98-tiny.ipynb").read_text())
     assert stored["metadata"]["book"]["minutes"] == 2
