@@ -8,7 +8,7 @@ learner's models as they were.
 from __future__ import annotations
 
 from .answers import answer
-from .blocks import bottleneck, plain_block, residual_block, shortcut
+from .blocks import bottleneck, residual_block, shortcut
 from .nets import network, same_function
 from .shapes import output_size, receptive_field, shape_printer, stage_table
 from .training import initialise, schedule, train_step
@@ -21,7 +21,6 @@ __all__ = [
     "initialise",
     "network",
     "output_size",
-    "plain_block",
     "receptive_field",
     "residual_block",
     "same_function",

@@ -1,4 +1,4 @@
-"""Checkers of blocks (`residual_block`, `plain_block`, `bottleneck`), and of the `shortcut` without parameters.
+"""Checkers of blocks (`residual_block`, `bottleneck`), and of the `shortcut` without parameters.
 
 A learner's class is built for several channels and strides, gets the weights of the package's block, and has to give
 its outputs, running statistics and gradients. If not, the known mistake that gives the learner's numbers is named.
@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock
+from ..nets.blocks import BasicBlock, Bottleneck
 from ..support.validate import one_of
 from .compare import (
     Kind,
@@ -65,15 +65,6 @@ def residual_block(block: Builder) -> str:
     Names of layers are free. Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built.
     """
     return _check(block, BasicBlock)
-
-
-@checker
-def plain_block(block: Builder) -> str:
-    """Check a block of two 3x3 convolutions without shortcut: `MyPlain(in_channels, out_channels, stride)`.
-
-    Everything else as in `residual_block`; compared with `PlainBlock`.
-    """
-    return _check(block, PlainBlock)
 
 
 @checker
@@ -148,7 +139,6 @@ _RESIDUAL = {
     "shortcut relu": "a ReLU cuts off the negative part of the input on its way to the addition",
     "projection behind": "the projection gets what the first layers made, not the block's input",
 }
-_PLAIN = {"addition": "the input is added to the output; a plain block has no shortcut"}
 _BOTTLENECK = {
     "no relu 2": "the ReLU between the second and the third convolution is missing",
     "early stride": "the first 1x1 convolution has the stride (version 1, as in the paper); here the 3x3 has it (v1.5)",
@@ -159,7 +149,7 @@ _BOTTLENECK = {
 
 def _mistakes_of(block: nn.Module) -> Mistakes:
     """Return the known mistakes of a block of the package."""
-    known = _ANY_BLOCK | (_RESIDUAL if hasattr(block, "downsample") else _PLAIN)
+    known = _ANY_BLOCK | _RESIDUAL
     if hasattr(block, "conv3"):
         known |= _BOTTLENECK
     return {sentence: functools.partial(compute_with, mistake=key) for key, sentence in known.items()}
@@ -193,10 +183,7 @@ def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
         if not last and mistake not in (f"no relu {i + 1}", "relu, bn"):
             out = relu(out)
         stages.append(out)
-    if hasattr(block, "downsample"):
-        out = _add_shortcut(block.downsample, x, out, stages, mistake)
-    elif mistake == "addition":
-        out = out + x
+    out = _add_shortcut(block.downsample, x, out, stages, mistake)
     if mistake in ("no last relu", "early relu only", "no addition, no relu", "bn, relu, conv"):
         return out
     return torch.sigmoid(out) if mistake == "sigmoid" else relu(out)
@@ -250,7 +237,7 @@ def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
     check_no_bias(mine, what)
     missing, extra = right - own, own - right
-    about_shortcut = "" if isinstance(reference, PlainBlock) else _about_shortcut(reference, missing, extra, args)
+    about_shortcut = _about_shortcut(reference, missing, extra, args)
     raise NotYet(f"{what}{count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
 
 

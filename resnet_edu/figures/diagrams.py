@@ -3,7 +3,8 @@
 `blocks` draws blocks side by side, with the shape on every arrow that follows a convolution, and the shortcut as a line
 of its own that ends at the addition. `nets` draws whole nets: a box for each convolution, pooling and linear layer of
 the main path, in bands of one map size, a mark for each addition, and a line to it for each shortcut, dashed where it
-changes the shape. There batch norms and ReLUs are left out, as in the paper.
+changes the shape. There batch norms and ReLUs are left out, as in the paper. `function_classes` is a sketch of an
+argument.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 2 and 5 (blocks) and 3 (nets).
@@ -21,6 +22,7 @@ from torch import nn
 
 from ..tracing.rows import rows_by_size
 from ..tracing.run import Row, Trace, trace
+from .style import COLORS
 
 _SHORTCUT = "var(--book-accent, #2a78b8)"
 _ADD = "var(--book-add, #c2571f)"
@@ -329,3 +331,46 @@ def _net_alt(title: str, t: Trace, layers: _Layers) -> str:
     dashed = sum(_changes_shape(t, add) for add in t.additions)
     end = f"{count} shortcut{'s' * (count > 1)}, {dashed} of them dashed" if count else "no shortcut"
     return f"{title}: {'; '.join(parts)}; {end}."
+
+
+# A sketch.
+
+_GOAL = (352, 62)
+_CLASSES = {
+    56: ((166, 124), (156, 104), (311.2, 86)),
+    20: ((112, 138), (84, 56), (193.3, 123.9)),
+}  # centre, radii, best
+
+
+def function_classes(caption: str | None = None) -> Drawing:
+    """Return a sketch: what 20 layers can compute, within what 56 can, the best of each, and the way of a training."""
+    color = COLORS["plain"]
+    out, (x, y) = [], _GOAL
+    for r in (30, 66, 113, 175):  # arcs of equal distance, within the drawing
+        up, down = min(r, y), min(r, 170)
+        begin, end = (x - (r * r - part * part) ** 0.5 for part in (up, down))
+        line = f"M{begin:.1f} {y - up}A{r} {r} 0 0 0 {end:.1f} {y + down}"
+        out.append(_path(line, "currentColor", 1, opacity=0.4, stroke_dasharray="1 4"))
+    for depth, (centre, radii, best) in _CLASSES.items():
+        place = {"cx": centre[0], "cy": centre[1], "rx": radii[0], "ry": radii[1]}
+        out.append(_element("ellipse", **place, fill=color, fill_opacity=0.1, stroke=color, stroke_width=depth / 20))
+        out.append(_element("circle", cx=best[0], cy=best[1], r=5, fill=color))
+    way = "M62 66C84 30 108 84 132 60S168 34 186 62S214 84 226 60"
+    out += [
+        _path(way, "currentColor", 1.6, stroke_dasharray="5 4"),
+        _element("circle", cx=62, cy=66, r=3.5, fill="currentColor"),
+        _path(f"M{x - 6} {y}h12M{x} {y - 6}v12", "currentColor", 2.5),
+        _text(238, 60, "?", 17, bold=True),
+        _text(62, 84, "start", 11),
+        _text(x, 46, "no mistakes", 11),
+        _text(105, 143, "20 layers", 12.5, bold=True),
+        _text(186, 120, "best", 11, anchor="end"),
+        _text(198, 206, "56 layers", 12.5, bold=True),
+        _text(303, 90, "best", 11, anchor="end"),
+    ]
+    alt = (
+        "A sketch: a region, all that 20 layers can compute, lies within a larger one, all that 56 layers can compute. "
+        "So the best of 56 layers is at least as near to the goal, no mistakes, as the best of 20. A dashed line, the "
+        "way of training, begins in the larger region and ends in a question mark."
+    )
+    return Drawing([_svg(396, 236, 560, alt, out)], [alt], caption)

@@ -1,6 +1,5 @@
-"""What pages of the book say about its chapters is made from the chapters: map, list, plan and index of exercises."""
+"""What pages of the book say about its chapters is made from the chapters and the records: list, index, figure."""
 
-import itertools
 import json
 import os
 import re
@@ -8,21 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from xml.etree import ElementTree
+from statistics import fmean
 
 import nbformat
 import pytest
 import yaml
-from book_pages import chapter_list, course_plan, exercise_table, line_key
-from chapter_map import chapter_map, needed
+from book_pages import chapter_list, exercise_table, four_nets, line_key
 from chapters import ROOT, Chapter, ChapterError, anchors, chapters, without_removed
 from tiny_chapter import tiny_chapter
 
-from resnet_edu import check
+from resnet_edu import check, load_records
 from resnet_edu.figures.style import COLORS, DASHES
 
 CHAPTERS = chapters()
-FACTS = {"minutes": 20, "needs": ["02-two"], "question": "What is *b*?", "about": "All of $b$."}
+FACTS = {"minutes": 20, "needs": ["02-two"], "question": "What is *b*?"}
 FRAME = """# A title
 
 ```python
@@ -37,7 +35,7 @@ FRAME = """# A title
 
 <details><summary>Solution</summary>
 
-check.plain_block(A), check.plain_block(B)
+check.residual_block(A), check.residual_block(B)
 
 </details>
 
@@ -58,7 +56,7 @@ def test_a_chapter_is_read():
     assert (THREE.title, THREE.minutes, THREE.needs) == ("A title", 20, ["notebooks/02-two"])
     assert THREE.terms == [("one, two", "一, 二")]
     assert [(e.heading, e.level, e.minutes, e.extra, e.checkers) for e in THREE.exercises] == [
-        ("1. A `b`", "easy", 5, "two minutes to run", ("plain_block",)),
+        ("1. A `b`", "easy", 5, "two minutes to run", ("residual_block",)),
         ("2. C", "harder", 10, "", ()),
     ]
     assert THREE.exercise_minutes == 15
@@ -74,7 +72,7 @@ def test_what_a_chapter_lacks_is_named(part: str, said: str):
         _ = chapter.exercises, chapter.terms
 
 
-@pytest.mark.parametrize("changes", [{"minutes": "20"}, {"needs": "02-two"}, {"question": None}, {"about": 3}])
+@pytest.mark.parametrize("changes", [{"minutes": "20"}, {"needs": "02-two"}, {"question": None}])
 def test_a_fact_that_is_wrong_or_missing_is_named(changes: dict):
     (name,) = changes
     with pytest.raises(ChapterError, match=f"notebooks/03-three lacks {name}"):
@@ -100,51 +98,29 @@ def test_index_has_every_exercise_and_its_checkers_exist(chapter: Chapter):
     assert {name for exercise in chapter.exercises for name in exercise.checkers} <= set(check.__all__)
 
 
-def test_index_list_and_plan_of_a_chapter():
+def test_index_and_list_of_a_chapter():
     first, second, _ = cells(exercise_table(THREE))
-    link = "[1. A `b`](../notebooks/03-three.ipynb#1-a-b) (and two minutes to run) `check.plain_block`"
+    link = "[1. A `b`](../notebooks/03-three.ipynb#1-a-b) (and two minutes to run) `check.residual_block`"
     assert first == [link, "easy", "5"]
     assert second == ["[2. C](../notebooks/03-three.ipynb#2-c)", "harder", "10"]
-    assert chapter_list([THREE]) == "[A title](../notebooks/03-three.ipynb)\n: All of $b$."
-    assert cells(course_plan([THREE, THREE])) == [
-        ["1", "[A title](../notebooks/03-three.ipynb)", "20", "15", "35"],
-        ["2", "[A title](../notebooks/03-three.ipynb)", "20", "15", "35"],
-        ["", "**minutes**", "**40**", "**30**", "**70**"],
-    ]
+    two = Chapter("notebooks/02-two", 2, FRAME, FACTS | {"needs": ["01-removed"]})
+    minutes = "20 minutes to read, 15 of exercises"
+    assert chapter_list([two, THREE]) == (
+        f"[A title](../notebooks/02-two.ipynb)\n: What is *b*? *Chapter 2: {minutes}.*\n\n"
+        f"[A title](../notebooks/03-three.ipynb)\n: What is *b*? *Chapter 3: {minutes}; after chapter 2.*"
+    )
 
 
-def chapters_that_need(*needs: str) -> list[Chapter]:
-    """Made-up chapters 1, 2, ... and what each needs: "12" is chapters 1 and 2."""
-    return [
-        Chapter(f"notebooks/{n}", n, f"# Title {n}", FACTS | {"needs": list(need)}) for n, need in enumerate(needs, 1)
-    ]
-
-
-def test_map_leaves_out_arrows_that_a_longer_way_says_as_well():
-    assert needed(chapters_that_need("", "1", "12", "3", "23")) == [(0, 1), (1, 2), (2, 3), (2, 4)]
-    assert needed(chapters_that_need("", "", "12")) == [(0, 2), (1, 2)]
-    assert needed(chapters_that_need("", "18")) == [(0, 1)]  # 8 is not in the book
-    with pytest.raises(ValueError, match="notebooks/2 says that it needs itself or a later chapter"):
-        needed(chapters_that_need("", "3", ""))
-
-
-def test_map_is_a_drawing_that_is_told_in_words():
-    drawn = chapter_map(chapters_that_need("", "1", "1", "23"))
-    svg = ElementTree.fromstring(drawn[drawn.index("<svg") : drawn.index("</svg>") + 6])
-    name = "{http://www.w3.org/2000/svg}"
-    boxes = [{k: float(box.get(k)) for k in ("x", "y", "width", "height")} for box in svg.iter(f"{name}rect")]
-    assert len(boxes) == 4
-    for above, below in itertools.pairwise(boxes):
-        assert above["y"] + above["height"] + 10 < below["y"]
-    _, _, width, height = map(float, svg.get("viewBox").split())
-    assert all(box["x"] > 0 and box["x"] + box["width"] <= width for box in boxes)
-    assert all(float(text.get("y")) < height for text in svg.iter(f"{name}text"))
-    assert len(list(svg.iter(f"{name}path"))) == 2 * 4  # an arrow is a line and a tip: 1 to 2, 1 to 3, 2 and 3 to 4
-    assert svg.get("role") == "img"
-    for said in ("Chapter 1, Title 1, needs none before it.", "Chapter 4, Title 4, needs chapter 2 and 3. What is"):
-        assert said in svg.get("aria-label")
-    lanes = re.findall(r'd="M[\d.]+ [\d.]+H([\d.]+)V', chapter_map(chapters_that_need("", "1", "1", "1", "1")))
-    assert len(lanes) == len(set(lanes)) == 3  # arrows that overlap have lanes of their own
+def test_the_riddle_shows_the_four_nets_and_names_none():
+    picture = four_nets()
+    (ax,) = picture.fig.axes
+    ends = {line.get_label(): line.get_ydata()[-1] for line in ax.lines if line.get_label() in "ABCD"}
+    finals = {}
+    for record in load_records("digits"):
+        finals.setdefault(record.net, []).append(record.final["train_error"])
+    assert sorted(ends.values()) == pytest.approx(sorted(fmean(errors) for errors in finals.values()))
+    assert max(ends, key=ends.get) == "B"
+    assert not re.search("plain|residual|resnet", picture._repr_html_(), re.I)
 
 
 def test_key_has_the_colours_and_dashes_of_the_figures():
@@ -187,10 +163,9 @@ def test_what_is_made_of_the_chapters_follows_them(tmp_path: Path):
     now = chapters(book)
     assert [c.document for c in now] == [c.document for c in CHAPTERS if c != gone] + ["notebooks/98-tiny"]
     assert [c.number for c in now] == list(range(1, len(now) + 1))
-    for made in (chapter_map(now), chapter_list(now), course_plan(now)):
-        assert "A tiny chapter" in made
-        assert gone.title not in made
-    assert (len(now) - 2, len(now) - 1) in needed(now)
+    assert "A tiny chapter" in chapter_list(now)
+    assert gone.title not in chapter_list(now)
+    assert chapter_list(now).endswith(f"; after chapter {len(now) - 1}.*")
     there = "[e](98-tiny.ipynb#f) [g](98-misspelt.ipynb)"
     links = f"[a `b`](../{gone.document}.ipynb#c), [d]({gone.document.partition('/')[2]}.ipynb) {there}"
     assert without_removed(links, book) == f"a `b`, d {there}"
@@ -213,8 +188,7 @@ def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_remo
     assert f"{gone.document}.html" not in pages
     assert not [name for name, text in pages.items() if f"{Path(gone.document).name}.html" in text]
     intro, index = pages["book/intro.html"], pages["book/exercises.html"]
-    assert f"Chapter {len(CHAPTERS)}, A tiny chapter, needs chapter {len(CHAPTERS) - 1}. What is tiny?" in intro
-    assert "The <em>least</em> of chapters." in intro
+    assert f"What is tiny? <em>Chapter {len(CHAPTERS)}: 2 minutes to read" in intro
     assert 'href="../notebooks/98-tiny.html#a-step-more"' in index or "98-tiny.html#" in index
     head = pages["notebooks/98-tiny.html"].partition('<article class="bd-article"')[0]
     assert 'href="https://colab.research.google.com/github/ada/nets/blob/course/notebooks/98-tiny.ipynb"' in head

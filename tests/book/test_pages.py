@@ -15,6 +15,7 @@ from repository import Repository
 
 from resnet_edu import check
 from resnet_edu.cli import build_parser
+from resnet_edu.experiment import load_records, summary
 from resnet_edu.nets.blocks import BasicBlock, PlainBlock
 
 PAGES = [ROOT / f"{name}.md" for name in toc_documents() if name.startswith("book/")]
@@ -80,6 +81,15 @@ def test_what_the_readme_shows_in_python_runs(capsys: pytest.CaptureFixture[str]
     (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(README), re.M | re.S)
     exec(compile(code, "README.md", "exec"), {})
     assert "✓" in capsys.readouterr().out
+
+
+def test_the_readme_has_the_numbers_of_the_study():
+    text = " ".join(markdown_of(README).split())
+    plain56 = next(row for row in summary(load_records("digits")) if row["net"] == "plain56")
+    assert f"plain-56 gets {plain56['train_error']:.1f} ± {plain56['train_error_std']:.1f}% of them wrong" in text
+    others = [r.final["train_error"] for r in load_records("digits") if r.net != "plain56"]
+    assert "plain-20, ResNet-20 and ResNet-56 make no mistake" in text
+    assert max(others) == 0
 
 
 @pytest.mark.parametrize("path", [README, *PAGES], ids=lambda path: path.stem)
@@ -148,7 +158,7 @@ def test_the_hour_is_an_hour():
 
 
 def test_homework_is_marked_as_the_page_says(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(INTRO), re.M | re.S)
+    (code,) = re.findall(r"^```python\n(.*?)^```$", markdown_of(ROOT / "book" / "in-class.md"), re.M | re.S)
 
     def mark(block: type) -> None:
         monkeypatch.setitem(sys.modules, "answer", SimpleNamespace(MyBlock=block))

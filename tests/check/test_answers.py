@@ -61,9 +61,18 @@ class EverySecond(nn.Module):
         return x[:, :, :: self.stride, :: self.stride]
 
 
-def runs_of(net: str, steps: int, lr: float, errors: tuple[float, ...] = (70.0, 60.0), seeds=(0, 1)) -> list:
-    recipe = {"steps": steps, "lr": lr}
-    return [make(net, seed, (99.0, e), recipe=recipe) for seed, e in zip(seeds, errors, strict=True)]
+def grid(**changes: dict[float, tuple[float, float]]) -> dict:
+    """Rate -> runs, two a net: (training, held-out) errors of plain-56 by rate, and of plain-20 the same for all."""
+    deep = {0.003: (4.0, 30.0), 0.01: (5.0, 20.0), 0.1: (80.0, 81.0)} | changes.get("deep", {})
+    nets = {"plain56": deep, "plain20": {rate: (1.0, 5.0 + (rate < 0.1)) for rate in deep}}
+    found = {}
+    for net, errors in nets.items():
+        for rate, (train, held) in errors.items():
+            for seed, off in enumerate((-0.5, 0.5)):
+                run = make(net, seed)
+                run.curves[-1].update(train_error=train + off, test_error=held + off)
+                found.setdefault(rate, []).append(run)
+    return found
 
 
 def depths(*errors: float, first: str = "plain") -> list:
@@ -120,8 +129,8 @@ def right_ends() -> tuple[float, float]:
 
 RIGHT = {
     "1.1": {"cases": ["overfitting", "degradation", "unknown"]},
-    "1.2": {"patient": runs_of("plain56", 400, 0.1), "gentle": runs_of("plain56", 200, 0.01), "caught_up": False},
-    "1.4": {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0), "begins": 26},
+    "1.2": {"grid": grid(), "rate": 0.01, "left": 4.0},
+    "1.3": {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0), "begins": 26},
     "2.2": {"conv1": (128, 4, 4), "conv2": [1, 128, 4, 4], "shortcut": torch.Size([128, 4, 4])},
     "2.3": {"block": Halve},
     "2.4": {"plain": 0, "residual": torch.tensor(10)},
@@ -167,23 +176,22 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("1.1", {"cases": ["overfit", "degradation", "unknown"]}, "must be one of 'degradation', 'overfitting', 'unknown'"),
     ("1.1", {"cases": "overfitting"}, "a list of words is expected"),
     ("1.1", {"cases": ["overfitting"]}, "has 1 entries, and 3 words are expected"),
-    ("1.2", {"patient": runs_of("plain56", 200, 0.1)}, "`patient` has 200 steps and `gentle` 200"),
-    ("1.2", {"gentle": runs_of("plain56", 200, 0.1)}, "the rate 0.1 and `gentle` 0.1"),
-    ("1.2", {"patient": runs_of("plain20", 400, 0.1)}, "is about plain20, and plain56 is asked for"),
-    ("1.2", {"patient": runs_of("plain56", 400, 0.1, seeds=(1, 1))}, "has one start twice"),
-    ("1.2", {"patient": runs_of("plain56", 400, 0.1)[:1]}, "has 1 records, and at least 2"),
-    ("1.2", {"caught_up": True}, "your best run ends with a training error of 60.00%, and plain-20 with"),
-    (
-        "1.2",
-        {"patient": runs_of("plain56", 400, 0.1, (70.0, 0.0))},
-        "your best run ends with a training error of 0.00%",
-    ),
-    ("1.2", {"patient": [1, 2]}, "holds 1, and the records"),
-    ("1.4", {"begins": 20}, "the first with more than one point above plain-8"),
-    ("1.4", {"begins": None}, r"26: 1.10%"),
-    ("1.4", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0)}, r"`begins` is 26"),
-    ("1.4", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0, first="resnet")}, "holds resnet8, and plain networks"),
-    ("1.4", {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0)[1:]}, "plain-8, to compare with, is missing"),
+    ("1.2", {"grid": load_records("digits")}, "three learning rates or more"),
+    ("1.2", {"grid": {rate: runs for rate, runs in grid().items() if rate < 0.1}}, "three learning rates or more"),
+    ("1.2", {"grid": {rate: runs[:2] for rate, runs in grid().items()}}, "has no run of plain20"),
+    ("1.2", {"grid": {rate: [1, 2] for rate in grid()}}, "holds 1, and the records"),
+    ("1.2", {"rate": 0.1}, "the best one for plain-20"),
+    ("1.2", {"rate": 0.003}, "the best one on the training images"),
+    ("1.2", {"rate": 0.02}, "must be one of 0.003, 0.01, 0.1"),
+    ("1.2", {"grid": grid(deep={0.3: (70.0, 71.0)}), "rate": 0.3}, "a lower mean error on the held-out images"),
+    ("1.2", {"left": 15.0}, "those are the held-out images"),
+    ("1.2", {"left": -4.0}, "plain-56 minus plain-20"),
+    ("1.2", {"left": 5.0}, "too large"),
+    ("1.3", {"begins": 20}, "the first with more than one point above plain-8"),
+    ("1.3", {"begins": None}, r"26: 1.10%"),
+    ("1.3", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0)}, r"`begins` is 26"),
+    ("1.3", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0, first="resnet")}, "holds resnet8, and plain networks"),
+    ("1.3", {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0)[1:]}, "plain-8, to compare with, is missing"),
     ("2.2", {"conv1": (128, 3, 3)}, "rounded down"),
     ("2.2", {"conv2": (64, 4, 4)}, "the channels of the input"),
     ("2.2", {"shortcut": (64, 3, 3)}, "rounded down.* And these are the channels"),

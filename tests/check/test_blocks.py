@@ -17,7 +17,7 @@ from torch import nn, relu
 from torchvision.models import resnet as tv
 
 from resnet_edu import check
-from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, add_shortcut
+from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PreActBlock, add_shortcut
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -424,26 +424,7 @@ def test_other_arguments_are_the_first_thing_said(block, wrapped):
     check.residual_block(wrapped)
 
 
-# ---------------------------------------------------------------- plain blocks and bottlenecks
-
-
-class MyPlain(Mine):
-    def shortcut(self, i, o, s):
-        return None
-
-    def forward(self, x):
-        return relu(self.branch(x))
-
-
-def test_plain_blocks():
-    check.plain_block(PlainBlock)
-    check.plain_block(MyPlain)
-    for forward, words in {
-        (lambda self, x: self.branch(x)): "last ReLU is missing",
-        (lambda self, x: relu(self.branch(x) + x)): "a plain block has no shortcut",
-    }.items():
-        with pytest.raises(check.NotYet, match=words):
-            check.plain_block(type("Wrong", (MyPlain,), {"forward": forward}))
+# ---------------------------------------------------------------- bottlenecks
 
 
 class MyBottleneck(nn.Module):

@@ -213,3 +213,25 @@ class TestNets:
     def test_bad_input_is_named(self, model, shape, message):
         with pytest.raises(ValueError, match=message):
             diagrams.nets({"x": model} if model else {}, shape)
+
+
+def test_the_sketch_of_function_classes_says_what_nesting_implies():
+    drawing = diagrams.function_classes("A sketch.")
+    large, small = ({k: float(e.get(k)) for k in ("cx", "cy", "rx", "ry")} for e in elements(drawing, "ellipse"))
+
+    def inside(region: dict, x: float, y: float) -> float:
+        return ((x - region["cx"]) / region["rx"]) ** 2 + ((y - region["cy"]) / region["ry"]) ** 2
+
+    angles = torch.linspace(0, 2 * torch.pi, 721)
+    edge = small["cx"] + small["rx"] * angles.cos(), small["cy"] + small["ry"] * angles.sin()
+    assert (inside(large, *edge) < 1).all()
+    goal_x, goal_y = diagrams._GOAL
+    best = [(float(c.get("cx")), float(c.get("cy"))) for c in elements(drawing, "circle") if c.get("r") == "5"]
+    for region, (x, y) in zip((large, small), best, strict=True):
+        assert inside(region, x, y) == pytest.approx(1, abs=0.01)
+        xs, ys = region["cx"] + region["rx"] * angles.cos(), region["cy"] + region["ry"] * angles.sin()
+        nearest = torch.hypot(xs - goal_x, ys - goal_y).min().item()
+        assert ((x - goal_x) ** 2 + (y - goal_y) ** 2) ** 0.5 == pytest.approx(nearest, abs=0.5)
+    assert inside(large, goal_x, goal_y) > 1
+    (start,) = ((float(c.get("cx")), float(c.get("cy"))) for c in elements(drawing, "circle") if c.get("r") == "3.5")
+    assert inside(large, *start) < 1 < inside(small, *start)

@@ -83,6 +83,6 @@ def tiny_chapter(*needs: str) -> nbformat.NotebookNode:
         markdown(REMEMBER, metadata={"sources": {"1.25": "= 5 / 4", **made_up}}),
     ]
     notebook = nbformat.v4.new_notebook(cells=cells)
-    facts = {"minutes": 2, "needs": list(needs), "question": "What is tiny?", "about": "The *least* of chapters."}
+    facts = {"minutes": 2, "needs": list(needs), "question": "What is tiny?"}
     notebook.metadata["book"] = facts
     return strip(put_setup(notebook))

@@ -89,7 +89,7 @@ def test_identities_change_nothing(name):
             assert point[key] == pytest.approx(start[key], rel=1e-5)
 
 
-def test_a_deeper_solution_that_training_did_not_find():
+def test_a_deeper_solution_that_the_shipped_runs_did_not_reach():
     """Section 1 of the paper, in numbers: plain-20 with 36 layers of identities against plain-56 as trained."""
     point = next(p for p in probes.load_shipped("identity-plain20").points if p["depth"] == 56)
     trained = [r.final["train_loss"] for r in shipped.load_records("digits") if r.net == "plain56"]

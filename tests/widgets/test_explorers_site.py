@@ -11,7 +11,7 @@ from browser import DESKTOP, PHONE, Visit
 from chapters import toc_documents
 from playwright.sync_api import BrowserContext, expect
 
-from resnet_edu.experiment.shipped import load_records
+from resnet_edu.experiment.shipped import load_grid
 from resnet_edu.widgets import NetworkExplorer
 
 pytestmark = pytest.mark.browser
@@ -138,20 +138,21 @@ def test_a_reader_of_chapter_1_commits_and_finds_it_kept(chapter, way: str):
     question.get_by_role("button", name="Commit", exact=True).press("Enter")
     page.reload()
     expect(question.get_by_role("status")).to_contain_text("You have committed to C.")
-    other = page.locator(".rx-mount").filter(has_text="How long is the gradient")
+    other = page.locator(".rx-mount").filter(has_text="How large is the gradient")
     expect(other.get_by_role("status")).to_be_empty()
     question.get_by_role("button", name="Show the answer").press("Enter")
     expect(question.get_by_role("status")).to_have_text("C is right.")
     question.get_by_role("button", name="Start over").press("Enter")
 
 
-def test_the_study_player_and_the_gradient_explorer_answer_the_questions_of_chapter_1(chapter):
+def test_the_gradient_explorer_answers_the_questions_of_chapter_1(chapter):
     page = chapter(DEEPER).page
-    blocks = page.locator(".rx-mount").filter(
-        has=page.get_by_role("slider", name="Identity blocks added to each stage")
-    )
-    slider = blocks.get_by_role("slider", name="Identity blocks added to each stage")
-    story = blocks.locator(".rx-story:visible")
+    explorer = page.get_by_role("group", name="Gradient explorer")
+    story = explorer.locator(".rx-story:visible")
+    explorer.get_by_role("slider", name="Layers of the network").press("End")
+    expect(story).to_contain_text("plain110: the first convolution's gradient is")
+    explorer.get_by_role("radio", name="blocks that do nothing").check()
+    slider = explorer.get_by_role("slider", name="Identity blocks added to each stage")
     slider.focus()
     for _ in range(20):
         if "56 layers" in story.inner_text():
@@ -161,11 +162,13 @@ def test_the_study_player_and_the_gradient_explorer_answer_the_questions_of_chap
     expect(story).to_contain_text(
         "56 layers, and not one output has changed. So a network of 56 layers with this training"
     )
-    layers = page.get_by_role("slider", name="Layers of the network")
-    layers.press("End")
-    expect(page.locator(".rx-story:visible").last).to_contain_text("plain110: the first convolution's gradient is")
-    page.get_by_role("button", name="Show me now").last.press("Enter")
+
+
+def test_the_study_player_has_the_learning_rates_of_chapter_1(chapter):
+    page = chapter(DEEPER).page
     values = page.get_by_role("region", name="Values at this step")
     plain56 = values.get_by_role("row", name=re.compile("plain56")).locator("td").first
-    errors = [r.final["train_error"] for r in load_records("digits") if r.net == "plain56"]
-    expect(plain56).to_have_text(f"{sum(errors) / len(errors):.2f}%")
+    for rate, records in sorted(load_grid().items(), reverse=True):
+        page.get_by_role("radio", name=str(rate), exact=True).check()
+        errors = [r.final["train_error"] for r in records if r.net == "plain56"]
+        expect(plain56).to_have_text(f"{sum(errors) / len(errors):.2f}%")

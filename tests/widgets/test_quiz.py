@@ -103,7 +103,7 @@ def test_first_gradient():
     nn.functional.cross_entropy(net(torch.randn(64, 1, 8, 8)), torch.randint(10, (64,))).backward()
     kernels = [m.weight.grad.norm() for m in net.modules() if isinstance(m, nn.Conv2d)]
     assert kernels[0] > 10 * kernels[-1]
-    assert right("first-gradient") == "Much longer."
+    assert right("first-gradient") == "Much larger."
 
 
 def test_zeroed_block():

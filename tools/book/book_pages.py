@@ -1,18 +1,17 @@
 """A Sphinx extension: what pages of the book say about its chapters is made while the book is built.
 
-Directives: `{chapter-map}`, `{chapter-list}`, `{course-plan}` and `{exercise-index}` are made from the notebooks (see
-`chapters.py`), `{line-key}` from the styles of the package's figures. `{explorer} TrainingLab` puts an explorer of
-`resnet_edu.widgets` on a page of prose. Links to chapters that the book does not have
-become words.
+Directives: `{chapter-list}` and `{exercise-index}` are made from the notebooks (see `chapters.py`), `{four-nets}` from
+the records of the study on digits, `{line-key}` from the styles of the package's figures. `{explorer} TrainingLab` puts
+an explorer of `resnet_edu.widgets` on a page of prose. Links to chapters that the book does not have become words.
 """
 
 from __future__ import annotations
 
 import json
 from html import escape
+from statistics import fmean
 from typing import Any
 
-from chapter_map import chapter_map
 from chapters import Chapter, anchors, chapters, without_removed
 from docutils import nodes
 from docutils.statemachine import StringList
@@ -22,7 +21,19 @@ from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 from resnet_edu import widgets
-from resnet_edu.figures.style import COLORS, DASHES, WIDTHS
+from resnet_edu.experiment import load_records
+from resnet_edu.figures.style import (
+    COLORS,
+    DASHES,
+    INK,
+    WIDTHS,
+    Look,
+    Picture,
+    label_ends,
+    new_figure,
+    set_steps,
+    style,
+)
 
 
 class _Pages(SphinxDirective):
@@ -39,12 +50,12 @@ class _Pages(SphinxDirective):
         return [nodes.raw("", text, format="html")]
 
 
-class ChapterMap(_Pages):
-    """The map of the chapters: which one needs which."""
+class FourNets(_Pages):
+    """The curves of the four nets, without their names."""
 
     def run(self) -> list[nodes.Node]:
-        """Return the map as HTML."""
-        return self.html(chapter_map(chapters()))
+        """Return the figure as HTML."""
+        return self.html(four_nets()._repr_html_())
 
 
 class LineKey(_Pages):
@@ -66,19 +77,11 @@ class ExplorerOutput(_Pages):
 
 
 class ChapterList(_Pages):
-    """What each chapter is about."""
+    """The question of each chapter."""
 
     def run(self) -> list[nodes.Node]:
         """Return a list of definitions."""
         return self.markdown(chapter_list(chapters()))
-
-
-class CoursePlan(_Pages):
-    """A chapter a day: minutes of reading and of exercises."""
-
-    def run(self) -> list[nodes.Node]:
-        """Return the plan as a table."""
-        return self.markdown(course_plan(chapters()))
 
 
 class ExerciseIndex(_Pages):
@@ -103,20 +106,34 @@ def link(chapter: Chapter, heading: str | None = None) -> str:
     return f"[{heading or chapter.title}](../{chapter.document}.ipynb{anchor})"
 
 
+def four_nets() -> Picture:
+    """Return the training errors of the study on digits, means of its seeds, each net a letter: a riddle."""
+    letters = {"resnet20": "A", "plain56": "B", "plain20": "C", "resnet56": "D"}
+    curves: dict[str, list[list[float]]] = {}
+    for record in load_records("digits"):
+        steps, errors = record.curve("train_error")
+        curves.setdefault(letters[record.net], []).append(errors)
+    with style():
+        fig, (ax,) = new_figure(5.4, 3.2)
+        ends = []
+        for letter in sorted(curves):
+            means = [fmean(column) for column in zip(*curves[letter], strict=True)]
+            ends += Look(INK, "-", 1.6).draw(ax, steps, means, letter)
+        set_steps(ax, steps[-1])
+        ax.set(ylim=(0, 100), ylabel="error (%)", xlabel="training steps", title="Mistakes on the images trained on")
+        label_ends(ax, ends)
+    return Picture(fig, "Four curves of training error over steps, A to D. Three fall to 0 quickly; B stays far above.")
+
+
 def chapter_list(all_chapters: list[Chapter]) -> str:
-    """Return a list of definitions in Markdown: the chapters, and what each is about."""
-    return "\n\n".join(f"{link(chapter)}\n: {chapter.facts['about']}" for chapter in all_chapters)
-
-
-def course_plan(all_chapters: list[Chapter]) -> str:
-    """Return the plan as a Markdown table, with the minutes that the chapters name."""
-    lines = ["| day | chapter | read | exercises | in all |", "|---:|---|---:|---:|---:|"]
-    for day, chapter in enumerate(all_chapters, 1):
-        read, work = chapter.minutes, chapter.exercise_minutes
-        lines.append(f"| {day} | {link(chapter)} | {read} | {work} | {read + work} |")
-    read, work = (sum(getattr(c, name) for c in all_chapters) for name in ("minutes", "exercise_minutes"))
-    lines.append(f"| | **minutes** | **{read}** | **{work}** | **{read + work}** |")
-    return "\n".join(lines)
+    """Return a list of definitions in Markdown: the chapters, the question of each, and its minutes."""
+    entries = []
+    for chapter in all_chapters:
+        minutes = f"{chapter.minutes} minutes to read, {chapter.exercise_minutes} of exercises"
+        needs = [str(other.number) for other in all_chapters if other.document in chapter.needs]
+        after = f"; after chapter{'s' * (len(needs) > 1)} {' and '.join(needs)}" if needs else ""
+        entries.append(f"{link(chapter)}\n: {chapter.facts['question']} *Chapter {chapter.number}: {minutes}{after}.*")
+    return "\n\n".join(entries)
 
 
 def exercise_table(chapter: Chapter) -> str:
@@ -186,9 +203,8 @@ def remove_dead_links(app: Sphinx, document: str, source: list[str]) -> None:
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of it."""
-    app.add_directive("chapter-map", ChapterMap)
+    app.add_directive("four-nets", FourNets)
     app.add_directive("chapter-list", ChapterList)
-    app.add_directive("course-plan", CoursePlan)
     app.add_directive("exercise-index", ExerciseIndex)
     app.add_directive("line-key", LineKey)
     app.add_directive("explorer", ExplorerOutput)

@@ -1,14 +1,13 @@
 """What the chapters say about themselves: facts in the notebook's metadata, exercises and terms in its Markdown.
 
-Nothing is run. `book_pages.py` makes the map, the plan, the index and the list of chapters from it. A chapter's facts
+Nothing is run. `book_pages.py` makes the list of chapters and the index of exercises from it. A chapter's facts
 stand under `book` in the metadata of its notebook, where JupyterLab keeps them (Property Inspector, Advanced Tools):
 
-    "book": {"minutes": 20, "needs": ["01-deeper-is-not-better"], "question": "...", "about": "..."}
+    "book": {"minutes": 20, "needs": ["01-deeper-is-not-better"], "question": "..."}
 
 minutes   to read it, without exercises and without runs.
 needs     the chapters to read before, by the names of their files; one that is not in the book is left out.
-question  what it answers, for the map.
-about     a few sentences of Markdown, for the introduction.
+question  what it answers, for the introduction.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from myst_parser.mdit_to_docutils.base import default_slugify
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LEVELS = ("easy", "medium", "harder")
-FACTS = {"minutes": int, "needs": list, "question": str, "about": str}
+FACTS = {"minutes": int, "needs": list, "question": str}
 
 
 class ChapterError(ValueError):
@@ -67,9 +66,7 @@ class Chapter:
     def __post_init__(self) -> None:
         wrong = [name for name, kind in FACTS.items() if type(self.facts.get(name)) is not kind]
         if wrong:
-            raise self._lacks(
-                ", ".join(wrong), '"book": {"minutes": 20, "needs": [], "question": "...", "about": "..."}'
-            )
+            raise self._lacks(", ".join(wrong), '"book": {"minutes": 20, "needs": [], "question": "..."}')
 
     @property
     def title(self) -> str:

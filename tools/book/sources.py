@@ -4,7 +4,7 @@ macs, params, get_model   of a net by its name ("torchvision:vgg19" for torchvis
 IMAGES                    training and test images of CIFAR-10
 Recipe                    the package's recipes
 gradients                 what the explorer of gradients shows, from the record of the study that comes with the package
-shorter_gradient, longer_without_edges    two computations behind a sentence of chapter 1
+load_grid, load_records   the records that come with the package
 median, and Python's abs, max, min, range, round, sum, zip
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 import torchvision
 
-from resnet_edu.data import load
+from resnet_edu.experiment import load_grid, load_records
 from resnet_edu.experiment.published import IMAGES
 from resnet_edu.nets import get_model
 from resnet_edu.probes import load_shipped
@@ -45,52 +45,14 @@ def params(name: str, kind: str = "", **options: Any) -> int:
 
 
 def gradients(net: str, place: str, batch_norm: bool = True) -> list[float]:
-    """Return the gradient's length at the first or the last convolution before training, seed by seed."""
+    """Return the gradient's norm at the first or the last convolution before training, seed by seed."""
     nets = load_shipped("gradient-study-digits").nets
     (entry,) = (e for e in nets if (e["net"], e["batch_norm"]) == (net, batch_norm))
     return entry["moments"][0][place]
 
 
-def shorter_gradient(times: float) -> float:
-    """Return how many times shorter a kernel's gradient is if the kernel is longer, with a batch norm behind it."""
-    torch.manual_seed(0)
-    x, wanted = torch.randn(8, 3, 8, 8, dtype=torch.float64), torch.randn(8, 4, 8, 8, dtype=torch.float64)
-    norm, kernel = torch.nn.BatchNorm2d(4, eps=1e-12).double(), torch.randn(4, 3, 3, 3, dtype=torch.float64)
-
-    def length(factor: float) -> float:
-        weight = (factor * kernel).requires_grad_()
-        (norm(torch.conv2d(x, weight, padding=1)) * wanted).sum().backward()
-        return weight.grad.norm().item()
-
-    return length(1.0) / length(times)
-
-
-def longer_without_edges() -> float:
-    """Return how many times the first gradient of plain-56 without batch norm is as long with circular padding.
-
-    Before training, on a batch of the digits, in the seed where it is least.
-    """
-    digits = load("digits")
-    pixels = digits.train_images[:128].float() / 255
-
-    def first_gradient(padding: str, seed: int) -> float:
-        torch.manual_seed(seed)
-        net = get_model("plain56", in_channels=1, batch_norm=False)
-        convolutions = [m for m in net.modules() if isinstance(m, torch.nn.Conv2d)]
-        for conv in convolutions:
-            conv.padding_mode = padding
-        logits = net(pixels - pixels.mean(0))
-        torch.nn.functional.cross_entropy(logits, digits.train_labels[:128]).backward()
-        return convolutions[0].weight.grad.norm().item()
-
-    return min(first_gradient("circular", seed) / first_gradient("zeros", seed) for seed in range(3))
-
-
 NAMES = {
     "__builtins__": {f.__name__: f for f in (abs, max, min, range, round, sum, zip)},
-    **{
-        f.__name__: f
-        for f in (macs, params, get_model, Recipe, gradients, shorter_gradient, longer_without_edges, median)
-    },
+    **{f.__name__: f for f in (macs, params, get_model, Recipe, gradients, load_grid, load_records, median)},
     "IMAGES": IMAGES,
 }
