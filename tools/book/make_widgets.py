@@ -3,7 +3,7 @@
 From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is what they share, esbuild makes
 
 - resnet_edu/widgets/static/<name>.js, one self-contained ES module each: the live widget of JupyterLab, VS Code, Colab;
-- book/assets/explorers/<name>.js, a classic script each, beside them lib.js and charts.js with what most of them need, and
+- book/assets/explorers/<name>.js, a classic script each, beside them lib.js and charts.js with what several need, and
   book/assets/explorers.js, the mount of lib/page.js, which loads those that a page uses: for the book, also when it
   is opened from a folder, where browsers refuse modules;
 - book/assets/explorers.css, the style sheets beside the sources. A module carries those it imports, since a live widget
