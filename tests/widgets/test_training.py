@@ -174,7 +174,7 @@ def test_pause_stops_all_nets_at_one_step(explorer_page):
 def test_choices_change_the_nets_and_begin_anew(explorer_page):
     page = (visit := explorer_page(TrainingLab(**SMALL))).page
     page.get_by_text("Change nets and recipe").click()
-    page.get_by_label("Net 1").select_option("preact")
+    page.get_by_label("Net 1", exact=True).select_option("preact")
     layers = page.get_by_role("textbox", name="Layers").first
     layers.fill("13")
     layers.press("Enter")

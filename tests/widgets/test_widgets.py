@@ -52,7 +52,8 @@ def test_all_javascript_of_a_page_is_small(document: str, root: Path):
     used = [e for e in EXPLORERS if re.search(rf"\b{e.__name__}\(|explorer}} {e.__name__}\b", text)]
     used += [widgets.Quiz] if "quiz(" in text else []
     names = {e.class_traits()["_explorer"].default_value for e in used}
-    scripts = [make_widgets.PAGE, *(make_widgets.PAGE.with_suffix("") / f"{name}.js" for name in {"lib", *names})]
+    names |= {"lib"} | ({"charts"} if names & set(make_widgets.with_charts()) else set())
+    scripts = [make_widgets.PAGE, *(make_widgets.PAGE.with_suffix("") / f"{name}.js" for name in names)]
     assert sum(path.stat().st_size for path in scripts) < MOST
 
 

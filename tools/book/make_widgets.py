@@ -3,7 +3,7 @@
 From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is what they share, esbuild makes
 
 - resnet_edu/widgets/static/<name>.js, one self-contained ES module each: the live widget of JupyterLab, VS Code, Colab;
-- book/assets/explorers/<name>.js, a classic script each, lib.js beside them with what most of them need, and
+- book/assets/explorers/<name>.js, a classic script each, beside them lib.js and charts.js with what several need, and
   book/assets/explorers.js, the mount of lib/page.js, which loads those that a page uses: for the book, also when it
   is opened from a folder, where browsers refuse modules;
 - book/assets/explorers.css, the style sheets beside the sources. A module carries those it imports, since a live widget
@@ -15,6 +15,7 @@ The first line of each product holds a hash of its sources, by which tests/test_
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ SOURCES = ROOT / "resnet_edu" / "widgets" / "src"
 MODULES = ROOT / "resnet_edu" / "widgets" / "static"
 PAGE = ROOT / "book" / "assets" / "explorers.js"
 STYLE = PAGE.with_suffix(".css")
-SHARED = ("ui", "style", "plot", "chart")  # of lib/: what the pages' scripts find in lib.js
+SHARED = {"lib": ("ui", "style"), "charts": ("plot", "chart")}  # scripts of lib/'s modules that most explorers need
 ESBUILD = ROOT / "node_modules" / ".bin" / "esbuild"
 TARGET = "es2020"
 
@@ -44,7 +45,11 @@ def workers() -> list[str]:
 
 def products(modules: Path = MODULES, page: Path = PAGE) -> dict[Path, list[str]]:
     """Return every product, and the explorers whose sources it depends on."""
-    found = {page: explorers(), page.with_suffix(".css"): explorers(), page.with_suffix("") / "lib.js": []}
+    found = {
+        page: explorers(),
+        page.with_suffix(".css"): explorers(),
+        **{page.with_suffix("") / f"{n}.js": [] for n in SHARED},
+    }
     for folder in (modules, page.with_suffix("")):
         found |= {folder / f"{name}.js": [name] for name in explorers()}
         found |= {folder / f"{name}.worker.js": [name] for name in workers()}
@@ -69,10 +74,18 @@ def banner(names: Sequence[str]) -> str:
 
 
 def page_entry() -> str:
-    """Return the module that the mount is made from: it knows each explorer's version, so that no old one is loaded."""
-    files = {"lib": source_hash([])} | {name: source_hash([name]) for name in explorers()}
-    versions = ", ".join(f'{name}: "{version[:8]}"' for name, version in files.items())
-    return f'import {{ mountAll }} from "./lib/page.js";\nmountAll({{ {versions} }});'
+    """Return the module that the mount is made from: it knows each file's version, so that no old one is loaded."""
+    files = {name: source_hash([]) for name in SHARED} | {name: source_hash([name]) for name in explorers()}
+    versions = {name: version[:8] for name, version in files.items()}
+    return (
+        f'import {{ mountAll }} from "./lib/page.js";\nmountAll({json.dumps(versions)}, {json.dumps(with_charts())});'
+    )
+
+
+def with_charts() -> list[str]:
+    """Return the names of the explorers that need charts.js."""
+    sources = {name: (SOURCES / f"{name}.js").read_text(encoding="utf-8") for name in explorers()}
+    return [n for n, text in sources.items() if any(f'"./lib/{part}.js"' in text for part in SHARED["charts"])]
 
 
 def script_entry(name: str) -> str:
@@ -80,10 +93,10 @@ def script_entry(name: str) -> str:
     return f'import explorer from "./{name}.js";\n(globalThis.rxExplorers ??= {{}}).{name} = explorer;'
 
 
-def lib_entry() -> str:
-    """Return the module that lib.js is made from."""
-    imports = "\n".join(f'import * as {name} from "./lib/{name}.js";' for name in SHARED)
-    return f"{imports}\nglobalThis.rxLib = {{ {', '.join(SHARED)} }};"
+def shared_entry(names: Sequence[str]) -> str:
+    """Return the module that a script of modules of lib/ is made from."""
+    imports = "\n".join(f'import * as {name} from "./lib/{name}.js";' for name in names)
+    return f"{imports}\nObject.assign((globalThis.rxLib ??= {{}}), {{ {', '.join(names)} }});"
 
 
 def style_entry() -> str:
@@ -111,13 +124,14 @@ def bundle(modules: Path = MODULES, page: Path = PAGE) -> None:
     scripts = page.with_suffix("")
     with tempfile.TemporaryDirectory() as folder:
         sources = Path(shutil.copytree(SOURCES, Path(folder) / "src"))
-        for name in SHARED:
-            (sources / "lib" / f"{name}.js").write_text(f"module.exports = globalThis.rxLib.{name};")
+        page_script = ["--format=iife", "--loader:.css=empty"]
+        for script, parts in SHARED.items():
+            make(scripts / f"{script}.js", *page_script, stdin=shared_entry(parts), cwd=sources)
+            for part in parts:
+                (sources / "lib" / f"{part}.js").write_text(f"module.exports = globalThis.rxLib.{part};")
         for name in explorers():
             make(modules / f"{name}.js", f"{name}.js", "--format=esm", "--loader:.css=text")
-            page_script = ["--format=iife", "--loader:.css=empty"]
             make(scripts / f"{name}.js", *page_script, stdin=script_entry(name), cwd=sources)
-    make(scripts / "lib.js", "--format=iife", "--loader:.css=empty", stdin=lib_entry())
     for name in workers():
         function = (f"\n(globalThis.rxWorkers ??= {{}}).{name} = function () {{", "return worker;\n};")
         options = [f"workers/{name}.js", "--format=iife", "--global-name=worker", "--loader:.txt=text"]

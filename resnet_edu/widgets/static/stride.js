@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources d7f63584eb600c84181c87ef39f3ab621b6f4b2b7ae2b545dc05f568e712a0a5 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 4638265f6f908c3d1a7a9ddee0e611109365737f128cc7493ab6666125f7e162 */
 var T=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

@@ -78,7 +78,7 @@ function loader(folder, versions) {
     }));
 }
 
-async function mount(script, load, versions, states, models) {
+async function mount(script, load, versions, charts, states, models) {
   const id = JSON.parse(script.textContent).model_id;
   const state = states[id]?.state;
   const name = state?._explorer;
@@ -86,6 +86,7 @@ async function mount(script, load, versions, states, models) {
   const output = script.parentElement;
   try {
     await load("lib");
+    if (charts.includes(name)) await load("charts");
     await load(name);
     const model = (models[id] ??= makeModel(state)); // a widget that is shown twice has one state, as in Jupyter
     const el = document.createElement("div");
@@ -100,14 +101,14 @@ async function mount(script, load, versions, states, models) {
   }
 }
 
-/** Mount every explorer of the page; `versions` has the names of those there are. */
-export function mountAll(versions) {
+/** Mount every explorer of the page; `versions` has the names of those there are, `charts` of those that draw curves. */
+export function mountAll(versions, charts) {
   const load = loader(document.currentScript.src.replace(/\.js(\?.*)?$/, ""), versions);
   const start = () => {
     const states = readStates();
     const models = {};
     for (const script of document.querySelectorAll(`script[type="${VIEW}"]`)) {
-      mount(script, load, versions, states, models).catch((error) => console.error("explorers: an output cannot be read", error));
+      mount(script, load, versions, charts, states, models).catch((error) => console.error("explorers: an output cannot be read", error));
     }
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
