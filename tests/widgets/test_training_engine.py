@@ -2,7 +2,7 @@
 
 In float64 both must agree, whatever the net; that shows that the formulas are the same. In float32, as the pages
 compute, rounding errors grow with depth, in PyTorch as well: a plain net of 56 layers with batch norm makes of an error
-of 1e-7 one of 0.1 within a step. There the engine must be about as close to the exact result as PyTorch's own float32 is.
+of 1e-7 one of 0.1 within a step. There the engine must be about as close to the exact result as PyTorch's float32 is.
 """
 
 from __future__ import annotations
