@@ -81,6 +81,8 @@ def names(statement: ast.AST) -> tuple[set[str], set[str], set[str]]:
 def reached(sources: list[str], switch: set[str]) -> list[str]:
     """What the names of a switch reach in a chapter's cells, by what is made of them, and what that needs to run."""
     code = [(cell, s, names(s)) for cell, source in enumerate(sources) for s in ast.parse(source).body]
+    perhaps = ast.If, ast.For, ast.While, ast.Try  # what these bind may stay as it was
+    surely = [set() if isinstance(s, perhaps) else binds for _, s, (_, binds, _) in code]
     modules = {name for _, s, (_, binds, _) in code if isinstance(s, ast.Import | ast.ImportFrom) for name in binds}
     kept, there = set(), set(switch)
     for place, (_, _, (reads, binds, changes)) in enumerate(code):
@@ -88,12 +90,12 @@ def reached(sources: list[str], switch: set[str]) -> list[str]:
             kept.add(place)
             there |= binds | (changes - modules)
         else:
-            there = (there - binds) | switch
+            there = (there - surely[place]) | switch
     needed = set(switch)
     for place, (_, _, (reads, binds, changes)) in reversed(list(enumerate(code))):
         if place in kept or (binds | (changes - modules)) & needed:
             kept.add(place)
-            needed = (needed - binds) | reads | switch
+            needed = (needed - surely[place]) | reads | switch
     cells: list[list[str]] = [[] for _ in sources]
     for place in sorted(kept):
         cells[code[place][0]].append(ast.unparse(code[place][1]))
@@ -101,9 +103,10 @@ def reached(sources: list[str], switch: set[str]) -> list[str]:
 
 
 def test_what_a_switch_reaches():
-    needed = ["b = []", "b.append(1)", "if SWITCH:\n    d = b", "e = [f for f in d]"]
-    cells = [f"import a\n{needed[0]}", "c = a.f()", *needed[1:3], "print(c)", f"{needed[3]}\n2", "d = 1\nf = 3", "d"]
-    assert reached(cells, {"SWITCH"}) == needed
+    needed = ["d = 0", "b = []", "b.append(1)", "if SWITCH:\n    d = b", "e = [f for f in d]"]
+    cells = ["\n".join(["import a", *needed[:2]]), "c = a.f()", *needed[2:4], "print(c)", f"{needed[4]}\n2"]
+    cells += ["d = 1\nf = 3", "d"]
+    assert reached(cells, {"SWITCH"}) == ["\n".join(needed[:2]), *needed[2:]]
 
 
 @pytest.mark.slow

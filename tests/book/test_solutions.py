@@ -44,7 +44,8 @@ def test_solution_runs(code, monkeypatch, one_thread):
     def few_steps(study=None, **options):  # the solution as it is, but for the length of the training
         study = study or degradation.Study()
         recipe = study.recipe or Recipe.digits()
-        recipe = recipe.replace(steps=2 * recipe.steps // Recipe.digits().steps, eval_every=2)
+        steps = max(2, 2 * recipe.steps // Recipe.digits().steps)
+        recipe = recipe.replace(steps=steps, milestones=(), eval_every=2)
         return real(replace(study, recipe=recipe, workers=0), few, progress=False, **options)
 
     monkeypatch.setattr(degradation, "run", few_steps)

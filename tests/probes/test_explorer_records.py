@@ -108,6 +108,10 @@ def test_a_study_keeps_those_that_blow_up():
 @pytest.mark.slow
 def test_the_tool_leaves_all_records(tmp_path, monkeypatch):
     monkeypatch.setattr("explorer_records.measure_branches", lambda: measure_branches(8, 1, block="layer1.0"))
+    monkeypatch.setattr(
+        "explorer_records.gradient_study", lambda digits, _: gradient_study(digits, (8,), (0, 1), seeds=1)
+    )
+    monkeypatch.setattr("explorer_records.available_cores", lambda: 1)
     assert main(["--out", str(tmp_path), "--depths", "8", "26"]) == 0
     found = sorted(path.name for path in tmp_path.iterdir())
     assert found == ["branches.json", "gradient-study-digits.json", "identity-plain20.json", "identity-resnet20.json"]
