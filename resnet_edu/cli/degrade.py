@@ -35,7 +35,7 @@ DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
 
 With no option: plain and residual nets of 20 and 56 layers on scikit-learn's digits (bundled, no download), in two
-worker processes, about half a minute on two cores. It prints a table and one sentence on what is to be seen, and leaves
+worker processes, one to two minutes on two cores. It prints a table and one sentence on what is to be seen, and leaves
 records (JSON) and figures (PNG, SVG) in a new folder in runs/: degradation, with all nets in one panel, and figure6, in
 the layout of the paper's.
 """
