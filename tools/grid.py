@@ -28,7 +28,7 @@ def main() -> None:
     for rate in RATES:
         study = Study(recipe=Recipe(1000, lr=rate, eval_every=50), seeds=3)
         runs[rate] = degradation.run(study, Source("digits", held=HELD), FOLDER / f"rate-{rate:g}", resume=True)
-    write_atomic(RESULTS / GRID, (json.dumps(pack(runs), indent=None) + "\n").encode())
+    write_atomic(RESULTS / GRID, (json.dumps(pack(runs)) + "\n").encode())
 
 
 def pack(runs: dict[float, list[RunRecord]]) -> dict[str, Any]:

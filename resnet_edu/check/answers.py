@@ -18,9 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..experiment.ablations import interval
 from ..experiment.records import RunRecord
 from ..experiment.shipped import load_records
+from ..experiment.statistics import interval
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, conv1x1
 from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
 from ..tracing.run import trace

@@ -176,31 +176,30 @@ def rates(
 
     Raises `ValueError` for a step without an evaluation, `RecordError` for records that cannot be compared.
     """
-    grid = {rate: check_comparable(records) for rate, records in sorted(grid.items())}
-    values: dict[str, dict[int, list[list[float]]]] = {}  # net -> step -> values of the runs, a list for each rate
-    for records in grid.values():
-        for net, group in by_net(records).items():
+    rates, values = sorted(grid), {}  # values: net -> step -> values of the runs, a list for each rate
+    for rate in rates:
+        for net, group in by_net(grid[rate]).items():
             curves = [dict(zip(*record.curve(metric), strict=True)) for record in group]
             for step in steps:
                 found = [curve[one_of("steps", step, curve)] for curve in curves]
                 values.setdefault(net, {}).setdefault(step, []).append(found)
+    means = {step: {net: list(map(fmean, found[step])) for net, found in values.items()} for step in steps}
+    top = 1.04 * max(value for found in values.values() for runs in found.values() for run in runs for value in run)
     with style():
-        top = 1.04 * max(value for found in values.values() for runs in found.values() for run in runs for value in run)
         fig, axes = new_figure(6.6, 3.6, columns=len(steps))
         for ax, step in zip(axes, steps, strict=True):
-            for (net, found), look in zip(values.items(), looks(values).values(), strict=True):
-                look.draw(ax, list(grid), [fmean(runs) for runs in found[step]], net)
-                dots = [(rate, value) for rate, runs in zip(grid, found[step], strict=True) for value in runs]
+            for net, look in looks(values).items():
+                look.draw(ax, rates, means[step][net], net)
+                dots = [(rate, value) for rate, runs in zip(rates, values[net][step], strict=True) for value in runs]
                 ax.plot(*zip(*dots, strict=True), "o", color=look.color, ms=look.width + 2, alpha=0.5, mew=0)
             ax.set(title=f"after {step:,} steps", xlabel="learning rate", xscale="log", ylim=(0, top))
-            ax.set_xticks(list(grid), [f"{rate:g}" for rate in grid])
+            ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
             ax.minorticks_off()
         axes[0].set_ylabel(METRIC_AXES[metric])
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values), frameon=False)
-    means = {step: [(net, [fmean(runs) for runs in found[step]]) for net, found in values.items()] for step in steps}
-    told = ". ".join(f"After {step:,} steps: {in_words(lines, '%')}" for step, lines in means.items())
-    over = f"over the learning rate, {min(grid):g} to {max(grid):g}"
-    return Picture(fig, f"{METRIC_TITLES[metric]}, {over}. {told}.", caption)
+    words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
+    over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"
+    return Picture(fig, f"{METRIC_TITLES[metric]}, {over}. {words}.", caption)
 
 
 def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked: bool = False) -> Picture:

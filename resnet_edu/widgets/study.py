@@ -64,11 +64,12 @@ class StudyPlayer(Explorer):
             records = load_records(records)
         studies = records if isinstance(records, Mapping) else {None: records}
         studies = {rate: check_comparable(found) for rate, found in studies.items()}
-        self._records = next(iter(studies.values()))
-        study = curves(self._records)
+        first, self._records = next(iter(studies.items()))
+        drawn = {rate: curves(found) for rate, found in studies.items()}
+        study = drawn[first]
         if isinstance(records, Mapping):
-            settings = {"rate": next(iter(studies)), **settings}
-            study["rates"] = [{"rate": rate, "nets": curves(found)["nets"]} for rate, found in studies.items()]
+            settings = {"rate": first, **settings}
+            study["rates"] = [{"rate": rate, "nets": each["nets"]} for rate, each in drawn.items()]
         names = [net["net"] for net in study["nets"]]
         super().__init__(
             study=study,
