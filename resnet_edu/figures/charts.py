@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..support.validate import one_of, whole
-from .style import COLORS, INK, PALETTE, Picture, in_words, label_ends, looks, new_figure, short, style
+from .style import COLORS, GREY, INK, PALETTE, Picture, in_words, label_ends, looks, new_figure, short, style
 
-GREY = "#808A94"  # 3:1 on white and on #14181e
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
 
 

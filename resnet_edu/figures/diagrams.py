@@ -22,7 +22,7 @@ from torch import nn
 
 from ..tracing.rows import rows_by_size
 from ..tracing.run import Row, Trace, trace
-from .style import COLORS
+from .style import COLORS, GREY
 
 _SHORTCUT = "var(--book-accent, #2a78b8)"
 _ADD = "var(--book-add, #c2571f)"
@@ -210,7 +210,7 @@ _NEAR, _FAR, _BAND = 4, 14, 18  # space below a box, where a shortcut begins or 
 _MARK = 4.2  # radius of an addition
 _TOP, _SCALE = 22, 1.45  # head line; CSS pixels a unit, where there is room
 # Of the map sizes. Not the orange, blue and red of the book, which mean plain, residual and wrong.
-_PALETTE = ("#B5891D", "#8A6FD1", "#0E8A63", "#A3568B", "#1F97A8", "#7F8C1F", "#808A94")
+_PALETTE = ("#B5891D", "#8A6FD1", "#0E8A63", "#A3568B", "#1F97A8", "#7F8C1F", GREY)
 _Layers = dict[str, list[Row]]  # map size, such as "56×56" -> rows
 
 

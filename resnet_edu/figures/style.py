@@ -37,6 +37,7 @@ DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apa
 OTHER_DASH = (0, (1, 1.5))
 WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
 OTHER_COLORS = ("#8A6FD1", "#0E8A63", "#B5651D", "#A3568B")  # for further kinds of nets; as strong on both grounds
+GREY = "#808A94"  # beside the colours of nets; 3:1 on white and on #14181e
 PALETTE = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])  # for what is no net, in turn: those of nets last
 LINE_DASHES = (DASHES["resnet"], DASHES["plain"], OTHER_DASH, (0, (6, 1.5, 1, 1.5)))
 METRIC_TITLES = {
