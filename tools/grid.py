@@ -17,7 +17,7 @@ from resnet_edu.experiment.shipped import GRID, RESULTS
 from resnet_edu.support.files import write_atomic
 from resnet_edu.training import Recipe
 
-RATES = (0.003, 0.01, 0.1)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
 HELD = 237  # of 1,437 training images
 FOLDER = Path("runs/grid")
 

@@ -15,16 +15,18 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent.parent / "notebooks")
 
 # Noise of CIFAR-10's shape in its place: what is tested is that the code fits such images, not what is learnt.
 PHOTOGRAPHS = """
+import dataclasses
 import torch
 from resnet_edu import data, training
 from resnet_edu.data import dataset
+from resnet_edu.experiment import degradation
 
 
 def load(name="digits", *arguments, real=data.load, **options):
     if name != "cifar10":
         return real(name, *arguments, **options)
     draw = torch.Generator().manual_seed(0)
-    pixels = torch.randint(256, (192, 3, 32, 32), dtype=torch.uint8, generator=draw)
+    pixels = torch.randint(256, (192, 3, 16, 16), dtype=torch.uint8, generator=draw)
     labels = torch.arange(192) % 10
     classes = tuple("airplane automobile bird cat deer dog frog horse ship truck".split())
     return data.Dataset("cifar10", pixels[:128], labels[:128], pixels[128:], labels[128:], classes)
@@ -36,8 +38,14 @@ def train(model, dataset, recipe, *arguments, real=training.train, **options):
     return real(model, dataset, recipe, *arguments, **options)
 
 
+def run(study, *arguments, real=degradation.run, **options):
+    study = dataclasses.replace(study, workers=0)  # in this process: the others would train as long as they are told
+    return real(study, *arguments, **options)
+
+
 data.load = dataset.load = load  # the name of the room, and the one that a study asks
-training.train = train
+training.train = degradation.train = train
+degradation.run = run
 """
 
 

@@ -13,7 +13,7 @@ from resnet_edu.tracing.run import TraceError, trace
 from resnet_edu.widgets import NetworkExplorer
 from resnet_edu.widgets.network import DEFAULTS, DEPTHS, SHORTCUTS, build_net
 
-NETS = 500
+NETS = 200
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +98,7 @@ def test_rows_and_errors_are_those_of_the_tracer(engine: javascript.Module):
     for family in DEPTHS:  # the draw has to be a fair one, or it proves nothing
         assert {c["depth"] for c in configs if c["family"] == family} == set(DEPTHS[family])
     assert {c["shortcut"] for c in configs if c["residual"]} == set(SHORTCUTS)
-    assert 50 < sum(map(bool, failed)) < 300
+    assert NETS / 10 < sum(map(bool, failed)) < NETS * 0.6
     assert {"avgpool", "fc"} < set(failed)
     assert any("add" not in path and path.endswith(("bn1", "bn2", "downsample.1")) for path in failed)
     assert any(path.count(".") == 1 and "layer" in path for path in failed)  # a block whose branches do not fit
