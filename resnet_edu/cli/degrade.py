@@ -27,6 +27,7 @@ from ..support.signals import exit_on_termination
 from ..training.checkpoint import CheckpointError
 from ..training.loop import TrainingDiverged
 from . import options
+from .options import add_options  # noqa: F401 - all of the table
 
 RUNS = Path("runs")  # where studies go that are given no folder
 
@@ -58,11 +59,6 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 """
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options to its parser."""
-    options.add_options(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     with exit_on_termination():
@@ -76,7 +72,7 @@ def _begin(args: argparse.Namespace) -> None:
     source = options.source_of(args)
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
     out = Path(args.out) if args.out else folders.new_folder(RUNS, name)
-    with folders.claimed(out, made=not args.out), _telling_how_to_go_on(args, out):
+    with folders.claimed(out), _how_to_go_on(args, out):
         dataset = source.load(urls=options.urls_of(args))
         study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
         _announce(args, study, dataset, engine, out)
@@ -87,8 +83,8 @@ def _go_on(args: argparse.Namespace) -> None:
     """Go on with a study that was stopped."""
     engine = _engine(args)
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
-    study = options.changed(args, folders.load(out), out)
-    with folders.locked(out), _telling_how_to_go_on(args, out):
+    study = options.changed(args, folders.load(out))
+    with folders.locked(out), _how_to_go_on(args, out):
         done, runs = len(folders.finished(out, study)), len(study.cells)
         begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
@@ -103,11 +99,8 @@ def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
 
 
 @contextlib.contextmanager
-def _telling_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
-    """After an error or Ctrl-C, say how much is saved, and how to go on if that is of use.
-
-    A study that was begun only now, and has diverged before anything was saved, is cleared away.
-    """
+def _how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
+    """After an error or Ctrl-C, say how much is saved, and how to go on if that is of use."""
     try:
         yield
     except (BrokenPipeError, StudyError, CheckpointError):  # `| head`, or the same command would do the same again
@@ -116,10 +109,9 @@ def _telling_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]
         if (out / STUDY_FILE).exists():
             study = folders.load(out)
             kept = f"{len(folders.finished(out, study))} of {len(study.cells)} runs are done; what is saved is in {out}"
-            if not isinstance(error, TrainingDiverged):
-                print(f"{kept}. To go on:\n  {command(args, out)}", file=sys.stderr)
-            elif args.resume is not None or not folders.discard_unused(out, study):
-                print(f"{kept}, but to go on would diverge again", file=sys.stderr)
+            again = f". To go on:\n  {command(args, out)}"
+            diverged = ", but to go on would diverge again"
+            print(kept + (diverged if isinstance(error, TrainingDiverged) else again), file=sys.stderr)
         raise
 
 

@@ -1,4 +1,4 @@
-"""The options of `degrade` and `train`: one table, from which come the parser, the study, and what --resume compares.
+"""The options of `degrade` and `train`: one table, from which come the parser, the study, and what --resume takes.
 
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
@@ -10,16 +10,14 @@ import argparse
 import dataclasses
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..data import cifar10
 from ..data.dataset import Dataset, counts_text
-from ..experiment import folder as folders
 from ..experiment.degradation import DEFAULT_STEPS, space_evaluations
-from ..experiment.folder import NETS, Source, Study
+from ..experiment.folder import NETS, Source, Study, StudyError
 from ..support.validate import whole
 from ..training.loop import check_fit
 from ..training.recipe import Recipe
@@ -34,10 +32,8 @@ class Option:
     """One option of the command line.
 
     flag, metavar, help, kind: for `argparse`; further arguments are in `more`.
-    place:   what it sets: an attribute of a `Study`, of its "recipe." or "source.", or of a `RayEngine` ("engine.").
-    sets:    False if it has a say in that attribute only, and does not hold its value.
-    fixed:   whether a study that goes on must have the same.
-    compare: makes of the attribute what the option would be, for --resume to compare.
+    place:   what it sets alone: an attribute of a `Study`, of its "recipe." or "source.", or of a `RayEngine`
+             ("engine.").
     """
 
     flag: str
@@ -45,9 +41,6 @@ class Option:
     help: str
     place: str = ""
     kind: Callable[[str], Any] | None = int
-    sets: bool = True
-    fixed: bool = True
-    compare: Callable[[Any], Any] = lambda value: value
     more: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -61,6 +54,7 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+LATER = {"--data", "--mirrors", "--workers"}  # and all of the last two groups: what --resume takes
 SWITCH = {"action": "store_true", "default": None}  # None: it was not given
 # fmt: off
 OPTIONS = {
@@ -76,17 +70,15 @@ OPTIONS = {
         Option("--hold-out", "N", "to choose a recipe: test on N of the training images, and never on the test images "
                "(the paper: 5000)", "source.held"),
         Option("--nets", "A,B,...", f"names of nets (default: {','.join(NETS)})", "nets", names),
-        Option("--seeds", "N", "runs of each net, with seeds 0..N-1 (default: 1)", "seeds", compare=len),
-        Option("--quick", None, "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", "source.head",
-               sets=False, compare=bool, more=SWITCH),
+        Option("--seeds", "N", "runs of each net, with seeds 0..N-1 (default: 1)", "seeds"),
+        Option("--quick", None, "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", more=SWITCH),
     ),
     "how it is trained": (
         Option("--recipe", None, "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in "
                "proportion; digits: 400 steps at 0.01 without augmentation (default: digits for digits, else paper, "
-               "shortened to 1,000 steps)", "recipe.augment", str, sets=False, more={"choices": ("paper", "digits")},
-               compare=lambda augment: "paper" if augment else "digits"),
-        Option("--steps", "N", "updates of the weights", "recipe.steps", sets=False),
-        Option("--epochs", "N", "passes over the training images", "epochs", sets=False),
+               "shortened to 1,000 steps)", kind=str, more={"choices": ("paper", "digits")}),
+        Option("--steps", "N", "updates of the weights"),
+        Option("--epochs", "N", "passes over the training images"),
         Option("--batch-size", "N", "images a step (default: 128)", "recipe.batch_size"),
         Option("--lr", "RATE", "learning rate at the start (default: 0.1)", "recipe.lr", float),
         Option("--eval-every", "N", "steps between evaluations on all images", "recipe.eval_every"),
@@ -96,18 +88,18 @@ OPTIONS = {
         Option("--precision", None, "bfloat16: mixed precision, with batch norm in float32 (default: auto, that where "
                "the card is fast at it)", "precision", str, more={"choices": PRECISIONS, "default": "auto"}),
         Option("--workers", "N", "processes that train side by side (default: 2 on the processor; on a GPU 0, one net "
-               "after another)", "workers", fixed=False),
+               "after another)", "workers"),
         Option("--out", "FOLDER", "for the files (default: a folder in runs/, named after what is trained)", kind=str),
         Option("--save-weights", None, "leave each net's final weights (safetensors) beside its record",
                "save_weights", more=SWITCH),
     ),
     "stopping and going on": (
         Option("--resume", "FOLDER", "go on with the study in this folder (default: the newest unfinished one in "
-               "runs/); what it trains is read from there, and other options must not contradict it; --data says where "
-               "a folder of images is now", kind=str, more={"nargs": "?", "const": ""}),
+               "runs/); what it trains is read from there; --data says where a folder of images is now", kind=str,
+               more={"nargs": "?", "const": ""}),
         Option("--checkpoint-seconds", "S", "save where each net is every S seconds (default: 60)",
-               "checkpoint_seconds", float, fixed=False),
-        Option("--checkpoint-steps", "N", "and after every N steps (default: not)", "checkpoint_steps", fixed=False),
+               "checkpoint_seconds", float),
+        Option("--checkpoint-steps", "N", "and after every N steps (default: not)", "checkpoint_steps"),
     ),
     "on a Ray cluster (with --engine ray; needs the extra `cluster`)": (
         Option("--engine", None, "who shares out the runs (default: local processes)", kind=str,
@@ -146,33 +138,25 @@ def given(args: argparse.Namespace, place: str = "") -> dict[str, Any]:
     found = {}
     for option in ALL:
         start, dot, attribute = option.place.rpartition(".")
-        if option.sets and attribute and start + dot == place and getattr(args, option.name, None) is not None:
+        if attribute and start + dot == place and getattr(args, option.name, None) is not None:
             found[attribute] = getattr(args, option.name)
     return found
 
 
-def changed(args: argparse.Namespace, study: Study, folder: Path) -> Study:
-    """Return the study in `folder` with what may change when it goes on.
+def changed(args: argparse.Namespace, study: Study) -> Study:
+    """Return a study that goes on, with what may change then.
 
-    Raises `StudyError` if an option was given that contradicts it.
+    Raises `StudyError` if another option was given, or other images.
     """
-    pairs = {"--out": (args.out and str(Path(args.out).resolve()), str(folder.resolve()))}
-    changes = {}
-    for option in ALL:
-        value, its = getattr(args, option.name), study
-        if value is None or not option.place or option.place.startswith("engine."):
-            continue
-        if not option.fixed:
-            changes[option.place] = value
-            continue
-        for attribute in option.place.split("."):
-            its = getattr(its, attribute, None)
-        pairs[option.flag] = value, option.compare(its)
-    if study.source is None or not {args.data, study.source.data} & {"digits", "cifar10"}:
-        pairs.pop("--data", None)  # of two folders the images decide
-    check_mirrors(args, args.data or (study.source.data if study.source else "unknown"))
-    folders.refuse(folder, pairs)
-    return dataclasses.replace(study, **changes)
+    begun = [o for title in list(OPTIONS)[:3] for o in OPTIONS[title] if o.flag not in LATER]
+    if fixed := [o.flag for o in begun if getattr(args, o.name) not in (None, o.more.get("default"))]:
+        raise StudyError(f"{', '.join(fixed)}: a study goes on as it began; leave that out, or start another study")
+    its = study.source.data if study.source else "unknown"
+    if args.data not in (None, its) and {args.data, its} & {"digits", "cifar10"}:  # of two folders the images decide
+        raise StudyError(f"--data is {args.data}, but the study has {its}: leave it out")
+    check_mirrors(args, args.data or its)
+    later = {name: value for name, value in given(args).items() if name not in ("device", "precision")}
+    return dataclasses.replace(study, **later)
 
 
 def study_of(args: argparse.Namespace, **fields: Any) -> Study:

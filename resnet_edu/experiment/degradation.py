@@ -140,10 +140,6 @@ def run(
 def resume(
     folder: str | os.PathLike[str],
     data: Images | None = None,
-    *,
-    workers: int | None = None,
-    checkpoint_seconds: float | None = None,
-    checkpoint_steps: int | None = None,
     **options: Any,
 ) -> list[RunRecord]:
     """Go on with the study in `folder`, however it was stopped, and return all of its records.
@@ -152,14 +148,11 @@ def resume(
     records are then, number for number, those of a study that was never stopped.
 
     data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now.
-    workers, checkpoint_seconds, checkpoint_steps: another number than the study began with, see `Study`.
     options: `engine`, `progress`, `on_record` and `on_event`, as for `run`.
 
     Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
     """
     study = folders.load(folder)
-    given = {"workers": workers, "checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
-    study = dataclasses.replace(study, **{name: value for name, value in given.items() if value is not None})
     return run(study, study.source if data is None else data, folder, resume=True, **options)
 
 
@@ -246,7 +239,7 @@ def _train_all(
         else:
             for cell in queue:
                 with computing_threads(study.threads):
-                    record = _run_one(cell, *shared, lambda event, keep, cell=cell: watch(cell, event), pace=0.0)
+                    record = _run_one(cell, *shared, functools.partial(watch, cell), pace=0.0)
                 finish(cell, record)
     if folder:
         folders.clear(folder, study)
@@ -259,21 +252,20 @@ def _run_one(
     dataset: Dataset,
     folder: Path | None,
     code: dict[str, str | None],
-    send: Callable[[Event, bool], object],
+    send: Callable[[Event], object],
     pace: float = 0.1,
 ) -> RunRecord:
     """Do one run of a study, in a worker or in this process; what it leaves goes to `folder`.
 
-    send(event, keep): gets all evaluations, to be kept, and of the steps at most one in `pace` seconds.
+    send: gets all evaluations, and of the steps at most one in `pace` seconds.
     """
     last = 0.0
 
     def callback(event: Event) -> None:
         nonlocal last
-        keep = event.kind in ("evaluation", "resumed")
-        if keep or time.monotonic() - last >= pace:
+        if event.kind in ("evaluation", "resumed") or time.monotonic() - last >= pace:
             last = time.monotonic()
-            send(event, keep)
+            send(event)
 
     try:
         return run_cell(
@@ -364,8 +356,8 @@ class _Progress:
     def __init__(self, cells: Sequence[Cell], done: set[Cell], show: bool) -> None:
         self.share = {cell: float(cell in done) for cell in cells}
         self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in cells}
-        self.total_steps = sum(cell.recipe.steps for cell in cells)
         self.several_seeds = len({cell.seed for cell in cells}) > 1
+        self.total_steps = sum(cell.recipe.steps for cell in cells)
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
         total, before = sum(map(_cost, cells)), sum(map(_cost, done))  # what was done must not make the rest look fast
         # Smoothing 0: time left from the mean pace so far; evaluations make the recent pace jump.

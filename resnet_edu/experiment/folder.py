@@ -180,11 +180,6 @@ class Study:
         """Layers of its deepest net."""
         return max(split_name(net)[1] for net in self.nets)
 
-    @property
-    def epochs(self) -> float:
-        """How often a run passes over the training images, the few aside that fill no batch."""
-        return self.recipe.steps / (self.dataset["train"] // self.recipe.batch_size)
-
     def save(self, folder: Path) -> None:
         """Write it into its folder."""
         text = json.dumps({**dataclasses.asdict(self), "schema": SCHEMA}, indent=1, allow_nan=False) + "\n"
@@ -283,16 +278,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = False) -> Iterator[Study | None]:
+def claimed(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[Study | None]:
     """Make the folder if need be, and keep other processes from it meanwhile, see `locked`.
 
     resume: give the study that is there, if there is one; else nothing may be there, and None is given.
-    made:   whether the caller has just made the folder; one made for this is removed if an error leaves it empty.
 
+    An error that leaves the folder empty removes it.
     Raises `FileExistsError` if it holds JSON files already (records, or a study), and what `locked` raises.
     """
     folder = Path(folder)
-    made = made or not folder.exists()
     try:
         with locked(folder):  # looked into only now: another process may have come first
             stored = load(folder) if resume and (folder / STUDY_FILE).exists() else None
@@ -303,9 +297,8 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = F
                 )
             yield stored
     except BaseException:
-        if made:
-            with contextlib.suppress(OSError):  # it is not empty
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
         raise
 
 
@@ -402,12 +395,3 @@ def clear(folder: Path, study: Study) -> None:
         checkpoints.remove(checkpoint(folder, study, cell).path)
     with contextlib.suppress(OSError):
         (folder / CHECKPOINTS).rmdir()
-
-
-def discard_unused(folder: Path, study: Study) -> bool:
-    """Remove a study that has left neither records nor checkpoints, and return whether it was one."""
-    unused = not finished(folder, study) and not any((folder / CHECKPOINTS).glob("*"))
-    if unused:
-        clear(folder, study)
-        (folder / STUDY_FILE).unlink()
-    return unused

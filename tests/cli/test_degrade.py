@@ -233,7 +233,6 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
     assert "training diverged: " in err
     assert "with learning rate 1e+30" in err
     assert "Traceback" not in err
-    assert not (tmp_path / "out").exists()
 
 
 def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatch):
@@ -260,8 +259,6 @@ def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatc
 
     real, out = degradation.run_cell, tmp_path / "out"
     quick = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
-    run("plain8", *quick, "--out", str(out))
-    assert not out.exists()  # nothing was done
     said = f"0 of 2 runs are done; what is saved is in {out}, but to go on would diverge again"
     assert said in run("resnet8", *quick, "--out", str(out))
     saved = {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()}

@@ -204,17 +204,14 @@ class TestRefused:
 
     def test_processes_where_there_were_none(self, digits, half):
         with pytest.raises(StudyError, match="workers is 2, but the study has 0"):
-            degradation.resume(half, workers=2)
-        with pytest.raises(ValueError, match="`workers` must be at least 0"):
-            degradation.resume(half, workers=-1)
+            run(digits, half, replace(TWO, workers=2), resume=True)
 
-    def test_another_schedule(self, half, monkeypatch):
+    def test_another_schedule(self, digits, half, monkeypatch):
         found = []
         monkeypatch.setattr(degradation, "_train_all", lambda study, *rest: found.append(study))
-        degradation.resume(half, checkpoint_seconds=5.0, checkpoint_steps=3)
-        assert found == [replace(folders.load(half), checkpoint_seconds=5.0, checkpoint_steps=3)]
-        with pytest.raises(ValueError, match="`checkpoint_steps`"):
-            degradation.resume(half, checkpoint_steps=0)
+        study = replace(folders.load(half), checkpoint_seconds=5.0, checkpoint_steps=3)
+        run(digits, half, study, resume=True)
+        assert found == [study]
 
     def test_it_goes_on_with_as_many_threads_as_it_began(self, digits, half, undisturbed):
         torch.set_num_threads(2)
@@ -229,13 +226,13 @@ class TestRefused:
             counts.append(count)
             setups.append(setup)
             for job in jobs:
-                on_result(job, work(job, *shared, lambda event, keep: None))
+                on_result(job, work(job, *shared, lambda event: None))
 
         monkeypatch.setattr(degradation, "run_in_workers", in_this_process)
         monkeypatch.setattr(degradation, "available_cores", lambda: 8)
         with pytest.raises(Stop):
             run(digits, tmp_path, replace(TWO, workers=1, seeds=2), on_record=raise_stop)
-        degradation.resume(tmp_path, workers=2, progress=False)
+        run(digits, tmp_path, replace(TWO, workers=2, seeds=2), resume=True)
         assert counts == [1, 2]
         assert setups == [(prepare_process, 8), (prepare_process, 8)]
 
