@@ -22,19 +22,8 @@ from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck
 from ..support.validate import one_of
-from .compare import (
-    Kind,
-    Mistakes,
-    check_forward,
-    check_no_bias,
-    close,
-    compare_numbers,
-    count_text,
-    kinds,
-    output_of,
-    randomize,
-    tensors,
-)
+from . import compare
+from .compare import Kind, Mistakes, close, tensors
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, name_mistake, shape_text
 
 Builder = Callable[[int, int, int], nn.Module]
@@ -62,7 +51,7 @@ def residual_block(block: Builder) -> str:
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
 
     Compared with `BasicBlock`: parameters, outputs in training and evaluation mode, running statistics, gradients.
-    Names of layers are free. Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built.
+    Names of layers are free.
     """
     return _check(block, BasicBlock)
 
@@ -95,15 +84,15 @@ def compare_block(
 
     size, scale: height and width of the input, and the standard deviation of its values.
     """
-    randomize(reference)
+    compare.randomize(reference)
     x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         shape = reference(x).shape
-    check_forward(mine, x, what)
+    compare.check_forward(mine, x, what)
     _compare_layers(mine, reference, what, args)
     _check_strides(mine, what, args[2])
     _check_output(mine, x, what, shape, args)
-    compare_numbers(mine, reference, x, what, _mistakes_of(reference))
+    compare.compare_numbers(mine, reference, x, what, _mistakes_of(reference))
 
 
 # ---------------------------------------------------------------- known mistakes
@@ -230,15 +219,15 @@ def batch_norm(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
 
 def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args) -> None:
     """Raise `NotYet` if a block's parameters and running statistics are not those of the reference, in some order."""
-    own, right = kinds(mine), kinds(reference)
+    own, right = compare.kinds(mine), compare.kinds(reference)
     if own == right:
         return
     if not tensors(mine):
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
-    check_no_bias(mine, what)
+    compare.check_no_bias(mine, what)
     missing, extra = right - own, own - right
     about_shortcut = _about_shortcut(reference, missing, extra, args)
-    raise NotYet(f"{what}{count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
+    raise NotYet(f"{what}{compare.count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
 
 
 def _about_shortcut(reference: nn.Module, missing: Counter[Kind], extra: Counter[Kind], args: Args) -> str:
@@ -306,7 +295,7 @@ def _check_strides(mine: nn.Module, what: str, stride: int) -> None:
 @torch.no_grad()
 def _check_output(mine: nn.Module, x: Tensor, what: str, shape: torch.Size, args: Args) -> None:
     """Raise `NotYet` for an output of another type or shape, a changed input, or an output that ignores the input."""
-    y = output_of(mine.eval(), x, what)
+    y = compare.output_of(mine.eval(), x, what)
     _check_shape(x, y, shape, what, args[2])
     if close(call(what, mine, x.flip(0).roll(1, 2) + x.mean()), y):
         raise NotYet(f"{what} gives the same output for different inputs. Where does x get lost?")
@@ -342,7 +331,6 @@ def shortcut(shortcut: Builder) -> str:
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
 
     Where the zeros are among the channels is free: the paper does not say.
-    Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built.
     """
     name = check_callable(shortcut, "class")
     settings = [s for s in SETTINGS if s[0][0] <= s[0][1]]  # zero padding can only add channels
@@ -350,7 +338,7 @@ def shortcut(shortcut: Builder) -> str:
         for args, size, scale in settings:
             mine, what = build(shortcut, args)
             x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(2))
-            _check_zero_padding(mine, x, output_of(mine, x, what), what, args)
+            _check_zero_padding(mine, x, compare.output_of(mine, x, what), what, args)
     return f"{name}: option A, with the right numbers for {len(settings)} shapes and strides"
 
 

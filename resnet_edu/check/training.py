@@ -57,8 +57,6 @@ def train_step(step: Step) -> str:
     images: float32 (B, C, H, W); labels: int64 (B,), classes. The loss is the mean cross-entropy of the batch before
     its update (nats), as a number or a tensor of one that holds on to no graph. The model may arrive in evaluation
     mode, and with old gradients.
-
-    Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     name = check_callable(step)
     right = _run_steps(_step_with(""))
@@ -221,8 +219,6 @@ def initialise(function: Callable[[nn.Module], object]) -> str:
 
     Every convolution's kernel comes from a normal law of mean 0 and He's variance 2 / fan_out ([2], [3]), and its bias,
     if it has one, is 0; batch norms at scale 1 and shift 0; linear layers are left as they are.
-
-    Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     name = check_callable(function)
     before = _net_to_initialise()
@@ -366,10 +362,7 @@ _SCHEDULE_MISTAKES: dict[str, Rate] = {
 
 @checker
 def schedule(lr_at: Callable[[int], object]) -> str:
-    """Check `lr_at(step)`, the learning rate of the update that follows `step` updates, in the paper's recipe [3].
-
-    Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
-    """
+    """Check `lr_at(step)`, the learning rate of the update that follows `step` updates, in the paper's recipe [3]."""
     name = check_callable(lr_at)
 
     def rates(steps: tuple[int, ...]) -> dict[int, float]:
