@@ -165,8 +165,7 @@ def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _test_error(record: RunRecord, state: dict, dataset: Dataset, origin: Path) -> float:
     """Return the test error (percent) of a net with these weights, on the processor in float32."""
     model = build(record)
-    weights.check(state, model, origin)
-    model.load_state_dict(state)
+    weights.load_into(model, state, origin)
     return evaluate(model, dataset, "test", normalize=record.recipe["normalize"])[1]
 
 

@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck
-from ..support.validate import one_of
 from . import compare
 from .compare import Kind, Mistakes, close, tensors
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, name_mistake, shape_text
@@ -57,15 +56,14 @@ def residual_block(block: Builder) -> str:
 
 
 @checker
-def bottleneck(block: Builder, stride_on: str = "3x3") -> str:
+def bottleneck(block: Builder) -> str:
     """Check a bottleneck with option B: `MyBottleneck(in_channels, width, stride)`, which passes on 4 * width channels.
 
     (B, in_channels, H, W) -> (B, 4 * width, ceil(H / stride), ceil(W / stride))
 
-    stride_on: "3x3" as in torchvision (v1.5), "1x1" as in the paper. Everything else as in `residual_block`.
+    The 3x3 has the stride, as in torchvision (v1.5). Everything else as in `residual_block`.
     """
-    one_of("stride_on", stride_on, ("1x1", "3x3"))
-    return _check(block, lambda i, w, s: Bottleneck(i, w, s, stride_on=stride_on), expansion=4)
+    return _check(block, Bottleneck, expansion=4)
 
 
 def _check(block: Builder, reference: Builder, expansion: int = 1) -> str:
@@ -131,7 +129,6 @@ _RESIDUAL = {
 _BOTTLENECK = {
     "no relu 2": "the ReLU between the second and the third convolution is missing",
     "early stride": "the first 1x1 convolution has the stride (version 1, as in the paper); here the 3x3 has it (v1.5)",
-    "middle stride": "the 3x3 convolution has the stride (v1.5); as in the paper, the first 1x1 should have it",
     "late stride": "the last 1x1 convolution has the stride",
 }
 
@@ -153,7 +150,7 @@ def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
     if hasattr(block, "conv3"):
         layers.append((block.conv3, block.bn3))
     strides = [conv.stride[0] for conv, _ in layers]
-    moved = {"early stride": 0, "middle stride": 1, "late stride": len(layers) - 1}
+    moved = {"early stride": 0, "late stride": len(layers) - 1}
     if mistake in moved:
         strides = [max(strides) if i == moved[mistake] else 1 for i in range(len(layers))]
     relu = {"leaky": F.leaky_relu, "gelu": F.gelu}.get(mistake, torch.relu)

@@ -12,19 +12,19 @@ import argparse
 import contextlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from ..experiment import folder as folders
-from ..experiment.degradation import run_cell
+from ..experiment.degradation import Progress, run_cell
 from ..experiment.folder import Study
 from ..experiment.statistics import summary
 from ..support.signals import exit_on_termination
-from ..support.system import available_cores, make_bar, prepare_process, resolve_device
+from ..support.system import available_cores, prepare_process, resolve_device
 from ..training import checkpoint as checkpoints
 from ..training.group import Group, joined
-from ..training.loop import Event
 from . import options
 from .degrade import RUNS
 
@@ -85,18 +85,13 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
         lines = options.describe(cell.name + together, dataset, cell.recipe)
         lines.append(f"files: {out}; if it is stopped, the same command goes on")
         print("\n".join(lines), file=sys.stderr, flush=True)
-    form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
-    with make_bar(1.0, cell.name, show=first, bar_format=form, smoothing=0) as bar:
-
-        def show(event: Event) -> None:
-            bar.set_description_str(f"{cell.name}: {event.step:,} of {event.steps:,} steps", refresh=False)
-            bar.update(event.work - bar.n)
-
+    line = Progress([cell], done=set(), show=first)
+    with line.bar:
         record = run_cell(
             cell,
             dataset,
             device,
-            show,
+            partial(line.update, cell),
             weights_folder=out if args.save_weights else None,
             precision=study.precision,
             checkpoint=state,

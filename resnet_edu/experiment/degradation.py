@@ -211,7 +211,7 @@ def _train_all(
     done = folders.finished(folder, study, clean=True) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
     queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
-    line = _Progress(cells, done=set(done), show=progress)
+    line = Progress(cells, done=set(done), show=progress)
     with line.bar:
 
         def watch(cell: Cell, event: Event) -> None:
@@ -350,7 +350,7 @@ def _cost(cell: Cell) -> float:
     return split_name(cell.net)[1] * cell.recipe.steps
 
 
-class _Progress:
+class Progress:
     """One line for the whole grid: nets in flight, share of the work, steps, time left."""
 
     def __init__(self, cells: Sequence[Cell], done: set[Cell], show: bool) -> None:

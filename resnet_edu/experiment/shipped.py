@@ -126,14 +126,12 @@ def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path =
     What it takes: images normalised as its record's recipe says, by the statistics of the training images
     (`data.Batches`), (B, C, H, W) with the C, H, W of `load_record(...).dataset["shape"]`.
 
-    Raises what `load_record` raises, and `weights.WeightsError` for a file with other names or shapes than the net's.
+    Raises what `load_record` raises, and `weights.WeightsError` for a file of another net.
     """
     found = load_study(study, root)
     model = build(_record(found, _filename(found, net, seed, ".json")))
     name = _filename(found, net, seed, ".safetensors")
-    state = weights.read(_read(found, name), found.folder / name)
-    weights.check(state, model, found.folder / name)
-    model.load_state_dict(state)
+    weights.load_into(model, weights.read(_read(found, name), found.folder / name), found.folder / name)
     return model.eval()
 
 

@@ -15,7 +15,6 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..support.system import make_bar
 from ..support.validate import real, whole
 from .records import LandscapeRecord, finite
 from .subject import Subject, loss_and_error
@@ -28,7 +27,6 @@ def loss_landscape(
     reach: float = 1.0,
     part: str = "train",
     images: int | None = 512,
-    progress: bool = False,
 ) -> LandscapeRecord:
     """Return loss and error along a random direction, from -reach to +reach, in eval mode.
 
@@ -48,13 +46,11 @@ def loss_landscape(
         direction = filter_direction(net, subject.generator())
         centre = {name: p.detach().clone() for name, p in net.named_parameters()}
         found = []
-        with make_bar(points, f"loss around {subject.name}", show=progress) as bar:
-            for step in x:
-                with torch.no_grad():
-                    for name, parameter in net.named_parameters():
-                        parameter.copy_(centre[name].add(direction[name], alpha=step))
-                found.append(loss_and_error(net, batches))
-                bar.update()
+        for step in x:
+            with torch.no_grad():
+                for name, parameter in net.named_parameters():
+                    parameter.copy_(centre[name].add(direction[name], alpha=step))
+            found.append(loss_and_error(net, batches))
     loss, error = [finite(value) for value, _ in found], [value for _, value in found]
     return LandscapeRecord(x=x, loss=loss, error=error, **subject.header(part, batches, start))
 

@@ -182,8 +182,7 @@ def put_back(
     """
     prefix = "model."
     state = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-    weights.check(state, model, "the checkpoint")
-    model.load_state_dict(state)
+    weights.load_into(model, state, "the checkpoint")
     for i, parameter in enumerate(_parameters(optimizer)):
         prefix = f"optimizer.{i}."
         for key in (k for k in tensors if k.startswith(prefix)):

@@ -321,7 +321,7 @@ class TestOfAnotherRun:
             return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10))
 
         train(net(8), digits, RECIPE, checkpoint=tmp_path / "c")
-        with pytest.raises(WeightsError, match=r"does not fit the net: 1.weight is \(8, 64\) in it, but \(9, 64\)"):
+        with pytest.raises(WeightsError, match=r"size mismatch for 1.weight: .*\[8, 64\].*\[9, 64\]"):
             train(net(9), digits, RECIPE, checkpoint=tmp_path / "c")
 
 
