@@ -99,7 +99,6 @@ OPTIONS = {
                more={"nargs": "?", "const": ""}),
         Option("--checkpoint-seconds", "S", "save where each net is every S seconds (default: 60)",
                "checkpoint_seconds", float),
-        Option("--checkpoint-steps", "N", "and after every N steps (default: not)", "checkpoint_steps"),
     ),
     "on a Ray cluster (with --engine ray; needs the extra `cluster`)": (
         Option("--engine", None, "who shares out the runs (default: local processes)", kind=str,

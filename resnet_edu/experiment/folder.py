@@ -130,7 +130,7 @@ class Study:
     threads:    computing threads of each worker, or of this process. None shares the processor's cores out, is Ray's
                 `cpus_per_run`, or without workers what torch is set to. Another number may change the last digits.
     save_weights: leave each net's final weights beside its record, 4 bytes a parameter (safetensors).
-    checkpoint_seconds, checkpoint_steps: how often the state of each run is saved, see `Checkpoint`.
+    checkpoint_seconds: how often the state of each run is saved, see `Checkpoint`.
     source:     where its images come from; None if they were given as a `Dataset`.
     dataset:    name, fingerprint and numbers of its images, once they have been read.
     date:       when it began, ISO 8601, UTC.
@@ -147,7 +147,6 @@ class Study:
     threads: int | None = None
     save_weights: bool = False
     checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
     source: Source | None = None
     dataset: dict[str, Any] | None = None
     date: str = field(default_factory=now)
@@ -166,7 +165,7 @@ class Study:
             raise TypeError(f"`recipe` must be a Recipe or None, but it is {self.recipe!r}")
         one_of("precision", self.precision, PRECISIONS)
         real("checkpoint_seconds", self.checkpoint_seconds, 0)
-        for name, least in (("workers", 0), ("threads", 1), ("checkpoint_steps", 1)):
+        for name, least in (("workers", 0), ("threads", 1)):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name), least)
 
@@ -186,7 +185,7 @@ class Study:
         write_atomic(folder / STUDY_FILE, text.encode())
 
     def continued(self, asked: Study, folder: str | os.PathLike[str]) -> Study:
-        """Return this study with the number of workers and the schedule of checkpoints that are asked for now.
+        """Return this study with the `workers` and `checkpoint_seconds` that are asked for now.
 
         Raises `StudyError` if what is asked for contradicts it, or would change its numbers.
         """
@@ -195,8 +194,7 @@ class Study:
         workers = self.workers if asked.workers is None else asked.workers
         if self.device == "cpu" and bool(workers) != bool(self.workers):  # another way to compute: `prepare_process`
             refuse(folder, {"workers": (workers, self.workers)})
-        schedule = {"checkpoint_seconds": asked.checkpoint_seconds, "checkpoint_steps": asked.checkpoint_steps}
-        return dataclasses.replace(self, workers=workers, **schedule)
+        return dataclasses.replace(self, workers=workers, checkpoint_seconds=asked.checkpoint_seconds)
 
     def images(self, data: Source | Dataset | None, folder: Path, progress: bool = True) -> Dataset:
         """Return the images of a study that goes on, by the name that it knows them by: their fingerprint decides.
@@ -330,7 +328,8 @@ def load(folder: str | os.PathLike[str]) -> Study:
     path = Path(folder) / STUDY_FILE
     if not path.exists():
         raise StudyError(f"there is no study to resume in {folder}: there is no file {path}")
-    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
+    earlier = ("checkpoint_steps",)  # a field of studies that were begun before
+    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA, earlier)
     try:
         values["recipe"] = Recipe(**values["recipe"])
         values["source"] = values["source"] and Source(**values["source"])
@@ -386,7 +385,7 @@ def finished(folder: Path, study: Study, clean: bool = False) -> dict[Cell, RunR
 def checkpoint(folder: Path, study: Study, cell: Cell) -> Checkpoint:
     """Return where a run keeps its state, and how often."""
     path = folder / CHECKPOINTS / f"{cell.net}-seed{cell.seed}.checkpoint"
-    return Checkpoint(path, cell.net, study.checkpoint_seconds, study.checkpoint_steps)
+    return Checkpoint(path, cell.net, study.checkpoint_seconds)
 
 
 def clear(folder: Path, study: Study) -> None:

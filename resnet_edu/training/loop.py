@@ -224,9 +224,9 @@ class _Run:
                             mean = sum(self.recent_errors) / len(self.recent_errors)
                             self.warming = len(self.recent_errors) < WARMUP_WINDOW or mean >= recipe.warmup_error
                     self.report("step")
-                    keeper.poll(self.step)
+                    keeper.poll()
             except StopTraining:
-                keeper.save(self.step)
+                keeper.save()
                 return History(self.evaluations, self.seconds, stopped=True)
 
     @property
@@ -254,7 +254,7 @@ class _Run:
 
         def progress(images: int) -> None:
             self.report("evaluating", images)
-            self.keeper.poll(self.step, together=self.group.size == 1)  # processes may differ by a batch
+            self.keeper.poll(together=self.group.size == 1)  # processes may differ by a batch
 
         found: list[float] = []
         for part in ("train", "test"):
@@ -262,7 +262,7 @@ class _Run:
         if not all(map(math.isfinite, found)):
             raise TrainingDiverged(self.step, self.lr, "the loss of the evaluation")
         self.evaluations.append(Evaluation(self.step, self.lr, *found))
-        self.keeper.save(self.step)
+        self.keeper.save()
         self.report("evaluation", evaluation=self.evaluations[-1])
 
     def draw(self, updates: int) -> Tensor:

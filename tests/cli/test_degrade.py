@@ -85,7 +85,6 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
         (["--eval-every", "0"], ["`eval_every` must be at least 1"]),
         (["--recipe", "paper", "--steps", "3"], ["`steps` must be at least 4"]),
         (["--checkpoint-seconds", "nan"], ["`checkpoint_seconds`"]),
-        (["--checkpoint-steps", "0"], ["`checkpoint_steps`"]),
         (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
         (["--workers", "-1"], ["`workers`"]),
         (["--out", "/proc/nowhere"], ["cannot write into the output folder"]),
@@ -113,7 +112,7 @@ def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypat
         ["--steps", "3"],
         ["--workers", "-1"],
         ["--checkpoint-seconds", "inf"],
-        ["--checkpoint-steps", "0"],
+        ["--checkpoint-seconds", "-1"],
     ],
 )
 def test_numbers_that_cannot_be_are_told_before_a_download(tmp_path, options, capsys, monkeypatch):

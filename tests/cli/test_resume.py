@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.mark.slow
 def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
     options = ["--nets", "plain8,resnet8", "--quick", "--steps", "200"]
-    options += ["--checkpoint-steps", "3", "--workers", "2"]
+    options += ["--checkpoint-seconds", "0", "--workers", "2"]
     out, command, printed = tmp_path / "out", [*COMMAND, *options, "--out", "out"], []
     ways = [
         (signal.SIGINT, os.killpg, 130),  # Ctrl-C: the whole group hears it

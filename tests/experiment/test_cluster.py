@@ -141,7 +141,7 @@ class TestStudy:
     def test_a_study_whose_process_is_killed_from_outside(self, cluster, tmp_path):
         digits = data.load("digits").head(64, 32)
         recipe = TINY.replace(steps=150, eval_every=50)
-        study = Study("resnet8", recipe, workers=0, threads=1, checkpoint_steps=5)
+        study = Study("resnet8", recipe, workers=0, threads=1, checkpoint_seconds=0)
         (undisturbed,) = run(study, digits, progress=False)
         killed = []
 
@@ -231,7 +231,7 @@ def without_ray_settings() -> dict[str, str]:
 def test_a_ray_that_we_start_is_silent_and_ends_with_us(tmp_path):
     """By Ctrl-C, which saves the state first."""
     command = [sys.executable, "-c", STUDY, "degrade", "--engine", "ray", "--nets", "resnet8", "--quick"]
-    command += ["--steps", "100000", "--eval-every", "100", "--checkpoint-steps", "10"]
+    command += ["--steps", "100000", "--eval-every", "100", "--checkpoint-seconds", "0.1"]
     for attempt in ("first", "second"):
         out, ours = tmp_path / attempt, []
         process = start_at_terminal([*command, "--out", str(out)], tmp_path, without_ray_settings())

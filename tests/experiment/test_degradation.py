@@ -192,7 +192,7 @@ class TestBadArguments:
             ({"checkpoint_seconds": -5}, "`checkpoint_seconds`"),
             ({"checkpoint_seconds": math.nan}, "`checkpoint_seconds`"),
             ({"checkpoint_seconds": math.inf}, "`checkpoint_seconds`"),
-            ({"checkpoint_steps": 0}, "`checkpoint_steps`"),
+            ({"checkpoint_seconds": -1}, "`checkpoint_seconds`"),
         ],
     )
     def test_a_study_that_cannot_be(self, arguments, message):

@@ -209,7 +209,7 @@ class TestRefused:
     def test_another_schedule(self, digits, half, monkeypatch):
         found = []
         monkeypatch.setattr(degradation, "_train_all", lambda study, *rest: found.append(study))
-        study = replace(folders.load(half), checkpoint_seconds=5.0, checkpoint_steps=3)
+        study = replace(folders.load(half), checkpoint_seconds=5.0)
         run(digits, half, study, resume=True)
         assert found == [study]
 
@@ -407,7 +407,7 @@ from resnet_edu.experiment import Source, Study, records, run
 torch.set_num_threads(1)  # and no pool of threads that a forked process would miss
 source = Source("digits", head=(64, 32))
 recipe = Recipe(80, batch_size=16, lr=0.05, augment=True, eval_every=20)
-study = Study(("plain8", "resnet8"), recipe, device="cpu", workers=0, checkpoint_steps=5, source=source)
+study = Study(("plain8", "resnet8"), recipe, device="cpu", workers=0, checkpoint_seconds=0, source=source)
 images = source.load()
 
 
