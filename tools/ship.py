@@ -30,7 +30,7 @@ from resnet_edu.experiment import folder as study_folder
 from resnet_edu.experiment.folder import Source, StudyError
 from resnet_edu.experiment.published import is_shortened
 from resnet_edu.experiment.records import RecordError, RunRecord, check_comparable, load_dir
-from resnet_edu.experiment.shipped import MANIFEST, RESULTS, ShippedStudy, build, load_study
+from resnet_edu.experiment.shipped import MANIFEST, RESULTS, SCHEMA, ShippedStudy, build, load_study
 from resnet_edu.support.files import write_atomic
 from resnet_edu.support.validate import one_of
 from resnet_edu.training import evaluate, weights
@@ -105,7 +105,8 @@ def ship(
             files={p.name: _sums(p) for p in sorted(made.iterdir())},
             folder=made,
         )
-        write_atomic(made / MANIFEST, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
+        manifest = {k: v for k, v in dataclasses.asdict(study).items() if k != "folder"}
+        write_atomic(made / MANIFEST, (json.dumps({"schema": SCHEMA, **manifest}, indent=1) + "\n").encode())
         old = Path(temporary) / "old"
         try:
             if target.exists():

@@ -93,8 +93,6 @@ def compare_block(
     compare.compare_numbers(mine, reference, x, what, _mistakes_of(reference))
 
 
-# ---------------------------------------------------------------- known mistakes
-
 _ANY_BLOCK = {
     "no relu 1": "the ReLU between the first two convolutions is missing: both together are one linear map",
     "no last relu": "the last ReLU is missing: the block passes on negative values",
@@ -211,9 +209,6 @@ def batch_norm(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return F.batch_norm(x, None, None, bn.weight, bn.bias, training=True, eps=bn.eps)
 
 
-# ---------------------------------------------------------------- layers
-
-
 def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args) -> None:
     """Raise `NotYet` if a block's parameters and running statistics are not those of the reference, in some order."""
     own, right = compare.kinds(mine), compare.kinds(reference)
@@ -275,9 +270,6 @@ def _kind_text(kind: Kind, count: int) -> str:
     return f"{count} parameter{s} of shape {shape_text(shape) or 1}"
 
 
-# ---------------------------------------------------------------- shapes
-
-
 def _check_strides(mine: nn.Module, what: str, stride: int) -> None:
     """Raise `NotYet` if convolutions of the main path have strides that cannot be right."""
     main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
@@ -316,9 +308,6 @@ def _shape_hint(got: tuple[int, ...], right: tuple[int, ...], given: tuple[int, 
     if got[1] in (right[1] + given[1], 2 * right[1]):
         return "The channels of both branches are put side by side (concatenated); they should be added"
     return "The number of channels is wrong: which layer decides about it?"
-
-
-# ---------------------------------------------------------------- shortcuts
 
 
 @checker

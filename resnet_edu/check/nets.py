@@ -94,9 +94,6 @@ def _with_other_padding(reference: ResNet) -> list[ResNet]:
     return nets
 
 
-# ---------------------------------------------------------------- layers
-
-
 def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
     if compare.kinds(mine) != compare.kinds(reference):
         compare.check_no_bias(mine, what)
@@ -142,9 +139,6 @@ def _repeated_convolution(mine: nn.Module, x: Tensor) -> str:
     except Exception:  # the comparison says what fails
         return ""
     return next((n for n, c in names.items() if c > 1 and isinstance(mine.get_submodule(n), nn.Conv2d)), "")
-
-
-# ---------------------------------------------------------------- mistakes
 
 
 def _mistakes(net: ResNet) -> Mistakes:
@@ -215,9 +209,6 @@ def _run(net: nn.Module, x: Tensor, mistake: str) -> Tensor:
     x = net.fc(x.amax((2, 3)) if mistake == "max head" else x.mean((2, 3)))
     last = {"softmax": lambda: x.softmax(1), "log-softmax": lambda: x.log_softmax(1), "relu head": lambda: x.relu()}
     return last.get(mistake, lambda: x)()
-
-
-# ---------------------------------------------------------------- a deeper net that is just as good
 
 
 @checker

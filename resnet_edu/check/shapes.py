@@ -29,8 +29,6 @@ from .compare import run_order
 from .values import compare_values
 from .verdict import NotYet, call, check_callable, checker, list_text, shape_text
 
-# ---------------------------------------------------------------- output size
-
 SIZES = [  # size, kernel, stride, padding
     *((224, 7, 2, 3), (112, 3, 2, 1), (56, 3, 1, 1), (56, 1, 2, 0), (7, 3, 2, 1), (33, 5, 2, 0), (32, 3, 3, 0)),
     *((100, 7, 2, 3), (13, 3, 2, 1), (8, 2, 2, 0), (5, 5, 1, 0), (96, 11, 4, 2), (10, 4, 3, 2), (9, 1, 1, 0)),
@@ -62,8 +60,6 @@ def output_size(function: Callable[[int, int, int, int], int]) -> str:
     compare_values(name, SIZES, got, right, mistakes)
     return f"{name}: the right size for {len(SIZES)} convolutions"
 
-
-# ---------------------------------------------------------------- receptive field
 
 Layers = list[tuple[int, int]]  # (kernel, stride) of each layer, from the image on
 STACKS: list[Layers] = [
@@ -139,8 +135,6 @@ def _whole_number(value: object) -> int | None:
     except TypeError:
         return None
 
-
-# ---------------------------------------------------------------- the table of the stages
 
 Stage = Sequence[int]  # channels, height and width, blocks, and parameters if they are given
 _COLUMNS = ("channels", "size", "blocks", "parameters")
@@ -240,8 +234,6 @@ def _column_mistakes(title: str, right: list[int], model: ResNet, size: int) -> 
         }
     return {sentence: wrong for sentence, wrong in found.items() if wrong != right}
 
-
-# ---------------------------------------------------------------- a printer of shapes, made from forward hooks ([4])
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 Printer = Callable[..., object]

@@ -23,8 +23,6 @@ from .compare import tensors
 from .values import as_number, compare_values
 from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
 
-# ---------------------------------------------------------------- a training step
-
 STEPS = 3
 _RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-2
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], object]
@@ -194,8 +192,6 @@ def _explain_loss(name: str, losses: list[float], right: list[object]) -> None:
     raise NotYet(f"{name} is not the mean loss before it")
 
 
-# ---------------------------------------------------------------- first weights
-
 TOLERANCE = 0.04  # of a standard deviation; that of the smallest layer here scatters by 0.6%
 
 Law = Callable[[float, float, float], float]  # fan_in, fan_out and the kernel's number of taps -> variance
@@ -328,8 +324,6 @@ def _check_rest(name: str, net: nn.Sequential, before: nn.Sequential) -> None:
     if not all(map(torch.equal, net[-1].parameters(), before[-1].parameters())):
         raise NotYet(f"{name}: the linear layer is changed, and it should be left as it is")
 
-
-# ---------------------------------------------------------------- the schedule
 
 FIRST, SECOND, END = 32_000, 48_000, 64_000
 EPOCH = 391  # updates an epoch: 50,000 images in batches of 128, the last one smaller

@@ -71,7 +71,7 @@ def _begin(args: argparse.Namespace) -> None:
     study, engine = degradation.choose_device(options.study_of(args), _engine(args))
     source = options.source_of(args)
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    out = Path(args.out) if args.out else folders.new_folder(RUNS, name)
+    out = Path(args.out) if args.out else RUNS / name
     with folders.claimed(out), _how_to_go_on(args, out):
         dataset = source.load(urls=options.urls_of(args))
         study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)

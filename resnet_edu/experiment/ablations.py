@@ -71,16 +71,11 @@ class Effect:
     diverged: int
 
     @property
-    def clear(self) -> bool:
-        """Whether 0 lies outside of the interval."""
-        return self.low > 0 or self.high < 0
-
-    @property
     def verdict(self) -> str:
         """The rule's answer in words: "higher", "lower", "within the noise", or how many runs diverged."""
         if self.diverged:
             return f"diverged in {self.diverged} of {self.diverged + len(self.differences)} runs"
-        return ("higher" if self.mean > 0 else "lower") if self.clear else "within the noise"
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "within the noise"
 
 
 class Effects(TableList):

@@ -25,17 +25,7 @@ from torch import nn
 
 from ..data.dataset import Dataset
 from ..nets.models import get_model, split_name
-from ..support.system import (
-    available_cores,
-    code_version,
-    computing_threads,
-    device_name,
-    library_versions,
-    make_bar,
-    now,
-    prepare_process,
-    resolve_device,
-)
+from ..support import system
 from ..training import checkpoint as checkpoints
 from ..training import weights
 from ..training.checkpoint import Checkpoint
@@ -163,7 +153,7 @@ def choose_device(study: Study, engine: str | RayEngine | None = "local") -> tup
     `ImportError` without Ray.
     """
     if engine in (None, "local"):
-        device = resolve_device(study.device)
+        device = system.resolve_device(study.device)
         precision = resolve_precision(study.precision, device)
         return dataclasses.replace(study, device=str(device), precision=precision), None
     if engine != "ray" and not isinstance(engine, RayEngine):
@@ -189,7 +179,7 @@ def complete(study: Study, dataset: Dataset, engine: RayEngine | None = None) ->
         threads = engine.cpus_per_run
     elif threads is None:
         shares = min(workers, len(study.cells))
-        threads = max(1, available_cores() // shares) if shares else torch.get_num_threads()
+        threads = max(1, system.available_cores() // shares) if shares else torch.get_num_threads()
     source = study.source and study.source.absolute()
     return dataclasses.replace(
         study, recipe=recipe, workers=workers, threads=threads, source=source, dataset=folders.facts(dataset)
@@ -206,7 +196,7 @@ def _train_all(
     on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
     """Do the runs of a study that have no record in `folder` yet (without `dataset` there are none such)."""
-    shared = study, dataset, folder and folder.resolve(), code_version()
+    shared = study, dataset, folder and folder.resolve(), system.code_version()
     cells = study.cells
     done = folders.finished(folder, study, clean=True) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
@@ -231,14 +221,14 @@ def _train_all(
             earlier = tuple(Evaluation(**point) for point in record.curves)
             last = earlier[-1]
             on_event(cell, Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier))
-        setup = (prepare_process, study.threads)
+        setup = (system.prepare_process, study.threads)
         if engine is not None:
             engine.run(functools.partial(_run_one, pace=EVENT_PACE), queue, shared, setup, watch, finish)
         elif study.workers:
             run_in_workers(_run_one, queue, shared, min(study.workers, len(queue)), setup, watch, finish)
         else:
             for cell in queue:
-                with computing_threads(study.threads):
+                with system.computing_threads(study.threads):
                     record = _run_one(cell, *shared, functools.partial(watch, cell), pace=0.0)
                 finish(cell, record)
     if folder:
@@ -305,7 +295,7 @@ def run_cell(
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
     """
-    device = resolve_device(device)
+    device = system.resolve_device(device)
     precision = resolve_precision(precision, device)
     model = build_net(cell.net, dataset, cell.seed)
     if checkpoint is not None:
@@ -335,13 +325,13 @@ def run_cell(
         dataset={**folders.facts(dataset), "shape": list(dataset.shape), "classes": list(dataset.classes)},
         recipe={k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(cell.recipe).items()},
         seed=cell.seed,
-        device={"type": device.type, "name": device_name(device), "precision": precision, **together},
+        device={"type": device.type, "name": system.device_name(device), "precision": precision, **together},
         threads=torch.get_num_threads(),
         curves=[dataclasses.asdict(e) for e in history.evaluations],
         seconds=round(history.seconds, 3),
-        date=now(),
-        versions=library_versions(),
-        code=code or code_version(),
+        date=system.now(),
+        versions=system.library_versions(),
+        code=code or system.code_version(),
     )
 
 
@@ -361,7 +351,7 @@ class Progress:
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
         total, before = sum(map(_cost, cells)), sum(map(_cost, done))  # what was done must not make the rest look fast
         # Smoothing 0: time left from the mean pace so far; evaluations make the recent pace jump.
-        self.bar = make_bar(total, "starting", show=show, bar_format=form, smoothing=0, initial=before)
+        self.bar = system.make_bar(total, "starting", show=show, bar_format=form, smoothing=0, initial=before)
 
     def update(self, cell: Cell, event: Event) -> None:
         """Take in what a cell's training loop tells."""

@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import itertools
 import json
 import logging
 import os
@@ -263,7 +262,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise StudyError(f"another process is at work in {folder}: wait for it, or stop it first") from None
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
-            raise _cannot_write(folder, error) from None
+            why = error.strerror or error
+            raise OSError(f"cannot write into the output folder {folder} ({why}): name another (--out)") from None
     except NotImplementedError:  # the same, in older versions of filelock
         pass
     try:
@@ -298,26 +298,6 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[St
         with contextlib.suppress(OSError):  # it is not empty
             folder.rmdir()
         raise
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder in `parent` that was not there, called `name`, or else `name-2`, `name-3`, ..., and return it.
-
-    Raises `OSError` if none can be made.
-    """
-    for number in itertools.count(1):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:  # another process may have begun within the same second
-            continue
-        except OSError as error:
-            raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(folder: Path, error: OSError) -> OSError:
-    return OSError(f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)")
 
 
 def load(folder: str | os.PathLike[str]) -> Study:

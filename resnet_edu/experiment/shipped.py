@@ -9,7 +9,6 @@ Source
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +61,6 @@ class ShippedStudy:
     files: dict[str, dict[str, Any]]
     folder: Path = field(default=RESULTS, compare=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the manifest's content."""
-        values = dataclasses.asdict(self)
-        del values["folder"]
-        return {"schema": SCHEMA, **values}
-
 
 def studies(root: Path = RESULTS) -> list[ShippedStudy]:
     """Return all studies that come with the package: those of `PREFERRED` first, then by name.
@@ -89,11 +82,7 @@ def load_study(study: str | None = None, root: Path = RESULTS) -> ShippedStudy:
         raise ValueError(f"no study {study!r} comes with the package: there is {', '.join(names) or 'none'}")
     path = root / study / MANIFEST
     values = fields_of(ShippedStudy, read_json(path, ShippedError), path, ShippedError, SCHEMA)
-    found = ShippedStudy(**values | {"folder": path.parent})
-    files = found.files.values() if isinstance(found.files, dict) else [None]
-    if found.name != study or not all(isinstance(file, dict) and set(file) == {"sha256", "bytes"} for file in files):
-        raise ShippedError(f"{path} is no manifest of the study {study!r}: install the package again")
-    return found
+    return ShippedStudy(**values | {"folder": path.parent})
 
 
 def _names(root: Path) -> list[str]:

@@ -191,7 +191,8 @@ class _Run:
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(self.dataset, self.recipe.normalize, self.device)
-        _check_output(self.model, self.batches, len(self.dataset.classes))
+        images = self.batches.normalized(self.batches.train[0][:2])
+        check_output(self.model.eval(), images, len(self.dataset.classes))  # statistics must not see these images
         self.stepper = Stepper(self.model, self.batches, self.recipe, self.precision, group=self.group)
         self.generator = torch.Generator().manual_seed(self.seed)  # of batches and augmentation; on the processor
         self.stateful = self.model, self.stepper.optimizer, self.generator, self.device
@@ -380,12 +381,9 @@ def evaluate(
 
 
 @torch.no_grad()
-def _check_output(model: nn.Module, batches: Batches, classes: int) -> None:
-    """Raise `ValueError` unless the net's output has one value for each class."""
-    model.eval()  # batch-norm statistics must not see this batch
-    logits = model(batches.normalized(batches.train[0][:2]))
-    if logits.dim() != 2 or logits.shape[1] != classes:
-        raise ValueError(
-            f"the net returns {tuple(logits.shape)} for 2 images, but the data has {classes} classes: "
-            f"build it with num_classes={classes}"
-        )
+def check_output(model: nn.Module, images: Tensor, classes: int) -> None:
+    """Raise `ValueError` unless the net's output for images (B, C, H, W) is (B, classes)."""
+    logits = model(images)
+    if logits.shape != (len(images), classes):
+        found = f"the net returns {tuple(logits.shape)} for {len(images)} images, but the data has {classes} classes"
+        raise ValueError(f"{found}: build it with num_classes={classes}")

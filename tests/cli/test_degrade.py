@@ -146,28 +146,6 @@ def test_records_are_never_overwritten(tmp_path, capsys):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["{}"]
 
 
-def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
-    from datetime import datetime
-
-    from resnet_edu.cli import degrade as cli_degrade
-
-    class Stopped:
-        @staticmethod
-        def now():
-            return datetime(2026, 1, 2, 3, 4, 5)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli_degrade, "datetime", Stopped)
-    monkeypatch.setattr(cli_degrade, "_report", lambda records, out: None)
-    for _ in range(2):
-        options = ["--quick", "--nets", "plain8", "--steps", "1", "--workers", "0"]
-        assert cli.main(["degrade", *options]) == 0
-    names = sorted(p.name for p in (tmp_path / "runs").iterdir())
-    assert names == ["digits-20260102-030405", "digits-20260102-030405-2"]
-    assert cli.main(["degrade", "--data", "nowhere"]) == 1
-    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == names  # nothing is left of one that failed
-
-
 def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
     options = ["--quick", "--nets", "plain8", "--workers", "0"]
     ways = (["--out", str(tmp_path), *options], ["--resume", str(tmp_path)])

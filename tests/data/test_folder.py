@@ -499,14 +499,6 @@ class TestBadFolders:
         with pytest.raises(ValueError, match="10 of 10 files"):
             data.load(folder, skip_damaged=True)
 
-    def test_more_than_fits_into_memory(self, folder, monkeypatch):
-        def full(*_):
-            raise MemoryError
-
-        monkeypatch.setattr(np, "empty", full)
-        with pytest.raises(ValueError, match=r"10 images of 20000x20000 pixels need 12 GB of memory: .*--resize 32"):
-            data.load(folder, resize=20000)
-
     @pytest.mark.parametrize(
         ("source", "option", "value", "error", "message"),
         [

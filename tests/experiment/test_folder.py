@@ -171,7 +171,7 @@ class TestImagesThatHaveMoved:
 
     def test_a_finished_study_needs_none(self, pets, tmp_path, monkeypatch):
         found = degradation.resume(tmp_path / "half", data.load(pets), progress=False)
-        monkeypatch.setattr(degradation, "resolve_device", raise_stop)  # nor a device
+        monkeypatch.setattr(degradation.system, "resolve_device", raise_stop)  # nor a device
         assert degradation.resume(tmp_path / "half", progress=False) == found
 
 
@@ -229,7 +229,7 @@ class TestRefused:
                 on_result(job, work(job, *shared, lambda event: None))
 
         monkeypatch.setattr(degradation, "run_in_workers", in_this_process)
-        monkeypatch.setattr(degradation, "available_cores", lambda: 8)
+        monkeypatch.setattr(degradation.system, "available_cores", lambda: 8)
         with pytest.raises(Stop):
             run(digits, tmp_path, replace(TWO, workers=1, seeds=2), on_record=raise_stop)
         run(digits, tmp_path, replace(TWO, workers=2, seeds=2), resume=True)
