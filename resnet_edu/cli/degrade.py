@@ -117,8 +117,8 @@ def _how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
 
 def _engine(args: argparse.Namespace) -> str | RayEngine:
     """Return the engine; without Ray installed, say so before anything else is done."""
-    given = options.given(args, "engine.")
-    if args.engine == "local":
+    given = options.given(args, "engine")
+    if args.engine != "ray":
         for name in given:
             raise ValueError(f"--{name.replace('_', '-')} is for a Ray cluster: add --engine ray, or leave it out")
         return "local"
@@ -158,6 +158,6 @@ def command(args: argparse.Namespace, out: Path) -> str:
         words += ["--data", args.data]
     if args.engine == "ray":
         words += ["--engine", "ray"]
-    for name, value in options.given(args, "engine.").items():
+    for name, value in options.given(args, "engine").items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

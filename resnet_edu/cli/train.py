@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     study = options.study_of(args, nets=args.net, seeds=[args.seed])
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    with exit_on_termination(), joined(args.device) as (group, device):
+    with exit_on_termination(), joined(study.device) as (group, device):
         name = f"{args.net}-{Path(args.data or 'digits').resolve().name}-seed{args.seed}"
         out = Path(args.out) if args.out else RUNS / name
         with contextlib.nullcontext() if group.rank else folders.claimed(out):
@@ -92,7 +92,7 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
             dataset,
             device,
             partial(line.update, cell),
-            weights_folder=out if args.save_weights else None,
+            weights_folder=out if study.save_weights else None,
             precision=study.precision,
             checkpoint=state,
             group=group,

@@ -104,14 +104,13 @@ def test_resume_finds_the_newest_study(half, capsys):
         (["--data", "cifar10"], "--data is cifar10, but the study has digits"),
         (["--data", "pets"], "--data is pets, but the study has digits"),
         *(
-            (options, f"{options[0]}: a study goes on as it began; leave that out")
+            (options, "a study goes on as it began: with --resume go only --data")
             for options in (
                 *(["--nets", "plain20"], ["--seeds", "3"], ["--quick"], ["--resize", "16"], ["--hold-out", "50"]),
                 *(["--recipe", "paper"], ["--steps", "9"], ["--epochs", "2"], ["--batch-size", "7"], ["--lr", "0.2"]),
                 *(["--device", "cuda"], ["--precision", "bfloat16"], ["--save-weights"], ["--out", "elsewhere"]),
             )
         ),
-        (["--steps", "9", "--lr", "0.2"], "--steps, --lr: a study goes on as it began"),
         (["--workers", "2"], "workers is 2, but the study has 0"),
         (["--checkpoint-seconds", "-1"], "`checkpoint_seconds` must be at least 0"),
         (["--workers", "-1"], "`workers` must be at least 0"),
