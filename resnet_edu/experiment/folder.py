@@ -11,7 +11,6 @@ import dataclasses
 import errno
 import functools
 import json
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -33,15 +32,13 @@ from ..training.checkpoint import Checkpoint
 from ..training.recipe import Recipe
 from ..training.step import PRECISIONS
 from . import records
-from .records import STUDY_FILE, RecordError, RunRecord
+from .records import STUDY_FILE, RunRecord
 
 NETS = ("plain20", "resnet20", "plain56", "resnet56")
 SCHEMA = 3  # 2: the source has a root; 3: it says how a folder is read
 CHECKPOINTS = "checkpoints"  # the folder in the study's folder
 LOCK_FILE = ".lock"  # there while a process is at work in the folder
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # file systems that have none
-
-log = logging.getLogger(__name__)
 
 
 class StudyError(ValueError):
@@ -222,12 +219,8 @@ def _check_net(name: str) -> None:
 
 def refuse(folder: str | os.PathLike[str], options: dict[str, tuple[Any, Any]]) -> None:
     """Raise `StudyError` if an option, name: (given, the study's), contradicts the study; None and "auto" never do."""
-
-    def text(value: Any) -> str:
-        return ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value in (None, "") else str(value)
-
     wrong = [
-        f"{name} is {text(given)}, but the study has {text(its)}"
+        f"{name} is {given}, but the study has {its}"
         for name, (given, its) in options.items()
         if given not in (None, "auto", its)
     ]
@@ -325,7 +318,7 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     """
     found = []
     for path in Path(parent).glob(f"*/{STUDY_FILE}"):
-        with contextlib.suppress(StudyError, OSError):  # one that cannot be read is not the one that is meant
+        with contextlib.suppress(ValueError, OSError):  # one that cannot be read is not the one that is meant
             study = load(path.parent)
             if len(finished(path.parent, study)) < len(study.cells):
                 found.append((study.date, path.parent))
@@ -334,26 +327,17 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     return max(found)[-1]
 
 
-def finished(folder: Path, study: Study, clean: bool = False) -> dict[Cell, RunRecord]:
-    """Return the records of the runs that are done; damaged ones do not count.
+def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
+    """Return the records of the runs that are done.
 
-    clean: rename a damaged record to `*.damaged`, with a warning, and remove what a killed process left half-written.
-
-    Raises `StudyError` for a record of another study.
+    Raises `StudyError` for a record of another study, `RecordError` for a damaged one.
     """
-    for path in folder.glob(".*-seed*.tmp") if clean else ():
-        path.unlink()
     recipe, found = json.loads(json.dumps(dataclasses.asdict(study.recipe))), {}
     for cell in study.cells:
         path = folder / cell.filename
         try:
             record = records.load(path)
         except FileNotFoundError:
-            continue
-        except RecordError as error:
-            if clean:
-                os.replace(path, path.with_name(f"{path.name}.damaged"))
-                log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
             continue
         mine = (cell.net, cell.seed, recipe, study.dataset["fingerprint"])
         if (record.net, record.seed, record.recipe, record.dataset["fingerprint"]) != mine:

@@ -43,7 +43,9 @@ def gradients(
 
     Raises `ValueError` for steps that do not ascend from 0 or more, or a recipe that is shorter or does not fit.
     """
-    steps = _ascending(steps)
+    steps = [whole("steps", step, 0) for step in steps]
+    if not steps or steps != sorted(set(steps)):
+        raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
     recipe = recipe or Recipe(max(1, steps[-1]))
     if recipe.steps < steps[-1]:
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
@@ -61,13 +63,6 @@ def gradients(
         diverged=diverged,
         **subject.header("train", batches, start),
     )
-
-
-def _ascending(steps: Sequence[int]) -> list[int]:
-    steps = [whole("steps", step, 0) for step in steps]
-    if not steps or steps != sorted(set(steps)):
-        raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
-    return steps
 
 
 def _moments(

@@ -25,14 +25,13 @@ def loss_landscape(
     *,
     points: int = 41,
     reach: float = 1.0,
-    part: str = "train",
     images: int | None = 512,
 ) -> LandscapeRecord:
     """Return loss and error along a random direction, from -reach to +reach, in eval mode.
 
     points: an odd number so that the net itself is one of them. Each costs one pass over the images.
     reach:  at 1, each filter has moved by its own length.
-    images: of `part` ("train" or "test"), drawn by the subject's seed, which also draws the direction; None for all.
+    images: of the training set, drawn by the subject's seed, which also draws the direction; None for all.
 
     Raises `ValueError` for a number out of range.
     """
@@ -42,7 +41,7 @@ def loss_landscape(
     x = [reach * i / half for i in range(-half, half + 1)]
     start = time.perf_counter()
     with subject.examined() as net:
-        batches = subject.batches(part, images)
+        batches = subject.batches("train", images)
         direction = filter_direction(net, subject.generator())
         centre = {name: p.detach().clone() for name, p in net.named_parameters()}
         found = []
@@ -52,7 +51,7 @@ def loss_landscape(
                     parameter.copy_(centre[name].add(direction[name], alpha=step))
             found.append(loss_and_error(net, batches))
     loss, error = [finite(value) for value, _ in found], [value for _, value in found]
-    return LandscapeRecord(x=x, loss=loss, error=error, **subject.header(part, batches, start))
+    return LandscapeRecord(x=x, loss=loss, error=error, **subject.header("train", batches, start))
 
 
 @torch.no_grad()

@@ -26,14 +26,13 @@ from .subject import Subject, blocks_of, keeps_shape, loss_and_error
 def lesions(
     subject: Subject,
     *,
-    part: str = "test",
     images: int | None = 2000,
     swaps: Sequence[int] = (1, 2, 4, 8, 16),
     trials: int = 5,
 ) -> LesionRecord:
     """Return loss and error without each block in turn, and with blocks exchanged, in eval mode ([1]).
 
-    images: of `part` ("train" or "test"), drawn by the subject's seed; None for all.
+    images: of the test set, drawn by the subject's seed; None for all.
     swaps:  for each number of them, `trials` orders are drawn by the seed; each swap exchanges two blocks of one stage
             that keep the shape. A net that has no such two gets no shuffles.
 
@@ -44,7 +43,7 @@ def lesions(
     start = time.perf_counter()
     with subject.examined() as net:
         stages = blocks_of(net)
-        batches = subject.batches(part, images)
+        batches = subject.batches("test", images)
 
         def measure() -> dict[str, float | None]:
             loss, error = loss_and_error(net, batches)
@@ -60,7 +59,7 @@ def lesions(
                     stage[i] = block
                 drops.append({"block": f"{name}.{i}", **without})
         shuffles = _shuffles(stages, swaps, trials, subject.generator(), measure)
-    return LesionRecord(**whole_net, drops=drops, shuffles=shuffles, **subject.header(part, batches, start))
+    return LesionRecord(**whole_net, drops=drops, shuffles=shuffles, **subject.header("test", batches, start))
 
 
 class Bypass(nn.Module):

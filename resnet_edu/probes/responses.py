@@ -19,19 +19,19 @@ from .records import ResponseRecord, finite
 from .subject import Subject, blocks_of
 
 
-def responses(subject: Subject, *, part: str = "test", images: int | None = 2000) -> ResponseRecord:
+def responses(subject: Subject, *, images: int | None = 2000) -> ResponseRecord:
     """Return the standard deviation of each 3x3 convolution's response, over images, channels and pixels ([1]).
 
     A response is what comes out of the batch norm after the convolution, in eval mode; without batch norm, and in a net
     of `PreActBlock`s, whose batch norms belong to the convolutions after them, it is the convolution's own output.
 
-    images: of `part` ("train" or "test"), drawn by the subject's seed; None for all.
+    images: of the test set, drawn by the subject's seed; None for all.
 
     Raises `TypeError` for another net than a `ResNet`.
     """
     start = time.perf_counter()
     with subject.examined() as net:
-        batches = subject.batches(part, images)
+        batches = subject.batches("test", images)
         places = response_places(net)
         totals = {name: torch.zeros(3, dtype=torch.float64) for name in places}
         with contextlib.ExitStack() as hooks, torch.no_grad():
@@ -42,7 +42,7 @@ def responses(subject: Subject, *, part: str = "test", images: int | None = 2000
             for pixels, _ in batches:
                 net(pixels)
     deviations = [finite(_deviation(*total.tolist())) for total in totals.values()]
-    return ResponseRecord(layers=list(places), deviations=deviations, **subject.header(part, batches, start))
+    return ResponseRecord(layers=list(places), deviations=deviations, **subject.header("test", batches, start))
 
 
 def response_places(net: nn.Module) -> dict[str, nn.Module]:

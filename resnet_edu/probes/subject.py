@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..data.dataset import Batches, Dataset
 from ..nets.models import ResNet
 from ..support.system import code_version, device_name, library_versions, now, resolve_device
-from ..support.validate import one_of, whole
+from ..support.validate import whole
 from ..training.loop import EVALUATION_BATCH, check_output
 from ..training.step import exact
 
@@ -50,10 +50,6 @@ class Subject:
     seed: int = 0
     device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        whole("seed", self.seed, 0)
-        resolve_device(self.device)
-
     @contextlib.contextmanager
     def examined(self) -> Iterator[nn.Module]:
         """Yield a copy of the net, in eval mode, on the device; frozen parameters stay frozen."""
@@ -72,9 +68,8 @@ class Subject:
 
         count: how many images, drawn by the seed; None, or more than there are, for all of them in their order.
 
-        Raises `ValueError` for another part, a count below 1, or if the net's output does not fit the classes.
+        Raises `ValueError` for a count below 1, or if the net's output does not fit the classes.
         """
-        one_of("part", part, ("train", "test"))
         source = Batches(self.dataset, self.normalize, resolve_device(self.device))
         images, labels = getattr(source, part)
         if count is not None and whole("images", count) < len(images):

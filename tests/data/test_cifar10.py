@@ -55,8 +55,8 @@ def start():
 
 def load(root: Path, small: Small, urls=None, *, progress=False, **constants) -> ImageArrays:
     """Load a small archive; the reader is the real one, only what it knows of the archive is another."""
-    with mock.patch.multiple(cifar10, **small.constants | constants):
-        return load_cifar10(root, urls=urls, progress=progress, timeout=0.3)
+    with mock.patch.multiple(cifar10, TIMEOUT=0.3, **small.constants | constants):
+        return load_cifar10(root, urls=urls, progress=progress)
 
 
 def unpack(small: Small, root: Path) -> Path:

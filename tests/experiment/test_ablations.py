@@ -51,7 +51,7 @@ class TestVariants:
 
     def test_bad_input(self, digits):
         with pytest.raises(ValueError, match=r"`law` must be one of 'he', .* but it is 'huge'"):
-            Variant("x", "resnet8", TINY, law="huge")
+            Variant("x", "resnet8", TINY, law="huge").build(digits, 0)
         a = Variant("a", "resnet8", TINY)
         with pytest.raises(TypeError, match="rate"):
             a.but("b", rate=3)

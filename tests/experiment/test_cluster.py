@@ -285,7 +285,6 @@ def test_an_interrupt_arrives_where_the_signal_is_blocked(tmp_path):
         ("gpus_per_run", -0.5, ValueError),
         ("gpus_per_run", True, TypeError),
         ("gpus_per_run", "x", TypeError),
-        ("address", 3, TypeError),
         ("cpus_per_run", 0, ValueError),
         ("cpus_per_run", 0.5, TypeError),
         ("retries", -1, ValueError),
