@@ -223,11 +223,9 @@ def _explain_output(
 
     name_mistake(what, mistakes, explains)
     share = (outputs[0] - right).norm() / right.norm()
-    raise NotYet(
-        f"{what} has the right layers, but with the same weights its output differs by {share:.0%}. Which value goes "
-        "into each layer, and are they defined in the order in which they run?",
-        explained=False,
-    )
+    text = f"{what} has the right layers, but with the same weights its output differs by {share:.0%}"
+    hint = "Which value goes into each layer, and are they defined in the order in which they run?"
+    raise NotYet(f"{text}. {hint}", explained=False)
 
 
 def check_forward(mine: nn.Module, x: Tensor, what: str) -> None:

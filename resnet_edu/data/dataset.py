@@ -252,11 +252,8 @@ def counts_text(labels: np.ndarray, classes: Sequence[str]) -> str:
 def _check_splittable(labels: np.ndarray, classes: tuple[str, ...]) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     if counts.min() < 2:
-        name = classes[int(counts.argmin())]
-        raise ValueError(
-            f"each class needs two or more images, one to train and one to test, but class {name!r} has "
-            f"{counts.min()}: add images, or leave the class out"
-        )
+        few = f"class {classes[int(counts.argmin())]!r} has {counts.min()}"
+        raise ValueError(f"each class needs two or more images, but {few}: add images, or leave the class out")
 
 
 def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarray:

@@ -136,10 +136,8 @@ class RayEngine:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(machine.get(kind, 0) >= amount for kind, amount in wanted.items()) for machine in machines):
             have = ", ".join(f"{m.get('CPU', 0):g} CPU and {m.get('GPU', 0):g} GPU" for m in machines)
-            raise RuntimeError(
-                f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU, but no machine of this Ray has both "
-                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run)"
-            )
+            need = f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU"
+            raise RuntimeError(f"{need}, but no machine has both ({have}): --cpus-per-run, --gpus-per-run")
 
 
 def import_ray() -> ModuleType:

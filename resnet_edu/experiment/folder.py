@@ -282,10 +282,8 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[St
         with locked(folder):  # looked into only now: another process may have come first
             stored = load(folder) if resume and (folder / STUDY_FILE).exists() else None
             if stored is None and (found := sorted(folder.glob("*.json"))):
-                raise FileExistsError(
-                    f"the output folder {folder} already holds {found[0].name}, and nothing is overwritten: name a new "
-                    f"folder (--out), or go on with the study that is there (--resume {folder}, or resume=True)"
-                )
+                way = f"name a new one (--out), or go on with its study (--resume {folder}, or resume=True)"
+                raise FileExistsError(f"{folder} already holds {found[0].name}, and nothing is overwritten: {way}")
             yield stored
     except BaseException:
         with contextlib.suppress(OSError):  # it is not empty

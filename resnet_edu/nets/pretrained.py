@@ -35,10 +35,8 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
         state = weights.get_state_dict(progress=progress, check_hash=True)
     except (OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
         reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
-        raise RuntimeError(
-            f"{weights.url} could not be downloaded: {reason}. If this machine has no internet, download the file "
-            f"elsewhere and put it into {folder} under its name, {name}"
-        ) from None
+        way = f"get it elsewhere and put it into {folder} as {name}"
+        raise RuntimeError(f"{weights.url} could not be downloaded ({reason}): {way}") from None
     net.load_state_dict(state)
     return net.eval()
 

@@ -28,10 +28,8 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     whole("size", size), _check_window(kernel, stride, padding, dilation)
     reach = dilation * (kernel - 1) + 1
     if size + 2 * padding < reach:
-        raise ValueError(
-            f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel reaches over "
-            f"{reach} (kernel {kernel}, dilation {dilation})"
-        )
+        padded = f"an input of {size} with padding {padding} has {size + 2 * padding} pixels"
+        raise ValueError(f"{padded}, but the kernel reaches over {reach}")
     return (size + 2 * padding - reach) // stride + 1
 
 
