@@ -121,9 +121,7 @@ def receptive_field(function: Callable[[Layers], int]) -> str:
 def _returned(what: str, value: object) -> int:
     number = _whole_number(value)
     if number is None:
-        hint = (
-            "Does its last line say what to return?" if value is None else "Pixels are counted in whole numbers (int)"
-        )
+        hint = "Does its last line return it?" if value is None else "Pixels are counted in whole numbers (int)"
         raise NotYet(f"{what} returns {value!r}, a {type(value).__name__}. {hint}")
     return number
 

@@ -13,6 +13,7 @@ Sources
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -139,14 +140,8 @@ def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
     padded = F.pad(dataset.train_images, (pixels,) * 4)
     places = range(2 * pixels + 1)
     images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
-    return Dataset(
-        f"{dataset.name}, moved by up to {pixels}",
-        torch.cat(images),
-        dataset.train_labels.repeat(len(images)),
-        dataset.test_images,
-        dataset.test_labels,
-        dataset.classes,
-    )
+    name, labels = f"{dataset.name}, moved by up to {pixels}", dataset.train_labels.repeat(len(images))
+    return dataclasses.replace(dataset, name=name, train_images=torch.cat(images), train_labels=labels)
 
 
 def _from_arrays(found: ImageArrays) -> Dataset:

@@ -145,10 +145,7 @@ def import_ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise ImportError(
-            f'the engine "ray" needs Ray, which cannot be imported ({error}): pip install "ray>=2.40"; '
-            'the engine "local" needs nothing'
-        ) from None
+        raise ImportError(f'the engine "ray" needs Ray ({error}): pip install "ray>=2.40"') from None
     return ray
 
 
@@ -171,9 +168,8 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
     try:
         ray.init(address, logging_level="ERROR", **options)
     except Exception as error:  # Ray raises plain ones too: a node that was not up within its 30 seconds, say
-        raise ConnectionError(
-            f"Ray could not be started or reached at {address!r} ({error}): leave that out, or `ray start --head`"
-        ) from error
+        text = f"Ray could not be started or reached at {address!r} ({error})"
+        raise ConnectionError(f"{text}: leave that out, or `ray start --head`") from error
     try:
         yield
     finally:

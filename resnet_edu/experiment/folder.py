@@ -225,9 +225,7 @@ def refuse(folder: str | os.PathLike[str], options: dict[str, tuple[Any, Any]]) 
         if given not in (None, "auto", its)
     ]
     if wrong:
-        raise StudyError(
-            f"this contradicts the study in {folder}: {'; '.join(wrong)}. Leave it out, or start another study"
-        )
+        raise StudyError(f"this contradicts the study in {folder}: {'; '.join(wrong)}. Leave it out, or begin another")
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:

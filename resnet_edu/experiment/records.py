@@ -173,10 +173,8 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
             ("number of processes", first.processes, r.processes),
         ):
             if mine != theirs:
-                raise RecordError(
-                    f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed}) differ in their {what}: pass the "
-                    "records of one study"
-                )
+                runs = f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed})"
+                raise RecordError(f"{runs} differ in their {what}: pass the records of one study")
         if (r.net, r.seed) in seen:
             raise RecordError(f"{r.net} with seed {r.seed} occurs twice: pass each run once")
         seen.add((r.net, r.seed))

@@ -99,8 +99,5 @@ def cifar_blocks_per_stage(depth: int) -> int:
     whole("depth", depth)
     if depth < 8 or (depth - 2) % 6:
         below = max(8, depth - (depth - 2) % 6)
-        raise ValueError(
-            f"`depth` must be 6n+2 (8, 14, 20, 32, 44, 56, 110, ...), but it is {depth}; "
-            f"the nearest are {below} and {below + 6}"
-        )
+        raise ValueError(f"`depth` must be 6n+2, but it is {depth}; the nearest are {below} and {below + 6}")
     return (depth - 2) // 6

@@ -117,7 +117,7 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
     """Raise `CheckpointError` unless a checkpoint is of this format and of the run with this identity."""
     if head["format"] > FORMAT:
         raise CheckpointError(
-            f"{path} has format {head['format']}, but this resnet_edu knows only formats up to {FORMAT}: update it"
+            f"{path} has format {head['format']}, and {FORMAT} is the newest known: update resnet_edu"
         )
     theirs, mine = _flat(head["identity"]), _flat(json.loads(json.dumps(identity)))
     different = [

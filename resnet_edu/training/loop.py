@@ -153,10 +153,8 @@ def train(
 def check_fit(recipe: Recipe, dataset: Dataset) -> None:
     """Raise `ValueError` if the data set has fewer images than one batch of the recipe."""
     if recipe.batch_size > len(dataset.train_images):
-        raise ValueError(
-            f"`batch_size` is {recipe.batch_size}, but {dataset.name} has only {len(dataset.train_images)} training "
-            "images: use a smaller batch (--batch-size)"
-        )
+        few = f"{dataset.name} has only {len(dataset.train_images)} training images"
+        raise ValueError(f"`batch_size` is {recipe.batch_size}, but {few}: use a smaller batch (--batch-size)")
 
 
 @dataclass

@@ -62,10 +62,8 @@ class Recipe:
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
         if self.milestones and self.milestones[-1] >= self.steps:
-            raise ValueError(
-                f"`milestones` must be below `steps` ({self.steps}), but they are {self.milestones}; "
-                "Recipe.scaled(steps) puts them in proportion"
-            )
+            text = f"`milestones` must be below `steps` ({self.steps}), but they are {self.milestones}"
+            raise ValueError(f"{text}; Recipe.scaled(steps) puts them in proportion")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""
