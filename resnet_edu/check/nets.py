@@ -152,12 +152,8 @@ def _mistakes(net: ResNet) -> Mistakes:
     for late in range(1, count):
         pattern = tuple(1 if i in (0, late) else 2 for i in range(count))
         strides.setdefault(pattern, f"stage {late + 1} of {count} keeps the map, which it should halve")
-    usual = (1,) + (2,) * (count - 1)
-    found: Mistakes = {
-        "the stride is in every block of a stage; only the first should halve the map": partial(
-            _with_strides, strides=usual, every_block=True
-        )
-    }
+    everywhere = partial(_with_strides, strides=(1,) + (2,) * (count - 1), every_block=True)
+    found: Mistakes = {"the stride is in every block of a stage; only the first should halve the map": everywhere}
     found |= {sentence: partial(_with_strides, strides=pattern) for pattern, sentence in strides.items()}
     return found | {sentence: partial(_run, mistake=key) for key, sentence in _MISTAKES.items()}
 

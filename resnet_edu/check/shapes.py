@@ -4,7 +4,6 @@ Sources
   [1] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
   [2] Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019.
   [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
-  [4] PyTorch's documentation of `torch.nn.Module.register_forward_hook`.
 """
 
 from __future__ import annotations

@@ -5,7 +5,6 @@ Sources
   [2] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2: variance 2 / n, and n of the backward pass.
   [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 3.4 for first weights, section 4.2
       for the schedule: 0.1, divided by 10 at 32k and 48k iterations, stop at 64k.
-  [4] Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 2.2: warm-up, which this recipe does not have.
 """
 
 from __future__ import annotations

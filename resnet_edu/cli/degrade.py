@@ -1,8 +1,4 @@
-"""`resnet-edu degrade`: run the degradation experiment, or go on with it, and leave records, figures and a table.
-
-Sources
-  [1] Python's documentation of `signal`; the exit status of a process that a signal ended, in shells: 128 + its number.
-"""
+"""`resnet-edu degrade`: run the degradation experiment, or go on with it, and leave records, figures and a table."""
 
 from __future__ import annotations
 

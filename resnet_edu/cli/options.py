@@ -1,8 +1,4 @@
-"""The options of `degrade` and `train`: one table, from which come the parser, the study, and what --resume takes.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-"""
+"""The options of `degrade` and `train`, and the study, the recipe and the images that they ask for."""
 
 from __future__ import annotations
 

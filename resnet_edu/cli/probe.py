@@ -105,10 +105,12 @@ def run(args: argparse.Namespace) -> int:
     study = study_of(args, dataset)
     nets = args.nets or sorted(shipped.load_study(study).weights, key=split_name)
     subjects = [subject_of(args, net, dataset, study) for net in nets]
+    probe, _, *own = QUESTIONS[args.question]
+    chosen = {flag.removeprefix("--"): getattr(args, flag.removeprefix("--")) for flag, *_ in own}
     records: list[ProbeRecord] = []
     with claimed(out), make_bar(len(subjects), args.question) as bar:
         for subject in subjects:
-            records.append(_ask(args, subject))
+            records.append(probe(subject, **chosen))
             records[-1].save(out / records[-1].filename)
             bar.update()
         pictures = _draw(args, records, study)
@@ -155,13 +157,6 @@ def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str 
         weights.load_into(model, weights.read(path.read_bytes(), path), path)
         about = f"file {path.name}"
     return Subject(net, model.eval(), dataset, about, **common)
-
-
-def _ask(args: argparse.Namespace, subject: Subject) -> ProbeRecord:
-    """Ask one net the question."""
-    probe, _, *own = QUESTIONS[args.question]
-    chosen = [flag.removeprefix("--") for flag, *_ in own]
-    return probe(subject, **{name: getattr(args, name) for name in chosen})
 
 
 def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str | None) -> dict[str, Picture]:

@@ -70,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
     device = args.device
     if device != "meta":
         model = model.to(device := resolve_device(device))
+    pixels = 32 if ":" not in args.name and models.is_cifar_name(args.name) else 224
     inputs = [
         shape if dtype is None else torch.zeros(shape, dtype=dtype, device=device)
-        for sizes, dtype in args.input or [(_usual_input(args.name), None)]
+        for sizes, dtype in args.input or [((3, pixels, pixels), None)]
         for shape in [(args.batch, *sizes)]
     ]
     try:
@@ -110,11 +111,6 @@ def _input(text: str) -> tuple[tuple[int, ...], torch.dtype | None]:
         rule = "must be whole numbers above 0, and may end in a type of torch, as in 3x224x224 or 16:long"
         raise argparse.ArgumentTypeError(f"{rule}, but it is {text!r}")
     return tuple(map(int, shape.split("x"))), dtype
-
-
-def _usual_input(name: str) -> tuple[int, ...]:
-    """Return the shape for which a net was made."""
-    return (3, 32, 32) if ":" not in name and models.is_cifar_name(name) else (3, 224, 224)
 
 
 def load_model(name: str, options: dict[str, str]) -> nn.Module:

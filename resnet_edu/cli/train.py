@@ -1,9 +1,6 @@
 """`resnet-edu train`: train one net, in one process or, under torchrun, in several, and leave its record.
 
 What several processes compute is in `training/group.py`.
-
-Source
-  [1] PyTorch's documentation of `torchrun`.
 """
 
 from __future__ import annotations

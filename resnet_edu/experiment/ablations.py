@@ -5,9 +5,8 @@ weights is what differs, begin with the same weights. So their difference is tak
 confidence interval of Student's t ([1]); an effect is called clear only if 0 lies outside. One comparison in twenty is
 called clear by chance alone: of seven, one should not be surprised by one.
 
-Sources
+Source
   [1] "Student", "The probable error of a mean", Biometrika 6(1), 1908.
-  [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 3.4, 4.2: the parts of the recipe.
 """
 
 from __future__ import annotations

@@ -2,9 +2,6 @@
 
 Fresh processes ("spawn") are used on every system: a forked one inherits a thread pool that is set up already, in which
 `torch.set_flush_denormal` has no effect, and may hang.
-
-Source
-  [1] Python's documentation of `multiprocessing`, "Contexts and start methods" and `connection.wait`.
 """
 
 from __future__ import annotations

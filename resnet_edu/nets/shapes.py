@@ -5,7 +5,6 @@ Nothing here imports torch: every number in a shape table can be worked out with
 Sources
   [1] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016 (sections 2 to 5).
   [2] Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019.
-  [3] PyTorch's documentation of `Conv2d` and `MaxPool2d`, whose formulas are the same as those of [1].
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ def responses(subject: Subject, *, images: int | None = 2000) -> ResponseRecord:
                 )
             for pixels, _ in batches:
                 net(pixels)
-    deviations = [finite(_deviation(*total.tolist())) for total in totals.values()]
+    sums = [total.tolist() for total in totals.values()]
+    deviations = [finite(max(0.0, squares / count - (sum_ / count) ** 2) ** 0.5) for count, sum_, squares in sums]
     return ResponseRecord(layers=list(places), deviations=deviations, **subject.header("test", batches, start))
 
 
@@ -62,7 +63,3 @@ def _add(total: Tensor, values: Tensor) -> None:
     """Add count, sum and sum of squares of `values` to `total`, in double precision."""
     values = in_double(values.detach())
     total += torch.stack([values.new_tensor(values.numel()), values.sum(), values.square().sum()]).cpu()
-
-
-def _deviation(count: float, sum_: float, squares: float) -> float:
-    return max(0.0, squares / count - (sum_ / count) ** 2) ** 0.5

@@ -320,7 +320,7 @@ class TestHeadline:
         assert said.count(". ") == 0  # one sentence
 
     def test_not_enough_to_compare(self):
-        assert "with a seed in common" in headline([make("plain20", 0), make("plain56", 1)])
+        assert "plain nets of two depths" in headline([make("plain20", 0), make("plain56", 1)])
         with pytest.raises(RecordError):
             headline([])
 
