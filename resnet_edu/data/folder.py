@@ -34,6 +34,7 @@ LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decode
 _PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "@eaDir")  # what systems leave in folders
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF"}  # formats that Pillow knows, but cannot decode by itself
+_SNIFFED = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # are recognised whatever a file is called
 _ORIENTED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds an orientation ([2])
 _GREY = ("1", "L", "LA", "La")
 
@@ -178,8 +179,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    """Return whether a file has the ending of an image; it may be damaged."""
-    return os.path.splitext(entry.name)[1].lower() in _endings()
+    """Return whether a file has the ending of an image, or is one of the usual kinds under another name."""
+    if not (entry.is_symlink() or entry.is_file()):
+        return False
+    if os.path.splitext(entry.name)[1].lower() in _endings():
+        return True  # or a damaged one
+    try:
+        with Image.open(entry.path, formats=_SNIFFED):
+            return True
+    except Exception:
+        return False
 
 
 def _within(root: Path, files: Sequence[str]) -> list[str]:
