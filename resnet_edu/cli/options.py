@@ -20,8 +20,7 @@ from ..training.step import PRECISIONS
 
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 QUICK_IMAGES = (512, 256)  # for training, and to test on
-
-
+# Destinations that go with --resume, beside those of Ray.
 LATER = {"command", "run", "resume", "data", "mirrors", "engine", "study.workers", "study.checkpoint_seconds"}
 
 
