@@ -116,9 +116,7 @@ def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
     """Raise `CheckpointError` unless a checkpoint is of this format and of the run with this identity."""
     if head["format"] > FORMAT:
-        raise CheckpointError(
-            f"{path} has format {head['format']}, and {FORMAT} is the newest known: update resnet_edu"
-        )
+        raise CheckpointError(f"{path} has format {head['format']}, and {FORMAT} is the last known: update resnet_edu")
     theirs, mine = _flat(head["identity"]), _flat(json.loads(json.dumps(identity)))
     different = [
         f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"

@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import struct
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -453,7 +452,7 @@ class TestBadFolders:
             ),
             ("class called test", ["has the folder Test but not train", "or rename Test if it is a class"]),
             ("two for training", ["has both Training and train"]),
-            ("sizes that differ", ["one size", "dog/3.png has 9x8", "8x8", "--resize 32"]),
+            ("sizes that differ", ["one size", "dog/3.png 9x8", "8x8", "--resize 32"]),
             ("one class", ["one class only, 'cat'", "or give", "pets/cat"]),
             ("one image to split", ["class 'dog' has 1", "two or more"]),
             ("nested", ["cat holds a folder (inner)", "move"]),
@@ -629,15 +628,6 @@ class TestArrays:
             cache.write_bytes(whole[:length])
             with pytest.raises(ValueError, match="is damaged"):
                 read_arrays(cache, tuple(self.ARRAYS))
-
-    def test_more_bytes_than_the_header_tells_of(self, cache):
-        with zipfile.ZipFile(cache, "w") as archive:  # the checksums are right
-            for name, array in self.ARRAYS.items():
-                with archive.open(f"{name}.npy", "w") as member:
-                    np.lib.format.write_array(member, array)
-                    member.write(b"more")
-        with pytest.raises(ValueError, match="images goes on behind its end"):
-            read_arrays(cache, tuple(self.ARRAYS))
 
     @pytest.mark.parametrize("kind", ["a plain array", "a folder", "other names", "objects", "nothing"])
     def test_something_else_in_its_place(self, cache, kind):

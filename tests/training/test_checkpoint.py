@@ -298,7 +298,7 @@ class TestOfAnotherRun:
         with pytest.raises(Stop):
             run_cell(CELL, digits, callback=stop_at(8), checkpoint=Checkpoint(half_done.with_name("d"), seconds=0))
         monkeypatch.undo()
-        with pytest.raises(CheckpointError, match="has format 2, and up to 1 is known: update"):
+        with pytest.raises(CheckpointError, match="has format 2, and 1 is the last known: update"):
             run_cell(CELL, digits, checkpoint=half_done.with_name("d"))
 
     def test_another_net_without_a_name(self, digits, tmp_path):
