@@ -127,7 +127,7 @@ def _weights(record: RunRecord, folder: Path, made: Path, kind: str, dataset: Da
             f"the weights of {record.net} are tried on the data they were trained on, {record.dataset['name']}, but "
             + given
         )
-    name = weights.filename(record.net, record.seed)
+    name = record.filename.replace(".json", ".safetensors")
     try:
         data = (folder / name).read_bytes()
     except FileNotFoundError:

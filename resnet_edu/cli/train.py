@@ -74,7 +74,7 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
     with group.first_goes_first():  # it may have to download the images; the others find them on the disk
         dataset = options.source_of(args).load(first, args.mirrors)
     (cell,) = options.fit_recipe(args, study, dataset).cells
-    state = out / f"{cell.net}-seed{cell.seed}.checkpoint"
+    state = out / f"{cell.stem}.checkpoint"
     # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
     torch.set_num_threads(group.from_first(checkpoints.identity_of(state).get("threads")) or torch.get_num_threads())
     if first:

@@ -288,7 +288,7 @@ def run_cell(
 
     device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
-    weights_folder: gets the final weights, as `weights.filename(net, seed)`; None leaves none.
+    weights_folder: gets the final weights; None leaves none.
     checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
     group:      as for `train`; the first process alone writes weights.
 
@@ -317,7 +317,7 @@ def run_cell(
     if weights_folder is not None and not group.rank:
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps}
         about |= {"dataset": dataset.name, "fingerprint": dataset.fingerprint}
-        weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
+        weights.save(model.state_dict(), weights_folder / f"{cell.stem}.safetensors", about)
     together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
         net=cell.net,

@@ -107,9 +107,9 @@ class Cell:
         return f"{self.net} (seed {self.seed})"
 
     @property
-    def filename(self) -> str:
-        """The name of its record's file."""
-        return f"{self.net}-seed{self.seed}.json"
+    def stem(self) -> str:
+        """What its files are called: its record (.json), its checkpoint, its weights (.safetensors)."""
+        return f"{self.net}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -330,7 +330,7 @@ def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
     """
     recipe, found = json.loads(json.dumps(dataclasses.asdict(study.recipe))), {}
     for cell in study.cells:
-        path = folder / cell.filename
+        path = folder / f"{cell.stem}.json"
         try:
             record = records.load(path)
         except FileNotFoundError:
@@ -344,7 +344,7 @@ def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
 
 def checkpoint(folder: Path, study: Study, cell: Cell) -> Checkpoint:
     """Return where a run keeps its state, and how often."""
-    path = folder / CHECKPOINTS / f"{cell.net}-seed{cell.seed}.checkpoint"
+    path = folder / CHECKPOINTS / f"{cell.stem}.checkpoint"
     return Checkpoint(path, cell.net, study.checkpoint_seconds)
 
 

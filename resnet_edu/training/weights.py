@@ -25,11 +25,6 @@ class WeightsError(ValueError):
     """Raised for a file that holds no weights, or those of another net."""
 
 
-def filename(net: str, seed: int) -> str:
-    """Return the name of the file for the weights of `net` after a run with `seed`, beside the run's record."""
-    return f"{net}-seed{seed}.safetensors"
-
-
 def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, object]) -> Path:
     """Write a net's `state_dict()` to `path` and return it; the file is there whole or not at all.
 

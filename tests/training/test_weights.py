@@ -103,7 +103,7 @@ class TestStudy:
         (record,) = run(Study("resnet8", TINY, [2], workers=0, save_weights=True), digits, tmp_path, progress=False)
         left = ["resnet8-seed2.json", "resnet8-seed2.safetensors", "study.json"]
         assert sorted(p.name for p in tmp_path.iterdir()) == left
-        path = tmp_path / weights.filename("resnet8", 2)
+        path = tmp_path / "resnet8-seed2.safetensors"
         about, _ = by_hand(path)
         assert about == {
             "net": "resnet8", "seed": 2, "step": 4, "dataset": digits.name, "fingerprint": digits.fingerprint,
