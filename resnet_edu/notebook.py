@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import matplotlib
 import torch
+from IPython.display import Markdown
 from torch import nn
 
 from . import __version__
@@ -38,31 +38,13 @@ def start(device: str | torch.device = "auto") -> torch.device:
     return found
 
 
-@dataclass(frozen=True)
-class Source:
-    """Python source that shows itself: in a notebook as Markdown, highlighted as the page does."""
-
-    text: str
-
-    def _repr_markdown_(self) -> str:
-        return f"```python\n{self.text}\n```"
-
-    def __str__(self) -> str:
-        return self.text
-
-    __repr__ = __str__
-
-
-def show_source(*functions: Callable[..., object]) -> Source:
-    """Return the source of functions, methods or classes, one below the other, without their indentation.
+def show_source(*functions: Callable[..., object]) -> Markdown:
+    """Return the source of functions, methods or classes, one below the other, as a notebook shows it.
 
     A chapter shows what runs instead of a copy that could differ. An `nn.Module` object stands for its class.
 
     Raises `TypeError` for one that is not written in Python (such as `torch.relu`).
-
-    >>> from resnet_edu.nets import PlainBlock
-    >>> print(str(show_source(PlainBlock.forward)).splitlines()[0])
-    def forward(self, x: Tensor) -> Tensor:
     """
     sources = (inspect.getsource(type(f) if isinstance(f, nn.Module) else f) for f in functions)
-    return Source("\n\n".join(textwrap.dedent(source).rstrip() for source in sources))
+    text = "\n\n".join(textwrap.dedent(source).rstrip() for source in sources)
+    return Markdown(f"```python\n{text}\n```")

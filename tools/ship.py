@@ -30,7 +30,7 @@ from resnet_edu.experiment import folder as study_folder
 from resnet_edu.experiment.folder import Source, StudyError
 from resnet_edu.experiment.published import is_shortened
 from resnet_edu.experiment.records import RecordError, RunRecord, check_comparable, load_dir
-from resnet_edu.experiment.shipped import MANIFEST, RESULTS, ShippedStudy, build, load_study
+from resnet_edu.experiment.shipped import MANIFEST, RESULTS, SCHEMA, ShippedStudy, build, load_study
 from resnet_edu.support.files import write_atomic
 from resnet_edu.support.validate import one_of
 from resnet_edu.training import evaluate, weights
@@ -105,7 +105,8 @@ def ship(
             files={p.name: _sums(p) for p in sorted(made.iterdir())},
             folder=made,
         )
-        write_atomic(made / MANIFEST, (json.dumps(study.to_dict(), indent=1) + "\n").encode())
+        manifest = {k: v for k, v in dataclasses.asdict(study).items() if k != "folder"}
+        write_atomic(made / MANIFEST, (json.dumps({"schema": SCHEMA, **manifest}, indent=1) + "\n").encode())
         old = Path(temporary) / "old"
         try:
             if target.exists():
@@ -126,7 +127,7 @@ def _weights(record: RunRecord, folder: Path, made: Path, kind: str, dataset: Da
             f"the weights of {record.net} are tried on the data they were trained on, {record.dataset['name']}, but "
             + given
         )
-    name = weights.filename(record.net, record.seed)
+    name = record.filename.replace(".json", ".safetensors")
     try:
         data = (folder / name).read_bytes()
     except FileNotFoundError:
@@ -165,8 +166,7 @@ def rounded(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 def _test_error(record: RunRecord, state: dict, dataset: Dataset, origin: Path) -> float:
     """Return the test error (percent) of a net with these weights, on the processor in float32."""
     model = build(record)
-    weights.check(state, model, origin)
-    model.load_state_dict(state)
+    weights.load_into(model, state, origin)
     return evaluate(model, dataset, "test", normalize=record.recipe["normalize"])[1]
 
 

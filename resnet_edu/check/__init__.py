@@ -1,6 +1,7 @@
 """Checkers for the exercises: is this answer right, and if not, what is wrong with it?
 
-`from resnet_edu import check`. A right answer prints one line; a wrong one raises `NotYet`, an `AssertionError`.
+`from resnet_edu import check`. A right answer prints one line; a wrong one raises `NotYet`, an `AssertionError`; and
+what is no answer at all, such as a number where a class is asked for, raises `TypeError`.
 Checkers compare numbers, not names or shapes alone, and leave random numbers, gradient mode, default type and the
 learner's models as they were.
 """
@@ -15,18 +16,6 @@ from .training import initialise, schedule, train_step
 from .verdict import NotYet
 
 __all__ = [
-    "NotYet",
-    "answer",
-    "bottleneck",
-    "initialise",
-    "network",
-    "output_size",
-    "receptive_field",
-    "residual_block",
-    "same_function",
-    "schedule",
-    "shape_printer",
-    "shortcut",
-    "stage_table",
-    "train_step",
-]
+    "NotYet", "answer", "bottleneck", "initialise", "network", "output_size", "receptive_field", "residual_block",
+    "same_function", "schedule", "shape_printer", "shortcut", "stage_table", "train_step",
+]  # fmt: skip

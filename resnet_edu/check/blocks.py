@@ -21,20 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck
-from ..support.validate import one_of
-from .compare import (
-    Kind,
-    Mistakes,
-    check_forward,
-    check_no_bias,
-    close,
-    compare_numbers,
-    count_text,
-    kinds,
-    output_of,
-    randomize,
-    tensors,
-)
+from . import compare
+from .compare import Kind, Mistakes, close, tensors
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, name_mistake, shape_text
 
 Builder = Callable[[int, int, int], nn.Module]
@@ -62,21 +50,20 @@ def residual_block(block: Builder) -> str:
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
 
     Compared with `BasicBlock`: parameters, outputs in training and evaluation mode, running statistics, gradients.
-    Names of layers are free. Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built.
+    Names of layers are free.
     """
     return _check(block, BasicBlock)
 
 
 @checker
-def bottleneck(block: Builder, stride_on: str = "3x3") -> str:
+def bottleneck(block: Builder) -> str:
     """Check a bottleneck with option B: `MyBottleneck(in_channels, width, stride)`, which passes on 4 * width channels.
 
     (B, in_channels, H, W) -> (B, 4 * width, ceil(H / stride), ceil(W / stride))
 
-    stride_on: "3x3" as in torchvision (v1.5), "1x1" as in the paper. Everything else as in `residual_block`.
+    The 3x3 has the stride, as in torchvision (v1.5). Everything else as in `residual_block`.
     """
-    one_of("stride_on", stride_on, ("1x1", "3x3"))
-    return _check(block, lambda i, w, s: Bottleneck(i, w, s, stride_on=stride_on), expansion=4)
+    return _check(block, Bottleneck, expansion=4)
 
 
 def _check(block: Builder, reference: Builder, expansion: int = 1) -> str:
@@ -95,18 +82,16 @@ def compare_block(
 
     size, scale: height and width of the input, and the standard deviation of its values.
     """
-    randomize(reference)
+    compare.randomize(reference)
     x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         shape = reference(x).shape
-    check_forward(mine, x, what)
+    compare.check_forward(mine, x, what)
     _compare_layers(mine, reference, what, args)
     _check_strides(mine, what, args[2])
     _check_output(mine, x, what, shape, args)
-    compare_numbers(mine, reference, x, what, _mistakes_of(reference))
+    compare.compare_numbers(mine, reference, x, what, _mistakes_of(reference))
 
-
-# ---------------------------------------------------------------- known mistakes
 
 _ANY_BLOCK = {
     "no relu 1": "the ReLU between the first two convolutions is missing: both together are one linear map",
@@ -142,7 +127,6 @@ _RESIDUAL = {
 _BOTTLENECK = {
     "no relu 2": "the ReLU between the second and the third convolution is missing",
     "early stride": "the first 1x1 convolution has the stride (version 1, as in the paper); here the 3x3 has it (v1.5)",
-    "middle stride": "the 3x3 convolution has the stride (v1.5); as in the paper, the first 1x1 should have it",
     "late stride": "the last 1x1 convolution has the stride",
 }
 
@@ -164,7 +148,7 @@ def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
     if hasattr(block, "conv3"):
         layers.append((block.conv3, block.bn3))
     strides = [conv.stride[0] for conv, _ in layers]
-    moved = {"early stride": 0, "middle stride": 1, "late stride": len(layers) - 1}
+    moved = {"early stride": 0, "late stride": len(layers) - 1}
     if mistake in moved:
         strides = [max(strides) if i == moved[mistake] else 1 for i in range(len(layers))]
     relu = {"leaky": F.leaky_relu, "gelu": F.gelu}.get(mistake, torch.relu)
@@ -225,20 +209,17 @@ def batch_norm(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:
     return F.batch_norm(x, None, None, bn.weight, bn.bias, training=True, eps=bn.eps)
 
 
-# ---------------------------------------------------------------- layers
-
-
 def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args) -> None:
     """Raise `NotYet` if a block's parameters and running statistics are not those of the reference, in some order."""
-    own, right = kinds(mine), kinds(reference)
+    own, right = compare.kinds(mine), compare.kinds(reference)
     if own == right:
         return
     if not tensors(mine):
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
-    check_no_bias(mine, what)
+    compare.check_no_bias(mine, what)
     missing, extra = right - own, own - right
     about_shortcut = _about_shortcut(reference, missing, extra, args)
-    raise NotYet(f"{what}{count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
+    raise NotYet(f"{what}{compare.count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
 
 
 def _about_shortcut(reference: nn.Module, missing: Counter[Kind], extra: Counter[Kind], args: Args) -> str:
@@ -289,9 +270,6 @@ def _kind_text(kind: Kind, count: int) -> str:
     return f"{count} parameter{s} of shape {shape_text(shape) or 1}"
 
 
-# ---------------------------------------------------------------- shapes
-
-
 def _check_strides(mine: nn.Module, what: str, stride: int) -> None:
     """Raise `NotYet` if convolutions of the main path have strides that cannot be right."""
     main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
@@ -306,7 +284,7 @@ def _check_strides(mine: nn.Module, what: str, stride: int) -> None:
 @torch.no_grad()
 def _check_output(mine: nn.Module, x: Tensor, what: str, shape: torch.Size, args: Args) -> None:
     """Raise `NotYet` for an output of another type or shape, a changed input, or an output that ignores the input."""
-    y = output_of(mine.eval(), x, what)
+    y = compare.output_of(mine.eval(), x, what)
     _check_shape(x, y, shape, what, args[2])
     if close(call(what, mine, x.flip(0).roll(1, 2) + x.mean()), y):
         raise NotYet(f"{what} gives the same output for different inputs. Where does x get lost?")
@@ -332,9 +310,6 @@ def _shape_hint(got: tuple[int, ...], right: tuple[int, ...], given: tuple[int, 
     return "The number of channels is wrong: which layer decides about it?"
 
 
-# ---------------------------------------------------------------- shortcuts
-
-
 @checker
 def shortcut(shortcut: Builder) -> str:
     """Check a shortcut with option A, zero padding: `MyShortcut(in_channels, out_channels, stride)`.
@@ -342,7 +317,6 @@ def shortcut(shortcut: Builder) -> str:
     (B, in_channels, H, W) -> (B, out_channels, ceil(H / stride), ceil(W / stride))
 
     Where the zeros are among the channels is free: the paper does not say.
-    Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built.
     """
     name = check_callable(shortcut, "class")
     settings = [s for s in SETTINGS if s[0][0] <= s[0][1]]  # zero padding can only add channels
@@ -350,7 +324,7 @@ def shortcut(shortcut: Builder) -> str:
         for args, size, scale in settings:
             mine, what = build(shortcut, args)
             x = scale * torch.randn(4, args[0], *size, generator=torch.Generator().manual_seed(2))
-            _check_zero_padding(mine, x, output_of(mine, x, what), what, args)
+            _check_zero_padding(mine, x, compare.output_of(mine, x, what), what, args)
     return f"{name}: option A, with the right numbers for {len(settings)} shapes and strides"
 
 

@@ -88,9 +88,6 @@ def run_order(net: nn.Module, x: Tensor) -> list[tuple[str, Tensor]]:
     return seen
 
 
-# ---------------------------------------------------------------- the same weights for both
-
-
 @torch.no_grad()
 def randomize(module: nn.Module) -> None:
     """Give every tensor of a module values of its own, so that none can be left out or exchanged unnoticed."""
@@ -134,8 +131,6 @@ def _order_shortcuts(names: list[str], first: bool) -> list[str]:
 
     return sorted(names, key=place)  # sorted() is stable
 
-
-# ---------------------------------------------------------------- what both compute
 
 # What a module computes from one input: part -> name in the reference -> value. The parts are the output in training
 # mode, the running statistics after it, the output in evaluation mode, and the gradients, None where none arrived.
@@ -228,14 +223,9 @@ def _explain_output(
 
     name_mistake(what, mistakes, explains)
     share = (outputs[0] - right).norm() / right.norm()
-    raise NotYet(
-        f"{what} has the right layers, but with the same weights its output differs by {share:.0%}. Which value goes "
-        "into each layer, and are they defined in the order in which they run?",
-        explained=False,
-    )
-
-
-# ---------------------------------------------------------------- what no comparison needs
+    text = f"{what} has the right layers, but with the same weights its output differs by {share:.0%}"
+    hint = "Which value goes into each layer, and are they defined in the order in which they run?"
+    raise NotYet(f"{text}. {hint}", explained=False)
 
 
 def check_forward(mine: nn.Module, x: Tensor, what: str) -> None:

@@ -21,20 +21,9 @@ from torch import Tensor, nn
 from ..nets.blocks import SHORTCUTS, Bottleneck, ZeroPadShortcut
 from ..nets.models import ResNet, cifar_net, get_model
 from ..support.validate import one_of, whole
+from . import compare
 from .blocks import batch_norm, compute_with
-from .compare import (
-    Mistakes,
-    check_forward,
-    check_no_bias,
-    close,
-    compare_numbers,
-    count_text,
-    expect_tensor,
-    kinds,
-    randomize,
-    run_order,
-    tensors,
-)
+from .compare import Mistakes, close, tensors
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, shape_text
 
 LIKE = ("cifar", "resnet18", "resnet34", "resnet50")
@@ -53,8 +42,6 @@ def network(net: Callable[..., nn.Module], like: str = "cifar", shortcut: str | 
               "resnet18", "resnet34" or "resnet50": built as `MyNet()`, for 1000 classes, with torchvision's names of
               parameters, so that its weights load.
     shortcut: a key of `nets.blocks.SHORTCUTS`; as in the paper if not given (option A for "cifar", else B).
-
-    Raises `NotYet` for a wrong answer, `TypeError` for what cannot be built, `ValueError` for an unknown option.
     """
     one_of("like", like, LIKE)
     name = check_callable(net, "class")
@@ -64,7 +51,7 @@ def network(net: Callable[..., nn.Module], like: str = "cifar", shortcut: str | 
     with called_with(net, "depth", strange=_NO_DEPTH) if cifar else called_with(net):
         for args in [(depth,) for depth in DEPTHS] if cifar else [()]:
             mine, what = build(net, args)
-            seen.append(kinds(mine))
+            seen.append(compare.kinds(mine))
             if len(seen) > 1 and seen[-1] == seen[-2]:
                 raise NotYet(f"{what} has the very layers of the net with {DEPTHS[0]}: the depth is not used")
             with torch.device("meta"):  # its first weights are not needed, and drawing them takes time
@@ -77,18 +64,18 @@ def network(net: Callable[..., nn.Module], like: str = "cifar", shortcut: str | 
 
 
 def _compare(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
-    randomize(reference)
+    compare.randomize(reference)
     _compare_layers(mine, reference, x, what, names)
     with torch.no_grad():
-        y = expect_tensor(what, call(f"{what} with images of {shape_text(x.shape)}", mine.eval(), x.clone()))
-    check_forward(mine, x, what)
+        y = compare.expect_tensor(what, call(f"{what} with images of {shape_text(x.shape)}", mine.eval(), x.clone()))
+    compare.check_forward(mine, x, what)
     right = (len(x), reference.fc.out_features)
     if y.shape != right:
         raise NotYet(f"{what} gives {shape_text(y.shape)} for {len(x)} images; it should give {right[1]} logits each")
     errors = []
     for net in _with_other_padding(reference):
         try:
-            return compare_numbers(mine, net, x, what, _mistakes(net))
+            return compare.compare_numbers(mine, net, x, what, _mistakes(net))
         except NotYet as error:
             errors.append(error)
     raise max(errors, key=lambda error: error.explained)  # the first of equals
@@ -107,20 +94,17 @@ def _with_other_padding(reference: ResNet) -> list[ResNet]:
     return nets
 
 
-# ---------------------------------------------------------------- layers
-
-
 def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
-    if kinds(mine) != kinds(reference):
-        check_no_bias(mine, what)
-        raise NotYet(f"{what}{count_text(mine, reference)}: {_about_layers(mine, reference, x)}")
+    if compare.kinds(mine) != compare.kinds(reference):
+        compare.check_no_bias(mine, what)
+        raise NotYet(f"{what}{compare.count_text(mine, reference)}: {_about_layers(mine, reference, x)}")
     other = [n for n in tensors(mine) if n not in tensors(reference)]
     if names and other:
         raise NotYet(f"{what} has {len(other)} tensors with other names than torchvision's, such as {other[0]!r}")
 
 
 def _about_layers(mine: nn.Module, reference: ResNet, x: Tensor) -> str:
-    own, right = kinds(mine), kinds(reference)
+    own, right = compare.kinds(mine), compare.kinds(reference)
     missing, extra = right - own, own - right
     repeated = _repeated_convolution(mine, x)
     if repeated:
@@ -151,13 +135,10 @@ def _convolutions(counter: Counter, larger: bool) -> int:
 def _repeated_convolution(mine: nn.Module, x: Tensor) -> str:
     """Return the name of a convolution that runs more than once in a forward pass, or ""."""
     try:
-        names = Counter(name for name, _ in run_order(mine.eval(), x))
+        names = Counter(name for name, _ in compare.run_order(mine.eval(), x))
     except Exception:  # the comparison says what fails
         return ""
     return next((n for n, c in names.items() if c > 1 and isinstance(mine.get_submodule(n), nn.Conv2d)), "")
-
-
-# ---------------------------------------------------------------- mistakes
 
 
 def _mistakes(net: ResNet) -> Mistakes:
@@ -171,12 +152,8 @@ def _mistakes(net: ResNet) -> Mistakes:
     for late in range(1, count):
         pattern = tuple(1 if i in (0, late) else 2 for i in range(count))
         strides.setdefault(pattern, f"stage {late + 1} of {count} keeps the map, which it should halve")
-    usual = (1,) + (2,) * (count - 1)
-    found: Mistakes = {
-        "the stride is in every block of a stage; only the first should halve the map": partial(
-            _with_strides, strides=usual, every_block=True
-        )
-    }
+    everywhere = partial(_with_strides, strides=(1,) + (2,) * (count - 1), every_block=True)
+    found: Mistakes = {"the stride is in every block of a stage; only the first should halve the map": everywhere}
     found |= {sentence: partial(_with_strides, strides=pattern) for pattern, sentence in strides.items()}
     return found | {sentence: partial(_run, mistake=key) for key, sentence in _MISTAKES.items()}
 
@@ -230,16 +207,12 @@ def _run(net: nn.Module, x: Tensor, mistake: str) -> Tensor:
     return last.get(mistake, lambda: x)()
 
 
-# ---------------------------------------------------------------- a deeper net that is just as good
-
-
 @checker
 def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None) -> str:
     """Check that `deep` has more layers than `shallow` and computes the same in evaluation mode.
 
     Both are nets of images (B, C, H, W), C as the first convolution of `shallow` says; neither is changed.
     blocks: how many more each stage (`layer1`, `layer2` and so on) has to have; any number if not given.
-    Raises `NotYet` if it is not so, `TypeError` for what is no module.
     """
     for name, net in (("shallow", shallow), ("deep", deep)):
         if not isinstance(net, nn.Module):

@@ -4,7 +4,6 @@ Sources
   [1] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016.
   [2] Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019.
   [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
-  [4] PyTorch's documentation of `torch.nn.Module.register_forward_hook`.
 """
 
 from __future__ import annotations
@@ -29,8 +28,6 @@ from .compare import run_order
 from .values import compare_values
 from .verdict import NotYet, call, check_callable, checker, list_text, shape_text
 
-# ---------------------------------------------------------------- output size
-
 SIZES = [  # size, kernel, stride, padding
     *((224, 7, 2, 3), (112, 3, 2, 1), (56, 3, 1, 1), (56, 1, 2, 0), (7, 3, 2, 1), (33, 5, 2, 0), (32, 3, 3, 0)),
     *((100, 7, 2, 3), (13, 3, 2, 1), (8, 2, 2, 0), (5, 5, 1, 0), (96, 11, 4, 2), (10, 4, 3, 2), (9, 1, 1, 0)),
@@ -53,8 +50,7 @@ _SIZE_MISTAKES: dict[str, Callable[[int, int, int, int], int]] = {
 def output_size(function: Callable[[int, int, int, int], int]) -> str:
     """Check convolution arithmetic: `my_size(size, kernel, stride, padding)`, the output size along one side.
 
-    Compared with `conv_output_size` ([1]), for sizes that fit. Raises `NotYet` for a wrong answer, `TypeError` for what
-    is no function.
+    Compared with `conv_output_size` ([1]), for sizes that fit.
     """
     name = check_callable(function)
     right = [conv_output_size(*case) for case in SIZES]
@@ -63,8 +59,6 @@ def output_size(function: Callable[[int, int, int, int], int]) -> str:
     compare_values(name, SIZES, got, right, mistakes)
     return f"{name}: the right size for {len(SIZES)} convolutions"
 
-
-# ---------------------------------------------------------------- receptive field
 
 Layers = list[tuple[int, int]]  # (kernel, stride) of each layer, from the image on
 STACKS: list[Layers] = [
@@ -86,22 +80,15 @@ def _field(layers: Layers) -> int:
     return field.size
 
 
-def _field_with_jumps(layers: Layers, jump: Callable[[list[int], int], int]) -> int:
-    """Return the field if the neighbours of layer i were `jump(strides, i)` pixels of the image apart."""
-    strides = [s for _, s in layers]
-    return 1 + sum((k - 1) * jump(strides, i) for i, (k, _) in enumerate(layers))
+def _by_strides(jump: Callable[[list[int]], int]) -> Callable[[Layers], int]:
+    """Return what gives the field if neighbours of a layer were `jump(strides up to its own)` pixels apart."""
+    return lambda v: 1 + sum((k - 1) * jump([s for _, s in v[: i + 1]]) for i, (k, _) in enumerate(v))
 
 
 _FIELD_MISTAKES: dict[str, Callable[[Layers], int]] = {
-    "strides are not used: after one, a step on the map is several pixels": lambda v: _field_with_jumps(
-        v, lambda strides, i: 1
-    ),
-    "a layer's own stride is used for its own kernel; it counts for those after it": lambda v: _field_with_jumps(
-        v, lambda strides, i: math.prod(strides[: i + 1])
-    ),
-    "strides are added up, and they multiply": lambda v: _field_with_jumps(
-        v, lambda strides, i: 1 + sum(s - 1 for s in strides[:i])
-    ),
+    "strides are not used: after one, a step on the map is several pixels": _by_strides(lambda strides: 1),
+    "a layer's own stride is used for its own kernel; it counts for those after it": _by_strides(math.prod),
+    "strides are added up, and they multiply": _by_strides(lambda strides: 1 + sum(s - 1 for s in strides[:-1])),
     "the kernels are summed up, though neighbouring windows overlap": lambda v: sum(k for k, _ in v),
     "the kernels are multiplied, though neighbouring windows overlap": lambda v: math.prod(k for k, _ in v),
     "it is too small by one: a value without any layer sees itself": lambda v: _field(v) - 1,
@@ -116,7 +103,6 @@ def receptive_field(function: Callable[[Layers], int]) -> str:
 
     Due is how many pixels there are, along one side, from the first to the last one that can change a value after the
     last layer ([2]); 1 for no layers.
-    Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     name = check_callable(function)
     got = []
@@ -134,9 +120,7 @@ def receptive_field(function: Callable[[Layers], int]) -> str:
 def _returned(what: str, value: object) -> int:
     number = _whole_number(value)
     if number is None:
-        hint = (
-            "Does its last line say what to return?" if value is None else "Pixels are counted in whole numbers (int)"
-        )
+        hint = "Does its last line return it?" if value is None else "Pixels are counted in whole numbers (int)"
         raise NotYet(f"{what} returns {value!r}, a {type(value).__name__}. {hint}")
     return number
 
@@ -148,8 +132,6 @@ def _whole_number(value: object) -> int | None:
     except TypeError:
         return None
 
-
-# ---------------------------------------------------------------- the table of the stages
 
 Stage = Sequence[int]  # channels, height and width, blocks, and parameters if they are given
 _COLUMNS = ("channels", "size", "blocks", "parameters")
@@ -164,7 +146,7 @@ def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -
     blocks:     in the stage.
     parameters: of the stage, shortcuts with option B and batch norm included.
 
-    net is "resnet18", "resnet34" or "resnet50" and so on; `size` that of the image. Raises `NotYet` for a wrong answer.
+    net is "resnet18", "resnet34" or "resnet50" and so on; `size` that of the image.
     """
     one_of("net", net, [f"resnet{d}" for d in (18, 34, 50, 101, 152)])
     whole("size", size)
@@ -250,8 +232,6 @@ def _column_mistakes(title: str, right: list[int], model: ResNet, size: int) -> 
     return {sentence: wrong for sentence, wrong in found.items() if wrong != right}
 
 
-# ---------------------------------------------------------------- a printer of shapes, made from forward hooks ([4])
-
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 Printer = Callable[..., object]
 Row = tuple[str, tuple[int, ...]]  # name and output shape of a layer
@@ -263,8 +243,6 @@ def shape_printer(function: Printer) -> str:
 
     A layer is a module without modules of its own. Its line has its name (`named_modules`) and the shape of its output;
     what else is in it is free. The net is left as it was, and without hooks, also if it fails.
-
-    Raises `NotYet` for a wrong answer, `TypeError` for what is no function.
     """
     name = check_callable(function)
     for net, shape in ((_net(), (2, 3, 9, 12)), (_net_with_one_relu(), (4, 6))):

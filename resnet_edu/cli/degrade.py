@@ -1,8 +1,4 @@
-"""`resnet-edu degrade`: run the degradation experiment, or go on with it, and leave records, figures and a table.
-
-Sources
-  [1] Python's documentation of `signal`; the exit status of a process that a signal ended, in shells: 128 + its number.
-"""
+"""`resnet-edu degrade`: run the degradation experiment, or go on with it, and leave records, figures and a table."""
 
 from __future__ import annotations
 
@@ -27,6 +23,7 @@ from ..support.signals import exit_on_termination
 from ..training.checkpoint import CheckpointError
 from ..training.loop import TrainingDiverged
 from . import options
+from .options import add_options  # noqa: F401 - all of the table
 
 RUNS = Path("runs")  # where studies go that are given no folder
 
@@ -58,11 +55,6 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 """
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options to its parser."""
-    options.add_options(parser)
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     with exit_on_termination():
@@ -75,9 +67,9 @@ def _begin(args: argparse.Namespace) -> None:
     study, engine = degradation.choose_device(options.study_of(args), _engine(args))
     source = options.source_of(args)
     name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    out = Path(args.out) if args.out else folders.new_folder(RUNS, name)
-    with folders.claimed(out, made=not args.out), _telling_how_to_go_on(args, out):
-        dataset = source.load(urls=options.urls_of(args))
+    out = Path(args.out) if args.out else RUNS / name
+    with folders.claimed(out), _how_to_go_on(args, out):
+        dataset = source.load(urls=args.mirrors)
         study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
         _announce(args, study, dataset, engine, out)
         _report(degradation.run(study, dataset, out, engine=engine), out)
@@ -87,8 +79,8 @@ def _go_on(args: argparse.Namespace) -> None:
     """Go on with a study that was stopped."""
     engine = _engine(args)
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
-    study = options.changed(args, folders.load(out), out)
-    with folders.locked(out), _telling_how_to_go_on(args, out):
+    study = options.changed(args, folders.load(out))
+    with folders.locked(out), _how_to_go_on(args, out):
         done, runs = len(folders.finished(out, study)), len(study.cells)
         begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
@@ -99,15 +91,12 @@ def _go_on(args: argparse.Namespace) -> None:
 def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
     """Return where the images of a study are now, or the images if they may have to be downloaded."""
     source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
-    return source if args.mirrors is None else source.load(urls=options.urls_of(args))
+    return source if args.mirrors is None else source.load(urls=args.mirrors)
 
 
 @contextlib.contextmanager
-def _telling_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
-    """After an error or Ctrl-C, say how much is saved, and how to go on if that is of use.
-
-    A study that was begun only now, and has diverged before anything was saved, is cleared away.
-    """
+def _how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]:
+    """After an error or Ctrl-C, say how much is saved, and how to go on if that is of use."""
     try:
         yield
     except (BrokenPipeError, StudyError, CheckpointError):  # `| head`, or the same command would do the same again
@@ -116,17 +105,16 @@ def _telling_how_to_go_on(args: argparse.Namespace, out: Path) -> Iterator[None]
         if (out / STUDY_FILE).exists():
             study = folders.load(out)
             kept = f"{len(folders.finished(out, study))} of {len(study.cells)} runs are done; what is saved is in {out}"
-            if not isinstance(error, TrainingDiverged):
-                print(f"{kept}. To go on:\n  {command(args, out)}", file=sys.stderr)
-            elif args.resume is not None or not folders.discard_unused(out, study):
-                print(f"{kept}, but to go on would diverge again", file=sys.stderr)
+            again = f". To go on:\n  {command(args, out)}"
+            diverged = ", but to go on would diverge again"
+            print(kept + (diverged if isinstance(error, TrainingDiverged) else again), file=sys.stderr)
         raise
 
 
 def _engine(args: argparse.Namespace) -> str | RayEngine:
     """Return the engine; without Ray installed, say so before anything else is done."""
-    given = options.given(args, "engine.")
-    if args.engine == "local":
+    given = options.given(args, "engine")
+    if args.engine != "ray":
         for name in given:
             raise ValueError(f"--{name.replace('_', '-')} is for a Ray cluster: add --engine ray, or leave it out")
         return "local"
@@ -166,6 +154,6 @@ def command(args: argparse.Namespace, out: Path) -> str:
         words += ["--data", args.data]
     if args.engine == "ray":
         words += ["--engine", "ray"]
-    for name, value in options.given(args, "engine.").items():
+    for name, value in options.given(args, "engine").items():
         words += [f"--{name.replace('_', '-')}", str(value)]
     return shlex.join(words)

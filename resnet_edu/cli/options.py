@@ -1,25 +1,18 @@
-"""The options of `degrade` and `train`: one table, from which come the parser, the study, and what --resume compares.
-
-Source
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
-"""
+"""The options of `degrade` and `train`, and the study, the recipe and the images that they ask for."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Container
 from typing import Any
 
 import torch
 
 from ..data import cifar10
 from ..data.dataset import Dataset, counts_text
-from ..experiment import folder as folders
 from ..experiment.degradation import DEFAULT_STEPS, space_evaluations
-from ..experiment.folder import NETS, Source, Study
+from ..experiment.folder import NETS, Source, Study, StudyError
 from ..support.validate import whole
 from ..training.loop import check_fit
 from ..training.recipe import Recipe
@@ -27,33 +20,8 @@ from ..training.step import PRECISIONS
 
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 QUICK_IMAGES = (512, 256)  # for training, and to test on
-
-
-@dataclass(frozen=True)
-class Option:
-    """One option of the command line.
-
-    flag, metavar, help, kind: for `argparse`; further arguments are in `more`.
-    place:   what it sets: an attribute of a `Study`, of its "recipe." or "source.", or of a `RayEngine` ("engine.").
-    sets:    False if it has a say in that attribute only, and does not hold its value.
-    fixed:   whether a study that goes on must have the same.
-    compare: makes of the attribute what the option would be, for --resume to compare.
-    """
-
-    flag: str
-    metavar: str | None
-    help: str
-    place: str = ""
-    kind: Callable[[str], Any] | None = int
-    sets: bool = True
-    fixed: bool = True
-    compare: Callable[[Any], Any] = lambda value: value
-    more: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """What it is called in the parsed arguments."""
-        return self.flag.removeprefix("--").replace("-", "_")
+# Destinations that go with --resume, beside those of Ray.
+LATER = {"command", "run", "resume", "data", "mirrors", "engine", "study.workers", "study.checkpoint_seconds"}
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -61,118 +29,94 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-SWITCH = {"action": "store_true", "default": None}  # None: it was not given
-# fmt: off
-OPTIONS = {
-    "what is trained": (
-        Option("--data", "digits|cifar10|FOLDER", "images (default: digits)", "source.data", str),
-        Option("--mirrors", "URL,URL,...", "where to download CIFAR-10 from, in this order; "
-               f'"none" forbids the network (default: {cifar10.URLS_VARIABLE}, or else a built-in list)', kind=str),
-        Option("--resize", "PIXELS", "make the images of a folder this wide and high", "source.resize"),
-        Option("--channels", None, "read a folder as grey (1) or RGB (3) (default: grey if all its images are)",
-               "source.channels", more={"choices": (1, 3)}),
-        Option("--skip-damaged", None, "leave out the files of a folder that cannot be read", "source.skip_damaged",
-               more=SWITCH),
-        Option("--hold-out", "N", "to choose a recipe: test on N of the training images, and never on the test images "
-               "(the paper: 5000)", "source.held"),
-        Option("--nets", "A,B,...", f"names of nets (default: {','.join(NETS)})", "nets", names),
-        Option("--seeds", "N", "runs of each net, with seeds 0..N-1 (default: 1)", "seeds", compare=len),
-        Option("--quick", None, "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", "source.head",
-               sets=False, compare=bool, more=SWITCH),
-    ),
-    "how it is trained": (
-        Option("--recipe", None, "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in "
-               "proportion; digits: 400 steps at 0.01 without augmentation (default: digits for digits, else paper, "
-               "shortened to 1,000 steps)", "recipe.augment", str, sets=False, more={"choices": ("paper", "digits")},
-               compare=lambda augment: "paper" if augment else "digits"),
-        Option("--steps", "N", "updates of the weights", "recipe.steps", sets=False),
-        Option("--epochs", "N", "passes over the training images", "epochs", sets=False),
-        Option("--batch-size", "N", "images a step (default: 128)", "recipe.batch_size"),
-        Option("--lr", "RATE", "learning rate at the start (default: 0.1)", "recipe.lr", float),
-        Option("--eval-every", "N", "steps between evaluations on all images", "recipe.eval_every"),
-    ),
-    "where it runs and what it leaves": (
-        Option("--device", "auto|cpu|cuda|mps", "(default: auto)", "device", str, more={"default": "auto"}),
-        Option("--precision", None, "bfloat16: mixed precision, with batch norm in float32 (default: auto, that where "
-               "the card is fast at it)", "precision", str, more={"choices": PRECISIONS, "default": "auto"}),
-        Option("--workers", "N", "processes that train side by side (default: 2 on the processor; on a GPU 0, one net "
-               "after another)", "workers", fixed=False),
-        Option("--out", "FOLDER", "for the files (default: a folder in runs/, named after what is trained)", kind=str),
-        Option("--save-weights", None, "leave each net's final weights (safetensors) beside its record",
-               "save_weights", more=SWITCH),
-    ),
-    "stopping and going on": (
-        Option("--resume", "FOLDER", "go on with the study in this folder (default: the newest unfinished one in "
-               "runs/); what it trains is read from there, and other options must not contradict it; --data says where "
-               "a folder of images is now", kind=str, more={"nargs": "?", "const": ""}),
-        Option("--checkpoint-seconds", "S", "save where each net is every S seconds (default: 60)",
-               "checkpoint_seconds", float, fixed=False),
-        Option("--checkpoint-steps", "N", "and after every N steps (default: not)", "checkpoint_steps", fixed=False),
-    ),
-    "on a Ray cluster (with --engine ray; needs the extra `cluster`)": (
-        Option("--engine", None, "who shares out the runs (default: local processes)", kind=str,
-               more={"choices": ("local", "ray"), "default": "local"}),
-        Option("--address", "auto|ray://HOST:PORT", "auto: the cluster that this machine is part of (default: "
-               "$RAY_ADDRESS, or else this machine alone)", "engine.address", str),
-        Option("--gpus-per-run", "SHARE", "of one GPU, 0 to 1 (default: 1 on CUDA, else 0)", "engine.gpus_per_run",
-               float),
-        Option("--cpus-per-run", "N", "cores, and threads, of each run (default: 1)", "engine.cpus_per_run"),
-        Option("--retries", "N", "how often a run that lost its machine is started again (default: 3)",
-               "engine.retries"),
-    ),
-}
-# fmt: on
-ALL = [option for options in OPTIONS.values() for option in options]
-
-
 def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = None) -> None:
-    """Add the options of the table to a parser, or those of these flags only, in groups."""
-    for title, options in OPTIONS.items():
-        group, length = parser.add_argument_group(title), None
-        for option in options:
-            if flags is None or option.flag in flags:
-                place = group
-                if option.flag in ("--steps", "--epochs"):
-                    place = length = length or group.add_mutually_exclusive_group()
-                of_value = {} if "action" in option.more else {"type": option.kind, "metavar": option.metavar}
-                place.add_argument(option.flag, help=option.help, **of_value, **option.more)
+    """Add all options to a parser, or those of these flags only.
 
-
-def given(args: argparse.Namespace, place: str = "") -> dict[str, Any]:
-    """Return the options that were given, of those that set an attribute of `place`, as {attribute: value}.
-
-    place: "" for a `Study`, "recipe.", "source.", or "engine." for a `RayEngine`.
+    The destination of many says what they set: an attribute of a `Study`, a `Recipe`, a `Source` or a `RayEngine`.
     """
-    found = {}
-    for option in ALL:
-        start, dot, attribute = option.place.rpartition(".")
-        if option.sets and attribute and start + dot == place and getattr(args, option.name, None) is not None:
-            found[attribute] = getattr(args, option.name)
-    return found
+
+    def add(group: argparse._ArgumentGroup, flag: str, text: str, **more: Any) -> None:
+        if flags is None or flag in flags:
+            group.add_argument(flag, help=text, **more)
+
+    switch = {"action": "store_true", "default": None}  # None: it was not given
+    # fmt: off
+    what = parser.add_argument_group("what is trained")
+    add(what, "--data", "images (default: digits)", metavar="digits|cifar10|FOLDER")
+    add(what, "--mirrors", 'where to download CIFAR-10 from, in this order; "none" forbids the network '
+        f"(default: {cifar10.URLS_VARIABLE}, or else a built-in list)", type=cifar10.parse_addresses,
+        metavar="URL,URL,...")
+    add(what, "--resize", "make the images of a folder this wide and high", dest="source.resize", type=int,
+        metavar="PIXELS")
+    add(what, "--channels", "read a folder as grey (1) or RGB (3) (default: grey if all its images are)",
+        dest="source.channels", type=int, choices=(1, 3))
+    add(what, "--skip-damaged", "leave out the files of a folder that cannot be read", dest="source.skip_damaged",
+        **switch)
+    add(what, "--hold-out", "to choose a recipe: test on N of the training images, and never on the test images "
+        "(the paper: 5000)", dest="source.held", type=int, metavar="N")
+    add(what, "--nets", f"names of nets (default: {','.join(NETS)})", dest="study.nets", type=names, metavar="A,B,...")
+    add(what, "--seeds", "runs of each net, with seeds 0..N-1 (default: 1)", dest="study.seeds", type=int, metavar="N")
+    add(what, "--quick", "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", **switch)
+
+    how = parser.add_argument_group("how it is trained")
+    add(how, "--recipe", "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in proportion; "
+        "digits: 400 steps at 0.01 without augmentation (default: digits for digits, else paper, shortened to 1,000 "
+        "steps)", choices=("paper", "digits"))
+    length = how.add_mutually_exclusive_group()
+    add(length, "--steps", "updates of the weights", type=int, metavar="N")
+    add(length, "--epochs", "passes over the training images", type=int, metavar="N")
+    add(how, "--batch-size", "images a step (default: 128)", dest="recipe.batch_size", type=int, metavar="N")
+    add(how, "--lr", "learning rate at the start (default: 0.1)", dest="recipe.lr", type=float, metavar="RATE")
+    add(how, "--eval-every", "steps between evaluations on all images", dest="recipe.eval_every", type=int, metavar="N")
+
+    where = parser.add_argument_group("where it runs and what it leaves")
+    add(where, "--device", "(default: auto)", dest="study.device", metavar="auto|cpu|cuda|mps")
+    add(where, "--precision", "bfloat16: mixed precision, with batch norm in float32 (default: auto, that where the "
+        "card is fast at it)", dest="study.precision", choices=PRECISIONS)
+    add(where, "--workers", "processes that train side by side (default: 2 on the processor; on a GPU 0, one net after "
+        "another)", dest="study.workers", type=int, metavar="N")
+    add(where, "--out", "for the files (default: a folder in runs/, named after what is trained)", metavar="FOLDER")
+    add(where, "--save-weights", "leave each net's final weights (safetensors) beside its record",
+        dest="study.save_weights", **switch)
+
+    later = parser.add_argument_group("stopping and going on")
+    add(later, "--resume", "go on with the study in this folder (default: the newest unfinished one in runs/); what it "
+        "trains is read from there; --data says where a folder of images is now", metavar="FOLDER", nargs="?", const="")
+    add(later, "--checkpoint-seconds", "save where each net is every S seconds (default: 60)",
+        dest="study.checkpoint_seconds", type=float, metavar="S")
+
+    ray = parser.add_argument_group("on a Ray cluster (with --engine ray; needs the extra `cluster`)")
+    add(ray, "--engine", "who shares out the runs (default: local processes)", choices=("local", "ray"))
+    add(ray, "--address", "auto: the cluster that this machine is part of (default: $RAY_ADDRESS, or else this machine "
+        "alone)", dest="engine.address", metavar="auto|ray://HOST:PORT")
+    add(ray, "--gpus-per-run", "of one GPU, 0 to 1 (default: 1 on CUDA, else 0)", dest="engine.gpus_per_run",
+        type=float, metavar="SHARE")
+    add(ray, "--cpus-per-run", "cores, and threads, of each run (default: 1)", dest="engine.cpus_per_run", type=int,
+        metavar="N")
+    add(ray, "--retries", "how often a run that lost its machine is started again (default: 3)", dest="engine.retries",
+        type=int, metavar="N")
+    # fmt: on
 
 
-def changed(args: argparse.Namespace, study: Study, folder: Path) -> Study:
-    """Return the study in `folder` with what may change when it goes on.
+def given(args: argparse.Namespace, what: str) -> dict[str, Any]:
+    """Return the options that were given for "study", "recipe", "source" or "engine", as {attribute: value}."""
+    start = f"{what}."
+    return {n.removeprefix(start): v for n, v in vars(args).items() if n.startswith(start) and v is not None}
 
-    Raises `StudyError` if an option was given that contradicts it.
+
+def changed(args: argparse.Namespace, study: Study) -> Study:
+    """Return a study that goes on, with what may change then.
+
+    Raises `StudyError` if another option was given, or other images.
     """
-    pairs = {"--out": (args.out and str(Path(args.out).resolve()), str(folder.resolve()))}
-    changes = {}
-    for option in ALL:
-        value, its = getattr(args, option.name), study
-        if value is None or not option.place or option.place.startswith("engine."):
-            continue
-        if not option.fixed:
-            changes[option.place] = value
-            continue
-        for attribute in option.place.split("."):
-            its = getattr(its, attribute, None)
-        pairs[option.flag] = value, option.compare(its)
-    if study.source is None or not {args.data, study.source.data} & {"digits", "cifar10"}:
-        pairs.pop("--data", None)  # of two folders the images decide
-    check_mirrors(args, args.data or (study.source.data if study.source else "unknown"))
-    folders.refuse(folder, pairs)
-    return dataclasses.replace(study, **changes)
+    if any(v is not None and n not in LATER and not n.startswith("engine.") for n, v in vars(args).items()):
+        allowed = "--data, --mirrors, --workers, --checkpoint-seconds and those of Ray"
+        raise StudyError(f"a study goes on as it began: with --resume go only {allowed}")
+    its = study.source.data if study.source else "unknown"
+    if args.data not in (None, its) and {args.data, its} & {"digits", "cifar10"}:  # of two folders the images decide
+        raise StudyError(f"--data is {args.data}, but the study has {its}: leave it out")
+    check_mirrors(args, args.data or its)
+    return dataclasses.replace(study, **given(args, "study"))
 
 
 def study_of(args: argparse.Namespace, **fields: Any) -> Study:
@@ -183,25 +127,20 @@ def study_of(args: argparse.Namespace, **fields: Any) -> Study:
     """
     check_mirrors(args, args.data or "digits")
     quick = {"nets": QUICK_NETS} if args.quick else {}
-    study = Study(**quick | given(args) | fields)
+    study = Study(**quick | given(args, "study") | fields)
     return dataclasses.replace(study, recipe=recipe_of(args, study.depth))
 
 
 def source_of(args: argparse.Namespace) -> Source:
     """Return where the images come from that the options ask for."""
     head = QUICK_IMAGES if args.quick else None
-    return Source(**{"data": "digits", **given(args, "source.")}, head=head)
+    return Source(args.data or "digits", head=head, **given(args, "source"))
 
 
 def check_mirrors(args: argparse.Namespace, data: str) -> None:
     """Raise `ValueError` for addresses of CIFAR-10 where other images are asked for."""
     if args.mirrors is not None and data != "cifar10":
         raise ValueError(f"--mirrors are addresses of CIFAR-10, but --data is {data}: leave it out")
-
-
-def urls_of(args: argparse.Namespace) -> list[str] | None:
-    """Return where to download CIFAR-10 from, None for the usual places."""
-    return None if args.mirrors is None else cifar10.parse_addresses(args.mirrors)
 
 
 def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) -> Recipe:
@@ -222,9 +161,9 @@ def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) ->
     else:
         recipe = Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth)
     changes = {"batch_size": 32} if args.quick else {}
-    changes |= given(args, "recipe.")
-    if args.lr is not None and recipe.warmup_lr is not None:
-        changes["warmup_lr"] = args.lr / 10
+    changes |= given(args, "recipe")
+    if "lr" in changes and recipe.warmup_lr is not None:
+        changes["warmup_lr"] = changes["lr"] / 10
     return recipe.replace(**changes)
 
 
@@ -237,7 +176,7 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
             raise ValueError(f"--batch-size is {recipe.batch_size}, but there are only {images} training images")
         recipe = recipe_of(args, study.depth, steps)
     check_fit(recipe, dataset)
-    if recipe.augment and args.eval_every is None:
+    if recipe.augment and "eval_every" not in given(args, "recipe"):
         recipe = space_evaluations(recipe, dataset)
     return dataclasses.replace(study, recipe=recipe)
 

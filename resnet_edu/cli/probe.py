@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 from .. import probes
 from ..data import dataset as data
-from ..data.dataset import NORMALIZE, Dataset
+from ..data.dataset import Dataset
 from ..experiment import shipped
 from ..experiment.degradation import build_net
 from ..experiment.folder import claimed
@@ -19,8 +18,7 @@ from ..figures.style import Picture
 from ..nets.models import split_name
 from ..probes import Subject
 from ..probes.records import ProbeRecord
-from ..support.system import available_cores, prepare_process, resolve_device
-from ..support.validate import whole
+from ..support.system import available_cores, make_bar, prepare_process, resolve_device
 from ..training import weights
 from .degrade import RUNS
 from .options import names
@@ -36,7 +34,6 @@ EXAMPLES = """\
 examples:
   resnet-edu probe lesions                                       the nets that come with the package, on digits
   resnet-edu probe gradients --nets plain56,resnet56 --steps 0,1,20
-  resnet-edu probe gradients --nets resnet110 --no-batch-norm
   resnet-edu probe landscape --nets resnet20,plain20
   resnet-edu probe identity --nets plain20 --added 2,4,6
   resnet-edu probe responses --nets resnet56 --weights my.safetensors --data path/to/folder
@@ -60,20 +57,20 @@ QUESTIONS = {  # name: (the probe, what it measures, its options: flag, type, me
     ),
     "responses": (probes.responses, "how strongly each layer responds (the paper's figure 7)", TEST_IMAGES),
     "lesions": (
-        partial(probes.lesions, progress=True),
+        probes.lesions,
         "the error without each block, and with blocks exchanged",
         ("--trials", int, "N", 5, "orders for each number of swaps"),
         TEST_IMAGES,
     ),
     "landscape": (
-        partial(probes.loss_landscape, progress=True),
+        probes.loss_landscape,
         "the loss around the weights, along a random direction",
         ("--points", int, "N", 41, "along the direction"),
         ("--reach", float, "R", 1.0, "in filter lengths"),
         ("--images", int, "N", 512, "training images, at most"),
     ),
     "identity": (
-        partial(probes.identity, progress=True),
+        probes.identity,
         "the loss with blocks added that do nothing",
         ("--added", whole_numbers, "1,2,...", "1,2,4,6", "blocks a stage"),
         ("--images", int, "N", 2000, "training images, and test images, at most"),
@@ -83,7 +80,6 @@ QUESTIONS = {  # name: (the probe, what it measures, its options: flag, type, me
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's questions, each with its options, to its parser."""
-    parser.set_defaults(no_batch_norm=False)
     questions = parser.add_subparsers(dest="question", required=True, metavar="QUESTION")
     for name, (_, about, *own) in QUESTIONS.items():
         add = questions.add_parser(name, help=about, description=f"Measure {about}.").add_argument
@@ -92,14 +88,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         add("--data", default="digits", metavar="digits|cifar10|FOLDER", help="images (default: digits)")
         add("--nets", metavar="A,B,...", type=names, help="names of nets (default: those that are shipped)")
         add("--weights", default=start, metavar="shipped|fresh|FILE", help=weights_help)
-        add("--study", metavar="NAME", help="the shipped study to take nets and weights from")
-        add("--normalize", choices=NORMALIZE, help="as in the net's training (default: as its record)")
         add("--seed", type=int, default=0, metavar="K", help="of whatever is drawn (default: 0)")
         add("--device", default="cpu", metavar="auto|cpu|cuda|mps", help="(default: cpu)")
-        add("--threads", type=int, metavar="N", help="computing threads (default: all cores)")
         add("--out", metavar="FOLDER", help="for the files (default: runs/probe-<question>-<date>-<time>)")
-        if name == "gradients":
-            add("--no-batch-norm", action="store_true", help="nets without batch norm; untrained ones only")
         for flag, kind, metavar, default, text in own:
             add(flag, type=kind, default=default, metavar=metavar, help=f"{text} (default: {default})")
 
@@ -107,19 +98,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     resolve_device(args.device)
-    threads = available_cores() if args.threads is None else whole("--threads", args.threads)
     check_options(args)
     out = Path(args.out) if args.out else RUNS / f"probe-{args.question}-{datetime.now():%Y%m%d-%H%M%S}"
-    prepare_process(threads)
+    prepare_process(available_cores())
     dataset = data.load(args.data)
     study = study_of(args, dataset)
     nets = args.nets or sorted(shipped.load_study(study).weights, key=split_name)
     subjects = [subject_of(args, net, dataset, study) for net in nets]
+    probe, _, *own = QUESTIONS[args.question]
+    chosen = {flag.removeprefix("--"): getattr(args, flag.removeprefix("--")) for flag, *_ in own}
     records: list[ProbeRecord] = []
-    with claimed(out):
+    with claimed(out), make_bar(len(subjects), args.question) as bar:
         for subject in subjects:
-            records.append(_ask(args, subject))
+            records.append(probe(subject, **chosen))
             records[-1].save(out / records[-1].filename)
+            bar.update()
         pictures = _draw(args, records, study)
         for name, picture in pictures.items():
             for ending in ("png", "svg"):
@@ -131,8 +124,6 @@ def run(args: argparse.Namespace) -> int:
 
 def check_options(args: argparse.Namespace) -> None:
     """Raise `ValueError` for options that contradict each other, before anything is made or read."""
-    if args.no_batch_norm and args.weights == SHIPPED:
-        raise ValueError("--no-batch-norm: no net without batch norm comes with the package; use --weights fresh")
     if args.nets is not None and not 0 < len(args.nets) == len(set(args.nets)):
         given = ",".join(args.nets)
         raise ValueError(f"--nets must be names of nets, each once, such as plain20,resnet20: it is {given!r}")
@@ -144,9 +135,7 @@ def check_options(args: argparse.Namespace) -> None:
 
 
 def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
-    """Return the name of the shipped study to take weights from: the one named, or the first on these images."""
-    if args.study is not None:
-        return shipped.load_study(args.study).name
+    """Return the name of the first shipped study on these images."""
     for found in shipped.studies():
         if shipped.load_records(found.name)[0].dataset["fingerprint"] == dataset.fingerprint:
             return found.name
@@ -157,32 +146,17 @@ def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
 
 def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str | None) -> Subject:
     """Return the net with the weights that the options ask for, as a probe's subject."""
-    normalize, common = args.normalize, {"seed": args.seed, "device": args.device}
+    common = {"seed": args.seed, "device": args.device}
     if args.weights == SHIPPED:
-        record = shipped.load_record(net, study=study)
-        if record.dataset["fingerprint"] != dataset.fingerprint:
-            raise ValueError(
-                f"the nets of study {study!r} were trained on {record.dataset['name']}, not {dataset.name}"
-            )
-        model = shipped.load_trained(net, study=study)
+        record, model = shipped.load_record(net, study=study), shipped.load_trained(net, study=study)
         about = f"shipped: {study}, seed {record.seed}"
-        return Subject(net, model, dataset, about, normalize or record.recipe["normalize"], **common)
-    model = build_net(net, dataset, args.seed, **({"batch_norm": False} if args.no_batch_norm else {}))
-    about = f"untrained, seed {args.seed}"
+        return Subject(net, model, dataset, about, record.recipe["normalize"], **common)
+    model, about = build_net(net, dataset, args.seed), f"untrained, seed {args.seed}"
     if args.weights != FRESH:
         path = Path(args.weights)
-        state = weights.read(path.read_bytes(), path)
-        weights.check(state, model, path)
-        model.load_state_dict(state)
+        weights.load_into(model, weights.read(path.read_bytes(), path), path)
         about = f"file {path.name}"
-    return Subject(net, model.eval(), dataset, about, normalize or NORMALIZE[0], **common)
-
-
-def _ask(args: argparse.Namespace, subject: Subject) -> ProbeRecord:
-    """Ask one net the question."""
-    probe, _, *own = QUESTIONS[args.question]
-    chosen = [flag.removeprefix("--") for flag, *_ in own]
-    return probe(subject, **{name: getattr(args, name) for name in chosen})
+    return Subject(net, model.eval(), dataset, about, **common)
 
 
 def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str | None) -> dict[str, Picture]:

@@ -8,6 +8,7 @@ import inspect
 import json
 import operator
 import os
+import re
 import sys
 import sysconfig
 import traceback
@@ -51,7 +52,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--view", choices=VIEWS, default="layers", help="default: layers")
     usual = "default: 3x32x32 for the CIFAR family, else 3x224x224"
     parser.add_argument("--input", metavar="SHAPE[:TYPE]", type=_input, action="append", help=f"see below; {usual}")
-    parser.add_argument("--batch", metavar="N", type=_batch, default=1, help="of that at a time; default: 1")
+    parser.add_argument("--batch", metavar="N", type=int, default=1, help="of that at a time; default: 1")
     looks = "for a model that looks at values, such as a detector"
     devices = ("meta", "cpu", "cuda", "mps")
     parser.add_argument("--device", choices=devices, default="meta", help=f"another than meta (the default): {looks}")
@@ -69,9 +70,10 @@ def run(args: argparse.Namespace) -> int:
     device = args.device
     if device != "meta":
         model = model.to(device := resolve_device(device))
+    pixels = 32 if ":" not in args.name and models.is_cifar_name(args.name) else 224
     inputs = [
         shape if dtype is None else torch.zeros(shape, dtype=dtype, device=device)
-        for sizes, dtype in args.input or [(_usual_input(args.name), None)]
+        for sizes, dtype in args.input or [((3, pixels, pixels), None)]
         for shape in [(args.batch, *sizes)]
     ]
     try:
@@ -104,29 +106,11 @@ def render(result: Trace, view: str, form: str) -> str:
 def _input(text: str) -> tuple[tuple[int, ...], torch.dtype | None]:
     """Return ((16,), torch.int64) for "16:long", and ((3, 224, 224), None) for "3x224x224"."""
     shape, colon, name = text.partition(":")
-    sizes, dtype = shape.split("x"), getattr(torch, name, None) if colon else None
-    if not all(map(_is_size, sizes)):
-        rule = "must be whole numbers above 0, such as 3x224x224 or 16:long"
-    elif colon and not isinstance(dtype, torch.dtype):
-        rule = "must end in a type of torch, such as :long, :float or :bool, or not have one"
-    else:
-        return tuple(map(int, sizes)), dtype
-    raise argparse.ArgumentTypeError(f"{rule}, but it is {text!r}")
-
-
-def _batch(text: str) -> int:
-    if not _is_size(text):
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, but it is {text!r}")
-    return int(text)
-
-
-def _is_size(text: str) -> bool:
-    return text.isascii() and text.isdigit() and 0 < int(text) < 2**63  # torch has no larger ones
-
-
-def _usual_input(name: str) -> tuple[int, ...]:
-    """Return the shape for which a net was made."""
-    return (3, 32, 32) if ":" not in name and models.is_cifar_name(name) else (3, 224, 224)
+    dtype = getattr(torch, name, None) if colon else None
+    if not re.fullmatch("[1-9][0-9]*(x[1-9][0-9]*)*", shape) or (colon and not isinstance(dtype, torch.dtype)):
+        rule = "must be whole numbers above 0, and may end in a type of torch, as in 3x224x224 or 16:long"
+        raise argparse.ArgumentTypeError(f"{rule}, but it is {text!r}")
+    return tuple(map(int, shape.split("x"))), dtype
 
 
 def load_model(name: str, options: dict[str, str]) -> nn.Module:
@@ -165,19 +149,19 @@ def _load_own(name: str) -> nn.Module:
     try:
         model = operator.attrgetter(attribute)(importlib.import_module(source))
     except (Exception, SystemExit) as error:  # whatever a file may do
-        raise ImportError(f"cannot import {name!r}: {_told(error)}") from error
+        raise ImportError(f"cannot import {name!r}: {_failure(error)}") from error
     if callable(model) and not isinstance(model, nn.Module):
         of_torchvision = getattr(model, "__module__", "").startswith("torchvision.models")
         try:
             model = _untrained(model) if of_torchvision else model()
         except (Exception, SystemExit) as error:
-            raise RuntimeError(f"{name}() failed: {_told(error)}") from error
+            raise RuntimeError(f"{name}() failed: {_failure(error)}") from error
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name} must be a torch.nn.Module or return one, but it is a {type(model).__name__}")
     return model
 
 
-def _told(error: BaseException) -> str:
+def _failure(error: BaseException) -> str:
     """Return in one line where somebody's own code failed, if it was there, and of what."""
     place = _place(error)
     return (place and f"{place}: ") + f"{type(error).__name__}: {_one_line(error)}"

@@ -1,9 +1,6 @@
 """`resnet-edu train`: train one net, in one process or, under torchrun, in several, and leave its record.
 
 What several processes compute is in `training/group.py`.
-
-Source
-  [1] PyTorch's documentation of `torchrun`.
 """
 
 from __future__ import annotations
@@ -12,19 +9,19 @@ import argparse
 import contextlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from ..experiment import folder as folders
-from ..experiment.degradation import run_cell
+from ..experiment.degradation import Progress, run_cell
 from ..experiment.folder import Study
 from ..experiment.statistics import summary
 from ..support.signals import exit_on_termination
-from ..support.system import available_cores, make_bar, prepare_process, resolve_device
+from ..support.system import available_cores, prepare_process, resolve_device
 from ..training import checkpoint as checkpoints
 from ..training.group import Group, joined
-from ..training.loop import Event
 from . import options
 from .degrade import RUNS
 
@@ -63,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     study = options.study_of(args, nets=args.net, seeds=[args.seed])
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
-    with exit_on_termination(), joined(args.device) as (group, device):
+    with exit_on_termination(), joined(study.device) as (group, device):
         name = f"{args.net}-{Path(args.data or 'digits').resolve().name}-seed{args.seed}"
         out = Path(args.out) if args.out else RUNS / name
         with contextlib.nullcontext() if group.rank else folders.claimed(out):
@@ -75,9 +72,9 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
     """Train the net; the first process alone writes and prints."""
     first = not group.rank
     with group.first_goes_first():  # it may have to download the images; the others find them on the disk
-        dataset = options.source_of(args).load(first, options.urls_of(args))
+        dataset = options.source_of(args).load(first, args.mirrors)
     (cell,) = options.fit_recipe(args, study, dataset).cells
-    state = out / f"{cell.net}-seed{cell.seed}.checkpoint"
+    state = out / f"{cell.stem}.checkpoint"
     # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
     torch.set_num_threads(group.from_first(checkpoints.identity_of(state).get("threads")) or torch.get_num_threads())
     if first:
@@ -85,19 +82,14 @@ def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, devi
         lines = options.describe(cell.name + together, dataset, cell.recipe)
         lines.append(f"files: {out}; if it is stopped, the same command goes on")
         print("\n".join(lines), file=sys.stderr, flush=True)
-    form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
-    with make_bar(1.0, cell.name, show=first, bar_format=form, smoothing=0) as bar:
-
-        def show(event: Event) -> None:
-            bar.set_description_str(f"{cell.name}: {event.step:,} of {event.steps:,} steps", refresh=False)
-            bar.update(event.work - bar.n)
-
+    line = Progress([cell], done=set(), show=first)
+    with line.bar:
         record = run_cell(
             cell,
             dataset,
             device,
-            show,
-            weights_folder=out if args.save_weights else None,
+            partial(line.update, cell),
+            weights_folder=out if study.save_weights else None,
             precision=study.precision,
             checkpoint=state,
             group=group,

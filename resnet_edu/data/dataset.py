@@ -13,6 +13,7 @@ Sources
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -27,7 +28,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..support.validate import one_of, real, whole
+from ..support.validate import one_of, whole
 from .cifar10 import load_cifar10
 from .folder import ImageArrays, read_folder
 
@@ -139,14 +140,8 @@ def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
     padded = F.pad(dataset.train_images, (pixels,) * 4)
     places = range(2 * pixels + 1)
     images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
-    return Dataset(
-        f"{dataset.name}, moved by up to {pixels}",
-        torch.cat(images),
-        dataset.train_labels.repeat(len(images)),
-        dataset.test_images,
-        dataset.test_labels,
-        dataset.classes,
-    )
+    name, labels = f"{dataset.name}, moved by up to {pixels}", dataset.train_labels.repeat(len(images))
+    return dataclasses.replace(dataset, name=name, train_images=torch.cat(images), train_labels=labels)
 
 
 def _from_arrays(found: ImageArrays) -> Dataset:
@@ -157,9 +152,7 @@ def _from_arrays(found: ImageArrays) -> Dataset:
 def load(
     source: str | os.PathLike[str] = "digits",
     *,
-    seed: int = 0,
     root: str | os.PathLike[str] | None = None,
-    test_fraction: float = 0.2,
     resize: int | None = None,
     channels: int | None = None,
     skip_damaged: bool = False,
@@ -171,11 +164,9 @@ def load(
     source: "digits" ([2]: 1,437 training and 360 test images of 1x8x8, a fixed stratified split);
             "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
             if there is no `test/`; also `Training`, `test_set`, `validation` and the like), each with one folder a
-            class; or of one folder a class, to be split.
-    seed:   of the split of a folder; the other sources have a fixed one.
+            class; or of one folder a class, of which a fifth is then tested on, in every class alike.
     root:   where CIFAR-10 is, or is to be downloaded to; ~ is the home folder. Without it the environment variable
             RESNET_EDU_DATA is taken, or else the folder `data` in the working directory.
-    test_fraction: share of the test images where a folder is to be split, in every class alike.
     resize: make each image of a folder `resize` x `resize` pixels; None for the other sources, whose size is fixed.
     channels: 1 reads a folder as grey, 3 as RGB; None as grey if all its images are.
     skip_damaged: leave out the files of a folder that cannot be read, instead of raising an error that lists them.
@@ -192,14 +183,12 @@ def load(
         if source in _PIXELS and given is not None:
             raise ValueError(f"`{name}` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
     if source == "digits":
-        return _from_arrays(_split(_digits(), 0.2, seed=0))
+        return _from_arrays(_split(_digits()))
     if source == "cifar10":
         root = root or os.environ.get("RESNET_EDU_DATA") or "data"
         return _from_arrays(load_cifar10(root, urls=urls, progress=progress))
-    if not 0 < real("test_fraction", test_fraction) < 1:
-        raise ValueError(f"`test_fraction` must lie between 0 and 1, but it is {test_fraction}")
     found = read_folder(Path(source), resize=resize, channels=channels, skip_damaged=skip_damaged, progress=progress)
-    found = _split(found, test_fraction, seed) if found.test_images is None else found
+    found = _split(found) if found.test_images is None else found
     _report(found)
     return _from_arrays(found)
 
@@ -212,11 +201,11 @@ def _digits() -> ImageArrays:
     return ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
 
 
-def _split(found: ImageArrays, test_fraction: float, seed: int) -> ImageArrays:
-    """Return the same images, some of the training images now being test images."""
+def _split(found: ImageArrays) -> ImageArrays:
+    """Return the same images, a fifth of the training images now being test images."""
     images, labels = found.train_images, found.train_labels
     _check_splittable(labels, found.classes)
-    test = split_mask(labels, test_fraction, seed)
+    test = split_mask(labels, 0.2, seed=0)
     parts = (images[~test], labels[~test], images[test], labels[test])
     files = [*itertools.compress(found.files, ~test), *itertools.compress(found.files, test)]
     return ImageArrays(found.name, *parts, found.classes, files, found.notes)
@@ -258,11 +247,8 @@ def counts_text(labels: np.ndarray, classes: Sequence[str]) -> str:
 def _check_splittable(labels: np.ndarray, classes: tuple[str, ...]) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     if counts.min() < 2:
-        name = classes[int(counts.argmin())]
-        raise ValueError(
-            f"each class needs two or more images, one to train and one to test, but class {name!r} has "
-            f"{counts.min()}: add images, or leave the class out"
-        )
+        few = f"class {classes[int(counts.argmin())]!r} has {counts.min()}"
+        raise ValueError(f"each class needs two or more images, but {few}: add images, or leave the class out")
 
 
 def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarray:

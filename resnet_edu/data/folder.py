@@ -83,15 +83,11 @@ def read_folder(
     classes = tuple(listed[0])
     if len(parts) == 2 and listed[0].keys() != listed[1].keys():
         only = [", ".join(sorted(set(a) - set(b))) or "-" for a, b in (listed, listed[::-1])]
-        raise ValueError(
-            f"the classes of {parts[0]} and {parts[1]} differ: only in {parts[0].name}: {only[0]}; "
-            f"only in {parts[1].name}: {only[1]}. Each class needs a folder of the same name in both"
-        )
+        where = f"only in {parts[0].name}: {only[0]}; only in {parts[1].name}: {only[1]}"
+        raise ValueError(f"the classes of {parts[0]} and {parts[1]} differ: {where}; each must be in both")
     if len(classes) < 2:
-        raise ValueError(
-            f"{parts[0]} holds one class only ({classes[0]!r}), but two or more are needed: add a folder, or give "
-            f"{parts[0] / classes[0]} if the classes are in there"
-        )
+        inside = f"or give {parts[0] / classes[0]} if the classes are in there"
+        raise ValueError(f"{parts[0]} holds one class only, {classes[0]!r}: add a folder, {inside}")
     files = [file for part in listed for in_class in part.values() for file in in_class]
     labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in listed]
     how = resize, channels, skip_damaged
@@ -134,13 +130,11 @@ def _parts(path: Path) -> tuple[list[Path], list[str]]:
     train, test = found.get("train"), found.get("test", found.get("val"))
     if not (train and test):
         present, lacking = (train, "test (or val, or validation)") if train else (test, "train")
-        raise ValueError(
-            f"{path} has the folder {present.name} but not {lacking}: add it, or give {present} itself to have it "
-            f"split; if {present.name} is a class, call it something else"
-        )
+        way = f"add it, or give {present} to have it split, or rename {present.name} if it is a class"
+        raise ValueError(f"{path} has the folder {present.name} but not {lacking}: {way}")
     others = [folder.name for folder in folders if folder not in (train, test)]
-    said = f"left out: {', '.join(others)} (trained on: {train.name}, tested on: {test.name})"
-    return [train, test], [said] if others else []
+    note = f"left out: {', '.join(others)} (trained on: {train.name}, tested on: {test.name})"
+    return [train, test], [note] if others else []
 
 
 def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str]]:
@@ -154,10 +148,8 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
             entries = sorted((e for e in listing if not e.name.startswith(_HIDDEN)), key=lambda e: e.name)
         nested = next((e.name for e in entries if _is_folder(e)), None)
         if nested:
-            raise ValueError(
-                f"the class folder {folder} holds a folder ({nested}): move the images in it up, or give {folder} "
-                "itself if the classes are in there"
-            )
+            way = f"move its images up, or give {folder} if the classes are in there"
+            raise ValueError(f"the class folder {folder} holds a folder ({nested}): {way}")
         images = {e.path: _is_image(e) for e in entries}
         found[folder.name] = [file for file, yes in images.items() if yes]
         junk += (others := [file for file, yes in images.items() if not yes])
@@ -167,12 +159,8 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
     with os.scandir(path) as listing:
         loose = [e.path for e in listing if not e.name.startswith(_HIDDEN) and not _is_folder(e) and _is_image(e)]
     if not found:
-        what = (
-            "its images have no labels; sort them into class folders, or move it away"
-            if loose
-            else "it must hold one folder a class"
-        )
-        raise ValueError(f"{path} has no class folders: {what}")
+        way = "sort its images into one folder a class, or move it away" if loose else "it must hold one folder a class"
+        raise ValueError(f"{path} has no class folders: {way}")
     if junk:
         notes.append(f"{_number(junk, 'file')} skipped, being no images{_example(junk, root)}")
     if loose:
@@ -333,12 +321,7 @@ def _decode(
         notes = _check_headers(headers, root, resize, channels, whites)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = (resize, resize) if resize else next(iter(headers.values())).size
-        shape = len(headers), channels, height, width
-        try:
-            images = np.empty(shape, np.uint8)
-        except MemoryError:
-            need = f"{shape[0]:,} images of {width}x{height} pixels need {np.prod(shape, dtype=float) / 1e9:.0f} GB"
-            raise ValueError(f"{need} of memory: make them smaller (resize=32, --resize 32)") from None
+        images = np.empty((len(headers), channels, height, width), np.uint8)
         work = partial(_pixels, resize=resize, channels=channels, size=(width, height), whites=whites)
         count = 0
         for _, pixels in results(work, "reading images", list(headers)):
@@ -366,27 +349,24 @@ def _check_headers(
     first, (width, height) = next((file, header.size) for file, header in headers.items())
     others = [file for file, header in headers.items() if header.size != (width, height)]
     if others and resize is None:
-        its_width, its_height = headers[others[0]].size
-        raise ValueError(
-            f"all images must have one size, but {first} has {width}x{height} pixels and {others[0]} has "
-            f"{its_width}x{its_height}: resize them, or have it done (resize=32, or --resize 32)"
-        )
+        sizes = f"{first} has {width}x{height} pixels, {others[0]} {'x'.join(map(str, headers[others[0]].size))}"
+        raise ValueError(f"all images must have one size, but {sizes}: resize=32 or --resize 32 makes them equal")
 
-    def those(test: Callable[[_Header], bool]) -> list[str]:
+    def where(test: Callable[[_Header], bool]) -> list[str]:
         return [file for file, header in headers.items() if test(header)]
 
-    grey = those(lambda header: header.grey)
-    said = {
+    grey = where(lambda header: header.grey)
+    found = {
         "read as RGB, being grey among images in colour": grey if channels is None and len(grey) < len(headers) else [],
         **{
             f"read as {white.bit_length()}-bit grey, {white:,} being white": [f for f in whites if whites[f] == white]
             for white in sorted(set(whites.values()))
         },
-        "read by the upper 8 of 16 bits a colour": those(lambda header: header.wide),
-        "read up to the first of several frames": those(lambda header: header.frames),
-        f"enlarged to more than twice the size, {resize} pixels": those(lambda h: 2 * min(h.size) < (resize or 0)),
+        "read by the upper 8 of 16 bits a colour": where(lambda header: header.wide),
+        "read up to the first of several frames": where(lambda header: header.frames),
+        f"enlarged to more than twice the size, {resize} pixels": where(lambda h: 2 * min(h.size) < (resize or 0)),
     }
-    return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in said.items() if which]
+    return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in found.items() if which]
 
 
 def _cached(

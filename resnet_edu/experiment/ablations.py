@@ -5,9 +5,8 @@ weights is what differs, begin with the same weights. So their difference is tak
 confidence interval of Student's t ([1]); an effect is called clear only if 0 lies outside. One comparison in twenty is
 called clear by chance alone: of seven, one should not be surprised by one.
 
-Sources
+Source
   [1] "Student", "The probable error of a mean", Biometrika 6(1), 1908.
-  [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 3.4, 4.2: the parts of the recipe.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ import torch
 from torch import nn
 
 from ..data.dataset import Dataset, moved
-from ..nets.initialise import LAWS, draw_kernels
+from ..nets.initialise import draw_kernels
 from ..support.system import available_cores, in_double, make_bar, prepare_process, resolve_device
 from ..support.table import Column, Table, TableList
-from ..support.validate import one_of, whole
+from ..support.validate import whole
 from ..training.loop import Event, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from .degradation import build_net
@@ -71,16 +70,11 @@ class Effect:
     diverged: int
 
     @property
-    def clear(self) -> bool:
-        """Whether 0 lies outside of the interval."""
-        return self.low > 0 or self.high < 0
-
-    @property
     def verdict(self) -> str:
         """The rule's answer in words: "higher", "lower", "within the noise", or how many runs diverged."""
         if self.diverged:
             return f"diverged in {self.diverged} of {self.diverged + len(self.differences)} runs"
-        return ("higher" if self.mean > 0 else "lower") if self.clear else "within the noise"
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "within the noise"
 
 
 class Effects(TableList):
@@ -170,9 +164,6 @@ class Variant:
     law: str = "he"
     batch_norm: bool = True
     moves: int = 0
-
-    def __post_init__(self) -> None:
-        one_of("law", self.law, LAWS)
 
     def but(self, name: str, **changes: Any) -> Variant:
         """Return a variant of another name; `changes` are fields of it or of its recipe."""

@@ -15,13 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from logging.handlers import QueueHandler
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 from ..support.signals import accept_interrupts
@@ -52,8 +50,6 @@ class RayEngine:
     retries: int = 3
 
     def __post_init__(self) -> None:
-        if not isinstance(self.address, str | None):
-            raise TypeError(f"`address` must be text, such as 'auto', or None, but it is {self.address!r}")
         if self.gpus_per_run is not None:
             real("gpus_per_run", self.gpus_per_run, 0, 1)
         whole("cpus_per_run", self.cpus_per_run)
@@ -88,8 +84,7 @@ class RayEngine:
     ) -> None:
         """Run `work(job, *shared, send)` for every job as a Ray task; the arguments are those of `run_in_workers`.
 
-        work:   a function of a module that the machines have too. Events sent by `send(event, True)` arrive before
-                its result, others perhaps later. What this package logs there as a warning is logged here.
+        work:   a function of a module that the machines have too.
         setup:  called before anything else, even before `shared` has arrived.
 
         An exception of the work is raised here; it is not tried again. `WorkerDied` is raised when a job was lost more
@@ -100,9 +95,11 @@ class RayEngine:
         """
         ray = import_ray()
         with _connected(ray, self.address):
+            from ray.util.queue import Queue
+
             self._check_resources(ray)
-            # No share of a core for the mailbox: a full cluster must still have room for it.
-            mailbox = ray.remote(num_cpus=0, max_restarts=-1)(_Mailbox).remote()
+            # No share of a core for what holds the events: a full cluster must still have room for it.
+            events = Queue(actor_options={"num_cpus": 0, "max_restarts": -1})
             task = ray.remote(_task).options(
                 num_cpus=self.cpus_per_run,
                 num_gpus=self.gpus_per_run or 0,
@@ -113,11 +110,12 @@ class RayEngine:
             running: dict[Any, Any] = {}  # the jobs whose results are not there yet
             try:
                 for number, job in enumerate(jobs):
-                    running[task.remote(setup, work, job, number, box, mailbox)] = job
+                    running[task.remote(setup, work, job, number, box, events)] = job
                 while running:
                     done, _ = ray.wait(list(running), timeout=EVENT_PACE)
-                    for number, event in _take(ray, mailbox):
-                        on_event(jobs[number], event)
+                    with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
+                        for number, event in events.get_nowait_batch(events.qsize()):
+                            on_event(jobs[number], event)
                     for reference in done:
                         job = running.pop(reference)
                         try:
@@ -129,7 +127,8 @@ class RayEngine:
                             raise value
                         on_result(job, value)
             finally:
-                _cancel(ray, list(running), mailbox)
+                _cancel(ray, list(running))
+                events.shutdown(force=True)
 
     def _check_resources(self, ray: ModuleType) -> None:
         """Raise `RuntimeError` if no machine of the cluster is large enough: Ray would wait for one for ever."""
@@ -137,10 +136,8 @@ class RayEngine:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(machine.get(kind, 0) >= amount for kind, amount in wanted.items()) for machine in machines):
             have = ", ".join(f"{m.get('CPU', 0):g} CPU and {m.get('GPU', 0):g} GPU" for m in machines)
-            raise RuntimeError(
-                f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU, but no machine of this Ray has both "
-                f"(they have {have}): ask for less (--cpus-per-run, --gpus-per-run)"
-            )
+            need = f"a run needs {wanted['CPU']:g} CPU and {wanted['GPU']:g} GPU"
+            raise RuntimeError(f"{need}, but no machine has both ({have}): --cpus-per-run, --gpus-per-run")
 
 
 def import_ray() -> ModuleType:
@@ -148,10 +145,7 @@ def import_ray() -> ModuleType:
     try:
         import ray
     except ImportError as error:
-        raise ImportError(
-            f'the engine "ray" needs Ray, which cannot be imported ({error}): pip install "ray>=2.40"; '
-            'the engine "local" needs nothing'
-        ) from None
+        raise ImportError(f'the engine "ray" needs Ray ({error}): pip install "ray>=2.40"') from None
     return ray
 
 
@@ -170,24 +164,19 @@ def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     package = str(Path(__file__).resolve().parent.parent)
     options["runtime_env"] = {"py_modules": [package]}  # [4]: one version everywhere
-    decided = REPORTS in os.environ  # by the user; a Ray that is started here reports nothing else to its makers
-    os.environ.setdefault(REPORTS, "0")
+    os.environ.setdefault(REPORTS, "0")  # a Ray that is started here reports nothing to its makers
     try:
-        ray.init(address, logging_level="ERROR", log_to_driver=False, **options)
+        ray.init(address, logging_level="ERROR", **options)
     except Exception as error:  # Ray raises plain ones too: a node that was not up within its 30 seconds, say
-        raise ConnectionError(
-            f"Ray could not be started or reached at {address!r} ({error}): leave that out, or `ray start --head`"
-        ) from error
-    finally:
-        if not decided:
-            del os.environ[REPORTS]
+        text = f"Ray could not be started or reached at {address!r} ({error})"
+        raise ConnectionError(f"{text}: leave that out, or `ray start --head`") from error
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
+def _cancel(ray: ModuleType, references: list[Any]) -> None:
     """Cancel what is queued or running: as by Ctrl-C at first, so that a run can save its state, and then by force.
 
     Ray does the first at its best effort; a run that it does not reach goes on later from its last scheduled state.
@@ -198,37 +187,9 @@ def _cancel(ray: ModuleType, references: list[Any], mailbox: Any) -> None:
                 ray.cancel(reference, force=force)
             if references:
                 _, references = ray.wait(references, num_returns=len(references), timeout=GRACE)
-        _take(ray, mailbox)  # a run may have warned that its state could not be saved
-        ray.kill(mailbox)
 
 
-def _take(ray: ModuleType, mailbox: Any) -> list[tuple[int, Any]]:
-    """Log the warnings that the jobs have sent, and return the other events, with their jobs' numbers."""
-    events = []
-    with contextlib.suppress(ray.exceptions.RayError):  # lost with its machine: Ray starts another
-        for number, event in ray.get(mailbox.take.remote()):
-            if not isinstance(event, logging.LogRecord):
-                events.append((number, event))
-            elif (logger := logging.getLogger(event.name)).isEnabledFor(event.levelno):
-                logger.handle(event)
-    return events
-
-
-class _Mailbox:
-    """The events of all jobs, in a process of its own until the driver takes them."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[int, Any]] = []
-
-    def put(self, number: int, event: Any) -> None:
-        self.events.append((number, event))
-
-    def take(self) -> list[tuple[int, Any]]:
-        events, self.events = self.events, []
-        return events
-
-
-def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: list, mailbox: Any) -> tuple[str, Any]:
+def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: list, events: Any) -> tuple[str, Any]:
     """Do one job in a Ray worker: ("result", what it returned) or ("error", the exception)."""
     import ray
 
@@ -236,18 +197,8 @@ def _task(setup: tuple, work: Callable[..., Any], job: Any, number: int, box: li
     function, *arguments = setup
     function(*arguments)
 
-    def send(event: Any, keep: bool = False) -> None:
-        put = mailbox.put.remote(number, event)
-        if keep:
-            with contextlib.suppress(ray.exceptions.RayError):  # no event is worth a run
-                ray.get(put)  # it is there before the result is
+    def send(event: Any) -> None:
+        with contextlib.suppress(ray.exceptions.RayError):  # no event is worth a run
+            events.put((number, event))  # it is there before the result is
 
-    # Nobody sees a worker's own standard error: what this package logs there as a warning goes to the driver.
-    logger = logging.getLogger("resnet_edu")
-    handler = QueueHandler(SimpleNamespace(put_nowait=lambda record: send(record, True)))
-    handler.setLevel(logging.WARNING)
-    logger.addHandler(handler)
-    try:
-        return attempt(work, job, ray.get(box[0]), send)
-    finally:
-        logger.removeHandler(handler)  # the process will serve other jobs
+    return attempt(work, job, ray.get(box[0]), send)

@@ -25,17 +25,7 @@ from torch import nn
 
 from ..data.dataset import Dataset
 from ..nets.models import get_model, split_name
-from ..support.system import (
-    available_cores,
-    code_version,
-    computing_threads,
-    device_name,
-    library_versions,
-    make_bar,
-    now,
-    prepare_process,
-    resolve_device,
-)
+from ..support import system
 from ..training import checkpoint as checkpoints
 from ..training import weights
 from ..training.checkpoint import Checkpoint
@@ -140,10 +130,6 @@ def run(
 def resume(
     folder: str | os.PathLike[str],
     data: Images | None = None,
-    *,
-    workers: int | None = None,
-    checkpoint_seconds: float | None = None,
-    checkpoint_steps: int | None = None,
     **options: Any,
 ) -> list[RunRecord]:
     """Go on with the study in `folder`, however it was stopped, and return all of its records.
@@ -152,14 +138,11 @@ def resume(
     records are then, number for number, those of a study that was never stopped.
 
     data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now.
-    workers, checkpoint_seconds, checkpoint_steps: another number than the study began with, see `Study`.
     options: `engine`, `progress`, `on_record` and `on_event`, as for `run`.
 
     Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
     """
     study = folders.load(folder)
-    given = {"workers": workers, "checkpoint_seconds": checkpoint_seconds, "checkpoint_steps": checkpoint_steps}
-    study = dataclasses.replace(study, **{name: value for name, value in given.items() if value is not None})
     return run(study, study.source if data is None else data, folder, resume=True, **options)
 
 
@@ -170,7 +153,7 @@ def choose_device(study: Study, engine: str | RayEngine | None = "local") -> tup
     `ImportError` without Ray.
     """
     if engine in (None, "local"):
-        device = resolve_device(study.device)
+        device = system.resolve_device(study.device)
         precision = resolve_precision(study.precision, device)
         return dataclasses.replace(study, device=str(device), precision=precision), None
     if engine != "ray" and not isinstance(engine, RayEngine):
@@ -196,7 +179,7 @@ def complete(study: Study, dataset: Dataset, engine: RayEngine | None = None) ->
         threads = engine.cpus_per_run
     elif threads is None:
         shares = min(workers, len(study.cells))
-        threads = max(1, available_cores() // shares) if shares else torch.get_num_threads()
+        threads = max(1, system.available_cores() // shares) if shares else torch.get_num_threads()
     source = study.source and study.source.absolute()
     return dataclasses.replace(
         study, recipe=recipe, workers=workers, threads=threads, source=source, dataset=folders.facts(dataset)
@@ -213,12 +196,12 @@ def _train_all(
     on_event: Callable[[Cell, Event], object] | None,
 ) -> list[RunRecord]:
     """Do the runs of a study that have no record in `folder` yet (without `dataset` there are none such)."""
-    shared = study, dataset, folder and folder.resolve(), code_version()
+    shared = study, dataset, folder and folder.resolve(), system.code_version()
     cells = study.cells
-    done = folders.finished(folder, study, clean=True) if folder else {}
+    done = folders.finished(folder, study) if folder else {}
     # Long runs first: no worker is left alone with one at the end.
     queue = sorted((cell for cell in cells if cell not in done), key=_cost, reverse=True)
-    line = _Progress(cells, done=set(done), show=progress)
+    line = Progress(cells, done=set(done), show=progress)
     with line.bar:
 
         def watch(cell: Cell, event: Event) -> None:
@@ -238,15 +221,15 @@ def _train_all(
             earlier = tuple(Evaluation(**point) for point in record.curves)
             last = earlier[-1]
             on_event(cell, Event("resumed", last.step, last.step, last.lr, last.train_loss, 1.0, earlier=earlier))
-        setup = (prepare_process, study.threads)
+        setup = (system.prepare_process, study.threads)
         if engine is not None:
             engine.run(functools.partial(_run_one, pace=EVENT_PACE), queue, shared, setup, watch, finish)
         elif study.workers:
             run_in_workers(_run_one, queue, shared, min(study.workers, len(queue)), setup, watch, finish)
         else:
             for cell in queue:
-                with computing_threads(study.threads):
-                    record = _run_one(cell, *shared, lambda event, keep, cell=cell: watch(cell, event), pace=0.0)
+                with system.computing_threads(study.threads):
+                    record = _run_one(cell, *shared, functools.partial(watch, cell), pace=0.0)
                 finish(cell, record)
     if folder:
         folders.clear(folder, study)
@@ -259,21 +242,20 @@ def _run_one(
     dataset: Dataset,
     folder: Path | None,
     code: dict[str, str | None],
-    send: Callable[[Event, bool], object],
+    send: Callable[[Event], object],
     pace: float = 0.1,
 ) -> RunRecord:
     """Do one run of a study, in a worker or in this process; what it leaves goes to `folder`.
 
-    send(event, keep): gets all evaluations, to be kept, and of the steps at most one in `pace` seconds.
+    send: gets all evaluations, and of the steps at most one in `pace` seconds.
     """
     last = 0.0
 
     def callback(event: Event) -> None:
         nonlocal last
-        keep = event.kind in ("evaluation", "resumed")
-        if keep or time.monotonic() - last >= pace:
+        if event.kind in ("evaluation", "resumed") or time.monotonic() - last >= pace:
             last = time.monotonic()
-            send(event, keep)
+            send(event)
 
     try:
         return run_cell(
@@ -306,14 +288,14 @@ def run_cell(
 
     device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
-    weights_folder: gets the final weights, as `weights.filename(net, seed)`; None leaves none.
+    weights_folder: gets the final weights; None leaves none.
     checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
     group:      as for `train`; the first process alone writes weights.
 
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
     """
-    device = resolve_device(device)
+    device = system.resolve_device(device)
     precision = resolve_precision(precision, device)
     model = build_net(cell.net, dataset, cell.seed)
     if checkpoint is not None:
@@ -335,7 +317,7 @@ def run_cell(
     if weights_folder is not None and not group.rank:
         about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps}
         about |= {"dataset": dataset.name, "fingerprint": dataset.fingerprint}
-        weights.save(model.state_dict(), weights_folder / weights.filename(cell.net, cell.seed), about)
+        weights.save(model.state_dict(), weights_folder / f"{cell.stem}.safetensors", about)
     together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
         net=cell.net,
@@ -343,13 +325,13 @@ def run_cell(
         dataset={**folders.facts(dataset), "shape": list(dataset.shape), "classes": list(dataset.classes)},
         recipe={k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(cell.recipe).items()},
         seed=cell.seed,
-        device={"type": device.type, "name": device_name(device), "precision": precision, **together},
+        device={"type": device.type, "name": system.device_name(device), "precision": precision, **together},
         threads=torch.get_num_threads(),
         curves=[dataclasses.asdict(e) for e in history.evaluations],
         seconds=round(history.seconds, 3),
-        date=now(),
-        versions=library_versions(),
-        code=code or code_version(),
+        date=system.now(),
+        versions=system.library_versions(),
+        code=code or system.code_version(),
     )
 
 
@@ -358,18 +340,18 @@ def _cost(cell: Cell) -> float:
     return split_name(cell.net)[1] * cell.recipe.steps
 
 
-class _Progress:
+class Progress:
     """One line for the whole grid: nets in flight, share of the work, steps, time left."""
 
     def __init__(self, cells: Sequence[Cell], done: set[Cell], show: bool) -> None:
         self.share = {cell: float(cell in done) for cell in cells}
         self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in cells}
-        self.total_steps = sum(cell.recipe.steps for cell in cells)
         self.several_seeds = len({cell.seed for cell in cells}) > 1
+        self.total_steps = sum(cell.recipe.steps for cell in cells)
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
         total, before = sum(map(_cost, cells)), sum(map(_cost, done))  # what was done must not make the rest look fast
         # Smoothing 0: time left from the mean pace so far; evaluations make the recent pace jump.
-        self.bar = make_bar(total, "starting", show=show, bar_format=form, smoothing=0, initial=before)
+        self.bar = system.make_bar(total, "starting", show=show, bar_format=form, smoothing=0, initial=before)
 
     def update(self, cell: Cell, event: Event) -> None:
         """Take in what a cell's training loop tells."""

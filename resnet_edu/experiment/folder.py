@@ -10,9 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
-import itertools
 import json
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -34,15 +32,13 @@ from ..training.checkpoint import Checkpoint
 from ..training.recipe import Recipe
 from ..training.step import PRECISIONS
 from . import records
-from .records import STUDY_FILE, RecordError, RunRecord
+from .records import STUDY_FILE, RunRecord
 
 NETS = ("plain20", "resnet20", "plain56", "resnet56")
 SCHEMA = 3  # 2: the source has a root; 3: it says how a folder is read
 CHECKPOINTS = "checkpoints"  # the folder in the study's folder
 LOCK_FILE = ".lock"  # there while a process is at work in the folder
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # file systems that have none
-
-log = logging.getLogger(__name__)
 
 
 class StudyError(ValueError):
@@ -111,9 +107,9 @@ class Cell:
         return f"{self.net} (seed {self.seed})"
 
     @property
-    def filename(self) -> str:
-        """The name of its record's file."""
-        return f"{self.net}-seed{self.seed}.json"
+    def stem(self) -> str:
+        """What its files are called: its record (.json), its checkpoint, its weights (.safetensors)."""
+        return f"{self.net}-seed{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ class Study:
     threads:    computing threads of each worker, or of this process. None shares the processor's cores out, is Ray's
                 `cpus_per_run`, or without workers what torch is set to. Another number may change the last digits.
     save_weights: leave each net's final weights beside its record, 4 bytes a parameter (safetensors).
-    checkpoint_seconds, checkpoint_steps: how often the state of each run is saved, see `Checkpoint`.
+    checkpoint_seconds: how often the state of each run is saved, see `Checkpoint`.
     source:     where its images come from; None if they were given as a `Dataset`.
     dataset:    name, fingerprint and numbers of its images, once they have been read.
     date:       when it began, ISO 8601, UTC.
@@ -147,7 +143,6 @@ class Study:
     threads: int | None = None
     save_weights: bool = False
     checkpoint_seconds: float = 60.0
-    checkpoint_steps: int | None = None
     source: Source | None = None
     dataset: dict[str, Any] | None = None
     date: str = field(default_factory=now)
@@ -166,7 +161,7 @@ class Study:
             raise TypeError(f"`recipe` must be a Recipe or None, but it is {self.recipe!r}")
         one_of("precision", self.precision, PRECISIONS)
         real("checkpoint_seconds", self.checkpoint_seconds, 0)
-        for name, least in (("workers", 0), ("threads", 1), ("checkpoint_steps", 1)):
+        for name, least in (("workers", 0), ("threads", 1)):
             if getattr(self, name) is not None:
                 whole(name, getattr(self, name), least)
 
@@ -180,18 +175,13 @@ class Study:
         """Layers of its deepest net."""
         return max(split_name(net)[1] for net in self.nets)
 
-    @property
-    def epochs(self) -> float:
-        """How often a run passes over the training images, the few aside that fill no batch."""
-        return self.recipe.steps / (self.dataset["train"] // self.recipe.batch_size)
-
     def save(self, folder: Path) -> None:
         """Write it into its folder."""
         text = json.dumps({**dataclasses.asdict(self), "schema": SCHEMA}, indent=1, allow_nan=False) + "\n"
         write_atomic(folder / STUDY_FILE, text.encode())
 
     def continued(self, asked: Study, folder: str | os.PathLike[str]) -> Study:
-        """Return this study with the number of workers and the schedule of checkpoints that are asked for now.
+        """Return this study with the `workers` and `checkpoint_seconds` that are asked for now.
 
         Raises `StudyError` if what is asked for contradicts it, or would change its numbers.
         """
@@ -200,8 +190,7 @@ class Study:
         workers = self.workers if asked.workers is None else asked.workers
         if self.device == "cpu" and bool(workers) != bool(self.workers):  # another way to compute: `prepare_process`
             refuse(folder, {"workers": (workers, self.workers)})
-        schedule = {"checkpoint_seconds": asked.checkpoint_seconds, "checkpoint_steps": asked.checkpoint_steps}
-        return dataclasses.replace(self, workers=workers, **schedule)
+        return dataclasses.replace(self, workers=workers, checkpoint_seconds=asked.checkpoint_seconds)
 
     def images(self, data: Source | Dataset | None, folder: Path, progress: bool = True) -> Dataset:
         """Return the images of a study that goes on, by the name that it knows them by: their fingerprint decides.
@@ -230,19 +219,13 @@ def _check_net(name: str) -> None:
 
 def refuse(folder: str | os.PathLike[str], options: dict[str, tuple[Any, Any]]) -> None:
     """Raise `StudyError` if an option, name: (given, the study's), contradicts the study; None and "auto" never do."""
-
-    def text(value: Any) -> str:
-        return ",".join(map(str, value)) if isinstance(value, tuple) else "none" if value in (None, "") else str(value)
-
     wrong = [
-        f"{name} is {text(given)}, but the study has {text(its)}"
+        f"{name} is {given}, but the study has {its}"
         for name, (given, its) in options.items()
         if given not in (None, "auto", its)
     ]
     if wrong:
-        raise StudyError(
-            f"this contradicts the study in {folder}: {'; '.join(wrong)}. Leave it out, or start another study"
-        )
+        raise StudyError(f"this contradicts the study in {folder}: {'; '.join(wrong)}. Leave it out, or begin another")
 
 
 def facts(dataset: Dataset) -> dict[str, Any]:
@@ -270,7 +253,8 @@ def locked(folder: Path) -> Iterator[None]:
         raise StudyError(f"another process is at work in {folder}: wait for it, or stop it first") from None
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
-            raise _cannot_write(folder, error) from None
+            why = error.strerror or error
+            raise OSError(f"cannot write into the output folder {folder} ({why}): name another (--out)") from None
     except NotImplementedError:  # the same, in older versions of filelock
         pass
     try:
@@ -283,50 +267,26 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def claimed(folder: str | os.PathLike[str], resume: bool = False, made: bool = False) -> Iterator[Study | None]:
+def claimed(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[Study | None]:
     """Make the folder if need be, and keep other processes from it meanwhile, see `locked`.
 
     resume: give the study that is there, if there is one; else nothing may be there, and None is given.
-    made:   whether the caller has just made the folder; one made for this is removed if an error leaves it empty.
 
+    An error that leaves the folder empty removes it.
     Raises `FileExistsError` if it holds JSON files already (records, or a study), and what `locked` raises.
     """
     folder = Path(folder)
-    made = made or not folder.exists()
     try:
         with locked(folder):  # looked into only now: another process may have come first
             stored = load(folder) if resume and (folder / STUDY_FILE).exists() else None
             if stored is None and (found := sorted(folder.glob("*.json"))):
-                raise FileExistsError(
-                    f"the output folder {folder} already holds {found[0].name}, and nothing is overwritten: name a new "
-                    f"folder (--out), or go on with the study that is there (--resume {folder}, or resume=True)"
-                )
+                way = f"name a new one (--out), or go on with its study (--resume {folder}, or resume=True)"
+                raise FileExistsError(f"{folder} already holds {found[0].name}, and nothing is overwritten: {way}")
             yield stored
     except BaseException:
-        if made:
-            with contextlib.suppress(OSError):  # it is not empty
-                folder.rmdir()
+        with contextlib.suppress(OSError):  # it is not empty
+            folder.rmdir()
         raise
-
-
-def new_folder(parent: Path, name: str) -> Path:
-    """Make a folder in `parent` that was not there, called `name`, or else `name-2`, `name-3`, ..., and return it.
-
-    Raises `OSError` if none can be made.
-    """
-    for number in itertools.count(1):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:  # another process may have begun within the same second
-            continue
-        except OSError as error:
-            raise _cannot_write(folder, error) from None
-
-
-def _cannot_write(folder: Path, error: OSError) -> OSError:
-    return OSError(f"cannot write into the output folder {folder} ({error.strerror or error}): name another (--out)")
 
 
 def load(folder: str | os.PathLike[str]) -> Study:
@@ -337,7 +297,8 @@ def load(folder: str | os.PathLike[str]) -> Study:
     path = Path(folder) / STUDY_FILE
     if not path.exists():
         raise StudyError(f"there is no study to resume in {folder}: there is no file {path}")
-    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
+    earlier = ("checkpoint_steps",)  # a field of studies that were begun before
+    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA, earlier)
     try:
         values["recipe"] = Recipe(**values["recipe"])
         values["source"] = values["source"] and Source(**values["source"])
@@ -353,7 +314,7 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     """
     found = []
     for path in Path(parent).glob(f"*/{STUDY_FILE}"):
-        with contextlib.suppress(StudyError, OSError):  # one that cannot be read is not the one that is meant
+        with contextlib.suppress(ValueError, OSError):  # one that cannot be read is not the one that is meant
             study = load(path.parent)
             if len(finished(path.parent, study)) < len(study.cells):
                 found.append((study.date, path.parent))
@@ -362,26 +323,17 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
     return max(found)[-1]
 
 
-def finished(folder: Path, study: Study, clean: bool = False) -> dict[Cell, RunRecord]:
-    """Return the records of the runs that are done; damaged ones do not count.
+def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
+    """Return the records of the runs that are done.
 
-    clean: rename a damaged record to `*.damaged`, with a warning, and remove what a killed process left half-written.
-
-    Raises `StudyError` for a record of another study.
+    Raises `StudyError` for a record of another study, `RecordError` for a damaged one.
     """
-    for path in folder.glob(".*-seed*.tmp") if clean else ():
-        path.unlink()
     recipe, found = json.loads(json.dumps(dataclasses.asdict(study.recipe))), {}
     for cell in study.cells:
-        path = folder / cell.filename
+        path = folder / f"{cell.stem}.json"
         try:
             record = records.load(path)
         except FileNotFoundError:
-            continue
-        except RecordError as error:
-            if clean:
-                os.replace(path, path.with_name(f"{path.name}.damaged"))
-                log.warning("%s; set aside as %s.damaged, and that run is done again", error, path.name)
             continue
         mine = (cell.net, cell.seed, recipe, study.dataset["fingerprint"])
         if (record.net, record.seed, record.recipe, record.dataset["fingerprint"]) != mine:
@@ -392,8 +344,8 @@ def finished(folder: Path, study: Study, clean: bool = False) -> dict[Cell, RunR
 
 def checkpoint(folder: Path, study: Study, cell: Cell) -> Checkpoint:
     """Return where a run keeps its state, and how often."""
-    path = folder / CHECKPOINTS / f"{cell.net}-seed{cell.seed}.checkpoint"
-    return Checkpoint(path, cell.net, study.checkpoint_seconds, study.checkpoint_steps)
+    path = folder / CHECKPOINTS / f"{cell.stem}.checkpoint"
+    return Checkpoint(path, cell.net, study.checkpoint_seconds)
 
 
 def clear(folder: Path, study: Study) -> None:
@@ -402,12 +354,3 @@ def clear(folder: Path, study: Study) -> None:
         checkpoints.remove(checkpoint(folder, study, cell).path)
     with contextlib.suppress(OSError):
         (folder / CHECKPOINTS).rmdir()
-
-
-def discard_unused(folder: Path, study: Study) -> bool:
-    """Remove a study that has left neither records nor checkpoints, and return whether it was one."""
-    unused = not finished(folder, study) and not any((folder / CHECKPOINTS).glob("*"))
-    if unused:
-        clear(folder, study)
-        (folder / STUDY_FILE).unlink()
-    return unused

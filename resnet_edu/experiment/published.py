@@ -80,17 +80,10 @@ def references(net: str) -> list[Reference]:
     return [r for r in REFERENCES if r.net == net]
 
 
-# What section 4.2 of [1] prescribes. A field that says how often a net is evaluated, or how it is computed, is no part.
-PRESCRIBED = (
-    "steps", "batch_size", "lr", "momentum", "weight_decay", "milestones", "warmup_lr", "warmup_error", "augment",
-    "normalize",
-)  # fmt: skip
-
-
 def differences(record: RunRecord, recipe: Recipe) -> list[str]:
     """Return in words where a record's recipe differs from `recipe`, as far as the result depends on it."""
     found = []
-    for name in PRESCRIBED:
+    for name in [f.name for f in dataclasses.fields(Recipe) if f.name != "eval_every"]:
         ours, theirs = record.recipe.get(name), getattr(recipe, name)
         ours = tuple(ours) if isinstance(ours, list) else ours
         if ours != theirs:

@@ -7,7 +7,6 @@ Source
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from collections.abc import Iterable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..nets.models import split_name
-from ..support.files import fields_of, read_json, write_atomic
+from ..support.files import fields_of, read_json, write_new_json
 from ..support.validate import one_of
 
 SCHEMA = 1
@@ -103,24 +102,17 @@ class RunRecord:
     def from_dict(cls, values: dict[str, Any], origin: str = "the record") -> RunRecord:
         """Return the record that `to_dict` described; None in a curve becomes NaN.
 
-        Raises `RecordError`, naming `origin`, for a newer format, a missing or a wrong field.
+        Raises `RecordError`, naming `origin`, for a newer format, a missing or an unknown field, or no evaluations.
         """
         record = cls(**fields_of(cls, values, origin, RecordError, SCHEMA, derived=("final",)))
-        curves = _check(record, origin)
-        if values.get("final", record.curves[-1]) != record.curves[-1]:
-            raise RecordError(f"{origin} contradicts itself: 'final' is not the last point of 'curves'")
+        if not record.curves or any(set(point) != set(_POINT) for point in record.curves):
+            raise RecordError(f"{origin} is damaged: 'curves' must be evaluations, each with {', '.join(_POINT)}")
+        curves = [{k: math.nan if v is None else v for k, v in point.items()} for point in record.curves]
         return dataclasses.replace(record, curves=curves)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the record to `path` and return it. The file is there whole or not at all.
-
-        Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
-        """
-        path = Path(path)
-        if path.exists():
-            raise FileExistsError(f"{path} exists: give another path, or remove it")
-        write_atomic(path, (json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n").encode())
-        return path
+        """Write the record to `path` and return it, see `write_new_json`."""
+        return write_new_json(path, self.to_dict(), indent=1)
 
     def same_result(self, other: RunRecord) -> bool:
         """Return whether two runs agree in everything but when, how fast, and from which checkout they ran."""
@@ -138,44 +130,6 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return value
-
-
-_WORDS = {str: "text", int: "a whole number", float: "a number", dict: "an object"}
-_KINDS = {  # the types of fields
-    **dict.fromkeys(("net", "date"), str),
-    **dict.fromkeys(("parameters", "seed", "threads"), int),
-    **dict.fromkeys(("dataset", "recipe", "device", "versions", "code"), dict),
-    "seconds": float,
-}
-
-
-def _check(record: RunRecord, origin: str) -> list[dict[str, float]]:
-    """Return the record's curves with None as NaN. Raises `RecordError` that says which field is wrong and how."""
-
-    def check(right: bool, field: str, rule: str, value: Any) -> None:
-        if not right:
-            raise RecordError(f"{origin} is damaged: '{field}' must be {rule}, but it is {value!r}")
-
-    def check_kind(kind: type, field: str, value: Any) -> None:
-        right = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-        check(right, field, _WORDS[kind], value)
-
-    for name, kind in _KINDS.items():
-        check_kind(kind, name, getattr(record, name))
-    check_kind(int, "device.processes", record.processes)
-    for name in ("name", "fingerprint"):
-        check_kind(str, f"dataset.{name}", record.dataset.get(name))
-    curves = record.curves
-    check(isinstance(curves, list) and curves != [], "curves", "a list of at least one evaluation", curves)
-    for i, point in enumerate(curves):
-        right = isinstance(point, dict) and set(point) == set(_POINT)
-        check(right, f"curves[{i}]", f"an object with {', '.join(_POINT)}", point)
-        for name, value in point.items():
-            if value is not None or name not in METRICS:
-                check_kind(float, f"curves[{i}].{name}", value)
-    steps = [point["step"] for point in curves]
-    check(steps == sorted(set(steps)), "curves", "in ascending order of steps", steps)
-    return [{name: math.nan if value is None else value for name, value in point.items()} for point in curves]
 
 
 def load(path: str | os.PathLike[str]) -> RunRecord:
@@ -219,10 +173,8 @@ def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
             ("number of processes", first.processes, r.processes),
         ):
             if mine != theirs:
-                raise RecordError(
-                    f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed}) differ in their {what}: pass the "
-                    "records of one study"
-                )
+                runs = f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed})"
+                raise RecordError(f"{runs} differ in their {what}: pass the records of one study")
         if (r.net, r.seed) in seen:
             raise RecordError(f"{r.net} with seed {r.seed} occurs twice: pass each run once")
         seen.add((r.net, r.seed))

@@ -9,7 +9,6 @@ Source
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,12 +61,6 @@ class ShippedStudy:
     files: dict[str, dict[str, Any]]
     folder: Path = field(default=RESULTS, compare=False)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the manifest's content."""
-        values = dataclasses.asdict(self)
-        del values["folder"]
-        return {"schema": SCHEMA, **values}
-
 
 def studies(root: Path = RESULTS) -> list[ShippedStudy]:
     """Return all studies that come with the package: those of `PREFERRED` first, then by name.
@@ -89,11 +82,7 @@ def load_study(study: str | None = None, root: Path = RESULTS) -> ShippedStudy:
         raise ValueError(f"no study {study!r} comes with the package: there is {', '.join(names) or 'none'}")
     path = root / study / MANIFEST
     values = fields_of(ShippedStudy, read_json(path, ShippedError), path, ShippedError, SCHEMA)
-    found = ShippedStudy(**values | {"folder": path.parent})
-    files = found.files.values() if isinstance(found.files, dict) else [None]
-    if found.name != study or not all(isinstance(file, dict) and set(file) == {"sha256", "bytes"} for file in files):
-        raise ShippedError(f"{path} is no manifest of the study {study!r}: install the package again")
-    return found
+    return ShippedStudy(**values | {"folder": path.parent})
 
 
 def _names(root: Path) -> list[str]:
@@ -126,14 +115,12 @@ def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path =
     What it takes: images normalised as its record's recipe says, by the statistics of the training images
     (`data.Batches`), (B, C, H, W) with the C, H, W of `load_record(...).dataset["shape"]`.
 
-    Raises what `load_record` raises, and `weights.WeightsError` for a file with other names or shapes than the net's.
+    Raises what `load_record` raises, and `weights.WeightsError` for a file of another net.
     """
     found = load_study(study, root)
     model = build(_record(found, _filename(found, net, seed, ".json")))
     name = _filename(found, net, seed, ".safetensors")
-    state = weights.read(_read(found, name), found.folder / name)
-    weights.check(state, model, found.folder / name)
-    model.load_state_dict(state)
+    weights.load_into(model, weights.read(_read(found, name), found.folder / name), found.folder / name)
     return model.eval()
 
 

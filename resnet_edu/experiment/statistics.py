@@ -98,10 +98,7 @@ def headline(records: Iterable[RunRecord]) -> str:
     low, high = depths[0], depths[-1]
     seeds = [s for kind, depth, s in error if (kind, depth) == ("plain", low) and ("plain", high, s) in error]
     if low == high or not seeds:
-        return (
-            "Whether depth alone makes training harder cannot be told from these records: it takes plain nets of two "
-            "depths, such as plain20 and plain56, with a seed in common."
-        )
+        return "What depth does cannot be told from these records: it takes plain nets of two depths with one seed."
     shallow, deep = (statistics.fmean(error["plain", depth, s] for s in seeds) for depth in (low, high))
     gaps = [error["plain", high, s] - error["plain", low, s] for s in seeds]
     gap, (_, least, most) = statistics.fmean(gaps), interval(gaps)
@@ -123,7 +120,6 @@ def headline(records: Iterable[RunRecord]) -> str:
         twins = "for what shortcuts do, residual twins of both depths are needed"
     else:
         suffer = "hardly suffer" if deep - shallow < CLEAR else "suffer less" if deep - shallow < gap else "suffer too"
-        twins = (
-            f"with shortcuts the same layers {suffer} from depth: resnet{low} {shallow:.1f}%, resnet{high} {deep:.1f}%"
-        )
+        twins = f"with shortcuts the same layers {suffer} from depth: "
+        twins += f"resnet{low} {shallow:.1f}%, resnet{high} {deep:.1f}%"
     return f"{begin} the deeper plain net is the worse one, in training already: {both}; {twins}."

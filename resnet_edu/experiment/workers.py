@@ -2,9 +2,6 @@
 
 Fresh processes ("spawn") are used on every system: a forked one inherits a thread pool that is set up already, in which
 `torch.set_flush_denormal` has no effect, and may hang.
-
-Source
-  [1] Python's documentation of `multiprocessing`, "Contexts and start methods" and `connection.wait`.
 """
 
 from __future__ import annotations
@@ -49,8 +46,7 @@ def run_in_workers(
     """Run `work(job, *shared, send)` for every job, in `count` processes; jobs are started in their order.
 
     work:      a module-level function; what it returns goes to `on_result(job, result)`, what it passes to
-               `send(event, keep)` goes to `on_event(job, event)`, both in this process; all arrive, whatever `keep` is.
-               `job.name` is used in messages.
+               `send(event)` to `on_event(job, event)`, both in this process. `job.name` is used in messages.
     shared:    arguments that are sent once to each process.
     setup:     (function, *arguments), called first in each process.
 
@@ -166,7 +162,7 @@ def _serve(connection: Connection, work: Callable[..., Any], setup: tuple) -> No
     try:
         shared = connection.recv()
         while (job := connection.recv()) is not None:
-            answer = attempt(work, job, shared, lambda event, keep=False: connection.send(("event", event)))
+            answer = attempt(work, job, shared, lambda event: connection.send(("event", event)))
             connection.send(answer)
             if answer[0] == "error":
                 return
@@ -183,7 +179,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def attempt(work: Callable[..., Any], job: Any, shared: tuple, send: Callable[[Any, bool], object]) -> tuple[str, Any]:
+def attempt(work: Callable[..., Any], job: Any, shared: tuple, send: Callable[[Any], object]) -> tuple[str, Any]:
     """Do one job and return ("result", what it returned) or ("error", an exception that can be sent)."""
     try:
         return "result", work(job, *shared, send)

@@ -10,22 +10,7 @@ from .pretrained import load_pretrained, top_classes
 from .shapes import ReceptiveField, conv_output_size
 
 __all__ = [
-    "LAWS",
-    "BasicBlock",
-    "Bottleneck",
-    "PlainBlock",
-    "PreActBlock",
-    "ReceptiveField",
-    "ResNet",
-    "ShapeMismatchError",
-    "ZeroPadShortcut",
-    "add_shortcut",
-    "cifar_net",
-    "conv_output_size",
-    "draw_kernels",
-    "get_model",
-    "load_pretrained",
-    "signal_sizes",
-    "split_name",
-    "top_classes",
-]
+    "LAWS", "BasicBlock", "Bottleneck", "PlainBlock", "PreActBlock", "ReceptiveField", "ResNet",
+    "ShapeMismatchError", "ZeroPadShortcut", "add_shortcut", "cifar_net", "conv_output_size", "draw_kernels",
+    "get_model", "load_pretrained", "signal_sizes", "split_name", "top_classes",
+]  # fmt: skip

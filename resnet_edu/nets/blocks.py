@@ -168,10 +168,8 @@ class ZeroPadShortcut(nn.Module):
         super().__init__()
         check_sizes(in_channels, out_channels, stride)
         if out_channels < in_channels:
-            raise ValueError(
-                f"shortcut='zero_pad' can only add channels, but here {in_channels} would become {out_channels}; "
-                "use shortcut='projection'"
-            )
+            change = f"{in_channels} would become {out_channels}: use 'projection'"
+            raise ValueError(f"shortcut='zero_pad' can only add channels, but here {change}")
         self.new_channels = out_channels - in_channels
         self.stride = stride
 

@@ -184,9 +184,7 @@ def imagenet_net(
     one_of("shortcut", shortcut, SHORTCUTS), one_of("stride_on", stride_on, ("1x1", "3x3"))
     block, layers = _IMAGENET[depth]
     if not residual and (block is Bottleneck or shortcut != "projection"):
-        raise ValueError(
-            f"plain nets have 18 or 34 layers and no shortcut, but depth={depth} and shortcut={shortcut!r} were given"
-        )
+        raise ValueError(f"plain nets have 18 or 34 layers and no shortcut, not {depth} layers or {shortcut!r}")
     options = {"stem": stem, "pool": pool, "in_channels": in_channels, "num_classes": num_classes}
     if residual:
         options["shortcut"] = shortcut

@@ -9,6 +9,7 @@ Sources
 
 from __future__ import annotations
 
+import copy
 import http.client
 from pathlib import Path
 from typing import Any
@@ -35,10 +36,8 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
         state = weights.get_state_dict(progress=progress, check_hash=True)
     except (OSError, http.client.HTTPException, RuntimeError) as error:  # RuntimeError: a wrong checksum
         reason = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
-        raise RuntimeError(
-            f"{weights.url} could not be downloaded: {reason}. If this machine has no internet, download the file "
-            f"elsewhere and put it into {folder} under its name, {name}"
-        ) from None
+        way = f"get it elsewhere and put it into {folder} as {name}"
+        raise RuntimeError(f"{weights.url} could not be downloaded ({reason}): {way}") from None
     net.load_state_dict(state)
     return net.eval()
 
@@ -48,20 +47,15 @@ def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> 
 
     image: (3, H, W), uint8 or numbers from 0 to 1; it is prepared as in the training of `weights`.
 
-    The net is asked in evaluation mode, on its own device, and is left in the mode that it was in.
+    The net is asked in evaluation mode, on its own device, and is left as it was.
     Raises `ValueError` for another shape.
     """
     classes = weights.meta["categories"]
     if image.dim() != 3 or image.shape[0] != 3:
         raise ValueError(f"`image` must be one image, (3, H, W), but it is {tuple(image.shape)}")
     count = whole("count", count, 1, len(classes))
-    modes = {module: module.training for module in net.modules()}
     prepared = weights.transforms()(image).unsqueeze(0)  # (1, 3, 224, 224)
-    try:
-        with torch.no_grad():
-            shares = net.eval()(prepared.to(next(net.parameters()).device)).softmax(1)[0]
-    finally:
-        for module, training in modes.items():
-            module.training = training
+    with torch.no_grad():
+        shares = copy.deepcopy(net).eval()(prepared.to(next(net.parameters()).device)).softmax(1)[0]
     best = shares.topk(count)
     return [(classes[i], share) for i, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

@@ -5,7 +5,6 @@ Nothing here imports torch: every number in a shape table can be worked out with
 Sources
   [1] Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016 (sections 2 to 5).
   [2] Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks", Distill, 2019.
-  [3] PyTorch's documentation of `Conv2d` and `MaxPool2d`, whose formulas are the same as those of [1].
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, 
     whole("size", size), _check_window(kernel, stride, padding, dilation)
     reach = dilation * (kernel - 1) + 1
     if size + 2 * padding < reach:
-        raise ValueError(
-            f"an input of {size} with padding {padding} has {size + 2 * padding} pixels, but the kernel reaches over "
-            f"{reach} (kernel {kernel}, dilation {dilation})"
-        )
+        padded = f"an input of {size} with padding {padding} has {size + 2 * padding} pixels"
+        raise ValueError(f"{padded}, but the kernel reaches over {reach}")
     return (size + 2 * padding - reach) // stride + 1
 
 
@@ -101,8 +98,5 @@ def cifar_blocks_per_stage(depth: int) -> int:
     whole("depth", depth)
     if depth < 8 or (depth - 2) % 6:
         below = max(8, depth - (depth - 2) % 6)
-        raise ValueError(
-            f"`depth` must be 6n+2 (8, 14, 20, 32, 44, 56, 110, ...), but it is {depth}; "
-            f"the nearest are {below} and {below + 6}"
-        )
+        raise ValueError(f"`depth` must be 6n+2, but it is {depth}; the nearest are {below} and {below + 6}")
     return (depth - 2) // 6

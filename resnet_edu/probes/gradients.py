@@ -24,7 +24,7 @@ from ..support.validate import whole
 from ..training.loop import Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from .records import GradientRecord, finite
-from .subject import Subject, logits_of, weighted_layers
+from .subject import Subject, weighted_layers
 
 
 def gradients(
@@ -41,18 +41,16 @@ def gradients(
 
     A net whose loss is no longer finite has no further moments; the record's `diverged` says when it happened.
 
-    Raises `ValueError` for steps that do not ascend from 0 or more, a recipe that is shorter or does not fit, or a net
-    as `gradient_norms`.
+    Raises `ValueError` for steps that do not ascend from 0 or more, or a recipe that is shorter or does not fit.
     """
-    steps = _ascending(steps)
-    _weights(subject.net)
+    steps = [whole("steps", step, 0) for step in steps]
+    if not steps or steps != sorted(set(steps)):
+        raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
     recipe = recipe or Recipe(max(1, steps[-1]))
     if recipe.steps < steps[-1]:
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
     if steps[-1]:
         check_fit(recipe, subject.dataset)
-        if not any(p.requires_grad for p in subject.net.parameters()):
-            raise ValueError(f"all parameters of {subject.name} are frozen, so it cannot be trained: give steps=(0,)")
     start = time.perf_counter()
     batches = subject.batches("train", images, size=len(subject.dataset.train_images))
     with subject.examined() as net:
@@ -65,13 +63,6 @@ def gradients(
         diverged=diverged,
         **subject.header("train", batches, start),
     )
-
-
-def _ascending(steps: Sequence[int]) -> list[int]:
-    steps = [whole("steps", step, 0) for step in steps]
-    if not steps or steps != sorted(set(steps)):
-        raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
-    return steps
 
 
 def _moments(
@@ -114,30 +105,11 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
     gradient with respect to its weight, and the weight's own length.
 
     images (B, C, H, W), normalised; labels (B,). `net` and the global random state are left as they are.
-
-    Raises `ValueError` for a net without such layers, or with a weight that is computed from others.
     """
     net = copy.deepcopy(net).train().requires_grad_(True)
-    weights = _weights(net)
+    weights = [layer.weight for layer in weighted_layers(net).values()]
     with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
-        loss = F.cross_entropy(logits_of(net, images), labels)  # a layer such as dropout draws
+        loss = F.cross_entropy(net(images), labels)  # a layer such as dropout draws
         found = torch.autograd.grad(loss, weights, allow_unused=True)
     norms = [0.0 if g is None else in_double(g).norm().item() for g in found]
     return loss.item(), norms, [in_double(w.detach()).norm().item() for w in weights]
-
-
-def _weights(net: nn.Module) -> list[nn.Parameter]:
-    """Return the weights whose gradients are measured; errors as `gradient_norms`."""
-    layers = weighted_layers(net)
-    if not layers:
-        raise ValueError("gradients are measured at convolutions and linear layers, but the net has none of them")
-    found = []
-    for name, layer in layers.items():
-        own = dict(layer.named_parameters(recurse=False))
-        if "weight" not in own:  # but a tensor made anew for each pass: it would get no gradient
-            raise ValueError(
-                f"the weight of layer {name!r} is computed from others: make it a parameter, by torch.nn.utils."
-                "parametrize.remove_parametrizations(layer, 'weight') or remove_weight_norm(layer)"
-            )
-        found.append(own["weight"])
-    return found

@@ -18,15 +18,12 @@ from torch import Tensor, nn
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
 from ..nets.initialise import init_weights
 from ..nets.models import remove_batch_norm
-from ..support.system import make_bar
 from ..support.validate import whole
 from .records import IdentityRecord, finite
 from .subject import Batch, Subject, blocks_of, loss_and_error, weighted_layers
 
 
-def identity(
-    subject: Subject, added: Sequence[int] = (1, 2, 4), *, images: int | None = 2000, progress: bool = False
-) -> IdentityRecord:
+def identity(subject: Subject, added: Sequence[int] = (1, 2, 4), *, images: int | None = 2000) -> IdentityRecord:
     """Return the losses of a net with so many blocks that do nothing added to the end of each stage, in eval mode.
 
     images: of the training set and of the test set, drawn by the subject's seed; None for all.
@@ -40,12 +37,10 @@ def identity(
         parts = {part: subject.batches(part, images) for part in ("train", "test")}
         before = _logits(net, parts)
         points = []
-        with make_bar(1 + len(added), f"identities in {subject.name}", show=progress) as bar:
-            for number in (0, *added):
-                deeper = insert_identities(net, number)
-                changes = [a - b for a, b in zip(_logits(deeper, parts), before, strict=True)]
-                points.append({"added": number, **_describe(deeper, parts), "change": _largest(changes)})
-                bar.update()
+        for number in (0, *added):
+            deeper = insert_identities(net, number)
+            changes = [a - b for a, b in zip(_logits(deeper, parts), before, strict=True)]
+            points.append({"added": number, **_describe(deeper, parts), "change": _largest(changes)})
     header = subject.header("both", parts["train"] + parts["test"], start)
     return IdentityRecord(points=points, logit=_largest(before), **header)
 

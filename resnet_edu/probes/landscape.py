@@ -15,7 +15,6 @@ import time
 import torch
 from torch import Tensor, nn
 
-from ..support.system import make_bar
 from ..support.validate import real, whole
 from .records import LandscapeRecord, finite
 from .subject import Subject, loss_and_error
@@ -26,15 +25,13 @@ def loss_landscape(
     *,
     points: int = 41,
     reach: float = 1.0,
-    part: str = "train",
     images: int | None = 512,
-    progress: bool = False,
 ) -> LandscapeRecord:
     """Return loss and error along a random direction, from -reach to +reach, in eval mode.
 
     points: an odd number so that the net itself is one of them. Each costs one pass over the images.
     reach:  at 1, each filter has moved by its own length.
-    images: of `part` ("train" or "test"), drawn by the subject's seed, which also draws the direction; None for all.
+    images: of the training set, drawn by the subject's seed, which also draws the direction; None for all.
 
     Raises `ValueError` for a number out of range.
     """
@@ -44,19 +41,17 @@ def loss_landscape(
     x = [reach * i / half for i in range(-half, half + 1)]
     start = time.perf_counter()
     with subject.examined() as net:
-        batches = subject.batches(part, images)
+        batches = subject.batches("train", images)
         direction = filter_direction(net, subject.generator())
         centre = {name: p.detach().clone() for name, p in net.named_parameters()}
         found = []
-        with make_bar(points, f"loss around {subject.name}", show=progress) as bar:
-            for step in x:
-                with torch.no_grad():
-                    for name, parameter in net.named_parameters():
-                        parameter.copy_(centre[name].add(direction[name], alpha=step))
-                found.append(loss_and_error(net, batches))
-                bar.update()
+        for step in x:
+            with torch.no_grad():
+                for name, parameter in net.named_parameters():
+                    parameter.copy_(centre[name].add(direction[name], alpha=step))
+            found.append(loss_and_error(net, batches))
     loss, error = [finite(value) for value, _ in found], [value for _, value in found]
-    return LandscapeRecord(x=x, loss=loss, error=error, **subject.header(part, batches, start))
+    return LandscapeRecord(x=x, loss=loss, error=error, **subject.header("train", batches, start))
 
 
 @torch.no_grad()

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.blocks import PlainBlock, PreActBlock
-from ..support.system import make_bar
 from ..support.validate import whole
 from .records import LesionRecord, finite
 from .subject import Subject, blocks_of, keeps_shape, loss_and_error
@@ -27,15 +26,13 @@ from .subject import Subject, blocks_of, keeps_shape, loss_and_error
 def lesions(
     subject: Subject,
     *,
-    part: str = "test",
     images: int | None = 2000,
     swaps: Sequence[int] = (1, 2, 4, 8, 16),
     trials: int = 5,
-    progress: bool = False,
 ) -> LesionRecord:
     """Return loss and error without each block in turn, and with blocks exchanged, in eval mode ([1]).
 
-    images: of `part` ("train" or "test"), drawn by the subject's seed; None for all.
+    images: of the test set, drawn by the subject's seed; None for all.
     swaps:  for each number of them, `trials` orders are drawn by the seed; each swap exchanges two blocks of one stage
             that keep the shape. A net that has no such two gets no shuffles.
 
@@ -46,27 +43,23 @@ def lesions(
     start = time.perf_counter()
     with subject.examined() as net:
         stages = blocks_of(net)
-        batches = subject.batches(part, images)
-        blocks = sum(map(len, stages.values()))
-        with make_bar(1 + blocks + len(swaps) * trials, f"lesions of {subject.name}", show=progress) as bar:
+        batches = subject.batches("test", images)
 
-            def measure() -> tuple[float | None, float]:
-                loss, error = loss_and_error(net, batches)
-                bar.update()
-                return finite(loss), error
+        def measure() -> dict[str, float | None]:
+            loss, error = loss_and_error(net, batches)
+            return {"loss": finite(loss), "error": error}
 
-            loss, error = measure()
-            drops = []
-            for name, stage in stages.items():
-                for i, block in enumerate(stage):
-                    without = (None, None)
-                    if not isinstance(block, PlainBlock) or keeps_shape(block):
-                        stage[i] = nn.Identity() if isinstance(block, PlainBlock) else Bypass(block)
-                        without = measure()
-                        stage[i] = block
-                    drops.append({"block": f"{name}.{i}", "loss": without[0], "error": without[1]})
-            shuffles = _shuffles(stages, swaps, trials, subject.generator(), measure)
-    return LesionRecord(loss=loss, error=error, drops=drops, shuffles=shuffles, **subject.header(part, batches, start))
+        whole_net, drops = measure(), []
+        for name, stage in stages.items():
+            for i, block in enumerate(stage):
+                without = {"loss": None, "error": None}
+                if not isinstance(block, PlainBlock) or keeps_shape(block):
+                    stage[i] = nn.Identity() if isinstance(block, PlainBlock) else Bypass(block)
+                    without = measure()
+                    stage[i] = block
+                drops.append({"block": f"{name}.{i}", **without})
+        shuffles = _shuffles(stages, swaps, trials, subject.generator(), measure)
+    return LesionRecord(**whole_net, drops=drops, shuffles=shuffles, **subject.header("test", batches, start))
 
 
 class Bypass(nn.Module):
@@ -89,7 +82,7 @@ def _shuffles(
     swaps: Sequence[int],
     trials: int,
     generator: torch.Generator,
-    measure: Callable[[], tuple[float | None, float]],
+    measure: Callable[[], dict[str, float | None]],
 ) -> list[dict[str, Any]]:
     """Exchange blocks and measure, `trials` times for each number of `swaps`; the last order is left in place."""
     places = [(stage, i) for stage in stages.values() for i in range(len(stage))]
@@ -113,7 +106,6 @@ def _shuffles(
                 order[a], order[b] = order[b], order[a]
             for (stage, i), which in zip(places, order, strict=True):
                 stage[i] = blocks[which]
-            loss, error = measure()
             tau = round(float(kendalltau(range(len(order)), order).statistic), 4)
-            found.append({"swaps": number, "tau": tau, "loss": loss, "error": error})
+            found.append({"swaps": number, "tau": tau, **measure()})
     return found

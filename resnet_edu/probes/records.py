@@ -9,7 +9,6 @@ Source
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import os
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..experiment.records import RecordError
-from ..support.files import fields_of, read_json, write_atomic
+from ..support.files import fields_of, read_json, write_new_json
 from ..support.validate import one_of
 
 SCHEMA = 1
@@ -76,15 +75,8 @@ class ProbeRecord:
         return {"schema": values.pop("schema"), "probe": self.probe, **values}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the record to `path` and return it. The file is there whole or not at all.
-
-        Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
-        """
-        path = Path(path)
-        if path.exists():
-            raise FileExistsError(f"{path} exists: give another path, or remove it")
-        write_atomic(path, (compact_json(self.to_dict()) + "\n").encode())
-        return path
+        """Write the record to `path` and return it, see `write_new_json`."""
+        return write_new_json(path, self.to_dict())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,17 +220,3 @@ def finite(value: float | None, digits: int | None = None) -> float | None:
     if value is None or not math.isfinite(value):
         return None
     return float(value) if digits is None else float(f"{float(value):.{digits}g}")
-
-
-def compact_json(values: dict[str, Any]) -> str:
-    """Return JSON with each field, and each item of a list of objects, on a line of its own ([1])."""
-
-    def text(value: Any) -> str:
-        return json.dumps(value, allow_nan=False, separators=(",", ":"), ensure_ascii=False)
-
-    def lines(value: Any) -> str:
-        if isinstance(value, list) and value and isinstance(value[0], dict | list):
-            return "[\n  " + ",\n  ".join(map(text, value)) + "\n ]"
-        return text(value)
-
-    return "{\n" + ",\n".join(f" {text(name)}: {lines(value)}" for name, value in values.items()) + "\n}"

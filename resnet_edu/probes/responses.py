@@ -16,26 +16,23 @@ from torch import Tensor, nn
 from ..nets.blocks import PreActBlock
 from ..support.system import in_double
 from .records import ResponseRecord, finite
-from .subject import Subject
+from .subject import Subject, blocks_of
 
 
-def responses(subject: Subject, *, part: str = "test", images: int | None = 2000) -> ResponseRecord:
+def responses(subject: Subject, *, images: int | None = 2000) -> ResponseRecord:
     """Return the standard deviation of each 3x3 convolution's response, over images, channels and pixels ([1]).
 
-    A response is what comes out of the batch norm after the convolution, in eval mode; where no batch norm takes the
-    convolution's output as it is, and in a net of `PreActBlock`s, whose batch norms belong to the convolutions after
-    them, it is the convolution's own output. A convolution that the net does not call has none.
+    A response is what comes out of the batch norm after the convolution, in eval mode; without batch norm, and in a net
+    of `PreActBlock`s, whose batch norms belong to the convolutions after them, it is the convolution's own output.
 
-    images: of `part` ("train" or "test"), drawn by the subject's seed; None for all.
+    images: of the test set, drawn by the subject's seed; None for all.
 
-    Raises `ValueError` for a net without a 3x3 convolution, or images as `Subject.batches`.
+    Raises `TypeError` for another net than a `ResNet`.
     """
     start = time.perf_counter()
     with subject.examined() as net:
-        batches = subject.batches(part, images)
-        places = response_places(net, batches[0][0][:2])
-        if not places:
-            raise ValueError(f"{subject.name} has no 3x3 convolution whose response could be measured")
+        batches = subject.batches("test", images)
+        places = response_places(net)
         totals = {name: torch.zeros(3, dtype=torch.float64) for name in places}
         with contextlib.ExitStack() as hooks, torch.no_grad():
             for name, module in places.items():
@@ -44,45 +41,25 @@ def responses(subject: Subject, *, part: str = "test", images: int | None = 2000
                 )
             for pixels, _ in batches:
                 net(pixels)
-    deviations = [finite(_deviation(*total.tolist())) for total in totals.values()]
-    return ResponseRecord(layers=list(places), deviations=deviations, **subject.header(part, batches, start))
+    sums = [total.tolist() for total in totals.values()]
+    deviations = [finite(max(0.0, squares / count - (sum_ / count) ** 2) ** 0.5) for count, sum_, squares in sums]
+    return ResponseRecord(layers=list(places), deviations=deviations, **subject.header("test", batches, start))
 
 
-@torch.no_grad()
-def response_places(net: nn.Module, images: Tensor) -> dict[str, nn.Module]:
-    """Return the name of each 3x3 convolution -> the module whose output is its response: itself or a batch norm.
-
-    Found in one pass of `images` (B, C, H, W): a batch norm comes after a convolution if the very tensor that left the
-    one enters the other, and nothing has written into it in between.
-    """
-    before = {m for block in net.modules() if isinstance(block, PreActBlock) for m in block.children()}
-    left: list[tuple[nn.Module, Tensor, int]] = []
-    found: dict[nn.Module, nn.Module] = {}
-
-    def leave(conv: nn.Module, _inputs: object, out: Tensor) -> None:
-        left.append((conv, out, out._version))
-        found.setdefault(conv, conv)
-
-    def enter(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        for conv, out, version in left:
-            if inputs[0] is out and out._version == version:
-                found[conv] = norm
-
-    with contextlib.ExitStack() as hooks:
-        for module in net.modules():
-            if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
-                hooks.enter_context(module.register_forward_hook(leave))
-            elif isinstance(module, nn.modules.batchnorm._BatchNorm) and module not in before:
-                hooks.enter_context(module.register_forward_pre_hook(enter))
-        net(images)
-    return {name: found[module] for name, module in net.named_modules() if module in found}
+def response_places(net: nn.Module) -> dict[str, nn.Module]:
+    """Return the name of each 3x3 convolution -> the module whose output is its response: itself or its batch norm."""
+    parts = {"": net}
+    parts |= {f"{name}.{i}.": block for name, stage in blocks_of(net).items() for i, block in enumerate(stage)}
+    found = {}
+    for prefix, part in parts.items():
+        for name, conv in part.named_children():
+            if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
+                norm = None if isinstance(part, PreActBlock) else getattr(part, name.replace("conv", "bn"))
+                found[prefix + name] = conv if norm is None else norm
+    return found
 
 
 def _add(total: Tensor, values: Tensor) -> None:
     """Add count, sum and sum of squares of `values` to `total`, in double precision."""
     values = in_double(values.detach())
     total += torch.stack([values.new_tensor(values.numel()), values.sum(), values.square().sum()]).cpu()
-
-
-def _deviation(count: float, sum_: float, squares: float) -> float:
-    return max(0.0, squares / count - (sum_ / count) ** 2) ** 0.5

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from ..data.dataset import Batches, Dataset
 from ..nets.models import ResNet
 from ..support.system import code_version, device_name, library_versions, now, resolve_device
-from ..support.validate import one_of, whole
-from ..training.loop import EVALUATION_BATCH
+from ..support.validate import whole
+from ..training.loop import EVALUATION_BATCH, check_output
 from ..training.step import exact
 
 Batch = tuple[Tensor, Tensor]
@@ -50,13 +50,6 @@ class Subject:
     seed: int = 0
     device: str = "cpu"
 
-    def __post_init__(self) -> None:
-        for name, kind in (("name", str), ("net", nn.Module), ("dataset", Dataset), ("weights", str)):
-            if not isinstance(getattr(self, name), kind):
-                raise TypeError(f"`{name}` must be a {kind.__name__}, but it is {getattr(self, name)!r}")
-        whole("seed", self.seed, 0)
-        resolve_device(self.device)
-
     @contextlib.contextmanager
     def examined(self) -> Iterator[nn.Module]:
         """Yield a copy of the net, in eval mode, on the device; frozen parameters stay frozen."""
@@ -75,27 +68,17 @@ class Subject:
 
         count: how many images, drawn by the seed; None, or more than there are, for all of them in their order.
 
-        Raises `ValueError` for another part, a count below 1, or if the net's output does not fit the classes, and
-        `TypeError` if that is no tensor.
+        Raises `ValueError` for a count below 1, or if the net's output does not fit the classes.
         """
-        one_of("part", part, ("train", "test"))
         source = Batches(self.dataset, self.normalize, resolve_device(self.device))
         images, labels = getattr(source, part)
         if count is not None and whole("images", count) < len(images):
             chosen = torch.randperm(len(images), generator=self.generator())[:count].to(images.device)
             images, labels = images[chosen], labels[chosen]
         found = [(source.normalized(images[i : i + size]), labels[i : i + size]) for i in range(0, len(images), size)]
-        self._check_output(found[0][0][:2])
+        with self.examined() as net:
+            check_output(net, found[0][0][:2], len(self.dataset.classes))
         return found
-
-    def _check_output(self, images: Tensor) -> None:
-        with self.examined() as net, torch.no_grad():
-            shape, expected = tuple(logits_of(net, images).shape), (len(images), len(self.dataset.classes))
-        if shape != expected:
-            raise ValueError(
-                f"{self.name} returns {shape} for {expected[0]} images, but {self.dataset.name} has {expected[1]} "
-                "classes: ask it with the data it was trained on"
-            )
 
     def header(self, part: str, batches: Sequence[Batch], start: float) -> dict[str, Any]:
         """Return the fields that all records have; `start` is `time.perf_counter()` at the probe's start."""
@@ -119,18 +102,6 @@ class Subject:
             "versions": library_versions(),
             "code": dict(_code()),
         }
-
-
-def logits_of(net: nn.Module, images: Tensor) -> Tensor:
-    """Return what `net` returns for `images`; raises `TypeError` unless it is a tensor."""
-    logits = net(images)
-    if not isinstance(logits, Tensor):
-        mode = "training" if net.training else "eval"
-        raise TypeError(
-            f"in {mode} mode this {type(net).__name__} returns a {type(logits).__name__}: wrap it in a module that "
-            "returns the logits alone, a tensor (B, classes)"
-        )
-    return logits
 
 
 @torch.no_grad()

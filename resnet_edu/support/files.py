@@ -13,7 +13,6 @@ import io
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -84,6 +83,18 @@ def write_atomic(path: Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)  # gone already where it was renamed
 
 
+def write_new_json(path: str | os.PathLike[str], values: Any, indent: int | None = None) -> Path:
+    """Write `values` as JSON to `path`, whole or not at all, and return it.
+
+    Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
+    """
+    path = Path(path)
+    if path.exists():
+        raise FileExistsError(f"{path} exists: give another path, or remove it")
+    write_atomic(path, (json.dumps(values, indent=indent, allow_nan=False) + "\n").encode())
+    return path
+
+
 def cache_folder() -> Path:
     """Return where caches go: $RESNET_EDU_CACHE, or `resnet_edu` in the user's cache folder ([2])."""
     named = os.path.expanduser(os.environ.get("RESNET_EDU_CACHE", ""))
@@ -92,21 +103,15 @@ def cache_folder() -> Path:
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Return the named arrays of a cache, each whole and with the right checksum ([3]).
+    """Return the named arrays of a cache, whose checksums ([3]) are compared.
 
     Raises `ValueError` for a file that cannot be read or is damaged, in whatever way.
     """
-    arrays = []
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in names:
-                with archive.open(f"{name}.npy") as member:
-                    arrays.append(np.lib.format.read_array(member, allow_pickle=False))
-                    if member.read(1):  # a header that tells of fewer bytes: their checksum would not be compared
-                        raise ValueError(f"{name} goes on behind its end")
+        with np.load(path, allow_pickle=False) as archive:
+            return [archive[name] for name in names]
     except Exception as error:  # the readers of zip files and of headers can raise nearly anything
         raise ValueError(f"the cache {path} is damaged ({type(error).__name__}: {error})") from None
-    return arrays
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,4 +1,4 @@
-"""Tables that show themselves: as text, Markdown, CSV, HTML, dictionaries or a pandas DataFrame.
+"""Tables that show themselves: as text, Markdown, CSV, HTML or dictionaries.
 
 Source
   [1] W3C, "Tables Tutorial" (Web Accessibility Initiative): caption, scope, a focusable container that scrolls.
@@ -12,10 +12,6 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import pandas
 
 WIDTH = 110  # columns, of the notes below a table of text
 
@@ -43,7 +39,7 @@ class Table:
     rows:    one dictionary a row, keyed by `Column.key`.
     total:   the last line, or None.
     classes: for each row the CSS classes of its `<tr>`, such as "is-add".
-    records: what `to_dicts` and `to_pandas` return, if that is more than what is shown.
+    records: what `to_dicts` returns, if that is more than what is shown.
     fields:  the columns of the CSV file, if they are more than what is shown.
     notes:   sentences below the table.
     results: whether it is a table of results, whose first column names the row: `.resnet-table` in style sheets. The
@@ -148,12 +144,6 @@ class Table:
         if self.records is not None:
             return [dict(r) for r in self.records]
         return [{c.key: _plain(r.get(c.key)) for c in self.columns} for r in self.rows]
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """Return a DataFrame of `to_dicts`. Raises `ImportError` if pandas is not installed."""
-        import pandas
-
-        return pandas.DataFrame(self.to_dicts())
 
     def __str__(self) -> str:
         return self.to_text()

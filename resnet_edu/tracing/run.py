@@ -70,7 +70,7 @@ class Trace:
         return len(self.rows)
 
     def view(self, name: str = "layers") -> Table:
-        """Return a table that shows itself and can be written as text, Markdown, CSV, HTML, dictionaries or pandas.
+        """Return a table that shows itself and can be written as text, Markdown, CSV, HTML or dictionaries.
 
         name: "layers" (every row), "convs" (the convolutions of each kind of block) or "stages" (the paper's Table 1).
 

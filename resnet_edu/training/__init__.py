@@ -6,14 +6,6 @@ from .recipe import Recipe
 from .step import Stepper, mixed
 
 __all__ = [
-    "Checkpoint",
-    "Evaluation",
-    "Event",
-    "Recipe",
-    "Stepper",
-    "StopTraining",
-    "TrainingDiverged",
-    "evaluate",
-    "mixed",
-    "train",
-]
+    "Checkpoint", "Evaluation", "Event", "Recipe", "Stepper", "StopTraining", "TrainingDiverged", "evaluate",
+    "mixed", "train",
+]  # fmt: skip

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 
 from ..support.files import write_atomic
 from ..support.signals import STOPPING, Deferred
-from ..support.validate import real, whole
 from . import weights
 from .group import ALONE, Group
 
@@ -52,20 +51,15 @@ class Checkpoint:
 
     path:    of the file; its folder is made if need be.
     net:     the net's name: plain and residual twins have the same parameters, so their names tell them apart.
-    seconds: at most about this much work is lost if the process is killed.
-    steps:   save after every so many steps as well; None for by time alone.
+    seconds: at most about this much work is lost if the process is killed; 0 saves after each step.
     """
 
     path: str | os.PathLike[str]
     net: str = ""
     seconds: float = 60.0
-    steps: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
-        real("seconds between checkpoints", self.seconds, 0)
-        if self.steps is not None:
-            whole("steps between checkpoints", self.steps)
 
 
 def save(path: Path, state: State, identity: dict[str, Any]) -> None:
@@ -122,9 +116,7 @@ def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
     """Raise `CheckpointError` unless a checkpoint is of this format and of the run with this identity."""
     if head["format"] > FORMAT:
-        raise CheckpointError(
-            f"{path} has format {head['format']}, but this resnet_edu knows only formats up to {FORMAT}: update it"
-        )
+        raise CheckpointError(f"{path} has format {head['format']}, and {FORMAT} is the last known: update resnet_edu")
     theirs, mine = _flat(head["identity"]), _flat(json.loads(json.dumps(identity)))
     different = [
         f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"
@@ -182,8 +174,7 @@ def put_back(
     """
     prefix = "model."
     state = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
-    weights.check(state, model, "the checkpoint")
-    model.load_state_dict(state)
+    weights.load_into(model, state, "the checkpoint")
     for i, parameter in enumerate(_parameters(optimizer)):
         prefix = f"optimizer.{i}."
         for key in (k for k in tensors if k.startswith(prefix)):
@@ -222,7 +213,7 @@ class Keeper:
         self.checkpoint, self.state, self.group, self.device = checkpoint, state, group, device
         self.identity = identity() if checkpoint else {}
         self.signals = Deferred(*STOPPING if checkpoint else (), impatient=group.size == 1)
-        self.saved_at, self.saved_step, self.warned = time.monotonic(), 0, False
+        self.saved_at, self.warned = time.monotonic(), False
 
     def __enter__(self) -> Keeper:
         if self.checkpoint and not self.group.rank:
@@ -238,7 +229,7 @@ class Keeper:
         reads = self.checkpoint is not None and not self.group.rank
         return self.group.from_first(load(self.checkpoint.path, self.identity) if reads else None)
 
-    def poll(self, step: int, together: bool = True) -> None:
+    def poll(self, together: bool = True) -> None:
         """Save if it is time, or if the process was asked to end; call it wherever the state is consistent.
 
         together: whether the whole group calls it at this place. Only there can it end.
@@ -248,15 +239,14 @@ class Keeper:
         asked = max(self.signals.caught, default=0)
         if together:
             asked = self.group.greatest(asked, self.device)
-        by_steps = self.checkpoint.steps and step - self.saved_step >= self.checkpoint.steps
-        if asked or by_steps or time.monotonic() - self.saved_at >= self.checkpoint.seconds:
-            self.save(step)
+        if asked or time.monotonic() - self.saved_at >= self.checkpoint.seconds:
+            self.save()
         if asked and together:
             self.group.barrier()  # nobody leaves before the state is saved: torchrun ends the others then
             self.signals.caught = self.signals.caught or [asked]
             self.signals.release()
 
-    def save(self, step: int) -> None:
+    def save(self) -> None:
         """Save the state now. A disk that is full gives one warning, and is no reason to stop."""
         if not self.checkpoint or self.group.rank:
             return
@@ -266,4 +256,4 @@ class Keeper:
             if not self.warned:
                 log.warning("%s; training goes on", error)
             self.warned = True
-        self.saved_at, self.saved_step = time.monotonic(), step
+        self.saved_at = time.monotonic()

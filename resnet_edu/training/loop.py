@@ -153,10 +153,8 @@ def train(
 def check_fit(recipe: Recipe, dataset: Dataset) -> None:
     """Raise `ValueError` if the data set has fewer images than one batch of the recipe."""
     if recipe.batch_size > len(dataset.train_images):
-        raise ValueError(
-            f"`batch_size` is {recipe.batch_size}, but {dataset.name} has only {len(dataset.train_images)} training "
-            "images: use a smaller batch (--batch-size)"
-        )
+        few = f"{dataset.name} has only {len(dataset.train_images)} training images"
+        raise ValueError(f"`batch_size` is {recipe.batch_size}, but {few}: use a smaller batch (--batch-size)")
 
 
 @dataclass
@@ -191,7 +189,8 @@ class _Run:
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)
         self.batches = Batches(self.dataset, self.recipe.normalize, self.device)
-        _check_output(self.model, self.batches, len(self.dataset.classes))
+        images = self.batches.normalized(self.batches.train[0][:2])
+        check_output(self.model.eval(), images, len(self.dataset.classes))  # statistics must not see these images
         self.stepper = Stepper(self.model, self.batches, self.recipe, self.precision, group=self.group)
         self.generator = torch.Generator().manual_seed(self.seed)  # of batches and augmentation; on the processor
         self.stateful = self.model, self.stepper.optimizer, self.generator, self.device
@@ -224,9 +223,9 @@ class _Run:
                             mean = sum(self.recent_errors) / len(self.recent_errors)
                             self.warming = len(self.recent_errors) < WARMUP_WINDOW or mean >= recipe.warmup_error
                     self.report("step")
-                    keeper.poll(self.step)
+                    keeper.poll()
             except StopTraining:
-                keeper.save(self.step)
+                keeper.save()
                 return History(self.evaluations, self.seconds, stopped=True)
 
     @property
@@ -254,7 +253,7 @@ class _Run:
 
         def progress(images: int) -> None:
             self.report("evaluating", images)
-            self.keeper.poll(self.step, together=self.group.size == 1)  # processes may differ by a batch
+            self.keeper.poll(together=self.group.size == 1)  # processes may differ by a batch
 
         found: list[float] = []
         for part in ("train", "test"):
@@ -262,7 +261,7 @@ class _Run:
         if not all(map(math.isfinite, found)):
             raise TrainingDiverged(self.step, self.lr, "the loss of the evaluation")
         self.evaluations.append(Evaluation(self.step, self.lr, *found))
-        self.keeper.save(self.step)
+        self.keeper.save()
         self.report("evaluation", evaluation=self.evaluations[-1])
 
     def draw(self, updates: int) -> Tensor:
@@ -380,12 +379,9 @@ def evaluate(
 
 
 @torch.no_grad()
-def _check_output(model: nn.Module, batches: Batches, classes: int) -> None:
-    """Raise `ValueError` unless the net's output has one value for each class."""
-    model.eval()  # batch-norm statistics must not see this batch
-    logits = model(batches.normalized(batches.train[0][:2]))
-    if logits.dim() != 2 or logits.shape[1] != classes:
-        raise ValueError(
-            f"the net returns {tuple(logits.shape)} for 2 images, but the data has {classes} classes: "
-            f"build it with num_classes={classes}"
-        )
+def check_output(model: nn.Module, images: Tensor, classes: int) -> None:
+    """Raise `ValueError` unless the net's output for images (B, C, H, W) is (B, classes)."""
+    logits = model(images)
+    if logits.shape != (len(images), classes):
+        found = f"the net returns {tuple(logits.shape)} for {len(images)} images, but the data has {classes} classes"
+        raise ValueError(f"{found}: build it with num_classes={classes}")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import dataclasses
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,19 +57,13 @@ class Recipe:
         real("warmup_error", self.warmup_error, most=100, above=0)
         if self.warmup_lr is not None and real("warmup_lr", self.warmup_lr, above=0) >= self.lr:
             raise ValueError(f"`warmup_lr` must be below `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
-        if not isinstance(self.augment, bool):
-            raise TypeError(f"`augment` must be True or False, but it is {self.augment!r}")
         one_of("normalize", self.normalize, NORMALIZE)
-        if not isinstance(self.milestones, Iterable):
-            raise TypeError(f"`milestones` must be several whole numbers, (5, 8) say, but it is {self.milestones!r}")
         object.__setattr__(self, "milestones", tuple(whole("milestones", m) for m in self.milestones))
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
         if self.milestones and self.milestones[-1] >= self.steps:
-            raise ValueError(
-                f"`milestones` must be below `steps` ({self.steps}), but they are {self.milestones}; "
-                "Recipe.scaled(steps) puts them in proportion"
-            )
+            text = f"`milestones` must be below `steps` ({self.steps}), but they are {self.milestones}"
+            raise ValueError(f"{text}; Recipe.scaled(steps) puts them in proportion")
 
     def replace(self, **changes: Any) -> Recipe:
         """Return a copy with some fields changed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,11 +23,6 @@ ABOUT = "resnet_edu"  # the one word in the header's metadata
 
 class WeightsError(ValueError):
     """Raised for a file that holds no weights, or those of another net."""
-
-
-def filename(net: str, seed: int) -> str:
-    """Return the name of the file for the weights of `net` after a run with `seed`, beside the run's record."""
-    return f"{net}-seed{seed}.safetensors"
 
 
 def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, object]) -> Path:
@@ -57,14 +53,10 @@ def read(data: bytes, origin: str | os.PathLike[str] = "the file") -> dict[str, 
     return {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
 
 
-def check(state: Mapping[str, Tensor], model: nn.Module, origin: str | os.PathLike[str]) -> None:
-    """Raise `WeightsError`, naming `origin`, unless `state` has the names and shapes of the model's own state."""
-    wanted = {name: tuple(t.shape) for name, t in model.state_dict().items()}
-    found = {name: tuple(t.shape) for name, t in state.items()}
-    for what, names in (("lacks", wanted.keys() - found.keys()), ("has, but the net has not:", found - wanted.keys())):
-        if names:
-            few = ", ".join(sorted(names)[:3]) + (", ..." if len(names) > 3 else "")
-            raise WeightsError(f"{origin} does not fit the net: it {what} {few} ({len(names)} names in all)")
-    for name, shape in wanted.items():
-        if found[name] != shape:
-            raise WeightsError(f"{origin} does not fit the net: {name} is {found[name]} in it, but {shape} in the net")
+def load_into(model: nn.Module, state: Mapping[str, Tensor], origin: str | os.PathLike[str]) -> None:
+    """Give the model the weights `state`. Raises `WeightsError`, naming `origin`, if they are those of another net."""
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:  # it lists all that differs: the first of it will do
+        what = textwrap.shorten(str(error).split("\n\t")[1], 150)
+        raise WeightsError(f"{origin} does not fit the net: {what}") from None

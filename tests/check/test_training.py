@@ -97,7 +97,7 @@ WRONG_STEP = {
     f"{START}; {LOSS}; {UPDATE}; return model(images)": "is of shape (8, 4), and a number is expected",
     f"{START}; {LOSS}; {UPDATE}; return loss.item() / len(images)": "batch size once more",
     f"{START}; {LOSS}; {UPDATE}; return loss.item() * len(images)": "sum of the losses",
-    f"{START}; {LOSS}; {UPDATE}; model.eval(); return F.cross_entropy(model(images), labels)": "loss after the update",
+    f"{START}; {LOSS}; {UPDATE}; model.eval(); return F.cross_entropy(model(images), labels)": "not the mean loss",
     f"{START}; {LOSS}; {UPDATE}; return 0.5": "is not the mean loss before it",
     "return 0.0": "leaves the model as it was",
     f"{START}; images -= images.mean(); {LOSS}; {END}": "changed in place",

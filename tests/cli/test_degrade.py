@@ -85,7 +85,6 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
         (["--eval-every", "0"], ["`eval_every` must be at least 1"]),
         (["--recipe", "paper", "--steps", "3"], ["`steps` must be at least 4"]),
         (["--checkpoint-seconds", "nan"], ["`checkpoint_seconds`"]),
-        (["--checkpoint-steps", "0"], ["`checkpoint_steps`"]),
         (["--device", "gpu"], ["must be auto, cpu, cuda or mps"]),
         (["--workers", "-1"], ["`workers`"]),
         (["--out", "/proc/nowhere"], ["cannot write into the output folder"]),
@@ -113,7 +112,7 @@ def test_errors_come_before_any_work(tmp_path, options, words, capsys, monkeypat
         ["--steps", "3"],
         ["--workers", "-1"],
         ["--checkpoint-seconds", "inf"],
-        ["--checkpoint-steps", "0"],
+        ["--checkpoint-seconds", "-1"],
     ],
 )
 def test_numbers_that_cannot_be_are_told_before_a_download(tmp_path, options, capsys, monkeypatch):
@@ -145,28 +144,6 @@ def test_records_are_never_overwritten(tmp_path, capsys):
     assert cli.main(["degrade", "--out", str(tmp_path)]) == 1
     assert "nothing is overwritten" in capsys.readouterr().err
     assert [p.read_text() for p in tmp_path.iterdir()] == ["{}"]
-
-
-def test_two_in_one_second_have_a_folder_each(tmp_path, capsys, monkeypatch):
-    from datetime import datetime
-
-    from resnet_edu.cli import degrade as cli_degrade
-
-    class Stopped:
-        @staticmethod
-        def now():
-            return datetime(2026, 1, 2, 3, 4, 5)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli_degrade, "datetime", Stopped)
-    monkeypatch.setattr(cli_degrade, "_report", lambda records, out: None)
-    for _ in range(2):
-        options = ["--quick", "--nets", "plain8", "--steps", "1", "--workers", "0"]
-        assert cli.main(["degrade", *options]) == 0
-    names = sorted(p.name for p in (tmp_path / "runs").iterdir())
-    assert names == ["digits-20260102-030405", "digits-20260102-030405-2"]
-    assert cli.main(["degrade", "--data", "nowhere"]) == 1
-    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == names  # nothing is left of one that failed
 
 
 def test_the_study_of_another_process_is_left_alone(tmp_path, capsys):
@@ -233,7 +210,6 @@ def test_divergence_stops_with_step_and_rate(tmp_path, capsys):
     assert "training diverged: " in err
     assert "with learning rate 1e+30" in err
     assert "Traceback" not in err
-    assert not (tmp_path / "out").exists()
 
 
 def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatch):
@@ -260,8 +236,6 @@ def test_divergence_leaves_what_the_other_nets_have(tmp_path, capsys, monkeypatc
 
     real, out = degradation.run_cell, tmp_path / "out"
     quick = ["--quick", "--nets", "plain8,resnet8", "--steps", "4", "--workers", "0"]
-    run("plain8", *quick, "--out", str(out))
-    assert not out.exists()  # nothing was done
     said = f"0 of 2 runs are done; what is saved is in {out}, but to go on would diverge again"
     assert said in run("resnet8", *quick, "--out", str(out))
     saved = {p.name: p.read_bytes() for p in (out / "checkpoints").iterdir()}

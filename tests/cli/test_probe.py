@@ -18,6 +18,7 @@ from resnet_edu.training.loop import evaluate
 def process(monkeypatch, tmp_path):
     """The command sets its process up; the next test gets it as it was."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("resnet_edu.cli.probe.available_cores", lambda: 1)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
@@ -25,21 +26,21 @@ def process(monkeypatch, tmp_path):
 
 
 def probe(*words: str) -> int:
-    return cli.main(["probe", *words, "--threads", "1"])
+    return cli.main(["probe", *words])
 
 
 def files(folder: str) -> list[str]:
     return sorted(p.name for p in Path(folder).iterdir())
 
 
-def test_gradients_without_batch_norm(capsys):
-    assert probe("gradients", "--nets", "plain8", "--no-batch-norm", "--steps", "0,1", "--out", "o") == 0
+def test_gradients(capsys):
+    assert probe("gradients", "--nets", "plain8", "--steps", "0,1", "--out", "o") == 0
     assert files("o") == ["gradients-plain8.json", "gradients-plain8.png", "gradients-plain8.svg"]
     record = probe_records.load("o/gradients-plain8.json")
-    assert (record.batch_norm, record.weights) == (False, "untrained, seed 0")
+    assert (record.batch_norm, record.weights) == (True, "untrained, seed 0")
     assert [m["step"] for m in record.moments] == [0, 1]
     out = capsys.readouterr().out
-    assert "of plain8, no batch norm: at the start" in out  # what is to be seen, in words
+    assert "of plain8: at the start" in out  # what is to be seen, in words
     assert out.endswith("1 record and gradients-plain8 (.png, .svg) are in o\n")
 
 
@@ -88,7 +89,6 @@ def test_identity_beside_the_trained_nets(capsys):
     [
         ("gradients --nets resnet9", "9"),
         ("gradients --nets resnet8 --steps 5,1", "must be whole numbers that ascend"),
-        ("gradients --no-batch-norm --weights shipped", "--no-batch-norm: no net without batch norm comes with"),
         ("lesions --weights none.safetensors --nets resnet8", "there is no none.safetensors"),
         ("lesions --weights some.safetensors --nets resnet8,plain8", "are those of one net: name it"),
         ("lesions --nets resnet8", "has no record of resnet8"),
@@ -97,11 +97,9 @@ def test_identity_beside_the_trained_nets(capsys):
         ("responses --nets resnet20,plain20,resnet20", "such as plain20,resnet20: it is 'resnet20,plain20,resnet20'"),
         ("landscape --nets resnet20 --points 0", "`points` must be at least 3, but it is 0"),
         ("landscape --nets resnet20 --points -3", "`points` must be at least 3, but it is -3"),
-        ("lesions --study moon", "no study 'moon' comes with the package"),
         ("landscape --nets resnet20 --points 4", "`points` must be odd"),
         ("identity --nets plain20 --added 0", "`added` must be at least 1"),
         ("responses --data nowhere", "nowhere"),
-        ("responses --threads 0", "`--threads` must be at least 1"),
         ("responses --device tpu", "`device` must be auto, cpu, cuda or mps"),
     ],
 )

@@ -8,9 +8,9 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ from torchvision.datasets import CIFAR10 as TORCHVISIONS
 
 from resnet_edu import cli
 from resnet_edu.data import cifar10, dataset
-from resnet_edu.data.cifar10 import CIFAR10, MIRRORS, load_cifar10, parse_addresses
+from resnet_edu.data.cifar10 import MIRRORS, load_cifar10, parse_addresses
 from resnet_edu.data.folder import ImageArrays
 from resnet_edu.support.files import cache_folder
 
@@ -53,8 +53,10 @@ def start():
         yield lambda *mirrors: [stack.enter_context(serve(m)) for m in mirrors]
 
 
-def load(root: Path, small: Small, urls=None, **options) -> ImageArrays:
-    return load_cifar10(root, urls=urls, **{"progress": False, "layout": small.layout, "timeout": 0.3} | options)
+def load(root: Path, small: Small, urls=None, *, progress=False, **constants) -> ImageArrays:
+    """Load a small archive; the reader is the real one, only what it knows of the archive is another."""
+    with mock.patch.multiple(cifar10, TIMEOUT=0.3, **small.constants | constants):
+        return load_cifar10(root, urls=urls, progress=progress)
 
 
 def unpack(small: Small, root: Path) -> Path:
@@ -73,7 +75,7 @@ def same(found: ImageArrays, small: Small) -> bool:
         and all(part.dtype == np.int64 for part in labels)
         and np.array_equal(np.concatenate(images), small.images)
         and np.array_equal(np.concatenate(labels), small.labels)
-        and (found.name, found.classes) == ("cifar10", CIFAR10.names)
+        and (found.name, found.classes) == ("cifar10", cifar10.CLASSES)
     )
 
 
@@ -81,12 +83,11 @@ def names(folder: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
-def test_the_real_layout_is_torchvisions():
-    assert (CIFAR10.md5, CIFAR10.archive) == (TORCHVISIONS.tgz_md5, TORCHVISIONS.filename)
-    assert CIFAR10.folder == TORCHVISIONS.base_folder
-    assert [list(pair) for pair in CIFAR10.train.items()] == TORCHVISIONS.train_list
-    assert [list(pair) for pair in CIFAR10.test.items()] == TORCHVISIONS.test_list
-    assert CIFAR10.image_shapes == [(50_000, 3, 32, 32), (10_000, 3, 32, 32)]
+def test_the_real_archive_is_torchvisions():
+    assert (TORCHVISIONS.tgz_md5, TORCHVISIONS.filename) == (cifar10.MD5, cifar10.ARCHIVE)
+    assert TORCHVISIONS.base_folder == cifar10.FOLDER
+    assert [list(pair) for pair in cifar10.TRAIN.items()] == TORCHVISIONS.train_list
+    assert [list(pair) for pair in cifar10.TEST.items()] == TORCHVISIONS.test_list
     assert TORCHVISIONS.url in MIRRORS
 
 
@@ -94,7 +95,7 @@ class TestOnDisk:
     def test_torchvision_reads_the_same(self, small, root):
         unpack(small, root)
         meta = {**TORCHVISIONS.meta, "md5": hashlib.md5(small.files["batches.meta"]).hexdigest()}
-        train, test = (list(map(list, part.items())) for part in (small.layout.train, small.layout.test))
+        train, test = (list(map(list, part.items())) for part in (small.constants["TRAIN"], small.constants["TEST"]))
         smaller = type("Smaller", (TORCHVISIONS,), {"train_list": train, "test_list": test, "meta": meta})
         found = load(root, small)
         for train, images, labels in (
@@ -109,13 +110,13 @@ class TestOnDisk:
     def test_the_unpacked_folder(self, small, root):
         folder = unpack(small, root)
         assert same(load(root, small), small)
-        assert names(root) == ["cifar-10-batches-py", small.layout.cache_name]
+        assert names(root) == ["cifar-10-batches-py", cifar10.CACHE]
         assert same(load(folder, small), small)
 
     def test_the_archive_is_read_in_place(self, small):
         root = small.path.parent
         assert same(load(root, small), small)
-        assert names(root) == [small.path.name, small.layout.cache_name]
+        assert names(root) == [small.path.name, cifar10.CACHE]
 
     def test_root_is_no_file(self, small):
         with pytest.raises(ValueError, match=r"the folder with cifar-10-python\.tar\.gz in it, but it is the file"):
@@ -134,23 +135,23 @@ class TestOnDisk:
 
     @pytest.mark.parametrize("within", ["", "cifar10"])
     def test_class_folders(self, small, root, within):
-        layout = replace(small.layout, names=("cat", "dog"))
+        classes = ("cat", "dog")
         labels = np.arange(24) % 2
         for i, (image, label) in enumerate(zip(small.images, labels, strict=True)):
-            file = root / within / ("train" if i < 20 else "test") / layout.names[label] / f"{i:02}.png"
+            file = root / within / ("train" if i < 20 else "test") / classes[label] / f"{i:02}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(image.transpose(1, 2, 0)).save(file)
-        found = load(root, small, layout=layout)
+        found = load(root, small, CLASSES=classes)
         order = np.argsort(labels[:20], kind="stable")
         assert np.array_equal(found.train_images, small.images[:20][order])
         assert (found.name, found.classes) == ("cifar10", ("cat", "dog"))
         with pytest.raises(RuntimeError, match="is not CIFAR-10"):
-            load(root, small, layout=replace(layout, rows=5))
+            load(root, small, CLASSES=classes, ROWS=5)
 
     def test_as_a_data_set(self, small, root, monkeypatch):
         unpack(small, root)
-        # the real archive has 170 MB: the reader is the real one, only the layout that it expects is a smaller one
-        monkeypatch.setattr(dataset, "load_cifar10", partial(load_cifar10, layout=small.layout))
+        for name, value in small.constants.items():
+            monkeypatch.setattr(cifar10, name, value)
         monkeypatch.setenv("RESNET_EDU_DATA", str(root))
         found = dataset.load("cifar10", urls=[])
         assert (found.name, found.classes[3]) == ("cifar10", "cat")
@@ -169,7 +170,7 @@ class TestCache:
     def test_it_is_no_pickle_and_does_not_depend_on_the_time(self, small, root):
         unpack(small, root)
         load(root, small)
-        cache = root / small.layout.cache_name
+        cache = root / cifar10.CACHE
         before = cache.read_bytes()
         with np.load(cache, allow_pickle=False) as file:
             assert {file[name].dtype for name in file.files} == {np.dtype(np.uint8)}
@@ -181,7 +182,7 @@ class TestCache:
     def test_a_damaged_one_is_made_anew(self, small, root, capsys, damage):
         unpack(small, root)
         load(root, small)
-        cache = root / small.layout.cache_name
+        cache = root / cifar10.CACHE
         whole = cache.read_bytes()
         middle = len(whole) // 2
         broken = {
@@ -201,29 +202,21 @@ class TestCache:
 
     def test_one_that_asks_for_a_pickle_is_refused(self, small, root, tmp_path):
         unpack(small, root)
-        np.savez(root / small.layout.cache_name, train_images=np.array([Trap(tmp_path / "sprung")], dtype=object))
+        np.savez(root / cifar10.CACHE, train_images=np.array([Trap(tmp_path / "sprung")], dtype=object))
         assert same(load(root, small), small)
         assert not (tmp_path / "sprung").exists()
 
-    def test_the_cache_of_another_archive_is_not_taken(self, small, root):
-        folder = unpack(small, root)
-        load(root, small)
-        folder.rename(root / "gone")
-        assert same(load(root, small), small)
-        with pytest.raises(RuntimeError, match="is not in"):
-            load(root, small, layout=replace(small.layout, md5="0" * 32))
-
     def test_a_folder_that_cannot_be_written_to(self, small, root):
         unpack(small, root)
-        (root / small.layout.cache_name).mkdir()  # a name that is taken fails for every user, root included
+        (root / cifar10.CACHE).mkdir()  # a name that is taken fails for every user, root included
         assert same(load(root, small), small)
-        assert names(cache_folder()) == [small.layout.cache_name]
+        assert names(cache_folder()) == [cifar10.CACHE]
         (root / "cifar-10-batches-py").rename(root / "gone")
         assert same(load(root, small), small)
 
     def test_no_place_for_it_is_no_error(self, small, root, monkeypatch, capsys, tmp_path):
         unpack(small, root)
-        (root / small.layout.cache_name).mkdir()
+        (root / cifar10.CACHE).mkdir()
         (tmp_path / "file").write_text("")
         monkeypatch.setenv("RESNET_EDU_CACHE", str(tmp_path / "file" / "cache"))
         assert same(load(root, small), small)
@@ -247,8 +240,8 @@ class TestDownload:
         urls = start(bad, good, third)
         assert same(load(root, small, urls, progress=True), small)
         assert [m.requests for m in (bad, good, third)] == [1, 1, 0]
-        assert names(root) == [small.layout.archive, small.layout.cache_name]  # and no temporary file
-        assert (root / small.layout.archive).read_bytes() == data
+        assert names(root) == [cifar10.ARCHIVE, cifar10.CACHE]  # and no temporary file
+        assert (root / cifar10.ARCHIVE).read_bytes() == data
         out, err = capsys.readouterr()
         assert out == ""
         (note,) = [line for line in err.splitlines() if line.startswith("note:")]
@@ -261,7 +254,7 @@ class TestDownload:
         (root / "cifar-10-batches-py" / "data_batch_3").write_bytes(b"")
         with pytest.raises(RuntimeError) as caught:
             load(root, small, urls)
-        for word in (*urls, "403", "refused", "data_batch_3", "By hand", small.layout.md5, "RESNET_EDU_DATA"):
+        for word in (*urls, "403", "refused", "data_batch_3", "By hand", small.constants["MD5"], "RESNET_EDU_DATA"):
             assert word in str(caught.value)
         assert names(root) == ["cifar-10-batches-py"]
 
@@ -276,14 +269,14 @@ class TestDownload:
 
     def test_an_archive_of_another_md5_is_not_read_but_replaced(self, small, root, start, capsys):
         root.mkdir()
-        archive = root / small.layout.archive
+        archive = root / cifar10.ARCHIVE
         archive.write_bytes(small.path.read_bytes()[:-100])
         with pytest.raises(RuntimeError, match=r"tar\.gz is damaged or another file: its md5 is [0-9a-f]{32}, not"):
             load(root, small, [])
         assert "is damaged or another file: its md5 is" in capsys.readouterr().err
         with pytest.raises(RuntimeError, match="503"):
             load(root, small, start(Mirror(b"", status=503)))
-        assert archive.stat().st_size == small.layout.size - 100
+        assert archive.stat().st_size == small.path.stat().st_size - 100
         assert same(load(root, small, start(Mirror(small.path.read_bytes()))), small)
         assert archive.read_bytes() == small.path.read_bytes()
         assert stat.S_IMODE(archive.stat().st_mode) == 0o644
@@ -295,7 +288,7 @@ class TestDownload:
         for _ in range(2):
             assert same(load(tmp_path / "file" / "data", small, urls), small)
         assert mirror.requests == 1
-        assert names(cache_folder()) == [small.layout.archive, small.layout.cache_name]
+        assert names(cache_folder()) == [cifar10.ARCHIVE, cifar10.CACHE]
 
     def test_a_disk_that_fills_up_is_final(self, small, root, start):
         resource = pytest.importorskip("resource")
@@ -313,11 +306,11 @@ class TestDownload:
 
     def test_several_at_once_do_each_other_no_harm(self, small, root, start):
         urls = start(Mirror(small.path.read_bytes()))
-        with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda _: load(root, small, urls), range(8)))
+        with ThreadPoolExecutor(4) as pool, mock.patch.multiple(cifar10, **small.constants):
+            found = list(pool.map(lambda _: load_cifar10(root, urls=urls, progress=False), range(8)))
         assert all(same(each, small) for each in found)
-        assert (root / small.layout.archive).read_bytes() == small.path.read_bytes()
-        assert names(root) == [small.layout.archive, small.layout.cache_name]
+        assert (root / cifar10.ARCHIVE).read_bytes() == small.path.read_bytes()
+        assert names(root) == [cifar10.ARCHIVE, cifar10.CACHE]
 
 
 class TestAddresses:
@@ -342,7 +335,7 @@ class TestAddresses:
         monkeypatch.setitem(sys.modules, "pooch", None)  # to import it would raise
         with pytest.raises(RuntimeError) as caught:
             dataset.load("cifar10", root=tmp_path / "nowhere", urls=urls)
-        for word in ("nowhere", CIFAR10.md5, "By hand", "RESNET_EDU_DATA", "class folders", "no address may be tried"):
+        for word in ("nowhere", cifar10.MD5, "By hand", "RESNET_EDU_DATA", "class folders", "no address may be tried"):
             assert word in str(caught.value)
         assert not (tmp_path / "nowhere").exists()
 
@@ -370,11 +363,11 @@ class TestForgedFiles:
     @pytest.mark.parametrize("checked", [True, False])
     def test_no_code_runs(self, tmp_path, small, root, checked, unpacked):
         forged = make_archive(tmp_path / "forged", {"data_batch_2": pickle.dumps(Trap(tmp_path / "sprung"))})
-        layout = small.layout if checked else forged.layout  # forged.layout has the checksums of the forged files
+        known = small if checked else forged  # which has the checksums of the forged files
         message = "its md5 is" if checked else "asks for (posix|nt).mkdir, which no batch"
         where = unpack(forged, root) if unpacked else forged.path.parent
         with pytest.raises(RuntimeError, match=message):
-            load(where, forged, layout=layout)
+            load(where, known)
         assert not (tmp_path / "sprung").exists()
         pickle.loads(forged.files["data_batch_2"])
         assert (tmp_path / "sprung").exists()  # the trap works

@@ -4,7 +4,6 @@ import logging
 import os
 import shutil
 import struct
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -81,11 +80,11 @@ def split_folder(folder: Path) -> Path:
 
 class TestFolder:
     def test_class_folders_are_split(self, folder: Path):
-        found = data.load(folder, test_fraction=0.4)
+        found = data.load(folder)
         assert found.name == "pets"
         assert found.classes == ("cat", "dog")
-        assert (len(found.train_images), len(found.test_images)) == (6, 4)
-        assert found.test_labels.tolist() == [0, 0, 1, 1]
+        assert (len(found.train_images), len(found.test_images)) == (8, 2)
+        assert found.test_labels.tolist() == [0, 1]
         with Image.open(folder / "cat" / "0.png") as image:
             wanted = torch.from_numpy(np.asarray(image).transpose(2, 0, 1).copy())
         assert any(torch.equal(wanted, image) for image in every(found))
@@ -449,16 +448,16 @@ class TestBadFolders:
             ("class of films", ["'eel' has no image", "eel holds no file that Pillow can read (a.mp4)"]),
             (
                 "test without class folders",
-                ["test has no class folders: its images have no labels", "or move it away"],
+                ["test has no class folders: sort its images", "or move it away"],
             ),
-            ("class called test", ["has the folder Test but not train", "if Test is a class, call it something else"]),
+            ("class called test", ["has the folder Test but not train", "or rename Test if it is a class"]),
             ("two for training", ["has both Training and train"]),
-            ("sizes that differ", ["one size", "dog/3.png has 9x8", "8x8", "--resize 32"]),
-            ("one class", ["one class only ('cat')", "two or more", "or give", "pets/cat"]),
+            ("sizes that differ", ["one size", "dog/3.png 9x8", "8x8", "--resize 32"]),
+            ("one class", ["one class only, 'cat'", "or give", "pets/cat"]),
             ("one image to split", ["class 'dog' has 1", "two or more"]),
             ("nested", ["cat holds a folder (inner)", "move"]),
-            ("classes that differ", ["differ", "only in train: dog;", "only in test: dogs."]),
-            ("train alone", ["has the folder train but not test", "both/train itself"]),
+            ("classes that differ", ["differ", "only in train: dog;", "only in test: dogs;"]),
+            ("train alone", ["has the folder train but not test", "both/train to have it split"]),
             ("test alone", ["has the folder test but not train"]),
         ],
     )
@@ -499,14 +498,6 @@ class TestBadFolders:
         with pytest.raises(ValueError, match="10 of 10 files"):
             data.load(folder, skip_damaged=True)
 
-    def test_more_than_fits_into_memory(self, folder, monkeypatch):
-        def full(*_):
-            raise MemoryError
-
-        monkeypatch.setattr(np, "empty", full)
-        with pytest.raises(ValueError, match=r"10 images of 20000x20000 pixels need 12 GB of memory: .*--resize 32"):
-            data.load(folder, resize=20000)
-
     @pytest.mark.parametrize(
         ("source", "option", "value", "error", "message"),
         [
@@ -518,9 +509,6 @@ class TestBadFolders:
             ("folder", "resize", 0, ValueError, "`resize` must be at least 1, but it is 0"),
             ("folder", "resize", -3, ValueError, "`resize` must be at least 1, but it is -3"),
             ("folder", "resize", 2.5, TypeError, "`resize` must be a whole number, but it is 2.5"),
-            ("folder", "test_fraction", 0, ValueError, "`test_fraction` must lie between 0 and 1, but it is 0"),
-            ("folder", "test_fraction", 1, ValueError, "`test_fraction` must lie between 0 and 1, but it is 1"),
-            ("folder", "test_fraction", "a", TypeError, "`test_fraction` must be a number, but it is 'a'"),
         ],
     )
     def test_options(self, folder, source, option, value, error, message):
@@ -640,15 +628,6 @@ class TestArrays:
             cache.write_bytes(whole[:length])
             with pytest.raises(ValueError, match="is damaged"):
                 read_arrays(cache, tuple(self.ARRAYS))
-
-    def test_more_bytes_than_the_header_tells_of(self, cache):
-        with zipfile.ZipFile(cache, "w") as archive:  # the checksums are right
-            for name, array in self.ARRAYS.items():
-                with archive.open(f"{name}.npy", "w") as member:
-                    np.lib.format.write_array(member, array)
-                    member.write(b"more")
-        with pytest.raises(ValueError, match="images goes on behind its end"):
-            read_arrays(cache, tuple(self.ARRAYS))
 
     @pytest.mark.parametrize("kind", ["a plain array", "a folder", "other names", "objects", "nothing"])
     def test_something_else_in_its_place(self, cache, kind):

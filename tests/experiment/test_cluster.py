@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from jobs import Job, chat, die, die_once, double, fail, nothing, processes_with, wait_for_release, warn
+from jobs import Job, chat, die, die_once, double, fail, nothing, processes_with, wait_for_release
 from processes import HELPERS, ROOT, gone, linux, start_at_terminal
 from training_jobs import denormals, train_and_die_once, train_for_ever
 
@@ -67,32 +67,13 @@ def spread(engine: RayEngine, work, jobs, shared=(), setup=(nothing,), on_event=
 
 @pytest.mark.slow
 class TestSpread:
-    def test_what_is_to_be_kept_arrives_before_the_result(self, cluster):
+    def test_all_events_arrive_before_the_result(self, cluster):
         received = []
         engine = RayEngine().resolve("cpu", cuda_here=False)[0]
         setup, note = (nothing,), lambda job, what: received.append(what)
         engine.run(chat, [Job(1)], (), setup, note, note)
         assert received[-1] == "done"
         assert received[:-1] == list(range(1, 501))
-
-    def test_warnings_are_logged_here(self, cluster, caplog):
-        received = []
-        spread(RayEngine(), warn, [Job(0)], on_event=lambda job, event: received.append(event))
-        spread(RayEngine(), double, [Job(1)], (10,))
-        assert caplog.messages == ["job 0: the disk is full", "job 0: the disk is still full"]
-        assert {(r.name, r.levelname) for r in caplog.records} == {("resnet_edu.checkpoints", "WARNING")}
-        assert received == []
-
-    def test_warnings_of_jobs_that_are_cancelled(self, cluster, caplog):
-        def on_event(job, event):
-            raise KeyError("mine")
-
-        for _ in range(3):  # Ray cancels at its best effort
-            with pytest.raises(KeyError, match="mine"):
-                spread(RayEngine(), warn, [Job(1)], on_event=on_event)
-            if "job 1: the disk is still full" in caplog.messages:
-                break
-        assert "job 1: the disk is still full" in caplog.messages
 
     def test_every_job_once(self, cluster):
         assert spread(RayEngine(), double, [Job(i) for i in range(5)], (10,)) == {i: 10 * i for i in range(5)}
@@ -113,7 +94,7 @@ class TestSpread:
         assert all(word in str(caught.value) for word in ("job 7", "ZeroDivisionError: by nothing", "in fail"))
 
     def test_more_than_any_machine_has(self, cluster):
-        with pytest.raises(RuntimeError, match=r"needs 2 CPU and 0 GPU, but no machine .* 1 CPU and 0 GPU, 1 CPU and"):
+        with pytest.raises(RuntimeError, match=r"needs 2 CPU and 0 GPU, but no machine has both \(1 CPU and 0 GPU, 1"):
             spread(RayEngine(cpus_per_run=2), double, [Job(1)], (10,))
         with pytest.raises(RuntimeError, match=r"needs 1 CPU and 0.25 GPU"):
             spread(RayEngine(gpus_per_run=0.25), double, [Job(1)], (10,))
@@ -160,7 +141,7 @@ class TestStudy:
     def test_a_study_whose_process_is_killed_from_outside(self, cluster, tmp_path):
         digits = data.load("digits").head(64, 32)
         recipe = TINY.replace(steps=150, eval_every=50)
-        study = Study("resnet8", recipe, workers=0, threads=1, checkpoint_steps=5)
+        study = Study("resnet8", recipe, workers=0, threads=1, checkpoint_seconds=0)
         (undisturbed,) = run(study, digits, progress=False)
         killed = []
 
@@ -225,7 +206,7 @@ import ray
 from resnet_edu import cli
 
 status = cli.main(sys.argv[1:])
-print(status, ray.is_initialized(), "RAY_USAGE_STATS_ENABLED" in os.environ)
+print(status, ray.is_initialized(), os.environ["RAY_USAGE_STATS_ENABLED"])
 """
 
 
@@ -250,7 +231,7 @@ def without_ray_settings() -> dict[str, str]:
 def test_a_ray_that_we_start_is_silent_and_ends_with_us(tmp_path):
     """By Ctrl-C, which saves the state first."""
     command = [sys.executable, "-c", STUDY, "degrade", "--engine", "ray", "--nets", "resnet8", "--quick"]
-    command += ["--steps", "100000", "--eval-every", "100", "--checkpoint-steps", "10"]
+    command += ["--steps", "100000", "--eval-every", "100", "--checkpoint-seconds", "0.1"]
     for attempt in ("first", "second"):
         out, ours = tmp_path / attempt, []
         process = start_at_terminal([*command, "--out", str(out)], tmp_path, without_ray_settings())
@@ -265,7 +246,7 @@ def test_a_ray_that_we_start_is_silent_and_ends_with_us(tmp_path):
         said, err = process.communicate(timeout=100)
         if "Ray could not be started" not in err:  # it gives itself 30 seconds, too few under load
             break
-    assert said == "130 False False\n", err
+    assert said == "130 False 0\n", err
     assert f"degrade --resume {out}" in err
     assert err.rstrip().endswith("interrupted")
     assert "Traceback" not in err
@@ -304,7 +285,6 @@ def test_an_interrupt_arrives_where_the_signal_is_blocked(tmp_path):
         ("gpus_per_run", -0.5, ValueError),
         ("gpus_per_run", True, TypeError),
         ("gpus_per_run", "x", TypeError),
-        ("address", 3, TypeError),
         ("cpus_per_run", 0, ValueError),
         ("cpus_per_run", 0.5, TypeError),
         ("retries", -1, ValueError),

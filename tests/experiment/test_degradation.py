@@ -192,7 +192,7 @@ class TestBadArguments:
             ({"checkpoint_seconds": -5}, "`checkpoint_seconds`"),
             ({"checkpoint_seconds": math.nan}, "`checkpoint_seconds`"),
             ({"checkpoint_seconds": math.inf}, "`checkpoint_seconds`"),
-            ({"checkpoint_steps": 0}, "`checkpoint_steps`"),
+            ({"checkpoint_seconds": -1}, "`checkpoint_seconds`"),
         ],
     )
     def test_a_study_that_cannot_be(self, arguments, message):
@@ -320,7 +320,7 @@ class TestHeadline:
         assert said.count(". ") == 0  # one sentence
 
     def test_not_enough_to_compare(self):
-        assert "with a seed in common" in headline([make("plain20", 0), make("plain56", 1)])
+        assert "plain nets of two depths" in headline([make("plain20", 0), make("plain56", 1)])
         with pytest.raises(RecordError):
             headline([])
 

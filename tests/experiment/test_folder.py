@@ -127,20 +127,11 @@ class TestGoingOn:
         assert "is damaged" in caplog.messages[0]
         assert [p.name for p in where.parent.iterdir()] == ["resnet8-seed0.checkpoint.damaged"]
 
-    def test_what_was_half_written_is_removed(self, half):
-        (half / ".resnet8-seed0.json.x1y2z3.tmp").write_text("{")
-        degradation.resume(half, progress=False)
-        assert sorted(p.name for p in half.iterdir()) == ["plain8-seed0.json", "resnet8-seed0.json", "study.json"]
-
-    def test_a_damaged_record_is_set_aside(self, half, undisturbed, caplog):
+    def test_a_damaged_record_is_named(self, half):
         (path,) = half.glob("*-seed0.json")
         path.write_bytes(path.read_bytes()[:100])
-        assert folders.finished(half, folders.load(half)) == {}
-        assert same(degradation.resume(half, progress=False), undisturbed)
-        (message,) = caplog.messages
-        assert message.startswith(f"{path} is damaged: it is no JSON text")
-        assert message.endswith(f"set aside as {path.name}.damaged, and that run is done again")
-        assert len(path.with_name(f"{path.name}.damaged").read_bytes()) == 100
+        with pytest.raises(records.RecordError, match=f"{path} is damaged: it is no JSON text .*; restore it"):
+            degradation.resume(half, progress=False)
 
     def test_weights_are_left_as_the_study_asked_for(self, digits, tmp_path):
         with pytest.raises(Stop):
@@ -171,7 +162,7 @@ class TestImagesThatHaveMoved:
 
     def test_a_finished_study_needs_none(self, pets, tmp_path, monkeypatch):
         found = degradation.resume(tmp_path / "half", data.load(pets), progress=False)
-        monkeypatch.setattr(degradation, "resolve_device", raise_stop)  # nor a device
+        monkeypatch.setattr(degradation.system, "resolve_device", raise_stop)  # nor a device
         assert degradation.resume(tmp_path / "half", progress=False) == found
 
 
@@ -179,7 +170,7 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"seeds": 2}, "seeds is 0,1, but the study has 0"),
+            ({"seeds": 2}, r"seeds is \(0, 1\), but the study has \(0,\)"),
             ({"precision": "bfloat16"}, "precision is bfloat16, but the study has float32"),
             ({"threads": 7}, "threads is 7, but the study has 1"),
             ({"save_weights": True}, "save_weights is True, but the study has False"),
@@ -204,17 +195,14 @@ class TestRefused:
 
     def test_processes_where_there_were_none(self, digits, half):
         with pytest.raises(StudyError, match="workers is 2, but the study has 0"):
-            degradation.resume(half, workers=2)
-        with pytest.raises(ValueError, match="`workers` must be at least 0"):
-            degradation.resume(half, workers=-1)
+            run(digits, half, replace(TWO, workers=2), resume=True)
 
-    def test_another_schedule(self, half, monkeypatch):
+    def test_another_schedule(self, digits, half, monkeypatch):
         found = []
         monkeypatch.setattr(degradation, "_train_all", lambda study, *rest: found.append(study))
-        degradation.resume(half, checkpoint_seconds=5.0, checkpoint_steps=3)
-        assert found == [replace(folders.load(half), checkpoint_seconds=5.0, checkpoint_steps=3)]
-        with pytest.raises(ValueError, match="`checkpoint_steps`"):
-            degradation.resume(half, checkpoint_steps=0)
+        study = replace(folders.load(half), checkpoint_seconds=5.0)
+        run(digits, half, study, resume=True)
+        assert found == [study]
 
     def test_it_goes_on_with_as_many_threads_as_it_began(self, digits, half, undisturbed):
         torch.set_num_threads(2)
@@ -229,13 +217,13 @@ class TestRefused:
             counts.append(count)
             setups.append(setup)
             for job in jobs:
-                on_result(job, work(job, *shared, lambda event, keep: None))
+                on_result(job, work(job, *shared, lambda event: None))
 
         monkeypatch.setattr(degradation, "run_in_workers", in_this_process)
-        monkeypatch.setattr(degradation, "available_cores", lambda: 8)
+        monkeypatch.setattr(degradation.system, "available_cores", lambda: 8)
         with pytest.raises(Stop):
             run(digits, tmp_path, replace(TWO, workers=1, seeds=2), on_record=raise_stop)
-        degradation.resume(tmp_path, workers=2, progress=False)
+        run(digits, tmp_path, replace(TWO, workers=2, seeds=2), resume=True)
         assert counts == [1, 2]
         assert setups == [(prepare_process, 8), (prepare_process, 8)]
 
@@ -410,7 +398,7 @@ from resnet_edu.experiment import Source, Study, records, run
 torch.set_num_threads(1)  # and no pool of threads that a forked process would miss
 source = Source("digits", head=(64, 32))
 recipe = Recipe(80, batch_size=16, lr=0.05, augment=True, eval_every=20)
-study = Study(("plain8", "resnet8"), recipe, device="cpu", workers=0, checkpoint_steps=5, source=source)
+study = Study(("plain8", "resnet8"), recipe, device="cpu", workers=0, checkpoint_seconds=0, source=source)
 images = source.load()
 
 

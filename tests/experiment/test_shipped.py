@@ -265,8 +265,6 @@ class TestErrors:
         [
             (lambda m: m.update(schema=2), "has schema 2, but this version"),
             (lambda m: m.pop("title"), "lacks title"),
-            (lambda m: m.update(name="big"), "is no manifest of the study"),
-            (lambda m: m["files"].update(x={}), "is no manifest of the study"),
         ],
     )
     def test_a_damaged_manifest(self, root, change, message):
@@ -291,7 +289,7 @@ class TestErrors:
             (place / name).write_bytes(content)
             values["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         path.write_text(json.dumps(values))
-        with pytest.raises(WeightsError, match=r"does not fit the net: it lacks bn1\."):
+        with pytest.raises(WeightsError, match="does not fit the net: Missing key"):
             load_trained("resnet8", study="small", root=root)
         with pytest.raises(RecordError, match=r"plain8-seed0\.json is damaged"):
             load_record("plain8", study="small", root=root)

@@ -1,6 +1,5 @@
 """Jobs for worker processes, which import them from here. Those that train are in `training_jobs`."""
 
-import logging
 import os
 import signal
 import time
@@ -83,23 +82,10 @@ def wait_for_release(job, folder, send):
     return (folder / f"{job.value}.nodes").read_text().split()
 
 
-def warn(job, send):
-    """Log, as a run whose disk is full does, at once and when it is cancelled."""
-    log = logging.getLogger("resnet_edu.checkpoints")
-    log.info("not this")
-    log.warning("%s: the disk is %s", job.name, "full")
-    try:
-        while job.value:
-            send("running")
-            time.sleep(0.02)
-    finally:
-        log.warning("%s: the disk is still full", job.name)
-
-
 def chat(job, send):
-    """Send a lot, of which every hundredth is to be kept."""
+    """Send a lot."""
     for i in range(1, 501):
-        send(i, i % 100 == 0)
+        send(i)
     return "done"
 
 

@@ -6,25 +6,26 @@ import hashlib
 import io
 import struct
 import tarfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from resnet_edu.data.cifar10 import CIFAR10, Layout
+from resnet_edu.data import cifar10
 
 ROWS = 4
 
 
 @dataclass(frozen=True)
 class Small:
-    """The archive at `path`, what it holds (uint8 (24, 3, 32, 32), int64 (24,)), its files, and its layout."""
+    """The archive at `path`, what it holds (uint8 (24, 3, 32, 32), int64 (24,)), its files, and what
+    `data.cifar10` says of the real one."""
 
     path: Path
     images: np.ndarray
     labels: np.ndarray
     files: dict[str, bytes]
-    layout: Layout
+    constants: dict[str, object]
 
 
 def text2(value: bytes) -> bytes:
@@ -66,27 +67,26 @@ def batch2(images: np.ndarray, labels: np.ndarray) -> bytes:
 def make_archive(folder: Path, files: dict[str, bytes] | None = None) -> Small:
     """Write the archive into `folder`. `files` replaces some of its files; the checksums are those of what it holds."""
     rng = np.random.default_rng(0)
-    names = [*CIFAR10.train, *CIFAR10.test]
+    names = [*cifar10.TRAIN, *cifar10.TEST]
     images = rng.integers(0, 256, (ROWS * len(names), 3, 32, 32), dtype=np.uint8)
     labels = rng.integers(0, 10, len(images))
     parts = [slice(i * ROWS, (i + 1) * ROWS) for i in range(len(names))]
     content = {name: batch2(images[p], labels[p]) for name, p in zip(names, parts, strict=True)}
-    content["batches.meta"] = dict2({b"label_names": list2([text2(n.encode()) for n in CIFAR10.names])})
+    content["batches.meta"] = dict2({b"label_names": list2([text2(n.encode()) for n in cifar10.CLASSES])})
     content |= files or {}
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / CIFAR10.archive
+    path = folder / cifar10.ARCHIVE
     with tarfile.open(path, "w:gz") as tar:
         for name, data in {"readme.html": b"<html>", **dict(reversed(content.items()))}.items():
-            member = tarfile.TarInfo(f"{CIFAR10.folder}/{name}")
+            member = tarfile.TarInfo(f"{cifar10.FOLDER}/{name}")
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
     sums = {name: hashlib.md5(data).hexdigest() for name, data in content.items()}
-    layout = replace(
-        CIFAR10,
-        md5=hashlib.md5(path.read_bytes()).hexdigest(),
-        size=path.stat().st_size,
-        train={name: sums[name] for name in CIFAR10.train},
-        test={name: sums[name] for name in CIFAR10.test},
-        rows=ROWS,
-    )
-    return Small(path, images, labels, content, layout)
+    constants = {
+        "MD5": hashlib.md5(path.read_bytes()).hexdigest(),
+        "SIZE": path.stat().st_size,
+        "TRAIN": {name: sums[name] for name in cifar10.TRAIN},
+        "TEST": {name: sums[name] for name in cifar10.TEST},
+        "ROWS": ROWS,
+    }
+    return Small(path, images, labels, content, constants)

@@ -15,7 +15,7 @@ def denormals(job, send):
 
 
 def train_and_die_once(cell, dataset, folder, send):
-    """Train a net, with its state saved after every second step; be killed after step 5 of the first life."""
+    """Train a net, with its state saved after every step; be killed after step 5 of the first life."""
 
     def callback(event):
         with (folder / "log").open("a") as file:
@@ -24,7 +24,7 @@ def train_and_die_once(cell, dataset, folder, send):
             (folder / "killed").touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
-    checkpoint = Checkpoint(folder / "state", cell.net, steps=2)
+    checkpoint = Checkpoint(folder / "state", cell.net, seconds=0)
     return run_cell(cell, dataset, "cpu", callback, checkpoint=checkpoint)
 
 

@@ -284,11 +284,11 @@ class TestHeldSignals:
     @pytest.mark.parametrize("rank", [0, 1])
     def test_what_another_process_was_asked_takes_effect_here(self, tmp_path, came, monkeypatch, rank):
         with self.keeper(tmp_path, rank) as keeper:
-            keeper.poll(1)
+            keeper.poll()
             monkeypatch.setattr(Of, "theirs", signal.SIGTERM)
-            keeper.poll(2, together=False)
+            keeper.poll(together=False)
             assert (came, (tmp_path / "state").exists()) == ([], False)
-            keeper.poll(2)
+            keeper.poll()
         assert came == [signal.SIGTERM]
         assert (tmp_path / "state").exists() == (rank == 0)  # the first alone saves
 
@@ -296,9 +296,9 @@ class TestHeldSignals:
         with self.keeper(tmp_path, 0) as keeper:
             for _ in range(2):  # as by torchrun and a terminal
                 os.kill(os.getpid(), signal.SIGINT)
-            keeper.poll(1, together=False)
+            keeper.poll(together=False)
             assert (came, (tmp_path / "state").exists()) == ([], True)
-            keeper.poll(2)
+            keeper.poll()
             assert came == [signal.SIGINT]
 
 

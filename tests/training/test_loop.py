@@ -251,7 +251,7 @@ class TestErrors:
         "fields",
         [
             {"steps": 2.5}, {"lr": True}, {"lr": "x"}, {"momentum": "x"}, {"weight_decay": None}, {"warmup_lr": "x"},
-            {"warmup_error": "x"}, {"milestones": 5}, {"milestones": (1.5,)}, {"augment": "no"},
+            {"warmup_error": "x"}, {"milestones": (1.5,)},
         ],
     )  # fmt: skip
     def test_wrong_types(self, fields):
