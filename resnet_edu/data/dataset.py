@@ -128,27 +128,6 @@ class Dataset:
         return _from_arrays, (ImageArrays(self.name, *(p.cpu().numpy() for p in parts), self.classes),)
 
 
-def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
-    """Return the data set with its training images moved by up to `pixels` up, down, left and right, and not at all.
-
-    There are (2 * pixels + 1)^2 times as many then; what a move uncovers is zero. The test images stay.
-    `pixels` must be less than the images' size.
-    """
-    _, height, width = dataset.shape
-    pixels = whole("pixels", pixels, 0, min(height, width) - 1)
-    padded = F.pad(dataset.train_images, (pixels,) * 4)
-    places = range(2 * pixels + 1)
-    images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
-    return Dataset(
-        f"{dataset.name}, moved by up to {pixels}",
-        torch.cat(images),
-        dataset.train_labels.repeat(len(images)),
-        dataset.test_images,
-        dataset.test_labels,
-        dataset.classes,
-    )
-
-
 def _from_arrays(found: ImageArrays) -> Dataset:
     parts = (found.train_images, found.train_labels, found.test_images, found.test_labels)
     return Dataset(found.name, *(torch.from_numpy(np.require(p, requirements="W")) for p in parts), found.classes)
