@@ -92,5 +92,5 @@ def test_shapes_falls_and_updates_by_mouse_and_keys(explorer_page):
     visit.page.keyboard.press("ArrowDown")
     expect(root).to_contain_text("at a rate of 0.05")
     expect(root.get_by_role("textbox", name="First fall")).to_be_hidden()
-    expect(root.get_by_role("img").first).to_have_attribute("aria-label", re.compile("0.05 and more: 32,000"))
+    expect(root.get_by_role("img").first).to_have_attribute("aria-label", re.compile("0.05 and more: 32,001"))
     assert not visit.complaints
