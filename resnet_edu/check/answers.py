@@ -27,7 +27,7 @@ from ..tracing.run import trace
 from .blocks import compare_block
 from .compare import compare_numbers, count_text, kinds, output_of, randomize
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
-from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text
+from .verdict import NotYet, build, call, called_with, check_callable, checker
 
 EXERCISES: dict[str, Callable[..., str]] = {}  # number of an exercise -> function that checks what is handed in
 IMAGE = (1, 3, 224, 224)
@@ -400,49 +400,29 @@ def _option_c(block: object, parameters: object, macs: object) -> str:
 # ---------------------------------------------------------------- chapter 6
 
 
-def _check_verdict(name: str, given: object, errors: Sequence[float], baseline: Sequence[float]) -> None:
-    mean, low, high = interval([a - b for a, b in zip(errors, baseline, strict=True)])
+@_exercise("6.4")
+def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object) -> str:
+    for name, given in (("held_out", held_out), ("rates", rates), ("test", test)):
+        if not isinstance(given, dict) or set(given) != {"SGD", "Adam"}:
+            raise NotYet(f"`{name}` must be a dictionary with the keys 'SGD' and 'Adam'")
+    for name, tried in held_out.items():
+        if not isinstance(tried, dict) or len(tried) < 3:
+            raise NotYet(f"`held_out[{name!r}]` must be a dictionary of three rates or more, each with its errors")
+        means = {
+            rate: statistics.fmean(as_percentages(f"held_out[{name!r}][{rate}]", errors, None))
+            for rate, errors in tried.items()
+        }
+        best = min(means, key=means.get)
+        if rates[name] != best:
+            text = f"and of those you tried {best} has the lowest mean error on the held-out images, {means[best]:.1f}%"
+            raise NotYet(f"`rates[{name!r}]` is {rates[name]!r}, {text}")
+    sgd, adam = (as_percentages(f"test[{name!r}]", test[name], 5) for name in ("SGD", "Adam"))
+    mean, low, high = interval([a - b for a, b in zip(adam, sgd, strict=True)])
     right = "noise" if low <= 0 <= high else "worse" if mean > 0 else "better"
     text = f"the mean difference in test error is {mean:+.1f}, its interval from {low:+.1f} to {high:+.1f}."
     text += " Is 0 in it? And is a larger error better?"
-    check_choice(name, given, right, ("worse", "noise", "better"), text)
-
-
-def _check_keys(name: str, given: object, keys: Sequence[object]) -> None:
-    if not isinstance(given, dict) or set(given) != set(keys):
-        raise NotYet(f"`{name}` must be a dictionary with the keys {list_text(map(repr, keys))}")
-
-
-@_exercise("6.4")
-def _adam_or_sgd(sgd: object, adam: object, verdicts: object) -> str:
-    baseline = as_percentages("sgd", sgd, 5)
-    rates = (1e-4, 1e-3, 1e-2)
-    _check_keys("adam", adam, rates)
-    _check_keys("verdicts", verdicts, rates)
-    for rate in rates:
-        errors = as_percentages(f"adam[{rate}]", adam[rate], 5)
-        _check_verdict(f"verdicts[{rate}]", verdicts[rate], errors, baseline)
-    return "the verdicts are those of your errors"
-
-
-@_exercise("6.5")
-def _where_decay_acts(none: object, kernels: object, others: object, verdicts: object) -> str:
-    errors, lengths = {}, {}
-    for name, given in (("none", none), ("kernels", kernels), ("others", others)):
-        runs = [as_list(name, run, 2, "numbers, test error and length,") for run in as_list(name, given, 5, "runs")]
-        errors[name] = as_percentages(name, [run[0] for run in runs], 5)
-        lengths[name] = statistics.fmean(as_number(f"{name}, a length", run[1]) for run in runs)
-    shares = {name: length / lengths["none"] for name, length in lengths.items()}
-    for name, fits, hint in (
-        ("kernels", shares["kernels"] <= 0.8, "does their group have its weight_decay of 0.02?"),
-        ("others", 0.8 < shares["others"] < 1.25, "is a kernel in the wrong group?"),
-    ):
-        if not fits:
-            raise NotYet(f"with decay of {name}, kernels are {shares[name]:.2f} times as long as without: {hint}")
-    _check_keys("verdicts", verdicts, ("kernels", "others"))
-    for name in ("kernels", "others"):
-        _check_verdict(f"verdicts[{name!r}]", verdicts[name], errors[name], errors["none"])
-    return "the kernels are as long as they should be, and the verdicts are those of your errors"
+    check_choice("verdict", verdict, right, ("worse", "noise", "better"), text)
+    return "each optimizer has its own best rate, and the verdict is that of your errors"
 
 
 # ---------------------------------------------------------------- chapter 7

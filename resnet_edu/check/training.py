@@ -317,7 +317,10 @@ def _check_rest(name: str, net: nn.Sequential, before: nn.Sequential) -> None:
 
 FIRST, SECOND, END = 32_000, 48_000, 64_000
 EPOCH = 391  # updates an epoch: 50,000 images in batches of 128, the last one smaller
-SCHEDULE_STEPS = (0, 1, 100, 1000, 20_000, FIRST - 1, FIRST, FIRST + 1, 40_000, SECOND - 1, SECOND, SECOND + 1, END - 1)
+SCHEDULE_STEPS = (
+    *(0, 1, 100, 1000, 20_000, FIRST - 2, FIRST - 1, FIRST, FIRST + 1, 35_000, 40_000),
+    *(SECOND - 2, SECOND - 1, SECOND, SECOND + 1, 55_000, END - 1),
+)
 Rate = Callable[[int], float]
 
 
@@ -338,6 +341,9 @@ _SCHEDULE_MISTAKES: dict[str, Rate] = {
     "the rate falls in a straight line, and it should fall in two stairs": lambda s: 0.1 * (1 - s / END),
     "the rate follows a cosine, and it should fall in two stairs": lambda s: 0.05 * (1 + math.cos(math.pi * s / END)),
     "the changes come at 100 and 150 epochs; the recipe counts updates": lambda s: _rate(s, 100 * EPOCH, 150 * EPOCH),
+    "the changes come at 82 and 123 whole epochs, some updates late": lambda s: _rate(s, 82 * EPOCH, 123 * EPOCH),
+    "the changes come at 81 and 122 whole epochs, some updates early": lambda s: _rate(s, 81 * EPOCH, 122 * EPOCH),
+    "the changes come after 82 and 123 updates. These are epochs; a step is an update": lambda s: _rate(s, 82, 123),
     "the changes come at 30,000 and 60,000, the epochs of ImageNet or others'": lambda s: _rate(s, 30_000, 60_000),
     "every rate is ten times too high. Where does the recipe begin?": lambda s: 10 * _rate(s),
     "every rate is a tenth of what it should be. Where does the recipe begin?": lambda s: _rate(s) / 10,

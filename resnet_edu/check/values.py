@@ -96,9 +96,11 @@ def as_list(name: str, given: object, count: int | None = None, what: str = "val
     return values
 
 
-def as_percentages(name: str, given: object, count: int) -> list[float]:
-    """Return `count` errors in percent as floats; shares of 1 are refused."""
+def as_percentages(name: str, given: object, count: int | None) -> list[float]:
+    """Return `count` errors in percent (None: any number of them) as floats; shares of 1 are refused."""
     values = as_list(name, given, count, "errors in percent")
+    if not values:
+        raise NotYet(f"`{name}` is empty: errors in percent are expected")
     for value in values:
         if not 0 <= as_number(f"{name}, one of its errors,", value) <= 100:
             raise NotYet(f"`{name}` holds {value!r}, and errors in percent lie between 0 and 100")

@@ -13,7 +13,6 @@ Sources
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
 import logging
@@ -127,21 +126,6 @@ class Dataset:
         # As NumPy arrays: torch would send tensors through shared memory, which is 64 MB small in many containers.
         parts = (self.train_images, self.train_labels, self.test_images, self.test_labels)
         return _from_arrays, (ImageArrays(self.name, *(p.cpu().numpy() for p in parts), self.classes),)
-
-
-def moved(dataset: Dataset, pixels: int = 1) -> Dataset:
-    """Return the data set with its training images moved by up to `pixels` up, down, left and right, and not at all.
-
-    There are (2 * pixels + 1)^2 times as many then; what a move uncovers is zero. The test images stay.
-    `pixels` must be less than the images' size.
-    """
-    _, height, width = dataset.shape
-    pixels = whole("pixels", pixels, 0, min(height, width) - 1)
-    padded = F.pad(dataset.train_images, (pixels,) * 4)
-    places = range(2 * pixels + 1)
-    images = [padded[:, :, top : top + height, left : left + width] for top in places for left in places]
-    name, labels = f"{dataset.name}, moved by up to {pixels}", dataset.train_labels.repeat(len(images))
-    return dataclasses.replace(dataset, name=name, train_images=torch.cat(images), train_labels=labels)
 
 
 def _from_arrays(found: ImageArrays) -> Dataset:

@@ -6,7 +6,6 @@ What is named here is loaded when it is first asked for: a worker process import
 import importlib
 
 _NAMES = {
-    "ablations": "Effect Effects effects",
     "degradation": "build_net default_recipe resume run run_cell",
     "folder": "NETS Cell Source Study StudyError",
     "published": "REFERENCES results",

@@ -4,13 +4,12 @@ Nets by their names, such as `resnet50`, are in `resnet_edu` itself.
 """
 
 from .blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, ShapeMismatchError, ZeroPadShortcut, add_shortcut
-from .initialise import LAWS, draw_kernels, signal_sizes
 from .models import ResNet, cifar_net, get_model, split_name
 from .pretrained import load_pretrained, top_classes
 from .shapes import ReceptiveField, conv_output_size
 
 __all__ = [
-    "LAWS", "BasicBlock", "Bottleneck", "PlainBlock", "PreActBlock", "ReceptiveField", "ResNet",
-    "ShapeMismatchError", "ZeroPadShortcut", "add_shortcut", "cifar_net", "conv_output_size", "draw_kernels",
-    "get_model", "load_pretrained", "signal_sizes", "split_name", "top_classes",
+    "BasicBlock", "Bottleneck", "PlainBlock", "PreActBlock", "ReceptiveField", "ResNet", "ShapeMismatchError",
+    "ZeroPadShortcut", "add_shortcut", "cifar_net", "conv_output_size", "get_model", "load_pretrained", "split_name",
+    "top_classes",
 ]  # fmt: skip

@@ -11,6 +11,7 @@ from .convolution import ConvolutionExplorer
 from .gradients import GradientExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz, quiz
+from .schedule import ScheduleExplorer
 from .stride import StrideExplorer
 from .study import StudyPlayer
 from .training import TrainingLab
@@ -21,6 +22,7 @@ __all__ = [
     "GradientExplorer",
     "NetworkExplorer",
     "Quiz",
+    "ScheduleExplorer",
     "StrideExplorer",
     "StudyPlayer",
     "TrainingLab",

@@ -1,0 +1,99 @@
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 0abcf303a98a3d62fe0b1465981cbda953fcd0d30f5ee8bd4aa69e0651b6e70a */
+var P=e=>typeof e=="number"&&Number.isFinite(e);function $(e,[t,o],[r,n]){if(e==="log"){let a=$("linear",[Math.log10(t),Math.log10(o)],[r,n]);return l=>a(Math.log10(Math.max(l,t)))}return a=>r+(a-t)/(o-t||1)*(n-r)}function N(e,t,o=5){if(!(t>e))return[e];let r=(t-e)/o,n=10**Math.floor(Math.log10(r)+1e-9),a=n*[1,2,5,10].find(c=>c*n>=r*(1-1e-9)),l=[];for(let c=Math.ceil(e/a-1e-9);c*a<=t+a*1e-9;c++)l.push(Number((c*a).toPrecision(12)));return l}function j(e,t,o=6){let[r,n]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(t)+1e-9)],a=Math.max(1,Math.ceil((n-r+1)/o)),l=[];for(let c=r-1;c<=n;c++)for(let p of n-r<2?[1,2,5]:[1]){let f=Number((p*10**c).toPrecision(6));f>=e*(1-1e-9)&&f<=t*(1+1e-9)&&(p>1||(c-r)%a===0)&&l.push(f)}return l}var C=e=>Math.round(e*10)/10;function L(e){let t="M";return e.map(([o,r])=>{if(!P(r))return t="M","";let n=`${t}${C(o)} ${C(r)}`;return t="L",n}).join("")}function y(e,t=3){if(!P(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let o=Math.floor(Math.log10(Math.abs(e))),r=Number((e/10**o).toPrecision(t)),n=String(o).replace(/./g,a=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(a)]);return`${r===1?"":`${r} · `}10${n}`}return Number(e.toPrecision(t)).toLocaleString("en-US",{maximumFractionDigits:6})}var R=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
+   system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
+.rx,
+:is(html[data-theme=light], body[data-jp-theme-light=true], .vscode-light) .rx {
+  color-scheme: light; --rx-paper: #fff; --rx-ink: #1c2127; --rx-muted: #56606b; --rx-line: #d3d8de;
+  --rx-strong-line: #7b8794; --rx-soft: #f4f6f8; --rx-accent: #1f6aa5; --rx-accent-soft: #e3eff9;
+  --rx-add: #b4491a; --rx-add-soft: #fdf1ea; --rx-good: #2f6f44; --rx-good-soft: #e8f4ec; --rx-bad: #b3261e;
+  --rx-bad-soft: #fdecea; --rx-on-accent: #fff; --rx-slab: #cfe0ef; --rx-slab-top: #e4eef7;
+  --rx-slab-side: #aecbe3;
+}
+@media (prefers-color-scheme: dark) {
+.rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+}
+:is(html[data-theme=dark], body[data-jp-theme-light=false], .vscode-dark, html[theme=dark]) .rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+.rx{container-type:inline-size;box-sizing:border-box;max-width:100%;margin:.75rem 0 1.25rem;padding:.9rem 1rem 1rem;
+border:1px solid var(--rx-line);border-radius:.5rem;background:var(--rx-paper);color:var(--rx-ink);
+font-size:.92rem;line-height:1.45;font-variant-numeric:tabular-nums;text-align:left}
+.rx *{box-sizing:border-box}
+.rx [hidden]{display:none!important}
+.rx p{margin:.4rem 0;max-width:44rem}
+.rx-title{margin:0 0 .5rem;font-weight:650}
+.rx-spoken{position:absolute;width:1px;height:1px;margin:-1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.rx-controls{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr));gap:.6rem 1.1rem;
+align-items:start;margin-bottom:.8rem}
+.rx-field{min-width:0;margin:0;padding:0;border:0}
+.rx-field>label,.rx-field>legend{display:block;float:none;width:auto;margin:0 0 .15rem;padding:0;font-size:.84rem;
+font-weight:600;line-height:1.3;color:var(--rx-ink)}
+.rx-unit{font-weight:400;color:var(--rx-muted)}
+.rx-pair{display:flex;align-items:center;gap:.5rem}
+.rx :is(.rx-number,.rx-select){height:2rem;margin:0;padding:0 .45rem;border:1px solid var(--rx-strong-line);
+border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;font-size:.9rem}
+.rx .rx-number{width:4.6rem;flex:none;text-align:right}
+.rx .rx-number[aria-invalid=true]{border-color:var(--rx-bad)}
+.rx .rx-select{width:100%}
+.rx-range{flex:1;min-width:0;height:1.5rem;margin:0;accent-color:var(--rx-accent)}
+.rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
+.rx-note:not(:empty){margin-top:.15rem}
+.rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
+.rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
+.rx-radio label{margin:0}
+.rx-radio input:disabled+label{color:var(--rx-muted);text-decoration:line-through}
+.rx .rx-button{min-height:2rem;margin:0;padding:.1rem .75rem;border:1px solid var(--rx-strong-line);border-radius:.3rem;
+background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font-weight:550;cursor:pointer}
+.rx .rx-button:hover{border-color:var(--rx-accent)}
+.rx .rx-button:is(:disabled,[aria-disabled]){color:var(--rx-muted);cursor:default}
+.rx .rx-button[aria-pressed=true]{background:var(--rx-accent);border-color:var(--rx-accent);color:var(--rx-on-accent)}
+.rx .rx-quiet{padding:.1rem .3rem;border-color:transparent;background:none;color:var(--rx-accent);text-decoration:underline}
+.rx-row{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .9rem;margin:.5rem 0}
+.rx .rx-hint{color:var(--rx-muted);font-size:.82rem}
+.rx-player{display:inline-flex;gap:.35rem}
+.rx :focus-visible{outline:3px solid var(--rx-accent)!important;outline-offset:2px}
+.rx-scroll{max-width:100%;overflow:auto;border:1px solid var(--rx-line);border-radius:.35rem;overscroll-behavior-x:contain}
+.rx .rx-table{display:table;width:100%;margin:0;border:0;border-collapse:separate;border-spacing:0;
+background:none;color:var(--rx-ink);font-size:.82rem;line-height:1.35}
+.rx .rx-table caption{caption-side:top;padding:.4rem .6rem;color:var(--rx-muted);font-size:1em;text-align:left}
+.rx .rx-table :is(th,td){padding:.28rem .5rem;border:0;border-bottom:1px solid var(--rx-line);
+background:var(--rx-paper);color:inherit;font-weight:400;text-align:left;vertical-align:top;white-space:nowrap}
+.rx .rx-table thead th{position:sticky;top:0;z-index:1;background:var(--rx-soft);font-weight:600}
+.rx .rx-table tfoot :is(th,td){border-top:2px solid var(--rx-line);font-weight:600}
+.rx .rx-table .rx-num{text-align:right}
+.rx svg{display:block;max-width:100%}
+.rx svg text{fill:var(--rx-ink);font-family:inherit}
+.rx-error{padding:.5rem .7rem;border-left:4px solid var(--rx-bad);border-radius:0 .3rem .3rem 0;
+background:var(--rx-bad-soft);color:var(--rx-ink)}
+.rx-error strong{color:var(--rx-bad)}
+.rx-up{color:var(--rx-add)}.rx-down{color:var(--rx-good)}
+@media (prefers-reduced-motion:reduce){.rx *{transition:none!important;animation:none!important}}
+@media print{.rx-controls,.rx-player{display:none}}
+`;function T(e,t="",o=""){let r=e.getRootNode(),n=r instanceof ShadowRoot?r:document.head;for(let[a,l]of[["shared",R],[t,o]]){if(!l||n.querySelector(`style[data-rx="${a}"]`))continue;let c=document.createElement("style");c.dataset.rx=a,c.textContent=l,n.append(c)}}var ee="http://www.w3.org/2000/svg",te=0,F=(e="x")=>`rx-${e}-${++te}-${Math.random().toString(36).slice(2,7)}`;function B(e,t,o){for(let[r,n]of Object.entries(t??{}))n==null||n===!1||(r.startsWith("on")?e.addEventListener(r.slice(2),n):r==="value"||r==="checked"||r==="disabled"||r==="hidden"?e[r]=n:e.setAttribute(r,n===!0?"":n));return e.append(...o.flat(9).filter(r=>r!=null&&r!==!1)),e}var x=(e,t,...o)=>B(document.createElement(e),t,o),k=(e,t,...o)=>B(document.createElementNS(ee,e),t,o);function re(e,t){for(let[o,r]of Object.entries(t))if(r==null||r===!1)e.hasAttribute(o)&&e.removeAttribute(o);else{let n=r===!0?"":String(r);e.getAttribute(o)!==n&&e.setAttribute(o,n)}return e}function S(e,t){return e.textContent!==t&&(e.textContent=t),e}var M=e=>String(e).replace(/\B(?=(\d{3})+(?!\d))/g,",");function D(e){let t=0,o=()=>{t||(t=requestAnimationFrame(()=>{t=0,e()}))};return o.cancel=()=>{t&&cancelAnimationFrame(t),t=0},o}function ne(e,{min:t,max:o,step:r=1,fallback:n}){let a=e.trim(),l=/^[+-]?(\d+|\d{1,3}(,\d{3})+)(\.\d*)?(e[+-]?\d+)?$/i.test(a)?Number(a.replace(/,/g,"")):NaN;if(!Number.isFinite(l))return{value:n,problem:`A whole number from ${t} to ${o} is needed; ${n} is kept.`};let c=t+Math.round((Math.min(o,Math.max(t,l))-t)/r)*r,p=c>o?c-r:c,f=a.length>16?`${a.slice(0,12)}…`:a;if(l<t)return{value:p,problem:`${f} is too small: the least is ${t}.`};if(l>o)return{value:p,problem:`${f} is too large: the most is ${o}.`};if(l!==p){let d=r===1?"a whole number":`one of ${t}, ${t+r}, ${t+2*r}, ...`;return{value:p,problem:`${f} is not ${d}: ${p} is taken.`}}return{value:p,problem:""}}function H({label:e,min:t,max:o,step:r=1,value:n,onchange:a,slider:l=!0,unit:c=""}){let p=F("n"),f={min:t,max:o,step:r},d=x("div",{class:"rx-note",id:`${p}-note`,"aria-live":"polite"}),g=x("input",{id:p,class:"rx-number",type:"text",inputmode:"numeric",autocomplete:"off","aria-describedby":`${p}-note`,value:String(n),onchange:()=>b(!0),oninput:()=>b(!1),onkeydown(i){let h={ArrowUp:1,ArrowDown:-1,PageUp:10,PageDown:-10}[i.key];h&&(i.preventDefault(),m(Math.min(f.max,Math.max(f.min,u+h*f.step)),!0))}}),s=l?x("input",{class:"rx-range",type:"range",min:t,max:o,step:r,value:String(n),"aria-label":`${e}, slider`,oninput:()=>m(Number(s.value),!1),onchange:()=>m(Number(s.value),!0)}):null,u=n;function m(i,h,w=""){let O=i!==u;u=i,s&&(s.value=String(i)),(h||document.activeElement!==g)&&(g.value=String(i)),g.setAttribute("aria-invalid",w?"true":"false"),S(d,w),(O||h)&&a(i,h)}let b=i=>{let{value:h,problem:w}=ne(g.value,{...f,fallback:u});(i||!w)&&m(h,i,w)};return{node:x("div",{class:"rx-field"},x("label",{for:p},e,c&&x("span",{class:"rx-unit"},` (${c})`)),x("div",{class:"rx-pair"},g,s),d),get value(){return u},set(i,h={}){let w=i!==u;Object.assign(f,h),s&&re(s,{min:f.min,max:f.max,step:f.step}),u=i,s&&(s.value=String(i)),w&&(g.value=String(i),S(d,""),g.setAttribute("aria-invalid","false"))}}}function I({label:e,options:t,value:o,onchange:r}){let n=F("r"),a=x("div",{class:"rx-radios"}),l=[],c=o;function p(f){l=f,a.replaceChildren(...f.map(([d,g,s])=>{let u=F("o"),m=x("input",{type:"radio",name:n,id:u,value:String(d),checked:d===c,disabled:!!s,onchange:()=>{c=d,r(d,!0)}});return x("span",{class:"rx-radio",title:s||null},m,x("label",{for:u},g,s&&x("span",{class:"rx-spoken"},` (${s})`)))}))}return p(t),{node:x("fieldset",{class:"rx-field"},x("legend",{},e),a),get value(){return c},set(f,d){c=f,d&&JSON.stringify(d)!==JSON.stringify(l)&&p(d);for(let g of a.querySelectorAll("input"))g.checked=g.value===String(f)}}}function U({caption:e,columns:t,rows:o,foot:r=[]}){let n=l=>t[l][1]==="number"?"rx-num":null,a=l=>x("tr",{},l.map((c,p)=>p?x("td",{class:n(p)},c):x("th",{scope:"row"},c)));return x("div",{class:"rx-scroll",tabindex:"0",role:"region","aria-label":e},x("table",{class:"rx-table"},x("caption",{},e),x("thead",{},x("tr",{},t.map(([l],c)=>x("th",{scope:"col",class:n(c)},l)))),x("tbody",{},o.map(a)),r.length>0&&x("tfoot",{},r.map(a))))}var _=(e,...t)=>x("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:o=>o.ctrlKey||o.metaKey||o.stopPropagation()},t);var q=`.rx-holder{min-width:0;margin:.2rem 0 .4rem}
+.rx svg.rx-chart{touch-action:pan-y;user-select:none}
+.rx-chart text{font-size:12.5px}
+.rx-grid{stroke:var(--rx-line)}
+.rx-axes text{fill:var(--rx-muted)}
+.rx-axes .rx-axis-title{fill:var(--rx-ink);font-weight:600}
+.rx-axis{fill:none;stroke:var(--rx-strong-line)}
+.rx-swatch{display:inline-block!important;vertical-align:middle;margin-right:.45rem;flex:none}
+.rx-choices{align-items:start}
+.rx-choices>.rx-field{margin-right:1rem}
+.rx-choices .rx-pair{min-height:2rem}
+.rx .rx-wrap th{white-space:normal}
+@container (max-width:36rem){.rx-choices>.rx-field{width:100%}}
+`;var A=7.2,ae=30,ie=42;function J(e,{width:t,height:o,x:r,y:n,right:a=12}){let l=(i,h)=>(i.format??y)(h),c=(n.kind==="log"?j:N)(...n.domain),p=c.map(i=>n.zero&&i===n.domain[0]?"0":l(n,i)),d={left:Math.ceil(Math.max(...p.map(i=>i.length))*A)+12,right:t-a,top:ae,bottom:o-ie},g=$("linear",r.domain,[d.left,d.right]),s=$(n.kind,n.domain,[d.bottom,d.top]),u=(i,h,w,O)=>k("text",{x:i,y:h,"text-anchor":O},w),m=Math.max(2,Math.floor((d.right-d.left)/(A*6))),b=N(...r.domain,Math.min(6,m)).filter(i=>!r.whole||Number.isInteger(i)),v=k("g");return e.replaceChildren(k("g",{class:"rx-axes","aria-hidden":"true"},c.map((i,h)=>[k("path",{class:"rx-grid",d:`M${d.left} ${s(i)}H${d.right}`}),u(d.left-7,s(i)+4,p[h],"end")]),b.map(i=>u(Math.min(g(i),t-l(r,i).length*A/2),d.bottom+18,l(r,i),"middle")),k("path",{class:"rx-axis",d:`M${d.left} ${d.top}V${d.bottom}H${d.right}`}),k("text",{x:0,y:14,class:"rx-axis-title"},n.title),u(Math.min(t,Math.max(d.right,r.title.length*A)),o-6,r.title,"end")),v),se(e,t,o),{sx:g,sy:s,layer:v,...d}}function se(e,t,o){for(let[r,n]of Object.entries({width:t,height:o,viewBox:`0 0 ${t} ${o}`}))e.setAttribute(r,n)}function W(e,t,o=""){let r=k("svg",{class:`rx-chart ${o}`,role:"img","aria-label":e}),n=x("div",{class:"rx-holder"},r),a=0,l=()=>{a=Math.floor(n.clientWidth),a>0&&t(r,a)},c=new ResizeObserver(()=>Math.floor(n.clientWidth)!==a&&l());return c.observe(n),{node:n,root:r,draw:l,stop:()=>c.disconnect()}}function K(e){let t=x("div",{class:"rx-scroll rx-wrap",tabindex:"0",role:"region","aria-label":e});return{node:t,fill:o=>t.replaceChildren(U(o).firstChild)}}function z(e,t){for(let[o,r]of Object.entries(t))e.set(o,r);e.save_changes()}function V(e,t,o){let r=t.split(" ").map(n=>`change:${n}`);return r.forEach(n=>e.on(n,o)),()=>r.forEach(n=>e.off(n,o))}function Y(e,t,o){T(e,"chart",q),T(e,t,o)}var G=`.rx-sc-now{fill:var(--rx-accent)}
+.rx-sc-line{fill:none;stroke:var(--rx-accent);stroke-width:2.2}
+`;var ce=[["steps","steps"],["cosine","cosine"],["constant","constant"]],de=[.3,.1,.03,.01].map(e=>[e,String(e)]),xe=[1/2,1/10,1/100],Z="shape peak steps first second warmup update",Q=e=>[e.first,e.second].map(t=>Math.floor(t*e.steps/100));function E(e,t){return t<e.warmup?e.peak*(t+1)/e.warmup:e.shape==="constant"?e.peak:e.shape==="steps"?e.peak/10**Q(e).filter(o=>t>=o).length:e.peak*(1+Math.cos(Math.PI*(t-e.warmup)/Math.max(1,e.steps-e.warmup)))/2}function pe(e){let t=xe.map(n=>n*e.peak),o=[0,0,0,0];for(let n=0;n<e.steps;n++){let a=E(e,n)*1.000000001;o[t.filter(l=>a<l).length]++}return[...t.map((n,a)=>a?`${y(n)} to ${y(t[a-1])}`:`${y(n)} and more`),`below ${y(t[2])}`].map((n,a)=>[n,o[a]])}function ue(e){let t=Array.from({length:301},(r,n)=>Math.round(n*(e.steps-1)/300)),o=[e.warmup,...Q(e)].flatMap(r=>[r-1,r]);return[...new Set([...t,...o])].filter(r=>r>=0&&r<e.steps).sort((r,n)=>r-n)}function fe({model:e,el:t}){Y(t,"schedule",G);let o={},r=(s,u,m)=>{o[u]=I({label:s,options:m,value:e.get(u),onchange:b=>z(e,{[u]:b})})},n=(s,u,m,b,v,i)=>{o[u]=H({label:s,min:m,max:b,step:v,unit:i,value:e.get(u),onchange:h=>z(e,{[u]:h})})};r("Shape","shape",ce),r("Highest rate","peak",de),n("Updates in all","steps",100,1e5,100),n("First fall","first",1,100,1,"% of all updates"),n("Second fall","second",1,100,1,"% of all updates"),n("Warm-up","warmup",0,1e4,100,"updates"),n("Read the rate at update","update",1,1e5,1);let a=()=>Object.fromEntries(Z.split(" ").map(s=>[s,e.get(s)])),l=x("p",{class:"rx-story",role:"status"}),c=K("Updates at each rate"),p=W("Learning rate over the training",(s,u)=>{let m=a(),b=J(s,{width:u,right:18,height:Math.round(Math.min(320,Math.max(220,u*.42))),x:{domain:[0,m.steps],title:"updates done",whole:!0,format:M},y:{kind:"log",domain:[m.peak/1e3,m.peak*1.5],title:"learning rate"}}),v=Math.min(m.update,m.steps)-1;b.layer.append(k("path",{class:"rx-sc-line",d:L(ue(m).map(i=>[b.sx(i),b.sy(E(m,i))]))}),k("circle",{class:"rx-sc-now",r:5,cx:b.sx(v),cy:b.sy(E(m,v))}))});function f(){let s=a();for(let[v,i]of Object.entries(o))i.set(s[v],v==="update"?{max:s.steps}:void 0);for(let v of["first","second"])o[v].node.hidden=s.shape!=="steps";let u=pe(s),m=u.map(([v,i])=>[v,M(i),`${(100*i/s.steps).toFixed(1)}%`]);c.fill({caption:"Updates at each rate",columns:[["rate",""],["updates","number"],["share","number"]],rows:m});let b=Math.min(s.update,s.steps);S(l,`Update ${M(b)} of ${M(s.steps)} is made at a rate of ${y(E(s,b-1),4)}.`),p.root.setAttribute("aria-label",`Learning rate over ${M(s.steps)} updates, logarithmic. ${l.textContent} Updates at each rate: ${u.map(([v,i])=>`${v}: ${M(i)}`).join("; ")}.`),p.draw()}t.append(_("Schedule explorer",x("div",{class:"rx-controls"},Object.values(o).map(s=>s.node)),p.node,l,c.node)),f();let d=D(f),g=[V(e,Z,d),d.cancel,p.stop];return()=>g.forEach(s=>s())}var ze={render:fe};export{pe as counts,ze as default,E as rateAt};
