@@ -60,7 +60,7 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
 
     how = parser.add_argument_group("how it is trained")
     add(how, "--recipe", "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in proportion; "
-        "digits: 400 steps at 0.01 without augmentation (default: digits for digits, else paper, shortened to 1,000 "
+        "digits: 400 steps at 0.003 without augmentation (default: digits for digits, else paper, shortened to 1,000 "
         "steps)", choices=("paper", "digits"))
     length = how.add_mutually_exclusive_group()
     add(length, "--steps", "updates of the weights", type=int, metavar="N")

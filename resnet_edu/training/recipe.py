@@ -89,7 +89,7 @@ class Recipe:
     def digits(cls, steps: int = 400) -> Recipe:
         """Return a recipe for scikit-learn's digits: the learning rate falls after 3/4 of `steps`.
 
-        It begins at 0.01, a tenth of the paper's rate: there plain-56 trains, too (`experiment.load_grid`).
+        It begins at 0.003, the best rate of plain-56 on held-out images (`experiment.load_grid`); the paper has 0.1.
         """
         falls = whole("steps", steps) * 3 // 4
-        return cls(steps, lr=0.01, milestones=(falls,) if falls else (), eval_every=max(1, steps // 10))
+        return cls(steps, lr=0.003, milestones=(falls,) if falls else (), eval_every=max(1, steps // 10))
