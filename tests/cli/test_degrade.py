@@ -26,7 +26,7 @@ def test_quick_run_leaves_everything(tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("digits-")
     nets = ["plain8", "plain14", "resnet8", "resnet14"]
-    figures = {f"{name}.{ending}" for name in ("degradation", "figure6") for ending in ("png", "svg")}
+    figures = {f"degradation.{ending}" for ending in ("png", "svg")}
     assert {p.name for p in folder.iterdir()} == {*(f"{n}-seed0.json" for n in nets), "study.json", *figures}
     found = records.load_dir(folder)
     assert [r.net for r in found] == nets
