@@ -94,7 +94,7 @@ def _label(row: Row, *, brief: bool = False) -> str:
     if row.kind == "Conv2d":
         return f"{'×'.join(map(str, row.kernel))}{'' if brief else ' conv'}, {row.output_shape[1]}{stride}"
     if not brief:
-        return {"BatchNorm2d": "batch norm", "zero_pad": "zero padding"}.get(row.kind, row.kind)
+        return {"BatchNorm2d": "batch norm", "relu": "ReLU", "zero_pad": "zero padding"}.get(row.kind, row.kind)
     if row.kind == "Linear":
         return f"fc, {row.output_shape[-1]}"
     return "mean pool" if "Adaptive" in row.kind else f"{'max' if 'Max' in row.kind else 'mean'} pool{stride}"
