@@ -2,13 +2,12 @@
 
 Colour and dash tell plain from residual nets, and width the depth.
 
-Live curves are one figure, updated in place by its display id ([2]). Outside a notebook nothing is shown, and `picture`
+Live curves are one figure, updated in place by its display id ([1]). Outside a notebook nothing is shown, and `picture`
 has the figure. While a net trains, the loss of single batches is drawn too, smoothed, as a thin line. The figure that
 stays has evaluations only, so that one training leaves one and the same figure.
 
-Sources
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figure 1.
-  [2] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
+Source
+  [1] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +30,6 @@ from .style import (
     METRIC_AXES,
     METRIC_TITLES,
     WIDTH,
-    End,
     Look,
     Picture,
     drawable,
@@ -73,28 +71,12 @@ def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
 # Finished records.
 
 
-class _Curve(NamedTuple):
-    """A net's line: mean, least and greatest value of a metric at the steps that all of its records have."""
-
-    steps: list[int]
-    mean: list[float]
-    low: list[float]
-    high: list[float]
-
-    @classmethod
-    def of(cls, records: list[RunRecord], metric: str) -> _Curve:
-        curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
-        steps = sorted(set.intersection(*map(set, curves)))
-        columns = [[curve[step] for curve in curves] for step in steps]
-        return cls(steps, *([combine(column) for column in columns] for combine in (fmean, min, max)))
-
-    def draw(self, ax: Axes, look: Look, label: str) -> list[End]:
-        """Draw the mean over a band from the least to the greatest value; return the line's end for `label_ends`."""
-        low, high = drawable(self.low), drawable(self.high)
-        if low != high:
-            ax.fill_between(self.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
-        marker = "o" if len(self.steps) <= 4 else None  # a curve of few points should not look like more
-        return look.draw(ax, self.steps, drawable(self.mean), label, marker=marker, ms=look.width + 2)
+def _spread(records: list[RunRecord], metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Return the steps that all records of a net have, and mean, least and greatest value of a metric there."""
+    curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
+    steps = sorted(set.intersection(*map(set, curves)))
+    columns = [[curve[step] for curve in curves] for step in steps]
+    return steps, *([combine(column) for column in columns] for combine in (fmean, min, max))
 
 
 def degradation(
@@ -118,11 +100,16 @@ def degradation(
     with style():
         fig, axes = new_figure(4.2 * len(metrics), rows=len(metrics))
         for ax, name in zip(axes, metrics, strict=True):
-            curves = {net: _Curve.of(group, name) for net, group in nets.items()}
-            ends = [end for net, curve in curves.items() for end in curve.draw(ax, found[net], net)]
+            means, ends = {}, []
+            for net, group in nets.items():
+                look, (steps, means[net], low, high) = found[net], _spread(group, name)
+                if low != high:
+                    ax.fill_between(steps, drawable(low), drawable(high), color=look.color, alpha=0.18, linewidth=0)
+                marker = "o" if len(steps) <= 4 else None  # a curve of few points should not look like more
+                ends += look.draw(ax, steps, drawable(means[net]), net, marker=marker, ms=look.width + 2)
             _set_axes(ax, name, last, ticks=6)
             label_ends(ax, ends)
-            ordered = sorted(((net, curve.mean) for net, curve in curves.items()), key=lambda line: -line[1][-1])
+            ordered = sorted(means.items(), key=lambda line: -line[1][-1])
             words = in_words(ordered, "" if name.endswith("loss") else "%")
             alt.append(f"{METRIC_TITLES[name]}, highest at the end first: {words}.")
         axes[-1].set_xlabel("training steps (batches)")

@@ -127,7 +127,7 @@ def blocks(modules: Mapping[str, nn.Module], shape: Sequence[int], caption: str 
     if not modules:
         raise ValueError("`modules` must have one block at least, but it is empty")
     traces = {title: _trace_block(title, module, tuple(shape)) for title, module in modules.items()}
-    channels = {_channels(row) for rows in traces.values() for row in rows[1]} | {shape[1]}
+    channels = {row.output_shape[1] for _, rows in traces.values() for row in rows} | {shape[1]}
     unit = (_BOX_WIDTH if len(channels) == 1 else _WIDEST) / max(channels)
     drawn = [_draw_block(title, *found, tuple(shape), unit) for title, found in traces.items()]
     return Drawing([svg for svg, _ in drawn], [alt for _, alt in drawn], caption)
@@ -145,10 +145,6 @@ def _trace_block(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple
     return t, rows
 
 
-def _channels(row: Row) -> int:
-    return row.output_shape[1]
-
-
 def _fitting(label: str) -> float:
     """Return the width of a box that a label fits into."""
     return len(label) * _LETTER + 14
@@ -160,7 +156,7 @@ def _draw_block(title: str, t: Trace, rows: list[Row], shape: tuple[int, ...], u
     adds, first, last = [r for r in path if r.is_add], f"x: {_size(shape)}", _size(path[-1].output_shape)
     start = _shortcut_start(t, adds[0]) if adds else None
     widths = [max(_fitting(first), unit * shape[1])]  # of the input, and of each row
-    widths += [max(0 if r.is_add else _fitting(_label(r)), unit * _channels(r)) for r in path]
+    widths += [max(0 if r.is_add else _fitting(_label(r)), unit * r.output_shape[1]) for r in path]
     x, y = max(*widths, _fitting(title)) / 2 + 2, 56.0
     bottoms, centres = {_INPUT: y}, {}  # of each row's box; below its bottom a shortcut can branch off
     out = [_text(x, 16, title, 13, bold=True), _band(x, 26, y, widths[0], widths[0]), _text(x, 45, first, 13)]

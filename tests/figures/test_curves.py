@@ -4,6 +4,7 @@ import os
 import random
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -18,6 +19,7 @@ from resnet_edu.experiment.records import RecordError
 from resnet_edu.figures import curves, style
 from resnet_edu.figures.style import COLORS, GREY, INK, Picture, spread_labels
 
+STYLE_SHEET = Path(__file__).parents[2] / "book" / "assets" / "book.css"
 NETS = {"plain20": (60.0, 9.0), "resnet20": (55.0, 8.0), "plain56": (80.0, 30.0), "resnet56": (58.0, 7.5)}
 
 
@@ -83,6 +85,13 @@ class TestPicture:
         for word in ("<style", "<?xml", "<!DOCTYPE", "<metadata", "<script", "http://matplotlib"):
             assert word not in svg
 
+    def test_it_fills_the_column_and_can_be_read_on_a_phone(self, both):
+        assert "max-width:704px" in both.svg()
+        _, _, width, _ = map(float, re.search(r'viewBox="([^"]+)"', both.svg())[1].split())
+        sizes = [float(size) for size in re.findall(r"font-size: calc\(([\d.]+)px", both.svg())]
+        assert len(sizes) == both.svg().count("<text")
+        assert min(sizes) * (360 - 16) / width >= 9  # CSS pixels on the narrowest phone, 8 px of margin on either side
+
     def test_ids_do_not_clash(self, both, panels):
         svgs = both.svg(), panels.svg()
         ids = [re.findall(r'\bid="([^"]+)"', svg) for svg in svgs]
@@ -134,6 +143,12 @@ class TestColours:
     @pytest.mark.parametrize("ground", ["#ffffff", "#14181e"])
     def test_contrast(self, color, ground):
         assert contrast(color, ground) >= 3
+
+    def test_the_pages_colours_in_dark_mode(self):
+        dark = re.search(r'^html\[data-theme="dark"\] \{(.*?)^\}', STYLE_SHEET.read_text(), re.M | re.S)[1]
+        ground = re.search(r"--pst-color-background: (#\w+)", dark)[1]
+        for name in ("plain", "resnet", "grey"):  # what a picture asks for
+            assert contrast(re.search(rf"--book-{name}: (#\w+)", dark)[1], ground) >= 4.5
 
     def test_wcag_formula(self):
         assert contrast("#000000", "#ffffff") == pytest.approx(21)
