@@ -1,10 +1,10 @@
-"""What a chapter calls beside its subject: `start`, which says what runs and where, and `show_source`."""
+"""What a chapter calls beside its subject: `start`, which says what runs and where, `show_source` and `table`."""
 
 from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import matplotlib
 import torch
@@ -14,6 +14,7 @@ from torch import nn
 from . import __version__
 from .figures.style import STYLE
 from .support.system import device_name, resolve_device
+from .support.table import Column, Table
 
 WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}  # a picture of one's own has no page behind it
 
@@ -48,3 +49,10 @@ def show_source(*functions: Callable[..., object]) -> Markdown:
     sources = (inspect.getsource(type(f) if isinstance(f, nn.Module) else f) for f in functions)
     text = "\n\n".join(textwrap.dedent(source).rstrip() for source in sources)
     return Markdown(f"```python\n{text}\n```")
+
+
+def table(caption: str, rows: Mapping[str, Mapping[str, object]], first: str = "network") -> Table:
+    """Return a table of results, name -> {heading: value}; `first` is the heading of the names."""
+    headings = dict.fromkeys(heading for row in rows.values() for heading in row)
+    columns = [Column("", first), *(Column(heading, heading, True) for heading in headings)]
+    return Table(caption, columns, [{"": name, **row} for name, row in rows.items()], results=True)

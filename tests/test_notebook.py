@@ -128,3 +128,15 @@ def test_the_source_is_that_which_runs():
 def test_what_has_no_source():
     with pytest.raises(TypeError, match="function"):
         show_source(torch.relu)
+
+
+def test_a_table_of_results_has_a_row_a_name_and_a_column_a_heading():
+    rows = {"plain-34": {"weights": 21_623_848}, "ResNet-34": {"weights": 21_797_672, "error": "25.03%"}}
+    table = notebook.table("Two networks", rows)
+    assert table.to_markdown().splitlines() == [
+        "| network | weights | error |",
+        "| --- | ---: | ---: |",
+        "| plain-34 | 21,623,848 |  |",
+        "| ResNet-34 | 21,797,672 | 25.03% |",
+    ]
+    assert 'class="resnet-table"' in table.to_html()

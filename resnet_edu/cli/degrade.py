@@ -33,8 +33,7 @@ Train plain and residual nets of several depths alike, and compare how well they
 
 With no option: plain and residual nets of 20 and 56 layers on scikit-learn's digits (bundled, no download), in two
 worker processes, one to two minutes on two cores. It prints a table and one sentence on what is to be seen, and leaves
-records (JSON) and figures (PNG, SVG) in a new folder in runs/: degradation, with all nets in one panel, and figure6, in
-the layout of the paper's.
+records (JSON) and a figure (PNG, SVG), degradation, in a new folder in runs/.
 """
 
 EXAMPLES = """\
@@ -137,11 +136,11 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
 
 
 def _report(records: list[RunRecord], out: Path) -> None:
-    """Write the figures, and print the table, the sentence and where everything is."""
-    for name, picture in (("degradation", curves.degradation(records, "both")), ("figure6", curves.figure6(records))):
-        for ending in ("png", "svg"):
-            picture.save(out / f"{name}.{ending}")
-    files = f"{len(records)} records, and the figures degradation and figure6 (.png, .svg), are in {out}"
+    """Write the figure, and print the table, the sentence and where everything is."""
+    picture = curves.degradation(records, "both")
+    for ending in ("png", "svg"):
+        picture.save(out / f"degradation.{ending}")
+    files = f"{len(records)} records, and the figure degradation (.png, .svg), are in {out}"
     print(summary(records), headline(records), files, sep="\n\n")
 
 

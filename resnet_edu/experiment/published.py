@@ -152,9 +152,9 @@ class Results(TableList):
         """Return the table, with a column for each source that has a number, and what has to be said of the numbers."""
         found = {r["source"] for row in self for r in row["references"]}
         sources = [source for source in SOURCES if source in found]
-        columns = [Column("net", "net"), Column("iterations", "iterations", True), Column("seeds", "seeds", True)]
-        columns += [Column("train_error", "train error %", True), Column("test_error", "test error %", True)]
-        columns += [Column(source, source, True, "-") for source in sources]
+        columns = [Column("net", "net"), Column("train_error", "train error %", True)]
+        columns += [Column("test_error", "test error %", True), *(Column(name, name, True, "-") for name in sources)]
+        columns += [Column("iterations", "iterations", True), Column("seeds", "seeds", True)]
 
         def text(r: dict[str, Any]) -> str:
             return r["text"] + ("" if r["deviations"] is None else f" ({r['deviations']:+.1f} sd)")

@@ -20,9 +20,9 @@ from .records import RunRecord, by_net, check_comparable
 CLEAR = 1.0  # percentage points: a smaller difference of training errors is called none
 LEARNT = 0.75  # of the error of guessing: a net above it has learnt too little to be compared
 _MEANS = {  # what a summary has the means of: (heading, decimals)
-    "train_loss": ("train loss", 3),
     "train_error": ("train error %", 2),
     "test_error": ("test error %", 2),
+    "train_loss": ("train loss", 3),
     "seconds": ("seconds", 1),
 }
 
@@ -58,15 +58,15 @@ class Summary(TableList):
 
     def table(self) -> Table:
         """Return the table; numbers of seeds are in it if a net has several."""
-        columns = [Column("net", "net"), Column("layers", "layers", True), Column("parameters", "parameters", True)]
-        columns += [Column(key, heading, True) for key, (heading, _) in _MEANS.items()]
+        columns = [Column("net", "net"), *(Column(key, heading, True) for key, (heading, _) in _MEANS.items())]
+        columns += [Column("layers", "layers", True), Column("parameters", "parameters", True)]
         if any(row["seeds"] > 1 for row in self):
             columns.append(Column("seeds", "seeds", True))
         rows = [
             row | {key: with_spread(row[key], row[f"{key}_std"], decimals) for key, (_, decimals) in _MEANS.items()}
             for row in self
         ]
-        return Table("Training first: loss and error in eval mode, after the last step", columns, rows, results=True)
+        return Table("Errors and loss in eval mode, after the last step", columns, rows, results=True)
 
 
 def summary(records: Iterable[RunRecord]) -> Summary:

@@ -12,7 +12,20 @@ from typing import Any
 import numpy as np
 
 from ..support.validate import one_of, whole
-from .style import COLORS, GREY, INK, PALETTE, Picture, in_words, label_ends, looks, new_figure, short, style
+from .style import (
+    GREY,
+    INK,
+    WIDTH,
+    Picture,
+    in_words,
+    kind_color,
+    label_ends,
+    looks,
+    new_figure,
+    set_decades,
+    short,
+    style,
+)
 
 _HATCHES = ("", "////", "||||", "xxxx")  # told apart without colour as well; dots would be 250 kB a drawing
 
@@ -28,8 +41,8 @@ def lines(
 ) -> Picture:
     """Return one line for each entry of `series`, name -> (x values, y values), labelled at its end.
 
-    Names that begin with "plain" or "resnet" have the colours and dashes that such nets have in the whole book; others
-    get colours and dashes in turn. `yscale` is "linear" or "log". The text alternative tells each line's ends.
+    Names that begin with "plain", "resnet" or "residual" have the colours of such nets in the whole book; others are in
+    the text's colour and grey. `yscale` is "linear" or "log". The text alternative tells each line's ends.
 
     Raises `ValueError` for no series, or for values that are not finite, or of 0 or less on a logarithmic scale.
     """
@@ -43,9 +56,11 @@ def lines(
         ends = []
         for (name, (x, y)), look in zip(data.items(), looks(data).values(), strict=True):
             ends += look.draw(ax, x, y, name, marker="o" if len(x) <= 4 else None)
-        ax.set(xlabel=xlabel, ylabel=ylabel, title=title, yscale=yscale)
+        ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
         ax.set_xlim(min(x[0] for x, _ in data.values()), max(x[-1] for x, _ in data.values()))
-        if yscale == "linear":
+        if yscale == "log":
+            set_decades(ax)
+        else:
             ax.set_ylim(min(0.0, *(min(y) for _, y in data.values())), None)
         label_ends(ax, ends)
     words = in_words((name, y) for name, (_, y) in data.items())
@@ -66,24 +81,22 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
             raise ValueError(f"{name!r} must have values of 0 or more, but there is a {min(values.values())}")
     categories = list(dict.fromkeys(category for values in series.values() for category in values))
     thick = 0.8 / len(series)
-    colors = [next((c for kind, c in COLORS.items() if name.lower().startswith(kind)), None) for name in series]
-    colors = [color or GREY for color in colors] if any(colors) else PALETTE
     with style():
-        fig, (ax,) = new_figure(5.0, 0.9 + len(categories) * max(0.36, 0.1 + 0.2 * len(series)))
+        fig, (ax,) = new_figure(1.5 + len(categories) * (0.12 + 0.27 * len(series)))
         for i, (name, values) in enumerate(series.items()):
             drawn = [(k + (i - (len(series) - 1) / 2) * thick, values.get(c, 0)) for k, c in enumerate(categories)]
             ys, widths = [y for y, value in drawn if value], [value for _, value in drawn if value]
-            color, hatch = colors[i % len(colors)], _HATCHES[i % len(_HATCHES)]
-            made = ax.barh(
-                ys, widths, thick * 0.9, label=name, fc="none" if hatch else color, ec=color, hatch=hatch, lw=0.8
-            )
-            ax.bar_label(made, [short(value) for value in widths], padding=3, fontsize=10)
+            color, hatch = kind_color(name), _HATCHES[i % len(_HATCHES)]
+            filled = "none" if hatch else color
+            made = ax.barh(ys, widths, thick * 0.9, label=name, fc=filled, ec=color, hatch=hatch, lw=1)
+            ax.bar_label(made, [short(value) for value in widths], padding=4)
         ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
         ax.margins(x=0.12, y=0.02)
         ax.invert_yaxis()
-        fig.legend(loc="outside lower center", ncols=len(series), frameon=False, fontsize=11)
+        if len(series) > 1:
+            fig.legend(loc="outside lower center", ncols=len(series))
     words = "; ".join(
         f"{name}: " + ", ".join(f"{category} {short(value)}" for category, value in values.items())
         for name, values in series.items()
@@ -107,14 +120,13 @@ def differences(
     """
     rows = {name: tuple(_numbers(name, numbers) for numbers in row) for name, row in _some(rows).items()}
     with style():
-        fig, (ax,) = new_figure(6.2, 1.1 + 0.46 * len(rows))
-        ax.axvline(0, color=INK, lw=1)
+        fig, (ax,) = new_figure(1.4 + 0.62 * len(rows))
+        ax.axvline(0, color=INK, lw=1.2)
         for y, (values, (mean, low, high)) in enumerate(rows.values()):
             clear = low > 0 or high < 0
-            color = PALETTE[1 if clear else 0]
-            ax.plot([low, high], [y, y], color=color, lw=3, alpha=0.55)
-            ax.plot(values, [y + 0.22] * len(values), "o", mfc="none", mec=INK, ms=4, mew=0.8)
-            ax.plot([mean], [y], "D", color=color, mfc=color if clear else "none", ms=7, mew=1.6)
+            ax.plot([low, high], [y, y], color=GREY, lw=4, alpha=0.6)
+            ax.plot(values, [y + 0.24] * len(values), "o", mfc="none", mec=INK, ms=5, mew=1)
+            ax.plot([mean], [y], "D", color=INK, mfc=INK if clear else "none", ms=8, mew=1.8)
         ax.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=list(rows))
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
@@ -127,33 +139,34 @@ def differences(
 def images(
     pixels: Any, labels: Sequence[Any] | None = None, *, columns: int = 10, title: str = "", caption: str | None = None
 ) -> Picture:
-    """Return a sheet of images, (N, C, H, W) with C of 1 (grey) or 3 (colour), uint8 or numbers from 0 to 1.
+    """Return a sheet of images, (N, C, H, W), uint8 or numbers from 0 to 1; C is 1 (grey), 3 (colour) or 4 (opacity).
 
-    `labels`, one for each image, are written above them. Tensors and arrays are taken alike.
+    Each pixel is a square. `labels`, one for each image, are written above them. Tensors and arrays are taken alike.
 
     Raises `ValueError` for another shape, no image, or a different number of labels.
     """
     pixels = np.asarray(pixels)
-    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3) or not len(pixels):
-        raise ValueError(f"`pixels` must be (N, C, H, W) with N >= 1 and C of 1 or 3, but it is {pixels.shape}")
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3, 4) or not len(pixels):
+        raise ValueError(f"`pixels` must be (N, C, H, W) with N >= 1 and C of 1, 3 or 4, but it is {pixels.shape}")
     if labels is not None and len(labels) != len(pixels):
         raise ValueError(f"there must be a label for each image, but there are {len(labels)} for {len(pixels)}")
     columns = min(whole("columns", columns), len(pixels))
     rows = math.ceil(len(pixels) / columns)
     names = [] if labels is None else [str(label.item() if hasattr(label, "item") else label) for label in labels]
     with style():
-        side = 6.0 / columns
-        fig, (ax,) = new_figure(6.0, rows * side * (1.3 if names else 1.08) + (0.3 if title else 0))
-        fig.delaxes(ax)
-        for i, image in enumerate(pixels):
-            ax = fig.add_subplot(rows, columns, i + 1)
-            image = image.transpose(1, 2, 0)
-            grey = image.shape[2] == 1
-            top = 255 if pixels.dtype == np.uint8 else 1
-            ax.imshow(image[:, :, 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=top)
-            ax.set_axis_off()
+        height = WIDTH / columns * 0.93 * pixels.shape[2] / pixels.shape[3] + 0.06 + (0.3 if names else 0)
+        fig, axes = new_figure(rows * height + (0.4 if title else 0), rows, columns)
+        for ax in axes[len(pixels) :]:
+            fig.delaxes(ax)
+        top = 255 if pixels.dtype == np.uint8 else 1
+        for i, (ax, image) in enumerate(zip(axes, pixels, strict=False)):
+            shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
+            ax.imshow(shown, cmap="gray" if len(image) == 1 else None, vmin=0, vmax=top, interpolation="none")
+            ax.set(xticks=[], yticks=[])
+            ax.grid(visible=False)
+            ax.spines[:].set(visible=True, color=GREY, linewidth=0.6)
             if names:
-                ax.set_title(names[i], fontsize=10, fontweight="normal", loc="center", pad=3)
+                ax.set_title(names[i], fontweight="normal", loc="center", pad=4)
         if title:
             fig.suptitle(title, fontweight="bold")
     what = f"{len(pixels)} images of {pixels.shape[3]} by {pixels.shape[2]} pixels"

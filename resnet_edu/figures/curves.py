@@ -1,15 +1,13 @@
 """Errors and losses over training steps: of finished records, and of nets while they train; a label at each line.
 
-In `degradation` and `LiveCurves` colour and dash tell plain from residual nets and width the depth; in `figure6` dash
-and width tell training from test, and colour the depth.
+Colour and dash tell plain from residual nets, and width the depth.
 
-Live curves are one figure, updated in place by its display id ([2]). Outside a notebook nothing is shown, and `picture`
+Live curves are one figure, updated in place by its display id ([1]). Outside a notebook nothing is shown, and `picture`
 has the figure. While a net trains, the loss of single batches is drawn too, smoothed, as a thin line. The figure that
 stays has evaluations only, so that one training leaves one and the same figure.
 
-Sources
-  [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 1 and 6.
-  [2] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
+Source
+  [1] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
 """
 
 from __future__ import annotations
@@ -20,21 +18,18 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import METRICS, RunRecord, by_net, check_comparable
 from ..support.validate import one_of
 from ..training.loop import Evaluation, Event
 from .style import (
-    COLORS,
     METRIC_AXES,
     METRIC_TITLES,
-    OTHER_COLORS,
-    End,
+    WIDTH,
     Look,
     Picture,
     drawable,
@@ -75,66 +70,13 @@ def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
 
 # Finished records.
 
-_DEPTH_COLORS = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])
-_KINDS = {"plain": "Plain nets", "resnet": "Residual nets"}
-_PARTS = {"train_error": ("train", (0, (4, 1.6)), 1.3), "test_error": ("test", "-", 2.6)}  # dash and width in figure6
 
-
-class _Curve(NamedTuple):
-    """A line of a panel: mean, least and greatest value of a metric at the steps that all records of a net have."""
-
-    label: str
-    look: Look
-    steps: list[int]
-    mean: list[float]
-    low: list[float]
-    high: list[float]
-
-    @classmethod
-    def of(cls, label: str, look: Look, records: list[RunRecord], metric: str) -> _Curve:
-        curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
-        steps = sorted(set.intersection(*map(set, curves)))
-        columns = [[curve[step] for curve in curves] for step in steps]
-        return cls(label, look, steps, *([combine(column) for column in columns] for combine in (fmean, min, max)))
-
-
-Panels = dict[str, list[_Curve]]  # title -> lines
-
-
-def _in_order(records: Iterable[RunRecord]) -> list[RunRecord]:
-    """Return comparable records by kind and depth of their nets."""
-    return sorted(check_comparable(records), key=lambda record: (record.kind, record.depth))
-
-
-def _draw_panels(axes: Sequence[Axes], panels: Panels) -> list[list[End]]:
-    """Draw each curve's mean over a band from its least to its greatest value; return the panels' ends of lines."""
-    found = []
-    for ax, curves in zip(axes, panels.values(), strict=True):
-        ends: list[End] = []
-        for curve in curves:
-            look, low, high = curve.look, drawable(curve.low), drawable(curve.high)
-            if low != high:
-                ax.fill_between(curve.steps, low, high, color=look.color, alpha=0.18, linewidth=0)
-            marker = "o" if len(curve.steps) <= 4 else None  # a curve of few points should not look like more
-            ends += look.draw(ax, curve.steps, drawable(curve.mean), curve.label, marker=marker, ms=look.width + 2)
-        found.append(ends)
-    return found
-
-
-def _last_step(records: Iterable[RunRecord]) -> int:
-    return max(int(record.final["step"]) for record in records)
-
-
-def _panels_in_words(records: list[RunRecord], panels: Panels) -> str:
-    """Return which steps, data and seeds the panels show, and the ends of all lines, the highest first."""
-    seeds = len({r.seed for r in records})
-    over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
-    parts = [f"{_last_step(records):,} training steps on {records[0].dataset['name']}{over}."]
-    for title, curves in panels.items():
-        ordered = sorted(curves, key=lambda curve: -curve.mean[-1])
-        words = in_words([(curve.label, curve.mean) for curve in ordered], "" if "loss" in title else "%")
-        parts.append(f"{title}, highest at the end first: {words}.")
-    return " ".join(parts)
+def _spread(records: list[RunRecord], metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Return the steps that all records of a net have, and mean, least and greatest value of a metric there."""
+    curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
+    steps = sorted(set.intersection(*map(set, curves)))
+    columns = [[curve[step] for curve in curves] for step in steps]
+    return steps, *([combine(column) for column in columns] for combine in (fmean, min, max))
 
 
 def degradation(
@@ -149,19 +91,29 @@ def degradation(
 
     Raises `ValueError` for another metric, `RecordError` for records that cannot be compared.
     """
-    records, metrics = _in_order(records), _metrics(metric)
-    nets = by_net(records)
-    found = looks(nets)
-    panels = {METRIC_TITLES[m]: [_Curve.of(net, found[net], group, m) for net, group in nets.items()] for m in metrics}
+    metrics = _metrics(metric)
+    records = sorted(check_comparable(records), key=lambda record: (record.kind, record.depth))
+    nets, last = by_net(records), max(int(record.final["step"]) for record in records)
+    found, seeds = looks(nets), len({r.seed for r in records})
+    over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
+    alt = [f"Line chart over {last:,} training steps on {records[0].dataset['name']}{over}."]
     with style():
-        fig, axes = new_figure(5.4, 3.4 * len(metrics), rows=len(metrics))
-        ends = _draw_panels(axes, panels)
+        fig, axes = new_figure(4.2 * len(metrics), rows=len(metrics))
         for ax, name in zip(axes, metrics, strict=True):
-            _set_axes(ax, name, _last_step(records), ticks=6)
+            means, ends = {}, []
+            for net, group in nets.items():
+                look, (steps, means[net], low, high) = found[net], _spread(group, name)
+                if low != high:
+                    ax.fill_between(steps, drawable(low), drawable(high), color=look.color, alpha=0.18, linewidth=0)
+                marker = "o" if len(steps) <= 4 else None  # a curve of few points should not look like more
+                ends += look.draw(ax, steps, drawable(means[net]), net, marker=marker, ms=look.width + 2)
+            _set_axes(ax, name, last, ticks=6)
+            label_ends(ax, ends)
+            ordered = sorted(means.items(), key=lambda line: -line[1][-1])
+            words = in_words(ordered, "" if name.endswith("loss") else "%")
+            alt.append(f"{METRIC_TITLES[name]}, highest at the end first: {words}.")
         axes[-1].set_xlabel("training steps (batches)")
-        for ax, labels in zip(axes, ends, strict=True):
-            label_ends(ax, labels)
-    return Picture(fig, f"Line chart over {_panels_in_words(records, panels)}", caption)
+    return Picture(fig, " ".join(alt), caption)
 
 
 def rates(
@@ -186,7 +138,7 @@ def rates(
     means = {step: {net: list(map(fmean, found[step])) for net, found in values.items()} for step in steps}
     top = 1.04 * max(value for found in values.values() for runs in found.values() for run in runs for value in run)
     with style():
-        fig, axes = new_figure(6.6, 3.6, columns=len(steps))
+        fig, axes = new_figure(4.4, columns=len(steps))
         for ax, step in zip(axes, steps, strict=True):
             for net, look in looks(values).items():
                 look.draw(ax, rates, means[step][net], net)
@@ -195,55 +147,12 @@ def rates(
             ax.set(title=f"after {step:,} steps", xlabel="learning rate", xscale="log", ylim=(0, top))
             ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
             ax.minorticks_off()
+            ax.label_outer()
         axes[0].set_ylabel(METRIC_AXES[metric])
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values), frameon=False)
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
     words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
     over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"
     return Picture(fig, f"{METRIC_TITLES[metric]}, {over}. {words}.", caption)
-
-
-def figure6(records: Iterable[RunRecord], caption: str | None = None, *, stacked: bool = False) -> Picture:
-    """Return a study's curves in the layout of the paper's figure 6 ([1]): a panel for plain, one for residual nets.
-
-    Training error is dashed, test error bold, over iterations; each depth has a colour. Of several seeds the mean is
-    drawn, over a band from the least to the greatest. The axis ends somewhat above the worst final error, as the
-    paper's ends at 20%, so that the ends can be told apart: what is above it at the beginning is cut off.
-
-    caption: shown below the picture; None says what dash, width and band mean.
-    stacked: one panel below the other, readable on a phone, instead of side by side.
-
-    Raises `RecordError` for records that cannot be compared.
-    """
-    records = _in_order(records)
-    depths = sorted({r.depth for r in records})
-    panels: Panels = {}
-    for kind in sorted({r.kind for r in records}, key=lambda kind: (kind not in _KINDS, kind)):
-        panels[_KINDS.get(kind, kind)] = [
-            _Curve.of(f"{group[0].depth} {part}", Look(color, dash, width), group, metric)
-            for group in by_net(r for r in records if r.kind == kind).values()
-            for color in [_DEPTH_COLORS[depths.index(group[0].depth) % len(_DEPTH_COLORS)]]
-            for metric, (part, dash, width) in _PARTS.items()
-        ]
-    worst = max(r.final[metric] for r in records for metric in _PARTS)
-    top = min(100, max(1, 5 * math.ceil(1.4 * worst / 5)))
-    with style():
-        size = (5.4, 3.4 * len(panels)) if stacked else (4.5 * len(panels), 3.8)
-        fig, axes = new_figure(*size, **{"rows" if stacked else "columns": len(panels)})
-        ends = _draw_panels(axes, panels)
-        for ax, title in zip(axes, panels, strict=True):
-            set_steps(ax, _last_step(records), ticks=6 if stacked else 4)
-            ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-            ax.set(title=title, ylim=(0, top), xlabel="iterations", ylabel="error (%)")
-        for ax, labels in zip(axes, ends, strict=True):
-            label_ends(ax, labels)
-    highest = max(value for curves in panels.values() for curve in curves for value in curve.high)
-    cut = f" The axis ends at {top}%; higher errors at the beginning are cut off." if highest > top else ""
-    if caption is None:
-        seeds = len({r.seed for r in records})
-        bands = f" Bands: from the least to the greatest of {seeds} seeds." if seeds > 1 else ""
-        caption = f"Dashed: training error. Bold: test error. Each depth has a colour.{bands}"
-    what = "Line charts of training error (dashed) and test error (bold), labelled with the nets' layers, over"
-    return Picture(fig, f"{what} {_panels_in_words(records, panels)}{cut}", caption)
 
 
 # Nets while they train.
@@ -425,8 +334,9 @@ def _new_figure(panels: int, letters: int) -> tuple[Figure, list[Axes]]:
 
     Margins are fixed: to have them fitted takes several times as long as to draw.
     """
-    height = 3.4 * panels  # inches; below a panel is room of 0.58, above it of 0.42
-    margins = {"left": 0.15, "right": 1 - min(2.0, 0.4 + 0.1 * letters) / 5.4}
-    margins |= {"bottom": 0.58 / height, "top": 1 - 0.42 / height, "hspace": 1.0 / 2.4}
-    fig = Figure(figsize=(5.4, height))
-    return fig, list(fig.subplots(panels, squeeze=False, gridspec_kw=margins).flat)
+    height = 4.2 * panels  # inches; below a panel is room of 0.68, above it of 0.42
+    fig = Figure(figsize=(WIDTH, height))
+    axes = list(fig.subplots(panels, squeeze=False).flat)
+    right = 1 - min(2.6, 0.45 + 0.12 * letters) / WIDTH
+    fig.subplots_adjust(left=0.8 / WIDTH, right=right, bottom=0.68 / height, top=1 - 0.42 / height, hspace=1.1 / 3.1)
+    return fig, axes

@@ -1,10 +1,10 @@
 """Diagrams drawn from traces, as inline SVG in the page's text colour: what runs is what is shown.
 
-`blocks` draws blocks side by side, with the shape on every arrow that follows a convolution, and the shortcut as a line
-of its own that ends at the addition. `nets` draws whole nets: a box for each convolution, pooling and linear layer of
-the main path, in bands of one map size, a mark for each addition, and a line to it for each shortcut, dashed where it
-changes the shape. There batch norms and ReLUs are left out, as in the paper. `function_classes` is a sketch of an
-argument.
+`blocks` draws blocks side by side, each layer as wide as its channels, with the shape on every arrow that follows a
+convolution, and the shortcut as a line of its own that ends at the addition. `nets` draws whole nets: a box for each
+convolution, pooling and linear layer of the main path, in bands of one map size, a mark for each addition, and a line
+to it for each shortcut, dashed where it changes the shape. There batch norms and ReLUs are left out, as in the paper.
+`function_classes` is a sketch of an argument.
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, figures 2 and 5 (blocks) and 3 (nets).
@@ -22,7 +22,7 @@ from torch import nn
 
 from ..tracing.rows import rows_by_size
 from ..tracing.run import Row, Trace, trace
-from .style import COLORS, GREY
+from .style import COLORS, GREY, WIDTH, on_page
 
 _SHORTCUT = "var(--book-accent, #2a78b8)"
 _ADD = "var(--book-add, #c2571f)"
@@ -44,7 +44,7 @@ class Drawing:
         caption = f"<figcaption>{escape(self.caption)}</figcaption>" if self.caption else ""
         return (
             '<figure class="resnet-figure" style="margin:1em 0">'
-            '<div style="display:flex;flex-wrap:wrap;align-items:flex-start;gap:1.5rem 2rem">'
+            '<div style="display:flex;flex-wrap:wrap;justify-content:space-evenly;gap:1.5rem">'
             f"{''.join(self.parts)}</div>{caption}</figure>"
         )
 
@@ -65,7 +65,7 @@ def _element(name: str, content: str = "", **attributes: object) -> str:
 
 def _svg(width: float, height: float, most_width: float, alt: str, elements: Sequence[str]) -> str:
     """Return a whole drawing; `most_width` is its width in CSS pixels where there is room."""
-    return _element(
+    svg = _element(
         "svg",
         f'<title class="nohighlight">{escape(alt)}</title>{"".join(elements)}',
         xmlns="http://www.w3.org/2000/svg",
@@ -75,12 +75,13 @@ def _svg(width: float, height: float, most_width: float, alt: str, elements: Seq
         style=f"width:100%;max-width:{most_width:.0f}px;height:auto;overflow:visible;flex:0 1 {most_width:.0f}px;"
         "font-family:inherit",
     )
+    return on_page(svg)
 
 
 def _text(x: float, y: float, text: str, size: int, *, bold: bool = False, anchor: str = "middle") -> str:
     weight = 650 if bold else None
     style = {"text_anchor": anchor, "font_size": size, "font_weight": weight, "fill": "currentColor"}
-    return _element("text", escape(text), x=x, y=f"{y:.1f}", **style)
+    return _element("text", escape(text), x=f"{x:g}", y=f"{y:.1f}", **style) if text else ""
 
 
 def _path(line: str, color: str, width: float, **attributes: object) -> str:
@@ -93,7 +94,7 @@ def _label(row: Row, *, brief: bool = False) -> str:
     if row.kind == "Conv2d":
         return f"{'×'.join(map(str, row.kernel))}{'' if brief else ' conv'}, {row.output_shape[1]}{stride}"
     if not brief:
-        return {"BatchNorm2d": "batch norm", "zero_pad": "zero padding"}.get(row.kind, row.kind)
+        return {"BatchNorm2d": "batch norm", "relu": "ReLU", "zero_pad": "zero padding"}.get(row.kind, row.kind)
     if row.kind == "Linear":
         return f"fc, {row.output_shape[-1]}"
     return "mean pool" if "Adaptive" in row.kind else f"{'max' if 'Max' in row.kind else 'mean'} pool{stride}"
@@ -109,9 +110,9 @@ def _shortcut_start(t: Trace, add: Row) -> int:
 
 # Blocks.
 
-_MAIN, _LANE = 88, 262  # x of the main path and of the shortcut; two such drawings fit a page side by side
-_BOX_WIDTH, _BOX_HEIGHT, _GAP = 166, 30, 26
-_RADIUS = 13  # of the addition
+_BOX_WIDTH, _WIDEST, _BOX_HEIGHT = 166, 384, 30  # of boxes of equal channels; of the most channels where they differ
+_GAP, _SHAPE_GAP = 16, 26  # between boxes; with a shape beside the arrow
+_RADIUS, _LETTER, _BESIDE = 13, 7.0, 78  # of the addition; mean width of a letter; room for words beside the shortcut
 
 
 def blocks(modules: Mapping[str, nn.Module], shape: Sequence[int], caption: str | None = None) -> Drawing:
@@ -125,90 +126,118 @@ def blocks(modules: Mapping[str, nn.Module], shape: Sequence[int], caption: str 
     """
     if not modules:
         raise ValueError("`modules` must have one block at least, but it is empty")
-    drawn = [_draw_block(title, module, tuple(shape)) for title, module in modules.items()]
+    traces = {title: _trace_block(title, module, tuple(shape)) for title, module in modules.items()}
+    channels = {row.output_shape[1] for _, rows in traces.values() for row in rows} | {shape[1]}
+    unit = (_BOX_WIDTH if len(channels) == 1 else _WIDEST) / max(channels)
+    drawn = [_draw_block(title, *found, tuple(shape), unit) for title, found in traces.items()]
     return Drawing([svg for svg, _ in drawn], [alt for _, alt in drawn], caption)
 
 
-def _draw_block(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[str, str]:
-    """Return SVG and text alternative of one block."""
+def _trace_block(title: str, module: nn.Module, shape: tuple[int, ...]) -> tuple[Trace, list[Row]]:
+    """Return a block's trace, and the rows of it that run."""
     t = trace(module, shape)
     rows = [r for r in t.rows if r.kind != "not called"]
     if not rows:
         raise ValueError(f"a diagram shows what a block does, but {title!r} does nothing: give a module with layers")
-    adds = [r for r in rows if r.is_add]
-    if len(adds) > 1:
-        raise ValueError(f"a diagram shows one block, but {title!r} has {len(adds)} additions: give one of its blocks")
+    adds = sum(r.is_add for r in rows)
+    if adds > 1:
+        raise ValueError(f"a diagram shows one block, but {title!r} has {adds} additions: give one of its blocks")
+    return t, rows
+
+
+def _fitting(label: str) -> float:
+    """Return the width of a box that a label fits into."""
+    return len(label) * _LETTER + 14
+
+
+def _draw_block(title: str, t: Trace, rows: list[Row], shape: tuple[int, ...], unit: float) -> tuple[str, str]:
+    """Return SVG and text alternative of one block; a channel is `unit` wide, where the label has room."""
     path, lane = [r for r in rows if not r.on_shortcut], [r for r in rows if r.on_shortcut]
-    y = 46.0
+    adds, first, last = [r for r in path if r.is_add], f"x: {_size(shape)}", _size(path[-1].output_shape)
+    start = _shortcut_start(t, adds[0]) if adds else None
+    widths = [max(_fitting(first), unit * shape[1])]  # of the input, and of each row
+    widths += [max(0 if r.is_add else _fitting(_label(r)), unit * r.output_shape[1]) for r in path]
+    x, y = max(*widths, _fitting(title)) / 2 + 2, 56.0
     bottoms, centres = {_INPUT: y}, {}  # of each row's box; below its bottom a shortcut can branch off
-    out = [_text(_MAIN, 16, title, 13, bold=True), _text(_MAIN, 38, f"x: {_size(shape)}", 12)]
-    for row in path:
-        half = _RADIUS if row.is_add else _BOX_HEIGHT / 2
-        out.append(_arrow(y, y + _GAP))
-        centre = centres[row.index] = y + _GAP + half
-        out.append(_plus(centre) if row.is_add else _box(_MAIN, centre, _label(row)))
+    out = [_text(x, 16, title, 13, bold=True), _band(x, 26, y, widths[0], widths[0]), _text(x, 45, first, 13)]
+    above, shown = _INPUT, ""  # index and shape, where it is told, of the row before
+    for row, before, width in zip(path, widths, widths[1:], strict=False):
+        half, gap = _RADIUS if row.is_add else _BOX_HEIGHT / 2, _SHAPE_GAP if shown or above == start else _GAP
+        centre = centres[row.index] = y + gap + half
+        out += [_band(x, y, y + gap, before, width), _band(x, y + gap, centre + half, width, width)]
+        out += [_arrow(x, y, y + gap), _text(x + 9, y + 18, shown, 13, anchor="start")]
+        out.append(_plus(x, centre) if row.is_add else _box(x, centre, _label(row), width))
         y = bottoms[row.index] = centre + half
-        if row.kind == "Conv2d" and row is not path[-1]:
-            out.append(_text(_MAIN + 9, y + 18, _size(row.output_shape), 12, anchor="start"))
-    out += [_arrow(y, y + _GAP), _text(_MAIN, y + _GAP + 16, _size(path[-1].output_shape), 12)]
+        above, shown = row.index, _size(row.output_shape) if row.kind == "Conv2d" else ""
+    out += [_arrow(x, y, y + _GAP), _text(x, y + _GAP + 16, last, 13)]
     layers = ", ".join("the addition" if r.is_add else _label(r) for r in path)
-    alt = f"{title}: input {_size(shape)}; {layers}; output {_size(path[-1].output_shape)}."
+    alt, width = f"{title}: input {_size(shape)}; {layers}; output {last}.", 2 * x
     if adds:
-        start = _shortcut_start(t, adds[0])
-        out += _draw_shortcut(bottoms[start] + 9, centres[adds[0].index], lane, adds[0].shortcut_kind)
+        box = max((_fitting(_label(r)) for r in lane), default=0)
+        right = x + max(widths) / 2 + 22 + box / 2
+        ends = bottoms[start] + 9, centres[adds[0].index]
+        out += _draw_shortcut(x, right, *ends, lane, box, adds[0].shortcut_kind)
         where = "the input" if start == _INPUT else f"the output of {_label(t.rows[start])}"
         alt += f" Shortcut from {where} to the addition: {', '.join(map(_label, lane)) or 'unchanged'}."
+        width = right + max(box / 2 + 2, _BESIDE)
     else:
         alt += " No shortcut."
-    width = _LANE + 86 if adds else 2 * _MAIN
-    return _svg(width, y + _GAP + 26, width, alt, out), alt
+    return _svg(width, y + _GAP + 26, 1.2 * width, alt, out), alt
 
 
-def _draw_shortcut(begin: float, end: float, lane: list[Row], kind: str) -> list[str]:
-    """Return the line around the layers, with the shortcut's own layers on it."""
+def _draw_shortcut(
+    x: float, right: float, begin: float, end: float, lane: list[Row], box: float, kind: str
+) -> list[str]:
+    """Return the line around the layers, at `right`, with the shortcut's own layers on it."""
     step = _BOX_HEIGHT + 16
     first = (begin + end - max(0, len(lane) - 1) * step) / 2
     centres = [first + i * step for i in range(len(lane))]
     # Boxes have no ground of their own, since a page may be light or dark: the line is drawn around them.
     around = "".join(f"V{centre - _BOX_HEIGHT / 2:.1f}m0 {_BOX_HEIGHT}" for centre in centres)
     out = [
-        _path(f"M{_MAIN} {begin:.1f}H{_LANE}{around}V{end:.1f}H{_MAIN + _RADIUS + 2}", _SHORTCUT, 2.5),
-        _element("path", d=f"M{_MAIN + _RADIUS} {end:.1f}l8 -4v8z", fill=_SHORTCUT),
-        _element("circle", cx=_MAIN, cy=f"{begin:.1f}", r=3.5, fill=_SHORTCUT),
-        *(_box(_LANE, centre, _label(row), _SHORTCUT) for row, centre in zip(lane, centres, strict=True)),
+        _path(f"M{x:.1f} {begin:.1f}H{right:.1f}{around}V{end:.1f}H{x + _RADIUS + 2:.1f}", _SHORTCUT, 2.5),
+        _element("path", d=f"M{x + _RADIUS:.1f} {end:.1f}l8 -4v8z", fill=_SHORTCUT),
+        _element("circle", cx=f"{x:.1f}", cy=f"{begin:.1f}", r=3.5, fill=_SHORTCUT),
+        *(_box(right, centre, _label(row), box, _SHORTCUT) for row, centre in zip(lane, centres, strict=True)),
     ]
     text = _size(lane[-1].output_shape) if lane else kind.replace("_", " ")
     below = centres[-1] + _BOX_HEIGHT / 2 + 18 if lane else first + 4
-    return [*out, _text(_LANE + 9, below, text, 12, anchor="start")]
+    return [*out, _text(right + 9, below, text, 13, anchor="start")]
 
 
 def _size(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape[1:]))
 
 
-def _box(x: float, y: float, label: str, color: str = "currentColor") -> str:
-    corner = {"x": f"{x - _BOX_WIDTH / 2:.1f}", "y": f"{y - _BOX_HEIGHT / 2:.1f}"}
-    size = {"width": _BOX_WIDTH, "height": _BOX_HEIGHT, "rx": 5}
+def _box(x: float, y: float, label: str, width: float, color: str = "currentColor") -> str:
+    corner = {"x": f"{x - width / 2:.1f}", "y": f"{y - _BOX_HEIGHT / 2:.1f}"}
+    size = {"width": f"{width:.1f}", "height": _BOX_HEIGHT, "rx": 5}
     box = _element("rect", **corner, **size, fill="none", stroke=color, stroke_width=1.5)
     return box + _text(x, y + 4.5, label, 13)
 
 
-def _plus(y: float) -> str:
-    circle = {"cx": _MAIN, "cy": f"{y:.1f}", "r": _RADIUS, "fill": "none", "stroke": _ADD, "stroke_width": 2.5}
-    return _element("circle", **circle) + _path(f"M{_MAIN - 6} {y:.1f}h12M{_MAIN} {y - 6:.1f}v12", _ADD, 2.5)
+def _band(x: float, top: float, bottom: float, above: float, below: float) -> str:
+    """Return a tint between two boxes, from the width of the one to that of the other."""
+    d = f"M{x - above / 2:.1f} {top:.1f}h{above:.1f}L{x + below / 2:.1f} {bottom:.1f}h{-below:.1f}z"
+    return _element("path", d=d, fill="currentColor", fill_opacity=0.08)
 
 
-def _arrow(top: float, bottom: float) -> str:
-    line = _path(f"M{_MAIN} {top:.1f}V{bottom - 5:.1f}", "currentColor", 1.5)
-    return line + _element("path", d=f"M{_MAIN} {bottom:.1f}l-4 -8h8z", fill="currentColor")
+def _plus(x: float, y: float) -> str:
+    circle = {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": _RADIUS, "fill": "none", "stroke": _ADD, "stroke_width": 2.5}
+    return _element("circle", **circle) + _path(f"M{x - 6:.1f} {y:.1f}h12M{x:.1f} {y - 6:.1f}v12", _ADD, 2.5)
+
+
+def _arrow(x: float, top: float, bottom: float) -> str:
+    line = _path(f"M{x:.1f} {top:.1f}V{bottom - 5:.1f}", "currentColor", 1.5)
+    return line + _element("path", d=f"M{x:.1f} {bottom:.1f}l-4 -8h8z", fill="currentColor")
 
 
 # Nets.
 
-_MARGIN, _COLUMN, _BOX, _HEIGHT = 54, 104, 68, 11  # in units of the drawing; its letters have 9
+_MARGIN, _COLUMN, _BOX, _HEIGHT = 47, 98, 68, 11  # in units of the drawing; its letters have 9
 _NEAR, _FAR, _BAND = 4, 14, 18  # space below a box, where a shortcut begins or ends, and between bands
 _MARK = 4.2  # radius of an addition
-_TOP, _SCALE = 22, 1.45  # head line; CSS pixels a unit, where there is room
+_TOP, _SCALE = 22, 1.75  # head line; CSS pixels a unit, where there is room
 # Of the map sizes. Not the orange, blue and red of the book, which mean plain, residual and wrong.
 _PALETTE = ("#B5891D", "#8A6FD1", "#0E8A63", "#A3568B", "#1F97A8", "#7F8C1F", GREY)
 _Layers = dict[str, list[Row]]  # map size, such as "56×56" -> rows
@@ -373,4 +402,4 @@ def function_classes(caption: str | None = None) -> Drawing:
         "So the best of 56 layers is at least as near to the goal, no mistakes, as the best of 20. A dashed line, the "
         "way of training, begins in the larger region and ends in a question mark."
     )
-    return Drawing([_svg(396, 236, 560, alt, out)], [alt], caption)
+    return Drawing([_svg(396, 236, WIDTH * 96, alt, out)], [alt], caption)

@@ -28,13 +28,12 @@ from ..probes.records import (
     ResponseRecord,
 )
 from .style import (
-    COLORS,
-    OTHER_COLORS,
     End,
     Look,
     Picture,
     drawable,
     in_words,
+    kind_color,
     label_ends,
     looks,
     new_figure,
@@ -71,7 +70,7 @@ def responses(records: Iterable[ResponseRecord], caption: str | None = None) -> 
     in_order = [(_name(r), r.deviations, found[r.net]) for r in records]
     ranked = [(name, sorted(_known(values), reverse=True), look) for name, values, look in in_order]
     with style():
-        fig, axes = new_figure(5.4, 5.8, rows=2)
+        fig, axes = new_figure(7.6, rows=2)
         labels = ("layer, from image to classes", "layer, strongest response first")
         for ax, lines, xlabel in zip(axes, (in_order, ranked), labels, strict=True):
             ends = _draw_lines(ax, lines, xlabel)
@@ -92,7 +91,7 @@ def lesions(records: Iterable[LesionRecord], caption: str | None = None) -> Pict
     found = looks(r.net for r in records)
     shuffled = any(r.shuffles for r in records)
     with style():
-        fig, axes = new_figure(5.4, 6.2 if shuffled else 3.4, rows=2 if shuffled else 1)
+        fig, axes = new_figure(8.0 if shuffled else 4.2, rows=2 if shuffled else 1)
         lines = [(_name(r), [drop["error"] for drop in r.drops], found[r.net]) for r in records]
         ends = _draw_lines(axes[0], lines, "block left out, from image to classes", marker="o")
         for r in records:
@@ -175,7 +174,7 @@ def identity(
             (loss,) = drawable([r.final["train_loss"]])
             words.append(f"{r.net} trained at its depth {short(loss)}")
             if r.net not in found:  # else it is where a line begins
-                look = Look(COLORS.get(r.kind, OTHER_COLORS[0]), "", 1.5)
+                look = Look(kind_color(r.kind), "", 1.5)
                 look.draw(ax, [r.depth], [loss], r.net, marker="D", ms=7, mfc="none", mew=1.8)
                 where = {"xytext": (0, 9), "textcoords": "offset points", "ha": "center"}
                 ax.annotate(f"{r.net}, trained", (r.depth, loss), **where)

@@ -1,7 +1,9 @@
 """What all figures share: colours, style, the look and the labels of lines, and `Picture`, which shows itself as SVG.
 
-A figure is readable on white, on dark and on paper, and to a screen reader. Lines and letters are drawn in one sentinel
-colour, which becomes `currentColor` in the page's SVG: they take the page's text colour, in light and dark alike.
+A figure is readable on white, on dark and on paper, and to a screen reader. It is as wide as the page's column, and its
+letters are so large that a phone shows them. Axes and letters are drawn in one sentinel colour, which becomes
+`currentColor` in the page's SVG; the other colours become variables, such as `--book-plain`, of which a page may have
+others in dark mode. `--book-letters` is a factor by which a wide page makes the letters smaller.
 
 Sources
   [1] Okabe and Ito, "Color Universal Design", 2008: a palette for all kinds of colour vision.
@@ -31,15 +33,15 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from ..nets.models import split_name
 from ..support.files import write_atomic
 
+WIDTH = 704 / 96  # inches: the column of a page
 INK = "#010203"  # the sentinel: no other element may have this colour
 COLORS = {"plain": "#D55E00", "resnet": "#0072B2"}  # vermillion and blue of [1]; at least 3:1 on white and on #14181e
 DASHES = {"plain": (0, (4, 1.6)), "resnet": "-"}  # so that the two are told apart without colour as well
 OTHER_DASH = (0, (1, 1.5))
 WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
-OTHER_COLORS = ("#8A6FD1", "#0E8A63", "#B5651D", "#A3568B")  # for further kinds of nets; as strong on both grounds
-GREY = "#808A94"  # beside the colours of nets; 3:1 on white and on #14181e
-PALETTE = (*OTHER_COLORS, COLORS["resnet"], COLORS["plain"])  # for what is no net, in turn: those of nets last
+GREY = "#6B7580"  # beside the colours of nets, for what is no net
 LINE_DASHES = (DASHES["resnet"], DASHES["plain"], OTHER_DASH, (0, (6, 1.5, 1, 1.5)))
+_ON_PAGE = {color: kind for kind, color in COLORS.items()} | {GREY: "grey"}
 METRIC_TITLES = {
     "train_loss": "Training loss, on all training images",
     "train_error": "Training error, on all training images",
@@ -50,12 +52,14 @@ METRIC_AXES = {metric: "loss (nats)" if metric.endswith("loss") else "error (%)"
 LEAST_LOSS = 1e-9  # nats
 STYLE = {
     "font.family": "sans-serif",
-    "font.size": 12.0,  # on a phone a figure is drawn at two thirds of its size
-    "axes.titlesize": 12.5,
+    "font.size": 14.0,  # on a phone a figure is drawn at half of its size
+    "axes.titlesize": "medium",
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titlepad": 10.0,
-    "axes.labelsize": 12.0,
+    "axes.titlepad": 12.0,
+    **dict.fromkeys(("axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize"), "medium"),
+    "legend.frameon": False,
+    "figure.constrained_layout.h_pad": 0.08,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
@@ -84,12 +88,12 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float = 5.4, height: float = 3.4, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `width` x `height` inches and its axes, row by row; call it inside `style()`.
+def new_figure(height: float = 4.2, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Return a figure of `height` inches, as wide as the page, and its axes, row by row; call it inside `style()`.
 
     It is not known to pyplot, so that a notebook does not show it a second time.
     """
-    fig = Figure(figsize=(width, height), layout="constrained")
+    fig = Figure(figsize=(WIDTH, height), layout="constrained")
     return fig, list(fig.subplots(rows, columns, squeeze=False).flat)
 
 
@@ -114,12 +118,10 @@ class Look(NamedTuple):
         return [(*point, label, self.color) for point in known[-1:]]
 
 
-def kind_color(kind: str, kinds: Sequence[str] = ()) -> str:
-    """Return the colour of a kind of net; further `kinds` than plain and resnet get the other colours in turn."""
-    if kind in COLORS:
-        return COLORS[kind]
-    others = [k for k in kinds if k not in COLORS]
-    return OTHER_COLORS[others.index(kind) % len(OTHER_COLORS) if kind in others else 0]
+def kind_color(name: str) -> str:
+    """Return the colour of the kind of net that a name begins with, in whatever case; grey for what is no such net."""
+    begin = name.lower().replace("residual", "resnet")
+    return next((color for kind, color in COLORS.items() if begin.startswith(kind)), GREY)
 
 
 def net_width(depth: int, depths: Sequence[int]) -> float:
@@ -133,18 +135,19 @@ def looks(names: Iterable[str]) -> dict[str, Look]:
     """Return name -> the look of its line.
 
     Nets such as plain20 and resnet56 have the look that they have in the whole book: kind by colour and dash, depth by
-    width. Others get one in turn.
+    width. Other names that begin with plain, resnet or residual have the colour of that kind, the rest is in the
+    text's colour and grey; their dashes differ.
     """
     names = list(dict.fromkeys(names))
-    nets = [(kind, depth) for kind, depth in map(split_name, names) if kind in COLORS and depth]
-    colors, dashes = cycle(OTHER_COLORS if nets else PALETTE), cycle(LINE_DASHES)
-    found = {}
+    nets = {name: split_name(name) for name in names if split_name(name)[0] in COLORS and split_name(name)[1]}
+    depths, greys, dashes, found = [depth for _, depth in nets.values()], cycle((INK, GREY)), cycle(LINE_DASHES), {}
     for name in names:
-        kind, depth = split_name(name)
-        if (kind, depth) in nets:
-            found[name] = Look(COLORS[kind], DASHES[kind], net_width(depth, [d for _, d in nets]))
+        if name in nets:
+            kind, depth = nets[name]
+            found[name] = Look(COLORS[kind], DASHES[kind], net_width(depth, depths))
         else:
-            found[name] = Look(next(colors), next(dashes), 2.0)
+            color = kind_color(name)
+            found[name] = Look(next(greys) if color == GREY else color, next(dashes), 2.4)
     return found
 
 
@@ -229,6 +232,13 @@ def label_ends(ax: Axes, ends: Sequence[End]) -> None:
         ax.text(1.06, place, text, transform=ax.transAxes, va="center", ha="left")
 
 
+def on_page(svg: str) -> str:
+    """Return an SVG in the colours of the page that it is put into, with this style's where that has none."""
+    for color, name in _ON_PAGE.items():
+        svg = re.sub(rf"{color}\b", f"var(--book-{name},{color})", svg, flags=re.IGNORECASE)
+    return svg.replace(INK, "currentColor")
+
+
 class Picture:
     """A figure with a text alternative.
 
@@ -252,7 +262,6 @@ class Picture:
 
         The same picture gives the same text every time. Ids begin with a digest of drawing, alt text and caption.
         """
-        width = self.fig.get_figwidth() * 96  # CSS pixels an inch
         svg = _clean(self._raw("svg", "none"))
         mark = hashlib.sha256("\n".join((svg, self.alt, self.caption or "")).encode()).hexdigest()[:10]
         svg = re.sub(r'\bid="([^"]+)"', rf'id="p{mark}-\1"', svg)
@@ -261,13 +270,12 @@ class Picture:
         # Line joins are matplotlib's defaults, which it sets for every element of a page with a rule for `*`.
         root = (
             f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {view} role="img" '
-            f'aria-label="{html.escape(self.alt)}" style="width:100%;height:auto;max-width:{width:.0f}px;'
+            f'aria-label="{html.escape(self.alt)}" style="width:100%;height:auto;max-width:{WIDTH * 96:.0f}px;'
             'stroke-linejoin:round;stroke-linecap:butt">'
         )
         # The class keeps the search of a built book from marking words in a title, which it cannot.
         root += f'<title class="nohighlight">{html.escape(self.alt)}</title>'
-        svg = re.sub(r"<svg\b[^>]*>", lambda _: root, svg, count=1)
-        return svg.replace(INK, "currentColor")
+        return on_page(re.sub(r"<svg\b[^>]*>", lambda _: root, svg, count=1))
 
     def _repr_html_(self) -> str:
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
@@ -297,8 +305,12 @@ class Picture:
 
 
 def _clean(raw: bytes) -> str:
-    """Return the SVG without prolog, metadata, and the style sheet that would apply to the whole page."""
+    """Return the SVG without prolog, metadata, and the style sheet that would apply to the whole page.
+
+    Letters are of the page's font, and their size follows `--book-letters`.
+    """
     svg = raw.decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
-    return re.sub(r"<defs>\s*<style\b.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<defs>\s*<style\b.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
+    return re.sub(r"font-size: ([\d.]+px); font-family: [^;]+", r"font-size: calc(\1*var(--book-letters,1))", svg)

@@ -92,14 +92,14 @@ def module(name: str) -> Path:
     return path
 
 
-def net_line(kind: str, depth: int, kinds: Sequence[str], depths: Sequence[int]) -> dict[str, object]:
+def net_line(kind: str, depth: int, depths: Sequence[int]) -> dict[str, object]:
     """Return colour, dash (lengths of strokes and gaps in widths; [] for none) and width (CSS pixels) of a net's line.
 
-    kinds, depths: of all the nets beside it.
+    depths: of all the nets beside it.
     """
     dash = DASHES.get(kind, OTHER_DASH)
     return {
-        "color": kind_color(kind, kinds),
+        "color": kind_color(kind),
         "dash": [] if dash == "-" else list(dash[1]),
         "width": round(net_width(depth, depths) * PIXELS, 2),
     }

@@ -131,7 +131,6 @@ class GradientExplorer(Explorer):
 
 def gradients(study: GradientStudy) -> dict[str, object]:
     """Return what the first view draws: for each net and moment norms by convolution, and medians over the seeds."""
-    kinds = sorted({n["kind"] for n in study.nets})
     depths = sorted({n["depth"] for n in study.nets})
     return {
         "dataset": study.dataset["name"],
@@ -148,7 +147,7 @@ def gradients(study: GradientStudy) -> dict[str, object]:
                 # Convolutions only: the last layer of a net of the CIFAR family is linear.
                 "norms": [(moment["norms"] or [])[: n["depth"] - 1] for moment in n["moments"]],
                 **{key: [_median(moment[key]) for moment in n["moments"]] for key in ("first", "last", "loss")},
-                **net_line(n["kind"], n["depth"], kinds, depths),
+                **net_line(n["kind"], n["depth"], depths),
             }
             for n in study.nets
         ],

@@ -109,7 +109,6 @@ def curves(records: Sequence[RunRecord]) -> dict[str, object]:
     Of a net's steps, those count that all its runs were evaluated at. An error that is no number is None. Colours,
     dashes and widths are those of the figures.
     """
-    kinds = sorted({r.kind for r in records})
     depths = sorted({r.depth for r in records})
     nets = []
     for _, depth, net in sorted({(r.kind, r.depth, r.net) for r in records}):
@@ -121,7 +120,7 @@ def curves(records: Sequence[RunRecord]) -> dict[str, object]:
             {
                 "net": net,
                 "steps": steps,
-                **net_line(group[0].kind, depth, kinds, depths),
+                **net_line(group[0].kind, depth, depths),
                 **{metric: [_values(r, metric, steps) for r in group] for metric in METRICS},
             }
         )

@@ -26,18 +26,18 @@ def test_quick_run_leaves_everything(tmp_path):
     (folder,) = (tmp_path / "runs").iterdir()
     assert folder.name.startswith("digits-")
     nets = ["plain8", "plain14", "resnet8", "resnet14"]
-    figures = {f"{name}.{ending}" for name in ("degradation", "figure6") for ending in ("png", "svg")}
+    figures = {f"degradation.{ending}" for ending in ("png", "svg")}
     assert {p.name for p in folder.iterdir()} == {*(f"{n}-seed0.json" for n in nets), "study.json", *figures}
     found = records.load_dir(folder)
     assert [r.net for r in found] == nets
     _, _, heading, rule, *rows = done.stdout.splitlines()
     assert heading == heading.strip()
-    assert " ".join(heading.split()) == "net layers parameters train loss train error % test error % seconds"
+    assert " ".join(heading.split()) == "net train error % test error % train loss seconds layers parameters"
     assert set(rule) == {"-"}
     by_net = {row.split()[0]: row.split() for row in rows[:4]}
     for r in found:
-        wanted = [f"{r.final['train_loss']:,.3f}", f"{r.final['train_error']:,.2f}", f"{r.final['test_error']:,.2f}"]
-        assert by_net[r.net][3:6] == wanted
+        wanted = [f"{r.final['train_error']:,.2f}", f"{r.final['test_error']:,.2f}", f"{r.final['train_loss']:,.3f}"]
+        assert by_net[r.net][1:4] == wanted
     assert rows[4] == ""
     assert rows[5].startswith("After 20 steps on digits")
     assert str(folder.relative_to(tmp_path)) in rows[7]

@@ -160,10 +160,10 @@ class TestTable:
         table = results(self.STUDY + self.FAR)
         _, _, heading, _, first, second, empty, *notes = str(table).splitlines()
         assert re.split(r"\s{2,}", heading) == [
-            "net", "iterations", "seeds", "train error %", "test error %", "paper", "nabla0001",
+            "net", "train error %", "test error %", "paper", "nabla0001", "iterations", "seeds",
         ]  # fmt: skip
         assert re.split(r"\s{2,}", first) == [
-            "resnet20", "64,000", "3", "0.86 ± 0.02", "8.60 ± 0.20", "8.75 (-0.8 sd)", "8.51 ± 0.22 (+0.4 sd)",
+            "resnet20", "0.86 ± 0.02", "8.60 ± 0.20", "8.75 (-0.8 sd)", "8.51 ± 0.22 (+0.4 sd)", "64,000", "3",
         ]  # fmt: skip
         # (14 - 13.5) / 0.2, from the range's nearer end; (14 - 12.95) / 0.2102380
         assert "about 13 to 13.5 (+2.5 sd)" in second

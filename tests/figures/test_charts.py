@@ -33,6 +33,16 @@ def test_nets_have_their_colours_and_dashes_and_others_differ():
     assert len(set(drawn)) == 4
 
 
+def test_names_that_begin_with_a_kind_have_its_colour_and_others_none():
+    names = ["residual, ReLU before", "residual, ReLU after", "plain56, seed 0", "missed", "promised"]
+    found = figure.looks(names)
+    blue, orange = figure.COLORS["resnet"], figure.COLORS["plain"]
+    assert [found[name].color for name in names] == [blue, blue, orange, figure.INK, figure.GREY]
+    assert len({str(look.dash) for look in found.values()}) >= 4
+    assert figure.kind_color("ResNet-34") == blue
+    assert figure.kind_color("VGG-19") == figure.GREY
+
+
 def test_a_line_that_ends_early_is_labelled_where_it_ends():
     picture = _lines({"short": ([1, 2], [3, 4]), "long": (range(1, 21), range(1, 21))})
     (label,) = [t for t in picture.fig.axes[0].texts if t.get_text() == "short"]

@@ -4,6 +4,7 @@ import os
 import random
 import re
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -16,8 +17,9 @@ from scipy.optimize import minimize
 
 from resnet_edu.experiment.records import RecordError
 from resnet_edu.figures import curves, style
-from resnet_edu.figures.style import COLORS, INK, OTHER_COLORS, Picture, spread_labels
+from resnet_edu.figures.style import COLORS, GREY, INK, Picture, spread_labels
 
+STYLE_SHEET = Path(__file__).parents[2] / "book" / "assets" / "book.css"
 NETS = {"plain20": (60.0, 9.0), "resnet20": (55.0, 8.0), "plain56": (80.0, 30.0), "resnet56": (58.0, 7.5)}
 
 
@@ -33,7 +35,7 @@ def both(study) -> Picture:
 
 @pytest.fixture(scope="module")
 def panels(study) -> Picture:
-    return curves.figure6(study)
+    return curves.degradation(study)
 
 
 def contrast(a: str, b: str) -> float:
@@ -83,6 +85,13 @@ class TestPicture:
         for word in ("<style", "<?xml", "<!DOCTYPE", "<metadata", "<script", "http://matplotlib"):
             assert word not in svg
 
+    def test_it_fills_the_column_and_can_be_read_on_a_phone(self, both):
+        assert "max-width:704px" in both.svg()
+        _, _, width, _ = map(float, re.search(r'viewBox="([^"]+)"', both.svg())[1].split())
+        sizes = [float(size) for size in re.findall(r"font-size: calc\(([\d.]+)px", both.svg())]
+        assert len(sizes) == both.svg().count("<text")
+        assert min(sizes) * (360 - 16) / width >= 9  # CSS pixels on the narrowest phone, 8 px of margin on either side
+
     def test_ids_do_not_clash(self, both, panels):
         svgs = both.svg(), panels.svg()
         ids = [re.findall(r'\bid="([^"]+)"', svg) for svg in svgs]
@@ -130,10 +139,16 @@ class TestPicture:
 
 
 class TestColours:
-    @pytest.mark.parametrize("color", [*COLORS.values(), *OTHER_COLORS])
+    @pytest.mark.parametrize("color", [*COLORS.values(), GREY])
     @pytest.mark.parametrize("ground", ["#ffffff", "#14181e"])
     def test_contrast(self, color, ground):
         assert contrast(color, ground) >= 3
+
+    def test_the_pages_colours_in_dark_mode(self):
+        dark = re.search(r'^html\[data-theme="dark"\] \{(.*?)^\}', STYLE_SHEET.read_text(), re.M | re.S)[1]
+        ground = re.search(r"--pst-color-background: (#\w+)", dark)[1]
+        for name in ("plain", "resnet", "grey"):  # what a picture asks for
+            assert contrast(re.search(rf"--book-{name}: (#\w+)", dark)[1], ground) >= 4.5
 
     def test_wcag_formula(self):
         assert contrast("#000000", "#ffffff") == pytest.approx(21)
@@ -224,80 +239,15 @@ class TestDegradation:
         with pytest.raises(ValueError, match="`metric` must be one of 'both', 'train_loss'"):
             curves.degradation(study, metric)
 
-    @pytest.mark.parametrize("draw", [curves.degradation, curves.figure6])
-    def test_records_of_two_studies(self, study, draw):
+    def test_records_of_two_studies(self, study):
         with pytest.raises(RecordError, match="recipe"):
-            draw([*study, make("plain32", recipe={"steps": 7})])
+            curves.degradation([*study, make("plain32", recipe={"steps": 7})])
 
     def test_other_kinds_of_nets(self):
         picture = curves.degradation([make("preact20"), make("plain20"), make("dense40")])
         (ax,) = picture.fig.axes
         by_net = {line.get_label(): line.get_color() for line in ax.lines if line.get_label() in picture.alt}
         assert len(set(by_net.values())) == 3
-
-
-class TestFigure6:
-    def test_a_panel_for_plain_and_one_for_residual_nets(self, study, panels):
-        plain, residual = panels.fig.axes
-        assert [ax.get_title(loc="left") for ax in (plain, residual)] == ["Plain nets", "Residual nets"]
-        assert plain.get_ylim() == residual.get_ylim()
-        assert plain.get_position().y0 == residual.get_position().y0  # side by side
-        assert (plain.get_xlabel(), plain.get_ylabel()) == ("iterations", "error (%)")
-        upper, lower = curves.figure6(study, stacked=True).fig.axes
-        assert upper.get_position().y0 > lower.get_position().y1
-        assert (lower.get_xlabel(), lower.get_ylabel()) == ("iterations", "error (%)")
-
-    def test_training_is_dashed_test_is_bold_and_a_depth_has_a_colour(self, panels):
-        for ax, kind in zip(panels.fig.axes, ("plain", "resnet"), strict=True):
-            lines = [line for line in ax.lines if line.get_xdata().tolist() == [10, 20]]
-            assert len(lines) == 4
-            for depth, (train, test) in zip((20, 56), (lines[:2], lines[2:]), strict=True):
-                first, last = NETS[f"{kind}{depth}"]
-                assert train.get_ydata().tolist() == [first, last]
-                assert test.get_ydata().tolist() == [first + 1, last + 1]  # as `make` has it
-                assert (train.get_linestyle(), test.get_linestyle()) == ("--", "-")
-                assert test.get_linewidth() > 1.5 * train.get_linewidth()
-                assert train.get_color() == test.get_color()
-            assert lines[0].get_color() != lines[2].get_color()
-
-    @pytest.mark.parametrize("seeds", [1, 5])
-    def test_band_over_seeds(self, seeds):
-        ends = (10.0, 20.0, 36.0, 14.0, 25.0)[:seeds]
-        picture = curves.figure6([make("resnet20", seed, errors=(30.0, e)) for seed, e in enumerate(ends)])
-        (ax,) = picture.fig.axes
-        assert ax.lines[0].get_ydata().tolist() == [30, 21 if seeds == 5 else 10]  # (10 + 20 + 36 + 14 + 25) / 5
-        assert len(ax.collections) == (0 if seeds == 1 else 2)
-        assert ("means of 5 seeds over bands from the least to the greatest" in picture.alt) is (seeds == 5)
-        for band, more in zip(ax.collections, (0, 1), strict=False):
-            last = [y for x, y in band.get_paths()[0].vertices if x == 20]
-            assert (min(last), max(last)) == (10 + more, 36 + more)
-
-    @pytest.mark.parametrize(
-        ("last", "top"),
-        [(13.0, 20.0), (30.0, 45.0), (71.0, 100.0), (0.0, 5.0)],  # 1.4 times the worst end (one more in test), by fives
-    )
-    def test_the_axis_ends_above_the_worst_end(self, last, top):
-        picture = curves.figure6([make(errors=(80.0, last))])
-        assert picture.fig.axes[0].get_ylim() == (0, top)
-        assert ("The axis ends at" in picture.alt) == (top < 81)
-
-    @pytest.mark.parametrize("stacked", [False, True])
-    def test_labels_are_in_the_picture_and_apart(self, stacked):
-        same = [make(net, errors=(50.0, 5.0)) for net in (*NETS, "resnet110", "plain110")]
-        fig = curves.figure6(same, stacked=stacked).fig
-        assert [len(ax.texts) for ax in fig.axes] == [6, 6]
-        assert {t.get_text() for t in fig.axes[0].texts} >= {"20 train", "56 test", "110 test"}
-        assert_labels_are_apart(fig)
-
-    def test_alt_text_says_the_numbers(self, panels):
-        assert "training error (dashed) and test error (bold)" in panels.alt
-        ends = "56 test from 81% to 31%; 56 train from 80% to 30%; 20 test from 61% to 10%; 20 train from 60% to 9%."
-        assert f"20 training steps on digits. Plain nets, highest at the end first: {ends}" in panels.alt
-        assert "Residual nets, highest at the end first: 20 test from 56% to 9%" in panels.alt
-
-    def test_other_kinds_get_panels_of_their_own(self):
-        titles = [ax.get_title(loc="left") for ax in curves.figure6([make("preact20"), make("resnet20")]).fig.axes]
-        assert titles == ["Residual nets", "preact"]
 
 
 class TestRates:

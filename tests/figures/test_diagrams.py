@@ -66,6 +66,16 @@ class TestBlocks:
         assert len(elements(drawing, "rect")) == len(layers) + relu_calls
         assert_boxes_are_inside_and_apart(drawing)
 
+    def test_a_bottleneck_is_as_wide_as_its_channels(self):
+        drawing = diagrams.blocks({"bottleneck": Bottleneck(256, 64)}, (1, 256, 56, 56))
+        widths = [float(box.get("width")) for box in elements(drawing, "rect")]
+        assert len(widths) == 9  # three convolutions with batch norm and ReLU; the last ReLU is behind the addition
+        assert widths[0] == widths[5] < 0.3 * widths[6]
+        assert widths[6] == widths[8]
+        bands = [path.get("d") for path in elements(drawing, "path") if path.get("fill-opacity")]
+        assert len(bands) == 1 + 2 * 10  # the input; above and behind each box and the addition
+        assert_boxes_are_inside_and_apart(drawing)
+
     def test_a_layer_that_does_not_run_is_not_drawn(self):
         block = PlainBlock(64, 64)
         wanted = draw_block(block).alts

@@ -78,8 +78,6 @@ def test_colours_of_nets_are_those_of_the_figures():
     style = (make_widgets.SOURCES / "lib" / "style.js").read_text(encoding="utf-8")
     for kind, color in figure.COLORS.items():
         assert f'{kind}: "{color}"' in style
-    for color in figure.OTHER_COLORS:
-        assert f'"{color}"' in style
     assert f'plain: "{" ".join(f"{v:g}" for v in figure.DASHES["plain"][1])}"' in style
 
 

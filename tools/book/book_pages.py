@@ -114,11 +114,11 @@ def four_nets() -> Picture:
         steps, errors = record.curve("train_error")
         curves.setdefault(letters[record.net], []).append(errors)
     with style():
-        fig, (ax,) = new_figure(5.4, 3.2)
+        fig, (ax,) = new_figure(4.2)
         ends = []
         for letter in sorted(curves):
             means = [fmean(column) for column in zip(*curves[letter], strict=True)]
-            ends += Look(INK, "-", 1.6).draw(ax, steps, means, letter)
+            ends += Look(INK, "-", 2).draw(ax, steps, means, letter)
         set_steps(ax, steps[-1])
         ax.set(ylim=(0, 100), ylabel="error (%)", xlabel="training steps", title="Mistakes on the images trained on")
         label_ends(ax, ends)
