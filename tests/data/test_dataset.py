@@ -110,7 +110,7 @@ class TestDataset:
         drawn = [pairs[tuple(image.flatten().tolist())] for image in part.train_images]
         assert len(set(drawn)) == 60
         assert labels[drawn].tolist() == part.train_labels.tolist()
-            assert drawn[:50] != list(range(50))  # not the first ones
+        assert drawn[:50] != list(range(50))  # not the first ones
         assert whole.head(60, 10).fingerprint == whole.head(60, 10).fingerprint
         assert whole.head(600, 20).fingerprint == whole.head(9999, 99).fingerprint == whole.fingerprint
         assert len(whole.head(2, 1).train_labels) == 2  # fewer than classes
