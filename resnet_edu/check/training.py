@@ -195,7 +195,7 @@ _OTHER_LAWS: dict[str, Law] = {
     "the channels that come in are counted, without the size of the kernel": lambda i, o, t: 2 * t / i,
     "one side of the kernel is counted, and it has two": lambda i, o, t: 2 * t**0.5 / o,
     "the kernels have the spread that PyTorch gives them by itself": lambda i, o, t: 1 / (3 * i),
-    "a uniform law has He's standard deviation as its bound; its spread is smaller": lambda i, o, t: 2 / (3 * o),
+    "a uniform distribution has He's deviation as its bound; its spread is smaller": lambda i, o, t: 2 / (3 * o),
 }
 
 
@@ -203,8 +203,8 @@ _OTHER_LAWS: dict[str, Law] = {
 def initialise(function: Callable[[nn.Module], object]) -> str:
     """Check `initialise(net)`, which draws first weights in place.
 
-    Every convolution's kernel comes from a normal law of mean 0 and He's variance 2 / fan_out ([2], [3]), and its bias,
-    if it has one, is 0; batch norms at scale 1 and shift 0; linear layers are left as they are.
+    Every convolution's kernel comes from a normal distribution of mean 0 and He's variance 2 / fan_out ([2], [3]), and
+    its bias, if it has one, is 0; batch norms at scale 1 and shift 0; linear layers are left as they are.
     """
     name = check_callable(function)
     before = _net_to_initialise()
@@ -222,7 +222,7 @@ def initialise(function: Callable[[nn.Module], object]) -> str:
 
 
 def _net_to_initialise() -> nn.Sequential:
-    """Return a net with weights that no law would give. Kernel sizes, channels and strides all differ."""
+    """Return a net with weights that no start would give. Kernel sizes, channels and strides all differ."""
     net = nn.Sequential(
         nn.Conv2d(16, 192, 3, bias=False),
         nn.BatchNorm2d(192),
@@ -289,16 +289,16 @@ def _check_spread(name: str, kernels: list[Tensor]) -> None:
 
 
 def _check_normal(name: str, kernels: list[Tensor]) -> None:
-    """Look at the fourth moment, which is 3 for a normal law and 1.8 for a uniform one, and at the tails."""
+    """Look at the fourth moment, which is 3 for a normal distribution and 1.8 for a uniform one, and at the tails."""
     values = torch.cat([(kernel / kernel.std()).flatten() for kernel in kernels]).double()
     fourth = values.pow(4).mean().item()
     name = f"{name}: the spread is right, but"
     if fourth < 2:
-        raise NotYet(f"{name} the law is uniform, and a normal one is asked for")
+        raise NotYet(f"{name} the distribution is uniform, and a normal one is asked for")
     if values.abs().max() < 3.3:
-        raise NotYet(f"{name} the tails of the law are cut off; a normal law has them")
+        raise NotYet(f"{name} the tails of the distribution are cut off; a normal one has them")
     if not 2.8 < fourth < 3.2:
-        raise NotYet(f"{name} the law is not normal: its fourth moment is {fourth:.1f}, not 3")
+        raise NotYet(f"{name} the distribution is not normal: its fourth moment is {fourth:.1f}, not 3")
 
 
 def _check_rest(name: str, net: nn.Sequential, before: nn.Sequential) -> None:

@@ -203,7 +203,7 @@ WRONG_WEIGHTS = {
     normal(lambda w, i, o: (2 / (w.shape[0] * w.shape[2])) ** 0.5): "one side of the kernel",
     drawing(lambda w, i, o: nn.init.kaiming_uniform_(w, a=5**0.5)): "by itself",
     drawing(lambda w, i, o: w.uniform_(-((2 / o) ** 0.5), (2 / o) ** 0.5)): "as its bound",
-    drawing(lambda w, i, o: nn.init.kaiming_uniform_(w, mode="fan_out", nonlinearity="relu")): "the law is uniform",
+    drawing(lambda w, i, o: nn.init.kaiming_uniform_(w, mode="fan_out", nonlinearity="relu")): "is uniform, and",
     drawing(lambda w, i, o: nn.init.trunc_normal_(w, 0, (2 / o) ** 0.5 / 0.87962, a=-3, b=3)): "not He's",
     drawing(lambda w, i, o: w.copy_(torch.randn_like(w).clamp(-2, 2) / 0.9595 * (2 / o) ** 0.5)): "tails",
     drawing(lambda w, i, o: w.copy_(torch.randn_like(w).pow(3) / 15**0.5 * (2 / o) ** 0.5)): "fourth moment",
