@@ -147,7 +147,9 @@ def test_single_lesions_change_as_many_answers_as_in_pytorch(worker: Worker, ima
             put(model, name, nn.Identity() if isinstance(block, PlainBlock) else Bypass(block))
             others += int(model(image).argmax() != answer)
             put(model, name, block)
-        found = worker.run("(net, image) => all(nets[net].lesions(Float32Array.from(image)))", net, image.flatten().tolist())
+        found = worker.run(
+            "(net, image) => all(nets[net].lesions(Float32Array.from(image)))", net, image.flatten().tolist()
+        )
         assert found == {"changed": others, "all": len(removable(net))}
 
 

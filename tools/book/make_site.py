@@ -186,7 +186,7 @@ def run(*command: str | Path) -> None:
 
 
 def finish_pages() -> None:
-    """Add the trained nets; take out of every page what it need not carry; see that all of the table of contents is there."""
+    """Add the trained nets, take out of every page what it need not carry, and see that each page is there."""
     from pack_weights import write_weights  # imports torch
 
     write_weights(SITE / "_static" / "explorers")

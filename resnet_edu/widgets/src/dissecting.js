@@ -366,7 +366,7 @@ function render({ model, el, worker, data }) {
     say(factorText, factorAt(place).toFixed(1));
     patch(factor, { "aria-valuetext": `times ${factorAt(place).toFixed(1)}` });
     const like = blocks[open()].flatMap(({ stage }, at) => (at !== place && stage === blocks[open()][place].stage && blockAt(at).keeps ? [[at, blockAt(at).name]] : []));
-    exchange.set("", blockAt(place).keeps ? [["", "…"], ...like] : [["", "none: it changes the shape"]]);
+    exchange.set("", blockAt(place).keeps ? [["", "…"], ...like] : [["", "none has its shape"]]);
     which.set(key, available().map((one) => [one, PARTS[one]]));
     map.set(channel, { max: maps.channels - 1 });
     const scale = scaleOf(found);
