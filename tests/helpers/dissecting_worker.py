@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from training_worker import Worker
 
 from resnet_edu.widgets.dissecting import NETS, weights
@@ -16,6 +18,7 @@ const all = (generator) => { for (;;) { const { done, value } = generator.next()
 ADD = "(name, hex) => { nets[name] = new engine.ConvNet(bytes(hex), name.startsWith('resnet')); return 0; }"
 
 
+@functools.cache
 def dissecting_worker() -> Worker:
     """Return the worker with `nets`, the four trained ones."""
     worker = Worker("dissecting", LOOK)

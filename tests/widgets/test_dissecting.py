@@ -68,7 +68,7 @@ def test_a_drawing_is_counted_in_cells_as_the_training_images_were():
     assert set(np.flatnonzero(across.sum(1))) == {3, 4}  # a line in the middle, a cell thick
     assert (across[3] == across[4]).all()
     assert module.call("rasterise", [], True) == [0] * 64
-    for moved in ([[0.1, 0.1], [0.1, 0.3]], [[0.9, 0.2], [0.9, 0.9]]):  # any upright line fills the frame
+    for moved in ([[0.1, 0.1], [0.1, 0.5]], [[0.9, 0.2], [0.9, 0.9]]):  # an upright line fills the frame
         upright = np.reshape(module.call("rasterise", [moved], True), (8, 8))
         assert (upright.sum(1) > 0).all()
         assert set(np.flatnonzero(upright.sum(0))) <= {2, 3, 4}
@@ -85,6 +85,7 @@ def open_nets(page: Page) -> None:
 
 def finished(page: Page) -> None:
     """Wait until the errors and the lesions are there."""
+    settled(page)
     expect(page.locator(".rx-ds-results").first).not_to_contain_text("…", timeout=LONG)
     expect(page.locator(".rx-ds-share").first).not_to_contain_text("…", timeout=LONG)
     settled(page)
@@ -152,6 +153,7 @@ def test_branches_are_scaled_blocks_exchanged_and_plain_blocks_left_out(explorer
     assert results(page)[1] == in_v8("resnet20", changes, 9)
 
     page.get_by_role("button", name=re.compile("^plain20")).press("Enter")
+    expect(page.get_by_text("plain20: this image")).to_be_visible(timeout=LONG)
     page.get_by_role("switch", name="layer3.0").click()
     expect(page.locator(".rx-ds-note")).to_contain_text("So it stays")
     page.get_by_role("switch", name="layer3.1").press("Space")
@@ -159,6 +161,7 @@ def test_branches_are_scaled_blocks_exchanged_and_plain_blocks_left_out(explorer
     assert results(page)[1] == in_v8("plain20", {"factors": {"layer3.1": 0}}, 9)
     assert page.get_by_role("slider", name="Branch, times").count() == 0
     page.get_by_role("button", name=re.compile("^resnet20, cut")).click()
+    expect(page.get_by_text("resnet20: this image")).to_be_visible(timeout=LONG)
     finished(page)
     assert results(page)[1] == in_v8("resnet20", changes, 9)  # each net keeps its own changes
     assert not visit.complaints

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 67da79d7290c3a73322c3449ffad821532d350416cd2206472d633116be79b85 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources b36eb56744f739c599cecdfa882a29f21c756a0fe28aea68d68b877864d463ae */
 var ht=e=>typeof e=="number"&&Number.isFinite(e);function le(e,a=3){if(!ht(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),o=Number((e/10**n).toPrecision(a)),i=String(n).replace(/./g,s=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(s)]);return`${o===1?"":`${o} · `}10${i}`}return Number(e.toPrecision(a)).toLocaleString("en-US",{maximumFractionDigits:6})}var mt=e=>ht(e)?`${e.toFixed(2)}%`:"no number";var gt=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
