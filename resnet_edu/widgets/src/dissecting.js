@@ -92,7 +92,7 @@ function render({ model, el, worker, data }) {
 
   function failed(error) {
     problem = `The nets could not be opened here: ${error.message ?? "the browser refuses a worker"}.`;
-    openAll.disabled = false;
+    openAll.disabled = busy = false;
     say(openAll, "Try again");
     draw();
   }
@@ -294,7 +294,7 @@ function render({ model, el, worker, data }) {
             say(text, maps ? `${PARTS[key]} ${number(maps.size)}` : key === "sum" ? "" : PARTS[key]);
             text.parentElement.hidden = key === "sum" && !residual();
           }
-          if (at === group[0]) say(title, `Stage ${stage + 1}: ${last.channels} maps of ${last.side} × ${last.side}`);
+          if (at === group[0]) say(title, `Stage ${stage + 1}: ${group.length} blocks, ${last.channels} maps of ${last.side} × ${last.side}`);
         });
         return node;
       });
@@ -321,14 +321,14 @@ function render({ model, el, worker, data }) {
     channel = value;
     draw();
   } });
-  const mosaic = mapCanvas({ role: "img", onclick(event) {
+  const mosaic = mapCanvas({ role: "img", "aria-label": "All maps", onclick(event) {
     const { maps, columns } = looked();
     const box = mosaic.getBoundingClientRect();
     const across = (at, from, size, pixels) => Math.floor(((at - from) / size) * pixels / (maps.side + 1));
     channel = clamp(across(event.clientY, box.top, box.height, mosaic.height) * columns + across(event.clientX, box.left, box.width, mosaic.width), maps.channels - 1);
     draw();
   } });
-  const single = mapCanvas({ role: "img" });
+  const single = mapCanvas({ role: "img", "aria-label": "One map" });
   const cursor = h("div", { class: "rx-ds-cursor", role: "slider", tabindex: "0", "aria-label": "Pixel of the map" });
   const point = (event) => {
     const { side } = looked().maps;
