@@ -238,7 +238,7 @@ function render({ model, el, worker, data }) {
     results.fill({
       caption: `${open()}: this image, and the error on ${TESTED} test images`,
       columns: [[""], ["answer", "number"], ["sure", "number"], ["error", "number"]],
-      rows: [row("whole", answer.before, errors.whole), row("as it is now", answer.now, isWhole(mine()) ? errors.whole : errors.now)],
+      rows: [row("whole", answer.before, errors.whole), row("now", answer.now, isWhole(mine()) ? errors.whole : errors.now)],
     });
     restore.disabled = isWhole(mine());
     const digit = best(answer.now);
