@@ -12,6 +12,7 @@ the clock, so that other programs count less. The aim is 30 updates a second for
 On 2 virtual cores of an AMD EPYC, busy with other work (mini-racer 0.14, PyTorch 2.14, one thread): the product in
 blocks is 2.1 times as fast as one sum after the other; plain-56 makes 82 updates a second, PyTorch 87; residual-56 77
 and 74; plain-20 209 and 196; preact-110 of width 64 at batch 128 5 and 20.
+There the dissecting table takes 2.6 ms for a digit with 20 layers and 8 ms with 56, PyTorch 1.9 and 6.
 """
 
 from __future__ import annotations
