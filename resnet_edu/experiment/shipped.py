@@ -120,7 +120,7 @@ def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path =
     found = load_study(study, root)
     model = build(_record(found, _filename(found, net, seed, ".json")))
     name = _filename(found, net, seed, ".safetensors")
-    weights.load_into(model, weights.read(_read(found, name), found.folder / name), found.folder / name)
+    weights.load_into(model, weights.read(read_file(found, name), found.folder / name), found.folder / name)
     return model.eval()
 
 
@@ -159,11 +159,11 @@ def _filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
 
 
 def _record(study: ShippedStudy, name: str) -> RunRecord:
-    _read(study, name)
+    read_file(study, name)
     return records.load(study.folder / name)
 
 
-def _read(study: ShippedStudy, name: str) -> bytes:
+def read_file(study: ShippedStudy, name: str) -> bytes:
     """Return a file's bytes if their checksum is that of the manifest."""
     path = study.folder / name
     try:

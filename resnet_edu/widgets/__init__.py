@@ -8,6 +8,7 @@ One class each, a few lines with documented traits, over one JavaScript module o
 
 from .block import BlockExplorer
 from .convolution import ConvolutionExplorer
+from .dissecting import DissectingTable
 from .gradients import GradientExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz, quiz
@@ -19,6 +20,7 @@ from .training import TrainingLab
 __all__ = [
     "BlockExplorer",
     "ConvolutionExplorer",
+    "DissectingTable",
     "GradientExplorer",
     "NetworkExplorer",
     "Quiz",

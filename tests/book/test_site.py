@@ -39,7 +39,7 @@ def explorers(visit: Visit, document: str) -> list[str]:
     site = ROOT / f"{document}.ipynb"
     cells = json.loads(site.read_text(encoding="utf-8"))["cells"] if site.is_file() else []
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-    shown = len(re.findall(r"^(?:\w+Explorer|StudyPlayer|TrainingLab|Quiz|quiz)\(", code, flags=re.M))
+    shown = len(re.findall(r"^(?:\w+Explorer|StudyPlayer|TrainingLab|DissectingTable|Quiz|quiz)\(", code, flags=re.M))
     outputs = visit.page.locator(".rx-output").count()
     found = []
     if not (shown <= outputs == visit.page.locator(".rx-mount .rx").count()):

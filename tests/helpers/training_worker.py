@@ -1,4 +1,4 @@
-"""The training laboratory's worker in V8, as it is shipped."""
+"""An explorer's worker in V8, as it is shipped; the training laboratory's, if no other is named."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ const measure = ({ settings, rate, batches, floats }) => {
 class Worker:
     """The functions of the worker's script; `run(code, argument)` calls one and returns what JSON can write."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "training", look: str = LOOK) -> None:
         self._engine = MiniRacer()
-        code = (MODULES / "training.worker.js").read_text(encoding="utf-8")
-        self._engine.eval(f"{code}{LOOK};0")
+        code = (MODULES / f"{name}.worker.js").read_text(encoding="utf-8")
+        self._engine.eval(f"{code}{look};0")
 
     def run(self, function: str, *arguments: object) -> object:
         """Call a JavaScript function, given as an expression."""

@@ -186,7 +186,10 @@ def run(*command: str | Path) -> None:
 
 
 def finish_pages() -> None:
-    """Take out of every page what it need not carry, and see that each page of the table of contents is there."""
+    """Add the trained nets, take out of every page what it need not carry, and see that each page is there."""
+    from pack_weights import write_weights  # imports torch
+
+    write_weights(SITE / "_static" / "explorers")
     for page in SITE.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         # The theme's script puts "auto" back. Without scripts that is a theme without colours.

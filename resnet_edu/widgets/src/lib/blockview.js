@@ -61,10 +61,13 @@ export function blockView(rows, { title, error = null, onhover = () => {} }) {
   let y = 22;
   const places = new Map([["in", y + 9]]);
   let end = 0;
+  const role = (name) => text(MAIN - 9, y + 19, name, "rx-role", "end"); // what the paper calls what is on this arrow
   way.forEach((row, i) => {
     const top = y + GAP;
     const bad = row.failed ? "rx-bad" : "";
     out.push(line(`M${MAIN} ${y}V${top - 5}`), head(MAIN, top, true, ""));
+    if (branches && row.kind === "add") out.push(role("F(x)"), text(MAIN - 20, top + 17, "addition", "rx-small", "end"));
+    if (end && way[i - 1].kind === "add") out.push(role("H(x)"));
     if (i) out.push(text(MAIN + 9, y + 19, size(way[i - 1].outputs[0]), "rx-small", "start"));
     const half = row.kind === "add" && branches ? 13 : TALL / 2;
     if (row.kind === "add" && branches) {
@@ -76,6 +79,7 @@ export function blockView(rows, { title, error = null, onhover = () => {} }) {
   });
   const last = way.at(-1);
   if (!last.failed) {
+    if (branches && last.kind === "add") out.push(role("H(x)"));
     out.push(line(`M${MAIN} ${y}V${y + GAP - 5}`), head(MAIN, y + GAP, true, ""));
     out.push(text(MAIN, y + GAP + 15, size(last.outputs[0]), "rx-small"));
     y += GAP + 22;
@@ -99,6 +103,7 @@ function shortcut(places, end, lane, add, onhover) {
     line(`M${MAIN} ${begin}H${LANE}V${end}H${MAIN + 16}`, css), head(MAIN + 13, end, false, css),
     svg("circle", { cx: MAIN, cy: begin, r: 3.5, class: "rx-dot" }),
   ];
+  if (lane.length) out.push(text(LANE - 9, end - 7, "x, made to fit", "rx-small", "end"));
   const step = TALL + GAP;
   const first = (begin + end - (lane.length - 1) * step) / 2;
   lane.forEach((row, i) => {
@@ -106,7 +111,7 @@ function shortcut(places, end, lane, add, onhover) {
     out.push(text(LANE + 9, first + i * step + TALL / 2 + 19, size(row.outputs[0]), "rx-small", "start"));
   });
   if (!lane.length) {
-    out.push(text(LANE + 9, (begin + end) / 2 - 5, "unchanged", "rx-small", "start"));
+    out.push(text(LANE + 9, (begin + end) / 2 - 5, "x, unchanged", "rx-small", "start"));
     out.push(text(LANE + 9, (begin + end) / 2 + 11, size(add.inputs[1]), "rx-small", "start"));
   }
   return out;

@@ -59,6 +59,9 @@ function failed(output, error) {
 /** The text of a script that an explorer runs in a Web Worker; loaded when it is first asked for. */
 const workerOf = (name, load) => () => load(`${name}.worker`).then(() => `(${globalThis.rxWorkers[name]})()`);
 
+/** What a script of data beside the explorer's holds: `dissecting.plain20.js` the text that it gives the name plain20. */
+const dataOf = (name, load) => (part) => load(`${name}.${part}`).then(() => globalThis.rxData[part]);
+
 /**
  * Load a script beside this one, each once: a promise. Scripts, because from a folder on disk nothing else may be read.
  * versions: name -> what stands in its address, so that a browser takes no older one from its store.
@@ -92,7 +95,7 @@ async function mount(script, load, versions, charts, states, models) {
     const el = document.createElement("div");
     el.className = "rx-mount";
     output.append(el);
-    const shown = globalThis.rxExplorers[name].render({ model, el, worker: workerOf(name, load) });
+    const shown = globalThis.rxExplorers[name].render({ model, el, worker: workerOf(name, load), data: dataOf(name, load) });
     const table = output.querySelector(".rx-static");
     if (table) table.hidden = true;
     await shown;

@@ -19,25 +19,42 @@ function chw(shape) {
 
 const label = (shape) => chw(shape).join("×");
 
-/** Where each slab stands: [{ x, t, tall, dx, dy }], all of them within WIDTH. */
+/** The groups of items that stand together: [{ name, first, last, shape, width }], the shape of the last one, the label's width. */
+function groupsOf(items) {
+  const groups = [];
+  items.forEach((item, i) => {
+    if (!i || item.group !== items[i - 1].group) groups.push({ name: item.group, first: i });
+    Object.assign(groups.at(-1), { last: i, shape: item.shape });
+  });
+  for (const group of groups) group.width = Math.max(7.8 * group.name.length, 7.3 * label(group.shape).length) + 8;
+  return groups;
+}
+
+/** Where each slab stands: [{ x, t, tall, dx, dy }], all of them within WIDTH; groups as far apart as their labels need. */
 function layout(items) {
   const maps = items.map((item) => chw(item.shape));
   const side = Math.max(...maps.map(([, H, W]) => Math.max(H, W)));
   const scale = TALLEST / side;
-  const breaks = items.filter((item, i) => i && item.group !== items[i - 1].group).length;
+  const groups = groupsOf(items);
   const overhang = Math.max(...maps.map(([, , W], i) => (i > maps.length - 4 ? W * scale * SLANT[0] : 0)));
   const room = WIDTH - 24 - overhang;
   const channels = maps.reduce((sum, [C]) => sum + C, 0);
   const [near, far] = [Math.min(7, (room * 0.35) / items.length), 16];
-  const gaps = near * (items.length - 1 - breaks) + far * breaks;
   const most = Math.max(...maps.map(([C, H, W]) => (H * W > 1 ? C : 1)), channels / 20); // of maps, not of vectors
-  const thick = Math.min(THICKEST / most, Math.max(0, room - gaps - items.length) / channels);
-  const widths = maps.map(([C]) => Math.max(1.2, C * thick));
+  let [thick, gaps, widths, breaks, edge] = [THICKEST / most, 0, [], [], 0];
+  for (let round = 0; round < 4; round++) { // thinner slabs need wider gaps for their labels, and these thinner slabs
+    widths = maps.map(([C]) => Math.max(1.2, C * thick));
+    const spare = groups.map(({ first, last, width }) => width - widths.slice(first, last + 1).reduce((a, b) => a + b, near * (last - first)));
+    breaks = spare.slice(1).map((more, i) => Math.max(far, (more + spare[i]) / 2));
+    edge = Math.max(0, spare[0] / 2 - 12);
+    gaps = edge + near * (items.length - groups.length) + breaks.reduce((a, b) => a + b, Math.max(0, spare.at(-1) / 2 - overhang - 12));
+    thick = Math.min(THICKEST / most, Math.max(0, room - gaps - items.length) / channels);
+  }
   const used = widths.reduce((a, b) => a + b, 0) + gaps;
-  const stretch = Math.min(3, 1 + Math.max(0, room - used) / Math.max(1, gaps));
-  let x = 12;
+  const stretch = Math.max(1, Math.min(3, 1 + (room - used) / Math.max(1, gaps)));
+  let x = 12 + edge;
   return maps.map(([, H, W], i) => {
-    if (i) x += (items[i].group === items[i - 1].group ? near : far) * stretch;
+    if (i) x += (items[i].group === items[i - 1].group ? near : breaks.shift()) * stretch;
     const place = {
       x, t: widths[i], tall: Math.max(1.5, H * scale), dx: W * scale * SLANT[0], dy: W * scale * SLANT[1],
     };
@@ -46,13 +63,13 @@ function layout(items) {
   });
 }
 
-/** Places of labels near `wished`, at least `gap` apart, within the drawing. */
-function spread(wished, gap) {
-  const half = gap / 2;
+/** Places of labels of these widths near `wished`, none over another, within the drawing. */
+function spread(wished, widths) {
+  const apart = (i) => (widths[i] + widths[i + 1]) / 2;
   const placed = [];
-  for (const x of wished) placed.push(Math.max(x, half, (placed.at(-1) ?? -gap) + gap));
-  for (let i = placed.length - 1, limit = WIDTH - half; i >= 0; i--, limit = placed[i + 1] - gap) {
-    placed[i] = Math.min(placed[i], limit);
+  wished.forEach((x, i) => placed.push(Math.max(x, i ? placed[i - 1] + apart(i - 1) : widths[0] / 2)));
+  for (let i = placed.length - 1; i >= 0; i--) {
+    placed[i] = Math.min(placed[i], i + 1 < placed.length ? placed[i + 1] - apart(i) : WIDTH - widths[i] / 2);
   }
   return placed;
 }
@@ -135,15 +152,11 @@ export function drawing({ onhover, onselect }) {
   }
 
   function labels(items, places) {
-    const groups = [];
-    items.forEach((item, i) => {
-      if (!i || item.group !== items[i - 1].group) groups.push({ name: item.group, first: i });
-      Object.assign(groups.at(-1), { last: i, shape: item.shape });
-    });
-    const gap = Math.min(88, (WIDTH - 4) / groups.length);
+    const groups = groupsOf(items);
+    const widths = groups.map(({ width }) => width);
     const wished = groups.map(({ first, last }) => (places[first].x + places[last].x + places[last].t) / 2);
-    const at = spread(wished, gap);
-    names.replaceChildren(...(gap < 58 ? [] : groups.flatMap(({ name, first, last, shape }, i) => [
+    const at = spread(wished, widths);
+    names.replaceChildren(...(widths.reduce((a, b) => a + b) > WIDTH ? [] : groups.flatMap(({ name, first, last, shape }, i) => [
       svg("path", {
         class: "rx-lead",
         d: `M${round(places[first].x)} ${FLOOR + 8}H${round(places[last].x + places[last].t)}M${round(wished[i])} ${FLOOR + 8}L${round(at[i])} ${FLOOR + 22}`,

@@ -3,37 +3,21 @@
 // In:  { start: settings of dense_net.js and { rate, steps } }, { limit: the step to go on to; a pause is one that has
 //      been reached }, { steps: the new end of the run }.
 // Out: what Run.report() returns, at most twenty times a second.
-import PACKED from "./digits.txt";
 import { CLASSES, Net, PIXELS, shuffled, uniform } from "./dense_net.js";
+import { IMAGES, TRAIN, meanImage, unpacked } from "./digits.js";
 
 export { Net, product } from "./dense_net.js";
 
-const TRAIN = 1437;
-const IMAGES = 1797;
 const SLICE = 50; // ms
 const POINTS = 100; // of the loss curve, each the mean of the steps since the one before
 const CHECKS = 20; // evaluations on all training images in a run
 
 /** The digits: { train, test }, each { images, labels }; pixels / 16 less the mean of the training images. */
 export function digits(Floats = Float32Array) {
-  const code = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  let at = 0;
-  const bits = (n) => {
-    let value = 0;
-    for (; n > 0; n--, at++) value = 2 * value + ((code.indexOf(PACKED[Math.floor(at / 6)]) >> (5 - (at % 6))) & 1);
-    return value;
-  };
-  const images = new Floats(IMAGES * PIXELS);
-  const labels = new Uint8Array(IMAGES);
-  for (let i = 0; i < IMAGES; i++) {
-    for (let p = 0; p < PIXELS; p++) images[i * PIXELS + p] = bits(1) ? (bits(4) + 1) / 16 : 0;
-    labels[i] = bits(4);
-  }
-  for (let p = 0; p < PIXELS; p++) {
-    let mean = 0;
-    for (let i = 0; i < TRAIN; i++) mean += images[i * PIXELS + p] / TRAIN;
-    for (let i = 0; i < IMAGES; i++) images[i * PIXELS + p] -= mean;
-  }
+  const { pixels, labels } = unpacked();
+  const images = Floats.from(pixels, (value) => value / 16);
+  const mean = meanImage(images);
+  for (let i = 0; i < images.length; i++) images[i] -= mean[i % PIXELS];
   const part = (from, to) => ({ images: images.subarray(from * PIXELS, to * PIXELS), labels: labels.subarray(from, to) });
   return { train: part(0, TRAIN), test: part(TRAIN, IMAGES) };
 }

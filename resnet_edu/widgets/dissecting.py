@@ -1,0 +1,102 @@
+"""The dissecting table: trained nets are taken apart in the page, on a digit that the reader draws.
+
+Source
+  [1] Veit, Wilber and Belongie, "Residual Networks Behave Like Ensembles of Relatively Shallow Networks", NIPS 2016:
+      one block left out, and blocks in another order.
+"""
+
+from __future__ import annotations
+
+import traitlets
+
+from ..experiment.shipped import load_study, read_file
+from ..nets.models import split_name
+from ..nets.shapes import cifar_blocks_per_stage
+from .base import STATIC, Explorer, Whole, module
+
+STUDY = "digits"
+NETS = ("plain20", "plain56", "resnet20", "resnet56")
+TESTED = 200  # images to choose from, and to take an error over
+
+
+def weights(net: str) -> bytes:
+    """Return the file of a trained net's weights: safetensors in float16.
+
+    Raises `ShippedError` if it is not the one that was shipped.
+    """
+    return read_file(load_study(STUDY), _file(net))
+
+
+def _file(net: str) -> str:
+    return f"{net}-seed{load_study(STUDY).weights[net]['seed']}.safetensors"
+
+
+class DissectingTable(Explorer):
+    """Four nets that were trained on scikit-learn's digits, run in the page: look into them, and cut.
+
+        DissectingTable()
+        DissectingTable(net="resnet56", image=7, off=["layer1.1", "layer3.4"])
+
+    net:   the one that is opened, one of `NETS`.
+    image: the test image at first, 0 to 199.
+    off:   blocks of `net`, named as in PyTorch, whose branches are off at first; in a plain net such a block is left
+           out, which is possible where it keeps the shape.
+
+    `net` and `image` follow what the reader does, and may be set. The weights, 4.6 MB, come when the reader asks for
+    them: in a page from files beside it, in a notebook from Python.
+
+    Raises `traitlets.TraitError` for a wrong value.
+    """
+
+    _esm = module("dissecting")
+    _explorer = traitlets.Unicode("dissecting").tag(sync=True)
+    _worker = traitlets.Unicode().tag(sync=True)
+    files = traitlets.Dict(read_only=True, help="net -> sha256 and bytes of its weights").tag(sync=True)
+    net = traitlets.Enum(NETS, "resnet20").tag(sync=True)
+    image = Whole(0, 0, TESTED - 1).tag(sync=True)
+    off = traitlets.List(traitlets.Unicode()).tag(sync=True)
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        self.on_msg(self._send_weights)
+
+    @traitlets.default("_worker")
+    def _worker_source(self) -> str:
+        return (STATIC / "dissecting.worker.js").read_text(encoding="utf-8")
+
+    @traitlets.default("files")
+    def _files(self) -> dict[str, dict]:
+        return {net: load_study(STUDY).files[_file(net)] for net in NETS}
+
+    @traitlets.validate("off")
+    def _are_blocks(self, proposal: dict) -> list[str]:
+        for name in proposal["value"]:
+            if name not in (known := removable(self.net)):
+                rule = f"`off` must name blocks of {self.net} that can be left out, {known[0]} to {known[-1]}"
+                raise traitlets.TraitError(f"{rule}, but one is {name!r}")
+        return proposal["value"]
+
+    def _send_weights(self, _: object, content: dict, __: object) -> None:
+        if content.get("weights") in NETS:
+            self.send(content, [weights(content["weights"])])
+
+    def static_html(self) -> str:
+        """Return a table of the nets, with their errors on all test images."""
+        study = load_study(STUDY)
+        rows = "".join(
+            f'<tr><th scope="row">{net}</th><td>{3 * cifar_blocks_per_stage(split_name(net)[1])}</td>'
+            f"<td>{len(removable(net))}</td><td>{study.weights[net]['test_error_stored']:.2f}%</td></tr>"
+            for net in NETS
+        )
+        return (
+            '<table class="resnet-table"><caption>The nets of the dissecting table (with JavaScript), trained on '
+            "1,437 digits of 8 &times; 8 pixels</caption><thead><tr><th>net</th><th>blocks</th><th>can be left out</th>"
+            f"<th>test error</th></tr></thead><tbody>{rows}</tbody></table>"
+        )
+
+
+def removable(net: str) -> list[str]:
+    """Return the names of the blocks that can be left out: in a plain net, those that keep the shape."""
+    kind, depth = split_name(net)
+    blocks = [(stage, i) for stage in (1, 2, 3) for i in range(cifar_blocks_per_stage(depth))]
+    return [f"layer{stage}.{i}" for stage, i in blocks if kind == "resnet" or stage == 1 or i]

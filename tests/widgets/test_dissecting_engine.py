@@ -1,0 +1,216 @@
+"""The dissecting table's engine in V8 beside PyTorch: answers, maps, lesions, exchanged blocks, receptive fields."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from dissecting_worker import dissecting_worker
+from torch import Tensor, nn
+from training_worker import Worker
+
+from resnet_edu.data import load
+from resnet_edu.data.dataset import Batches
+from resnet_edu.experiment import load_trained
+from resnet_edu.nets.blocks import PlainBlock
+from resnet_edu.probes.lesions import Bypass
+from resnet_edu.widgets.dissecting import NETS, TESTED, removable
+
+IMAGES = 20
+CLOSE = 2e-3  # of logits
+
+
+@pytest.fixture(scope="module")
+def worker() -> Worker:
+    return dissecting_worker()
+
+
+@pytest.fixture(scope="module")
+def digits() -> Batches:
+    return Batches(load("digits"), "per_pixel_mean", torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def images(digits: Batches) -> Tensor:
+    """The first test images as the nets take them."""
+    return digits.normalized(digits.test[0][:TESTED])
+
+
+def trained(net: str) -> nn.Module:
+    return load_trained(net, study="digits")
+
+
+def blocks_of(model: nn.Module) -> dict[str, nn.Module]:
+    return {f"{stage}.{i}": block for stage in model.stages for i, block in enumerate(getattr(model, stage))}
+
+
+def put(model: nn.Module, name: str, block: nn.Module) -> None:
+    stage, i = name.split(".")
+    getattr(model, stage)[int(i)] = block
+
+
+def changed(model: nn.Module, factors: dict[str, float], order: list[int]) -> nn.Module:
+    """The same changes in PyTorch: hooks on the branches, the identity for a plain block, blocks put elsewhere."""
+    model = copy.deepcopy(model)
+    blocks = blocks_of(model)
+    for name, factor in factors.items():
+        if isinstance(blocks[name], PlainBlock):
+            blocks[name] = nn.Identity()
+        else:
+            blocks[name].bn2.register_forward_hook(lambda _, __, out, factor=factor: factor * out)
+    names = list(blocks)
+    for place, which in enumerate(order):
+        put(model, names[place], blocks[names[which]])
+    return model
+
+
+def logits(worker: Worker, net: str, images: Tensor, changes: dict) -> np.ndarray:
+    code = "(net, x, n, changes) => flat(nets[net].logits(Float32Array.from(x), n, changes))"
+    return np.reshape(worker.run(code, net, images.flatten().tolist(), len(images), changes), (-1, 10))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("net", NETS)
+def test_the_answers_are_those_of_pytorch(worker: Worker, images: Tensor, net: str):
+    some = images[:IMAGES]
+    np.testing.assert_allclose(logits(worker, net, some, {}), trained(net)(some), atol=CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("net", NETS)
+def test_a_net_that_is_cut_answers_as_in_pytorch(worker: Worker, images: Tensor, net: str):
+    """Branches off, halved, doubled; blocks of one shape exchanged: all at once, and in the reader's four steps."""
+    rng = random.Random(net)
+    model, some = trained(net), images[:IMAGES]
+    names = list(blocks_of(model))
+    for _ in range(4):
+        plain = net.startswith("plain")
+        cut = rng.sample([n for n in removable(net) if not plain or not n.endswith(".0")], 2)
+        factors = {name: 0 if plain else rng.choice([0, 0.5, 1.3, 2]) for name in cut}
+        order = list(range(len(names)))
+        a, b = rng.sample([i for i in order if names[i].startswith("layer2.") and not names[i].endswith(".0")], 2)
+        order[a], order[b] = order[b], order[a]
+        theirs = changed(model, factors, order)(some)
+        assert (theirs - model(some)).abs().max() > 10 * CLOSE
+        found = logits(worker, net, some, {"factors": factors, "order": order})
+        np.testing.assert_allclose(found, theirs, atol=CLOSE, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("net", NETS)
+def test_the_maps_of_every_block_are_those_of_pytorch(worker: Worker, images: Tensor, net: str):
+    model, image = trained(net), images[3:4]
+    seen: dict[str, dict[str, Tensor]] = {name: {} for name in blocks_of(model)}
+    for name, block in blocks_of(model).items():
+        block.register_forward_hook(lambda _, x, y, name=name: seen[name].update(x=x[0].clone(), y=y))
+        block.bn2.register_forward_hook(lambda _, __, f, name=name: seen[name].update(f=f))
+    answer = model(image)[0]
+    code = """(net, image) => {
+      const { blocks, evidence, logits } = engine.inside(nets[net], Float32Array.from(image), {});
+      const plain = ({ values, side, channels, size }) => ({ values: flat(values), side, channels, size });
+      return { evidence, logits: flat(logits), blocks: blocks.map(({ name, x, f, sum }) => (
+        { name, x: plain(x), f: plain(f), sum: sum && plain(sum) })) };
+    }"""
+    found = worker.run(code, net, image.flatten().tolist())
+    assert [block["name"] for block in found["blocks"]] == list(seen)
+    for block in found["blocks"]:
+        theirs = seen[block["name"]]
+        for key in ("x", "f", "sum"):
+            if key == "sum" and net.startswith("plain"):
+                assert "sum" not in block
+                continue
+            ours = np.reshape(block[key]["values"], (block[key]["side"],) * 2 + (block[key]["channels"],))
+            ours = np.maximum(ours, 0) if key == "sum" else ours
+            expected = theirs["y" if key == "sum" else key][0].permute(1, 2, 0)
+            np.testing.assert_allclose(ours, expected, atol=CLOSE, rtol=1e-4)
+            if key != "sum":
+                assert block[key]["size"] == pytest.approx(expected.norm().item(), rel=1e-3)
+    best = int(answer.argmax())
+    last = list(seen.values())[-1]["y"][0]  # (C, H, W)
+    evidence = torch.einsum("c,chw->hw", model.fc.weight[best], last) / last[0].numel()
+    np.testing.assert_allclose(found["evidence"], evidence.flatten(), atol=CLOSE)
+    assert sum(found["evidence"]) + model.fc.bias[best].item() == pytest.approx(answer[best].item(), abs=CLOSE)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("net", ["plain20", "resnet20"])
+def test_single_lesions_change_as_many_answers_as_in_pytorch(worker: Worker, images: Tensor, net: str):
+    model = trained(net)
+    for image in images[:8].split(1):
+        answer, others = model(image).argmax(), 0
+        for name in removable(net):
+            block = blocks_of(model)[name]
+            put(model, name, nn.Identity() if isinstance(block, PlainBlock) else Bypass(block))
+            others += int(model(image).argmax() != answer)
+            put(model, name, block)
+        found = worker.run(
+            "(net, image) => all(nets[net].lesions(Float32Array.from(image)))", net, image.flatten().tolist()
+        )
+        assert found == {"changed": others, "all": len(removable(net))}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("net", ["plain20", "resnet20"])
+@pytest.mark.parametrize("off", [None, "layer3.1"])
+def test_the_error_is_that_of_pytorch_on_200_test_images(
+    worker: Worker, digits: Batches, images: Tensor, net: str, off: str | None
+):
+    factors = {off: 0} if off else {}
+    model = changed(trained(net), factors, list(range(9)))
+    wrong = model(images).argmax(1) != digits.test[1][:TESTED]
+    found = worker.run(
+        "(net, changes) => all(engine.testError(nets[net], changes))", net, {"factors": factors, "order": None}
+    )
+    assert found == pytest.approx(100 * wrong.float().mean().item(), abs=1e-4)
+
+
+def test_test_images_are_prepared_as_in_training(worker: Worker, digits: Batches, images: Tensor):
+    code = """(i) => {
+      const { image, label } = engine.testImage(i);
+      return { label, image: flat(engine.prepared(image)) };
+    }"""
+    for i in (0, 7, 199):
+        found = worker.run(code, i)
+        assert found["label"] == digits.test[1][i]
+        np.testing.assert_allclose(found["image"], images[i].flatten(), atol=1e-6)
+
+
+@pytest.mark.parametrize("off", [[], ["layer1.0"], ["layer1.0", "layer1.1", "layer1.2", "layer2.1"]])
+@pytest.mark.parametrize("net", ["plain20", "resnet20"])
+def test_receptive_fields_are_where_the_gradient_is_not_zero(worker: Worker, net: str, off: list[str]):
+    """In a large image, so that no field is cut; all weights positive and no ReLU, so that no path is lost."""
+    side, place = 96, 40
+    model = trained(net)
+    for module in model.modules():
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.ReLU | nn.BatchNorm2d):
+                setattr(module, name, nn.Identity())
+    for parameter in model.parameters():
+        parameter.data = torch.full_like(parameter, 0.1)
+    for name in off:
+        block = blocks_of(model)[name]
+        put(model, name, nn.Identity() if isinstance(block, PlainBlock) else Bypass(block))
+    inputs = {}
+    for name, block in blocks_of(model).items():
+        block.register_forward_hook(lambda _, x, y, name=name: inputs.update({name: (x[0], y)}))
+    image = torch.zeros(1, 1, side, side, requires_grad=True)
+    model(image)
+    found = worker.run("(net, changes) => nets[net].fields(changes)", net, {"factors": dict.fromkeys(off, 0)})
+    for field, maps in zip(found, inputs.values(), strict=True):
+        for key, values in zip(("x", "sum"), maps, strict=True):
+            step, reach = field[key]["step"], field[key]["reach"]
+            at = place // step
+            (gradient,) = torch.autograd.grad(values[0, :, at, at].sum(), image, retain_graph=True)
+            rows = torch.nonzero(gradient[0, 0].sum(1)).flatten().tolist()
+            assert (rows[0], rows[-1]) == (at * step - reach, at * step + reach)
+
+
+def test_sha256_is_that_of_the_library(worker: Worker):
+    rng = random.Random(0)
+    for size in (0, 1, 55, 56, 63, 64, 65, 119, 120, 1000):
+        data = rng.randbytes(size)
+        assert worker.run("(hex) => engine.sha256(bytes(hex))", data.hex()) == hashlib.sha256(data).hexdigest()
