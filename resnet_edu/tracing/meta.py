@@ -119,7 +119,7 @@ class MetaRunner(RealRunner):
             kwargs = {**kwargs, "device": META if found[1] else "cpu"}
         if name in _MOVES and isinstance(args[0], Tensor):
             return self._moved(name, args, kwargs), 0
-        if not found[1] or (func.__name__ in _READS and id(args[0]) not in self._written):
+        if not found[1] or (getattr(func, "__name__", "") in _READS and id(args[0]) not in self._written):
             return self._remember(func(*args, **kwargs)), 0
         key = None if key is None else tuple(key)
         layout, macs = _KNOWN.get(key, (None, None))

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 from torch.utils.hooks import RemovableHandle
 
 from ..nets.shapes import ReceptiveField
@@ -28,11 +28,10 @@ from . import ops
 from .graph import Node, resolve
 from .meta import META, MetaRunner, RealRunner, storage_of, tensors_in
 from .restore import Snapshot
-from .rows import Shape
+from .rows import NOT_COUNTED, Shape
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
 _WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
-_NOT_COUNTED = "its multiply-adds are not counted"
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -118,6 +117,7 @@ class Recorder(TorchFunctionMode):
             self._parameters = {id(p): _written(path) for path, p in self._model.named_parameters()}
             stack.enter_context(torch.no_grad())
             stack.enter_context(_without_compiler())
+            stack.enter_context(_script_functions_shown())
             stack.callback(register_module_forward_pre_hook(self._before_module).remove)
             stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
             super().__enter__()
@@ -187,7 +187,7 @@ class Recorder(TorchFunctionMode):
         """Return a node for each layer that ran in another thread or whose parameters the forward pass did not use."""
         nodes: dict[str, Node] = {}
         for path, module in self.elsewhere.items():
-            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {_NOT_COUNTED}")
+            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {NOT_COUNTED}")
             self._count_parameters(nodes[path], self._info(module).parameters)
         modules = dict(self._model.named_modules())
         for path, p in self._model.named_parameters():
@@ -287,7 +287,7 @@ class Recorder(TorchFunctionMode):
         self._count_parameters(node, info.parameters)
         hidden = sum(p.numel() for p in info.parameters if id(p) not in self._parameters)
         notes = [f"not registered: {hidden:,} parameters that model.parameters() does not have"] if hidden else []
-        node.note = "; ".join([*notes, _NOT_COUNTED] if frame.not_counted else notes)
+        node.note = "; ".join([*notes, NOT_COUNTED] if frame.not_counted else notes)
         fields = _join_inputs(node)
         if info.geometry is not None:
             node.fields = ops.after_window(info.geometry, fields)
@@ -361,7 +361,7 @@ class Recorder(TorchFunctionMode):
         path = f"{frame.path}.{name}()" if frame.path else f"{name}()"
         geometry = ops.call_geometry(name, args, kwargs)
         node = Node(path, _kind(name, shapes, sources), shapes, (), sources, geometry, macs=macs or 0)
-        node.note = _NOT_COUNTED if macs is None else ""
+        node.note = NOT_COUNTED if macs is None else ""
         node.fields = ops.after_call(name, geometry, _join_inputs(node), args, kwargs)
         self._finish(node, output, self._runner.storages(list(tensors_in((args, kwargs)))))
         return result
@@ -392,6 +392,23 @@ def _without_compiler() -> Iterator[None]:
     with warnings.catch_warnings(), set_stance("force_eager"):
         warnings.filterwarnings("ignore", remarks)
         yield
+
+
+@contextmanager
+def _script_functions_shown() -> Iterator[None]:
+    """Let functions of torch.jit be calls of torch for whoever watches these, as they are not by themselves."""
+    call = torch.jit.ScriptFunction.__call__
+
+    def shown(self: torch.jit.ScriptFunction, *args: object, **kwargs: object) -> object:
+        if has_torch_function(args):  # also while a TorchFunctionMode is on
+            return handle_torch_function(self, args, *args, **kwargs)
+        return call(self, *args, **kwargs)
+
+    torch.jit.ScriptFunction.__call__ = shown
+    try:
+        yield
+    finally:
+        torch.jit.ScriptFunction.__call__ = call
 
 
 def _written(path: str) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .run import Trace
 
 Shape = tuple[int, ...]
+NOT_COUNTED = "its multiply-adds are not counted"
 
 
 def shape_text(shape: Shape, sign: str = "x") -> str:
@@ -95,6 +96,11 @@ class Row:
     def output_shape(self) -> Shape | None:
         """Shape of the first tensor that came out, or None."""
         return self.outputs[0] if self.outputs else None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `macs` is all that the row computes; its note says why not."""
+        return NOT_COUNTED not in self.note
 
     @property
     def is_add(self) -> bool:

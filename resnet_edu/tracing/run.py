@@ -66,6 +66,11 @@ class Trace:
         """The residual additions, in order."""
         return [row for row in self.rows if row.is_add]
 
+    @property
+    def not_counted(self) -> list[Row]:
+        """The rows with multiply-adds that are not in `total_macs`, since nobody knows how many; see their notes."""
+        return [row for row in self.rows if not row.is_counted]
+
     def __len__(self) -> int:
         return len(self.rows)
 

@@ -42,6 +42,12 @@ def _caption(trace: Trace, what: str) -> str:
     return f"{trace.model}, input {' and '.join(map(shape_text, trace.inputs)) or 'none'}: {what}"
 
 
+def _notes(trace: Trace) -> list[str]:
+    """Return what is to be said of the totals."""
+    paths = list(dict.fromkeys(row.path or trace.model for row in trace.not_counted))
+    return [f"The total is without the MACs of {', '.join(paths)}: these are not counted."] if paths else []
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
@@ -119,6 +125,7 @@ def layers_view(trace: Trace) -> Table:
         [" ".join(name for name, on in row if on) for row in marks],
         [row.to_dict() for row in trace.rows],
         [f.name for f in fields(Row)],
+        _notes(trace),
     )
 
 
@@ -320,7 +327,7 @@ def stages_view(trace: Trace) -> Table:
         Column("macs", "MACs", True),
     ]
     total = {"stage": "total", "params": trace.total_params, "macs": trace.total_macs}
-    return Table(_caption(trace, "stages, as in Table 1 of the paper"), columns, rows, total)
+    return Table(_caption(trace, "stages, as in Table 1 of the paper"), columns, rows, total, notes=_notes(trace))
 
 
 VIEWS: dict[str, Callable[[Trace], Table]] = {"layers": layers_view, "convs": convs_view, "stages": stages_view}
