@@ -25,9 +25,9 @@ _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 # Operators with a word of these in their names are products; without a formula they count as unknown.
 _PRODUCT = re.compile(
     r"(.*_)?([a-z]*mm|(add)?mv|v?dot|matmul|conv([123]d)?|convolution|linear|trilinear|attention|transformer|rnn|lstm"
-    r"|gru)(_.*)?"
+    r"|gru|linalg|matrix_exp|(c|euclidean_)dist)(_.*)?"
 )
-_NO_PRODUCT = re.compile(r"_thnn_fused_.*_cell|.*flatten_weight")
+_NO_PRODUCT = re.compile(r"_thnn_fused_.*_cell|.*flatten_weight|linalg_(vector_norm|cross)")
 
 
 def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
@@ -121,7 +121,7 @@ def _grouped(_: object, left: Tensor, right: Tensor, *__: object) -> int:
 
 _FORMULAS: dict[str, Callable[..., int]] = {
     "convolution": _convolution,
-    **dict.fromkeys(("mm", "bmm"), _product),
+    **dict.fromkeys(("mm", "bmm", "_int_mm"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm"), lambda _, bias, left, right: left.numel() * right.shape[-1]),
     **dict.fromkeys(("mv", "dot", "vdot"), lambda _, left, *rest: left.numel()),
     "addmv": lambda _, bias, matrix, *rest: matrix.numel(),

@@ -21,6 +21,7 @@ from . import ops
 from .macs import run_and_count
 
 META = torch.device("meta")
+is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _SMALL = 4096  # a constant of up to this many values is made for real, so that forward may look at it
 _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout)
 _READS = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__", "__repr__"}
@@ -70,10 +71,17 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: object) -> object:
     return changed
 
 
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the tensor for which `tensor` stands while torch.vmap or torch.func.grad looks on; mostly itself."""
+    while is_wrapped(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def storage_of(tensor: Tensor) -> int | None:
     """Return what is equal for two tensors that share memory; None for a tensor without a storage (sparse)."""
     try:
-        return tensor.untyped_storage()._cdata
+        return unwrapped(tensor).untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):
         return None
 
@@ -161,7 +169,9 @@ class MetaRunner(RealRunner):
             if isinstance(value, Tensor):
                 found[0] = True
                 found[1] |= id(value) not in self._constants
-                plain = type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided
+                plain = (
+                    type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided and not is_wrapped(value)
+                )
                 part = (value.shape, value.stride(), value.dtype) if plain and key is not None else None
             elif isinstance(value, _PLAIN):
                 part = (value.__class__, value)
@@ -181,6 +191,8 @@ class MetaRunner(RealRunner):
         if tensor.is_meta or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             return tensor
         if id(tensor) not in self._stand_ins:
+            if is_wrapped(tensor):  # by torch.vmap or torch.func.grad, which are to know of it
+                return tensor.to(META)
             stand_in = torch.empty_like(tensor, device=META, requires_grad=False)
             self._stand_ins[id(tensor)], self._originals[id(stand_in)] = (tensor, stand_in), tensor
         return self._stand_ins[id(tensor)][1]
@@ -224,7 +236,7 @@ class _OneDtype(TorchDispatchMode):
     """Raises where a processor refuses tensors of different dtypes, which PyTorch's meta kernels take.
 
     Arithmetic element by element converts, and so do copies and joins; the rest wants one dtype, but for the layers
-    that normalise: these take 16-bit values with float32 parameters.
+    that normalise, which take 16-bit values with float32 parameters, and products of 8-bit values with their scales.
     """
 
     supports_higher_order_operators = True
@@ -237,7 +249,8 @@ class _OneDtype(TorchDispatchMode):
         if len(set(dtypes)) > 1 and isinstance(func, OpOverload) and torch.Tag.pointwise not in func.tags:
             name = func._overloadpacket.__name__
             halves = "norm" in name and dtypes[0].itemsize == 2 and set(dtypes[1:]) == {torch.float32}
-            if not halves and not _CONVERTS.fullmatch(name):
+            scaled = dtypes[0].itemsize == 1
+            if not (halves or scaled) and not _CONVERTS.fullmatch(name):
                 kinds = " and ".join(dict.fromkeys(str(d).removeprefix("torch.") for d in dtypes))
                 raise RuntimeError(f"{name} takes tensors of one dtype, but got {kinds}")
         return func(*args, **kwargs)

@@ -12,7 +12,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from torch.utils.hooks import RemovableHandle
 from ..nets.shapes import ReceptiveField
 from . import ops
 from .graph import Node, resolve
-from .meta import META, MetaRunner, RealRunner, storage_of, tensors_in
+from .meta import META, MetaRunner, RealRunner, storage_of, tensors_in, unwrapped
 from .restore import Snapshot
 from .rows import NOT_COUNTED, Shape
 
@@ -160,6 +160,7 @@ class Recorder(TorchFunctionMode):
         made = self._made_by.get(id(tensor))
         if made is not None and made[0]() is tensor:
             return made[1]
+        tensor = unwrapped(tensor)
         path = self._parameters.get(id(tensor))
         if path is None:
             return None
@@ -175,7 +176,7 @@ class Recorder(TorchFunctionMode):
 
     def _count_parameters(self, node: Node, parameters: Iterable[Tensor]) -> None:
         """Give `node` those of the model's parameters that no row has counted yet."""
-        for p in parameters:
+        for p in map(unwrapped, parameters):
             if id(p) in self._counted_by:
                 node.reused = True
             elif id(p) in self._parameters:
@@ -302,9 +303,9 @@ class Recorder(TorchFunctionMode):
         shapes = []
         for t in tensors_in(result):
             shapes.append(tuple(t.shape))
-            storage = storage_of(t)
-            if storage not in storages:
-                node.activation_bytes += t.numel() * t.element_size()
+            whole = unwrapped(t)  # with the dimension that torch.vmap hides
+            if (storage := storage_of(whole)) not in storages:
+                node.activation_bytes += whole.numel() * whole.element_size()
                 storages.add(storage)
             self._made_by[id(t)] = (weakref.ref(t), node)
         node.outputs = tuple(shapes)
@@ -388,8 +389,7 @@ class Recorder(TorchFunctionMode):
 def _without_compiler() -> Iterator[None]:
     """Let what is under torch.compile run as it was written, and spare the reader torch's remarks on that."""
     remarks = r"Using `torch.compile\(module\)` when there are global hooks|flex_attention called without torch.compile"
-    set_stance = getattr(torch.compiler, "set_stance", nullcontext)  # before torch 2.6 there is none: it compiles
-    with warnings.catch_warnings(), set_stance("force_eager"):
+    with warnings.catch_warnings(), torch.compiler.set_stance("force_eager"):
         warnings.filterwarnings("ignore", remarks)
         yield
 
