@@ -24,10 +24,10 @@ from torch.utils.flop_counter import flop_registry
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 # Operators with a word of these in their names are products; without a formula they count as unknown.
 _PRODUCT = re.compile(
+    r"(?!_thnn_fused|.*flatten_weight|linalg_vector_norm|linalg_cross)"
     r"(.*_)?([a-z]*mm|(add)?mv|v?dot|matmul|conv([123]d)?|convolution|linear|trilinear|attention|transformer|rnn|lstm"
     r"|gru|linalg|matrix_exp|(c|euclidean_)dist)(_.*)?"
 )
-_NO_PRODUCT = re.compile(r"_thnn_fused_.*_cell|.*flatten_weight|linalg_(vector_norm|cross)")
 
 
 def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
@@ -74,11 +74,6 @@ def _is_composite(func: Callable) -> bool:
     )
 
 
-@cache
-def _is_product(name: str) -> bool:
-    return bool(_PRODUCT.fullmatch(name)) and not _NO_PRODUCT.fullmatch(name)
-
-
 def _operator_macs(func: Callable, args: tuple, kwargs: dict, result: object) -> int | None:
     packet = func._overloadpacket if isinstance(func, OpOverload) else func  # a higher-order operator
     name = packet.__name__.removesuffix("_")  # `addmm_` works in place and counts as `addmm`
@@ -92,7 +87,7 @@ def _operator_macs(func: Callable, args: tuple, kwargs: dict, result: object) ->
         return None
     if packet is func or func.namespace not in ("aten", "prim", "prims"):
         return None  # of another library
-    return None if _is_product(name) else 0
+    return None if _PRODUCT.fullmatch(name) else 0
 
 
 def _recurrent(args: tuple) -> int:

@@ -53,8 +53,6 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: object) -> object:
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
         items = [map_tensors(change, v) for v in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if type(value) is dict:
-        return {k: map_tensors(change, v) for k, v in value.items()}
     if next(tensors_in(value), None) is None:
         return value
     if isinstance(value, MutableMapping):
@@ -90,19 +88,7 @@ _KNOWN: dict[tuple, tuple] = {}  # call -> (shape, stride and dtype of a new res
 _MOST_KNOWN = 10_000
 
 
-class RealRunner:
-    """Runs calls as they are."""
-
-    def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
-        """Return (result, multiply-adds) of one call; see `run_and_count`."""
-        return run_and_count(func, name, args, kwargs)
-
-    def storages(self, tensors: list[Tensor]) -> set[int | None]:
-        """Return what identifies the memory that a call with these tensors worked on."""
-        return {storage_of(t) for t in tensors}
-
-
-class MetaRunner(RealRunner):
+class MetaRunner:
     """Runs calls on the meta device, with stand-ins for tensors that have values.
 
     The shape of a result is worked out by PyTorch's meta kernels, once for each kind of call in a process: a deep net
@@ -204,9 +190,9 @@ class MetaRunner(RealRunner):
             self._written.add(id(original))
         return original
 
-    def storages(self, tensors: list[Tensor]) -> set[int | None]:
-        """See `RealRunner.storages`; of the stand-ins as well."""
-        return {storage_of(t) for tensor in tensors for t in (tensor, *self._stand_ins.get(id(tensor), ()))}
+    def stand_ins_of(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """Return the stand-ins that there are for some of `tensors`."""
+        return [self._stand_ins[id(t)][1] for t in tensors if id(t) in self._stand_ins]
 
     def _remember(self, result: object) -> object:
         self._constants.update((id(t), t) for t in tensors_in(result) if not t.is_meta)

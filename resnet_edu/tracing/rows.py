@@ -38,15 +38,14 @@ class Row:
     outputs:  shapes of the tensors that came out, nested ones in order.
     sources:  for each input the index of the row that made it, "input" for the model's own input, or None for a
               tensor that no row made (a constant).
-    kernel, stride, padding, dilation: of convolutions and poolings, one number for each dimension; `padding` is a
-              word where the layer has "same" or "valid". None elsewhere.
-    groups:   of convolutions. None elsewhere.
-    bias:     whether a convolution or linear layer has one. None elsewhere.
+    kernel, stride, padding, dilation: of convolutions and poolings, one number for each dimension; `padding` may be a
+              word, "same" or "valid". None elsewhere, as are the next two.
+    groups:   of convolutions.
+    bias:     whether a convolution or linear layer has one.
     params:   learnable values that this row is the first to use: a layer that is called again has 0 here, so that
               the column adds up to `Trace.total_params`.
     macs:     multiply-adds of convolutions, linear layers, matrix products, attention and recurrent layers, for the
-              whole batch, without biases. Everything else counts 0; a product without a known formula, such as
-              `nn.Bilinear`, has a note that says so.
+              whole batch, without biases. Everything else counts 0; see `is_counted`.
     activation_bytes: memory of the outputs; 0 for a view of the input (flatten) or work in place.
     receptive_field: how many input pixels across can change one output pixel, ignoring the image's border; one
               number, or one for each dimension where they differ. None where an output depends on all pixels
@@ -54,9 +53,9 @@ class Row:
               differ; None stays None downstream.
     cumulative_params, cumulative_macs: running totals, this row included.
     reused:   True if the layer has parameters and an earlier row counted them.
-    main, shortcut: of an addition: the rows that made the two operands (index or "input"); None elsewhere.
+    main, shortcut: of an addition: the rows that made the two operands (index or "input").
     shortcut_kind: of an addition: "identity", "zero_pad", "projection", or "other" for a shortcut that works
-              without parameters and without padding, such as a pooling. None elsewhere.
+              without parameters and without padding, such as a pooling. None elsewhere, as are the two before.
     on_shortcut: True if the row is part of a shortcut, such as the 1x1 convolution of a projection.
     note:     a short remark for the reader, or "".
     """
@@ -99,7 +98,7 @@ class Row:
 
     @property
     def is_counted(self) -> bool:
-        """Whether `macs` is all that the row computes; its note says why not."""
+        """Whether `macs` is known; if not, as for `nn.Bilinear`, it is 0 or too low, and the note says so."""
         return NOT_COUNTED not in self.note
 
     @property

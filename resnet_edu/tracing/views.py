@@ -68,21 +68,19 @@ def _remark(row: Row) -> str:
     return "; ".join([*parts, row.note] if row.note else parts)
 
 
+_MARKS = {"add": "is_add", "reused": "reused", "shortcut": "on_shortcut"}  # classes of rows in style sheets
+
+
 def _layer_cells(row: Row, model: str) -> dict[str, object]:
     field = row.receptive_field
-    return {
-        "index": row.index,
+    return vars(row) | {
         "path": row.path or model,
-        "kind": row.kind,
         "inputs": _inputs_text(row.inputs),
         "outputs": _inputs_text(row.outputs),
         "kernel": shape_text(row.kernel) if row.kernel else "",
         "stride": _window_text(row.stride),
         "padding": _window_text(row.padding),
         "groups": row.groups if row.groups is not None and row.groups > 1 else None,
-        "params": row.params,
-        "macs": row.macs,
-        "activation_bytes": row.activation_bytes,
         "receptive_field": shape_text(field) if isinstance(field, tuple) else field,
         "remark": _remark(row),
     }
@@ -107,9 +105,6 @@ def layers_view(trace: Trace) -> Table:
         Column("remark", "remark", below="path"),
     ]
     rows = [_layer_cells(row, trace.model) for row in trace.rows]
-    marks = [
-        [("is-add", row.is_add), ("is-reused", row.reused), ("is-shortcut", row.on_shortcut)] for row in trace.rows
-    ]
     total = {
         "path": "total",
         "params": trace.total_params,
@@ -122,7 +117,7 @@ def layers_view(trace: Trace) -> Table:
         [c for c in columns if c.key in always or any(r[c.key] not in (None, "") for r in rows)],
         rows,
         total,
-        [" ".join(name for name, on in row if on) for row in marks],
+        [" ".join(f"is-{name}" for name in _MARKS if getattr(row, _MARKS[name])) for row in trace.rows],
         [row.to_dict() for row in trace.rows],
         [f.name for f in fields(Row)],
         _notes(trace),
