@@ -156,7 +156,7 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
         if nested:
             raise ValueError(
                 f"the class folder {folder} holds a folder ({nested}): move the images in it up, or give {folder} "
-                "itself if the classes are in there"
+                "itself if the classes are in there; parts are called train and test"
             )
         images = {e.path: _is_image(e) for e in entries}
         found[folder.name] = [file for file, yes in images.items() if yes]

@@ -16,7 +16,7 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -37,6 +37,8 @@ def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple
     """
     if name in _RECURRENT:
         return func(*args, **kwargs), _recurrent(args)
+    if isinstance(func, HigherOrderOperator) and func not in flop_registry:
+        return func(*args, **kwargs), None  # what is inside is not all run, such as both branches of torch.cond
     with _Counter() as counter:
         result = func(*args, **kwargs)
     return result, counter.macs

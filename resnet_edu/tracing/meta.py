@@ -270,9 +270,6 @@ def _check_window(name: str, args: tuple, kwargs: dict) -> None:
     shape = tuple(args[0].shape)
     if geometry.too_small_for(shape):
         raise RuntimeError(f"kernel {geometry.kernel} does not fit into an input of {shape}")
-    weight = args[1] if len(args) > 1 else kwargs.get("weight")
-    if isinstance(weight, Tensor) and len(shape) >= weight.dim() - 1:
-        channels = shape[-(weight.dim() - 1)]
-        expected = weight.shape[0] if geometry.transposed else weight.shape[1] * geometry.groups
-        if channels != expected:
-            raise RuntimeError(f"expected an input of {expected} channels, but got {channels} in {shape}")
+    channels = shape[-len(geometry.kernel) - 1]
+    if geometry.transposed and channels != (weight := args[1] if len(args) > 1 else kwargs["weight"]).shape[0]:
+        raise RuntimeError(f"expected an input of {weight.shape[0]} channels, but got {channels} in {shape}")

@@ -249,27 +249,19 @@ def _spatial(rows: list[Row], dims: int) -> str:
     return shape_text(shape[2:]) if shape else "x".join(["1"] * dims)
 
 
-def _stem_words(rows: list[Row]) -> list[str]:
-    words = []
-    for row in rows:
-        if row.kernel is None:
-            continue
-        stride = f", stride {_window_text(row.stride)}" if max(row.stride) > 1 else ""
-        if _is_conv(row):
-            words.append(f"{shape_text(row.kernel)}, {row.outputs[0][1]}{stride}")
-        else:
-            words.append(f"{shape_text(row.kernel)} {'max' if 'ax' in row.kind else 'average'} pool{stride}")
-    return words
-
-
-def _head_words(rows: list[Row]) -> list[str]:
+def _words(rows: list[Row]) -> list[str]:
+    """Return how Table 1 writes the rows before and after the blocks; of most of them it says nothing."""
     words = []
     for row in rows:
         kind = row.kind.lower()
-        if "pool" in kind or (kind == "mean" and row.outputs and len(row.outputs[0]) < len(row.inputs[0])):
-            words.append("max pool" if "max" in kind else "average pool")
+        window = f"{shape_text(row.kernel)} " if row.kernel else ""
+        stride = f", stride {_window_text(row.stride)}" if row.kernel and max(row.stride) > 1 else ""
+        if _is_conv(row):
+            words.append(f"{shape_text(row.kernel)}, {row.outputs[0][1]}{stride}")
+        elif "pool" in kind or (kind == "mean" and row.outputs and len(row.outputs[0]) < len(row.inputs[0])):
+            words.append(f"{window}{'max' if 'max' in kind else 'average'} pool{stride}")
         elif kind == "linear":
-            words.append(f"{row.outputs[0][-1]:,}-d fc".replace(",", ""))
+            words.append(f"{row.outputs[0][-1]}-d fc")
         elif "softmax" in kind:
             words.append("softmax")
     return words
@@ -304,16 +296,16 @@ def stages_view(trace: Trace) -> Table:
             "macs": sum(r.macs for r in rows),
         }
 
-    rows = [line("conv1", stem[:pool], _stem_words(stem[:pool]), _spatial(stem[:pool], dims))] if pool else []
+    rows = [line("conv1", stem[:pool], _words(stem[:pool]), _spatial(stem[:pool], dims))] if pool else []
     for i, stage in enumerate(stages):
         own = [r for b in stage.blocks for r in b.rows]
         before = stem[pool:] if i == 0 else []
-        words = _stem_words(before)
+        words = _words(before)
         for matrix, same in groupby(stage.blocks, key=_matrix):
             words.append(f"[{matrix}] x {len(list(same))}")
         rows.append(line(f"{stage.name}_x", before + own, words, _spatial(own, dims)))
     if head:
-        rows.append(line("head", head, _head_words(head), "x".join(["1"] * dims)))
+        rows.append(line("head", head, _words(head), "x".join(["1"] * dims)))
     columns = [
         Column("stage", "stage"),
         Column("output", "output size"),
