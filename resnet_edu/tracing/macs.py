@@ -103,8 +103,9 @@ def _convolution(out: Tensor, x: Tensor, weight: Tensor, *rest: object) -> int:
     return (x if transposed else out).numel() * weight[0].numel()
 
 
-def _product(_: object, left: Tensor, right: Tensor, *__: object) -> int:
-    return left.numel() * right.shape[-1]
+def _product(_: object, *args: object) -> int:
+    left, right = [value for value in args if isinstance(value, Tensor)][-2:]  # before them may be what is added
+    return left.numel() * (right.shape[-1] if right.dim() > 1 else 1)
 
 
 def _attention(_: object, query: Tensor, key: Tensor, value: Tensor, *__: object) -> int:
@@ -118,10 +119,8 @@ def _grouped(_: object, left: Tensor, right: Tensor, *__: object) -> int:
 
 _FORMULAS: dict[str, Callable[..., int]] = {
     "convolution": _convolution,
-    **dict.fromkeys(("mm", "bmm", "_int_mm"), _product),
-    **dict.fromkeys(("addmm", "baddbmm", "addbmm"), lambda _, bias, left, right: left.numel() * right.shape[-1]),
-    **dict.fromkeys(("mv", "dot", "vdot"), lambda _, left, *rest: left.numel()),
-    "addmv": lambda _, bias, matrix, *rest: matrix.numel(),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm"), _product),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), _product),
     "_grouped_mm": _grouped,
     "_scaled_dot_product_flash_attention": _attention,
     "_scaled_dot_product_flash_attention_for_cpu": _attention,

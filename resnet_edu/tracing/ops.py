@@ -55,7 +55,7 @@ class Geometry:
             return False
         for i, size in enumerate(sizes):
             room = size + 2 * self.left_padding(i) - self.dilation[i] * (self.kernel[i] - 1) - 1
-            if room < 0 and not (self.ceil_mode and room > -self.stride[i]):  # ceil_mode: a window may hang over
+            if room <= -(self.stride[i] if self.ceil_mode else 1):  # ceil_mode: a window may hang over
                 return True
         return False
 

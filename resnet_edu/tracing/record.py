@@ -62,9 +62,7 @@ class _Frame:
     macs: int = 0
     not_counted: bool = False  # whether there were multiply-adds of unknown number
     called_modules: bool = False
-    shapes: list[Shape] = field(default_factory=list)  # of its inputs, as are the next two
-    sources: list[Node | None] = field(default_factory=list)
-    storages: set[int | None] = field(default_factory=set)
+    inputs: list[tuple[Shape, Node | None, int | None]] = field(default_factory=list)  # shape, source, storage
 
 
 class Recorder(TorchFunctionMode):
@@ -216,10 +214,7 @@ class Recorder(TorchFunctionMode):
         return isinstance(module, nn.MultiheadAttention) or (childless and not container and own)
 
     def _note_inputs(self, frame: _Frame, values: object) -> None:
-        for t in tensors_in(values):
-            frame.shapes.append(tuple(t.shape))
-            frame.sources.append(self._source(t))
-            frame.storages.add(storage_of(t))
+        frame.inputs += [(tuple(t.shape), self._source(t), storage_of(t)) for t in tensors_in(values)]
 
     def _add_unregistered(self, parent: _Frame | None, module: nn.Module) -> str:
         """Return a path for a module that is in no registry, such as one in a plain list: "layers[0]"."""
@@ -259,7 +254,7 @@ class Recorder(TorchFunctionMode):
     def _add_leaf(self, frame: _Frame, inner: list[Node], result: object) -> None:
         """Write one row for a leaf in place of those of the calls inside it."""
         module = frame.module
-        kind, shapes, sources = ops.kind_of(module), tuple(frame.shapes), tuple(frame.sources)
+        kind, (shapes, sources, storages) = ops.kind_of(module), tuple(zip(*frame.inputs, strict=True)) or ((), (), ())
         if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
             kind, shapes, sources = "add", inner[0].inputs, inner[0].sources
         bias = module.bias is not None if isinstance(module, nn.Linear) else None
@@ -280,7 +275,7 @@ class Recorder(TorchFunctionMode):
             node.fields = fields and tuple(f.after(1, module.stride) for f in fields)
         elif kind == "add" or ops.is_local(module):
             node.fields = fields
-        self._finish(node, result, frame.storages)
+        self._finish(node, result, set(storages))
 
     def _finish(self, node: Node, result: object, storages: set[int | None]) -> None:
         """Add a node to the record, with its outputs; memory counts where it is not the input's."""

@@ -105,12 +105,8 @@ def layers_view(trace: Trace) -> Table:
         Column("remark", "remark", below="path"),
     ]
     rows = [_layer_cells(row, trace.model) for row in trace.rows]
-    total = {
-        "path": "total",
-        "params": trace.total_params,
-        "macs": trace.total_macs,
-        "activation_bytes": trace.total_activation_bytes,
-    }
+    total = {"path": "total", "params": trace.total_params, "macs": trace.total_macs}
+    total["activation_bytes"] = trace.total_activation_bytes
     always = ("path", "kind", "inputs", "outputs")
     return Table(
         _caption(trace, f"{_count(len(rows), 'row')}, {_count(len(trace.additions), 'residual addition')}"),

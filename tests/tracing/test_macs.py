@@ -96,7 +96,6 @@ BY_HAND = {
     "addbmm": (torch.addbmm, 2 * 3 * 4 * 5, (3, 5), (2, 3, 4), (2, 4, 5)),
     "gradient": (lambda a, b: torch.func.grad(lambda x: (x @ b).sum())(a), 2 * 2 * 3 * 4, (2, 3), (3, 4)),
     "whole numbers": (lambda a, b: torch._int_mm(a.to(torch.int8), b.to(torch.int8)), 32**3, (32, 32), (32, 32)),
-    "8-bit values": (lambda a, b: scaled(a, b), 32**3, (32, 32), (32, 32)),
     "attention": (
         lambda q, k, v: F.scaled_dot_product_attention(value=v, key=k, query=q),
         2 * 2 * 5 * 6 * (8 + 4),
@@ -109,6 +108,7 @@ BY_HAND = {
 }
 if hasattr(F, "grouped_mm"):
     BY_HAND |= {
+        "8-bit values": (scaled, 32**3, (32, 32), (32, 32)),
         "groups of rows": (
             lambda a, b: F.grouped_mm(a.bfloat16(), b.bfloat16(), offs=ENDS),
             *(16 * 8 * 24, (16, 8), (2, 8, 24)),
