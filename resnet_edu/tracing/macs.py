@@ -117,13 +117,11 @@ def _grouped(_: object, left: Tensor, right: Tensor, *__: object) -> int:
     return left.numel() * right.shape[-1] // (left.shape[0] if left.dim() > right.dim() else 1)
 
 
+_ATTENTIONS = ("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention")
 _FORMULAS: dict[str, Callable[..., int]] = {
     "convolution": _convolution,
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), _product),
     "_grouped_mm": _grouped,
-    "_scaled_dot_product_flash_attention": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "_scaled_dot_product_efficient_attention": _attention,
-    "_scaled_dot_product_cudnn_attention": _attention,
+    **{f"_scaled_dot_product_{kind}": _attention for kind in _ATTENTIONS},
 }

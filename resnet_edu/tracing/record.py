@@ -304,9 +304,10 @@ class Recorder(TorchFunctionMode):
         if is_property and raw not in _VIEWS_BY_PROPERTY:
             return self._home if raw == "device" and self._meta else func(*args, **kwargs)
         try:
-            if frame is not None and not frame.opaque:
-                return self._call(frame, func, name, args, kwargs)
-            result, macs = self._run(func, name, args, kwargs)
+            if frame is None or frame.opaque:
+                result, macs = self._run(func, name, args, kwargs)
+            else:
+                result, macs = self._call(frame, func, name, args, kwargs)
         except Exception as error:
             self._note_failure(error, frame, name, (args, kwargs))
             raise
@@ -315,19 +316,17 @@ class Recorder(TorchFunctionMode):
             frame.not_counted |= macs is None
         return result
 
-    def _call(self, frame: _Frame, func: Callable, name: str, args: tuple, kwargs: dict) -> object:
+    def _call(self, frame: _Frame, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         given = list(tensors_in((args, {key: value for key, value in kwargs.items() if key != "out"})))
         shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
         makers = [self._made_by.get(id(t)) for t in given]
         result, macs = self._run(func, name, args, kwargs)
         output = args[0] if name == "setitem" else result
         if name in _WITHOUT_ROW or next(tensors_in(output), None) is None:
-            return result  # .size(), .item(), ...: nothing that a table of shapes could show
+            return result, macs  # .size(), .item(), ...: nothing that a table of shapes could show
         sources = tuple(
             m[1] if m is not None and m[0]() is t else self._source(t) for t, m in zip(given, makers, strict=True)
         )
-        frame.macs += macs or 0
-        frame.not_counted |= macs is None
         path = f"{frame.path}.{name}()" if frame.path else f"{name}()"
         geometry = ops.call_geometry(name, args, kwargs)
         node = Node(path, _kind(name, shapes, sources), shapes, (), sources, geometry, macs=macs or 0)
@@ -336,7 +335,7 @@ class Recorder(TorchFunctionMode):
         used = list(tensors_in((args, kwargs)))
         used += self._runner.stand_ins_of(used) if self._meta else []
         self._finish(node, output, set(map(storage_of, used)))
-        return result
+        return result, macs
 
     # ---- failures --------------------------------------------------------------------------------------------------
 

@@ -33,12 +33,11 @@ class Snapshot:
         self._contents: dict[int, tuple[Any, Any]] = {}
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
         self._copies: dict[object, tuple[Tensor, Tensor]] = {}  # tensors of the same memory share a copy
-        states = [(torch.set_rng_state, torch.get_rng_state()), (random.setstate, random.getstate())]
+        self._generators = [(torch.set_rng_state, torch.get_rng_state()), (random.setstate, random.getstate())]
         if torch.cuda.is_initialized():
-            states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+            self._generators.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
         if numpy := sys.modules.get("numpy"):
-            states.append((numpy.random.set_state, numpy.random.get_state()))
-        self._generators = states
+            self._generators.append((numpy.random.set_state, numpy.random.get_state()))
 
     def add(self, module: nn.Module) -> None:
         """Remember one module, without its children."""
