@@ -95,6 +95,7 @@ def render(result: Trace, view: str, form: str) -> str:
             "total_params": result.total_params,
             "total_macs": result.total_macs,
             "total_activation_bytes": result.total_activation_bytes,
+            "not_counted": [row.path for row in result.not_counted],
             "rows": result.view(view).to_dicts(),
         }
         return json.dumps(content, indent=2)

@@ -28,7 +28,7 @@ from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import make_bar
 from ..support.validate import one_of, whole
 
-RULES = 3  # the version of how images are read: a cache of another one is not used
+RULES = 4  # the version of how images are read: a cache of another one is not used
 CACHE_FROM = 2000  # files; fewer are read in about a second
 LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decoded in full
 _PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
@@ -148,7 +148,7 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
             entries = sorted((e for e in listing if not e.name.startswith(_HIDDEN)), key=lambda e: e.name)
         nested = next((e.name for e in entries if _is_folder(e)), None)
         if nested:
-            way = f"move its images up, or give {folder} if the classes are in there"
+            way = f"move its images up, or give {folder} if its folders are the classes; parts are called train and test"
             raise ValueError(f"the class folder {folder} holds a folder ({nested}): {way}")
         images = {e.path: _is_image(e) for e in entries}
         found[folder.name] = [file for file, yes in images.items() if yes]
@@ -213,9 +213,9 @@ class _Unreadable(ValueError):
 class _Header:
     """What is known of an image before it is read.
 
-    white: the value that its format has for white, if it is grey of more than 8 bits, or else 0.
-    most:  the largest value of a grey TIFF of 16 bits: many a camera leaves the upper ones unused.
-    wide:  whether it has more than 8 bits a colour, of which Pillow reads the upper 8.
+    white: the value that its format has for white, if values of more than 8 bits can be read, or else 0.
+    most:  the largest value of a TIFF of 16 bits: many a camera leaves the upper ones unused.
+    wide:  whether it has more than 8 bits a colour, of which the upper 8 are read.
     size:  (width, height), upright if `resize` is None.
     """
 
@@ -234,12 +234,30 @@ def _header(file: str, resize: int | None) -> _Header:
             raise _Unreadable(f"has pixels of 32 bits (mode {image.mode}): convert it to 8 or 16")
         bits = image.tag_v2[258][0] if deep and image.format == "TIFF" else 16  # BitsPerSample
         wide = not deep and ";16" in str(image.tile[:1])
+        whole = image.format == "TIFF" and (image.mode == "RGB" if wide else deep and bits == 16)
         frames = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
         size = image.size
         if resize is None and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
             size = _upright(image).size
-        most = int(np.asarray(image).max()) if deep and image.format == "TIFF" and bits == 16 else 0
-        return _Header(deep or image.mode in _GREY, deep * (2**bits - 1), most, wide, frames, size)
+        most = int(_values(file, image).max()) if whole else 0
+        white = 2**bits - 1 if deep or whole else 0
+        return _Header(deep or image.mode in _GREY, white, most, wide and not whole, frames, size)
+
+
+def _values(file: str, image: Image.Image) -> np.ndarray:
+    """Return the values of an image of 16 bits, uint32 (H, W) or (H, W, 3).
+
+    Of colours Pillow reads the upper 8 bits, and the lower 8 if it is told that bytes are in the other order.
+    """
+    values = np.asarray(image).astype(np.uint32)
+    if values.ndim == 3:
+        with open(file, "rb") as stream, Image.open(stream) as low:
+            native = sys.byteorder[0].upper()
+            for i, (kind, extents, offset, (mode, *rest)) in enumerate(low.tile):  # "RGB;16L", "RGB;16B" or "RGB;16N"
+                other = mode[:-1] + ("B" if mode[-1].replace("N", native) == "L" else "L")
+                low.tile[i] = getattr(type(low.tile[i]), "_make", tuple)((kind, extents, offset, (other, *rest)))
+            values = 256 * values + np.asarray(low)
+    return values
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -251,7 +269,7 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _whites(headers: dict[str, _Header]) -> dict[str, int]:
-    """Return the value of white of each grey image of more than 8 bits: for TIFFs of 16 that of the bits in use."""
+    """Return the value of white of each image of more than 8 bits: for TIFFs of 16 that of the bits in use."""
     used = max((h.most for h in headers.values()), default=0)
     in_use = 2 ** max(8, used.bit_length()) - 1
     return {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
@@ -264,11 +282,11 @@ def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int],
         if resize and image.width * image.height > LARGE:
             image.draft(None, (2 * resize, 2 * resize))  # a JPEG by a half, quarter or eighth, still twice the size
         image = _upright(image)
-        if image.mode.startswith("I"):  # 16 bits; `convert` would make everything above 255 white
-            values, white = np.asarray(image).astype(np.uint32), whites[file]
-            grey = (255 * values + white // 2) // white
-            grey[values == image.info.get("transparency")] = 255
-            image = Image.fromarray(grey.astype(np.uint8))
+        if white := whites.get(file):  # 16 bits; `convert` would make everything above 255 white
+            values = _values(file, image)
+            scaled = (255 * values + white // 2) // white
+            scaled[values == image.info.get("transparency")] = 255
+            image = Image.fromarray(scaled.astype(np.uint8))
         elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -359,7 +377,7 @@ def _check_headers(
     found = {
         "read as RGB, being grey among images in colour": grey if channels is None and len(grey) < len(headers) else [],
         **{
-            f"read as {white.bit_length()}-bit grey, {white:,} being white": [f for f in whites if whites[f] == white]
+            f"read as {white.bit_length()} bits, {white:,} being white": [f for f in whites if whites[f] == white]
             for white in sorted(set(whites.values()))
         },
         "read by the upper 8 of 16 bits a colour": where(lambda header: header.wide),

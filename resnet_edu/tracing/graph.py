@@ -81,9 +81,7 @@ def finish(nodes: list[Node]) -> list[Row]:
 
 def _name(node: Node | None) -> int | str | None:
     """Return how a row names `node` as its source."""
-    if node is None:
-        return None
-    return "input" if node.index < 0 else node.index
+    return node and ("input" if node.index < 0 else node.index)
 
 
 def _branches(add: Node, nodes: list[Node]) -> tuple[int | str | None, int | str | None, str, set[int]]:

@@ -16,7 +16,7 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
@@ -24,10 +24,10 @@ from torch.utils.flop_counter import flop_registry
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 # Operators with a word of these in their names are products; without a formula they count as unknown.
 _PRODUCT = re.compile(
+    r"(?!_thnn_fused|.*flatten_weight|linalg_vector_norm|linalg_cross)"
     r"(.*_)?([a-z]*mm|(add)?mv|v?dot|matmul|conv([123]d)?|convolution|linear|trilinear|attention|transformer|rnn|lstm"
-    r"|gru)(_.*)?"
+    r"|gru|linalg|matrix_exp|(c|euclidean_)dist)(_.*)?"
 )
-_NO_PRODUCT = re.compile(r"_thnn_fused_.*_cell|.*flatten_weight")
 
 
 def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
@@ -37,6 +37,8 @@ def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple
     """
     if name in _RECURRENT:
         return func(*args, **kwargs), _recurrent(args)
+    if isinstance(func, HigherOrderOperator) and func not in flop_registry:
+        return func(*args, **kwargs), None  # what is inside is not all run, such as both branches of torch.cond
     with _Counter() as counter:
         result = func(*args, **kwargs)
     return result, counter.macs
@@ -74,11 +76,6 @@ def _is_composite(func: Callable) -> bool:
     )
 
 
-@cache
-def _is_product(name: str) -> bool:
-    return bool(_PRODUCT.fullmatch(name)) and not _NO_PRODUCT.fullmatch(name)
-
-
 def _operator_macs(func: Callable, args: tuple, kwargs: dict, result: object) -> int | None:
     packet = func._overloadpacket if isinstance(func, OpOverload) else func  # a higher-order operator
     name = packet.__name__.removesuffix("_")  # `addmm_` works in place and counts as `addmm`
@@ -92,7 +89,7 @@ def _operator_macs(func: Callable, args: tuple, kwargs: dict, result: object) ->
         return None
     if packet is func or func.namespace not in ("aten", "prim", "prims"):
         return None  # of another library
-    return None if _is_product(name) else 0
+    return None if _PRODUCT.fullmatch(name) else 0
 
 
 def _recurrent(args: tuple) -> int:
@@ -106,8 +103,9 @@ def _convolution(out: Tensor, x: Tensor, weight: Tensor, *rest: object) -> int:
     return (x if transposed else out).numel() * weight[0].numel()
 
 
-def _product(_: object, left: Tensor, right: Tensor, *__: object) -> int:
-    return left.numel() * right.shape[-1]
+def _product(_: object, *args: object) -> int:
+    left, right = [value for value in args if isinstance(value, Tensor)][-2:]  # before them may be what is added
+    return left.numel() * (right.shape[-1] if right.dim() > 1 else 1)
 
 
 def _attention(_: object, query: Tensor, key: Tensor, value: Tensor, *__: object) -> int:
@@ -119,15 +117,11 @@ def _grouped(_: object, left: Tensor, right: Tensor, *__: object) -> int:
     return left.numel() * right.shape[-1] // (left.shape[0] if left.dim() > right.dim() else 1)
 
 
+_ATTENTIONS = ("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention")
 _FORMULAS: dict[str, Callable[..., int]] = {
     "convolution": _convolution,
-    **dict.fromkeys(("mm", "bmm"), _product),
-    **dict.fromkeys(("addmm", "baddbmm", "addbmm"), lambda _, bias, left, right: left.numel() * right.shape[-1]),
-    **dict.fromkeys(("mv", "dot", "vdot"), lambda _, left, *rest: left.numel()),
-    "addmv": lambda _, bias, matrix, *rest: matrix.numel(),
+    **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm"), _product),
+    **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), _product),
     "_grouped_mm": _grouped,
-    "_scaled_dot_product_flash_attention": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "_scaled_dot_product_efficient_attention": _attention,
-    "_scaled_dot_product_cudnn_attention": _attention,
+    **{f"_scaled_dot_product_{kind}": _attention for kind in _ATTENTIONS},
 }

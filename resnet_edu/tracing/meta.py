@@ -21,6 +21,7 @@ from . import ops
 from .macs import run_and_count
 
 META = torch.device("meta")
+is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor
 _SMALL = 4096  # a constant of up to this many values is made for real, so that forward may look at it
 _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.memory_format, torch.layout)
 _READS = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__", "__repr__"}
@@ -52,8 +53,6 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: object) -> object:
     if isinstance(value, (tuple, list)) and not isinstance(value, torch.Size):
         items = [map_tensors(change, v) for v in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    if type(value) is dict:
-        return {k: map_tensors(change, v) for k, v in value.items()}
     if next(tensors_in(value), None) is None:
         return value
     if isinstance(value, MutableMapping):
@@ -70,10 +69,17 @@ def map_tensors(change: Callable[[Tensor], Tensor], value: object) -> object:
     return changed
 
 
+def unwrapped(tensor: Tensor) -> Tensor:
+    """Return the tensor for which `tensor` stands while torch.vmap or torch.func.grad looks on; mostly itself."""
+    while is_wrapped(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def storage_of(tensor: Tensor) -> int | None:
     """Return what is equal for two tensors that share memory; None for a tensor without a storage (sparse)."""
     try:
-        return tensor.untyped_storage()._cdata
+        return unwrapped(tensor).untyped_storage()._cdata
     except (NotImplementedError, RuntimeError):
         return None
 
@@ -82,19 +88,7 @@ _KNOWN: dict[tuple, tuple] = {}  # call -> (shape, stride and dtype of a new res
 _MOST_KNOWN = 10_000
 
 
-class RealRunner:
-    """Runs calls as they are."""
-
-    def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
-        """Return (result, multiply-adds) of one call; see `run_and_count`."""
-        return run_and_count(func, name, args, kwargs)
-
-    def storages(self, tensors: list[Tensor]) -> set[int | None]:
-        """Return what identifies the memory that a call with these tensors worked on."""
-        return {storage_of(t) for t in tensors}
-
-
-class MetaRunner(RealRunner):
+class MetaRunner:
     """Runs calls on the meta device, with stand-ins for tensors that have values.
 
     The shape of a result is worked out by PyTorch's meta kernels, once for each kind of call in a process: a deep net
@@ -119,7 +113,7 @@ class MetaRunner(RealRunner):
             kwargs = {**kwargs, "device": META if found[1] else "cpu"}
         if name in _MOVES and isinstance(args[0], Tensor):
             return self._moved(name, args, kwargs), 0
-        if not found[1] or (func.__name__ in _READS and id(args[0]) not in self._written):
+        if not found[1] or (getattr(func, "__name__", "") in _READS and id(args[0]) not in self._written):
             return self._remember(func(*args, **kwargs)), 0
         key = None if key is None else tuple(key)
         layout, macs = _KNOWN.get(key, (None, None))
@@ -161,7 +155,9 @@ class MetaRunner(RealRunner):
             if isinstance(value, Tensor):
                 found[0] = True
                 found[1] |= id(value) not in self._constants
-                plain = type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided
+                plain = (
+                    type(value) in (Tensor, nn.Parameter) and value.layout is torch.strided and not is_wrapped(value)
+                )
                 part = (value.shape, value.stride(), value.dtype) if plain and key is not None else None
             elif isinstance(value, _PLAIN):
                 part = (value.__class__, value)
@@ -181,6 +177,8 @@ class MetaRunner(RealRunner):
         if tensor.is_meta or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             return tensor
         if id(tensor) not in self._stand_ins:
+            if is_wrapped(tensor):  # by torch.vmap or torch.func.grad, which are to know of it
+                return tensor.to(META)
             stand_in = torch.empty_like(tensor, device=META, requires_grad=False)
             self._stand_ins[id(tensor)], self._originals[id(stand_in)] = (tensor, stand_in), tensor
         return self._stand_ins[id(tensor)][1]
@@ -192,9 +190,9 @@ class MetaRunner(RealRunner):
             self._written.add(id(original))
         return original
 
-    def storages(self, tensors: list[Tensor]) -> set[int | None]:
-        """See `RealRunner.storages`; of the stand-ins as well."""
-        return {storage_of(t) for tensor in tensors for t in (tensor, *self._stand_ins.get(id(tensor), ()))}
+    def stand_ins_of(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        """Return the stand-ins that there are for some of `tensors`."""
+        return [self._stand_ins[id(t)][1] for t in tensors if id(t) in self._stand_ins]
 
     def _remember(self, result: object) -> object:
         self._constants.update((id(t), t) for t in tensors_in(result) if not t.is_meta)
@@ -224,7 +222,7 @@ class _OneDtype(TorchDispatchMode):
     """Raises where a processor refuses tensors of different dtypes, which PyTorch's meta kernels take.
 
     Arithmetic element by element converts, and so do copies and joins; the rest wants one dtype, but for the layers
-    that normalise: these take 16-bit values with float32 parameters.
+    that normalise, which take 16-bit values with float32 parameters, and products of 8-bit values with their scales.
     """
 
     supports_higher_order_operators = True
@@ -237,7 +235,8 @@ class _OneDtype(TorchDispatchMode):
         if len(set(dtypes)) > 1 and isinstance(func, OpOverload) and torch.Tag.pointwise not in func.tags:
             name = func._overloadpacket.__name__
             halves = "norm" in name and dtypes[0].itemsize == 2 and set(dtypes[1:]) == {torch.float32}
-            if not halves and not _CONVERTS.fullmatch(name):
+            scaled = dtypes[0].itemsize == 1
+            if not (halves or scaled) and not _CONVERTS.fullmatch(name):
                 kinds = " and ".join(dict.fromkeys(str(d).removeprefix("torch.") for d in dtypes))
                 raise RuntimeError(f"{name} takes tensors of one dtype, but got {kinds}")
         return func(*args, **kwargs)
@@ -271,9 +270,6 @@ def _check_window(name: str, args: tuple, kwargs: dict) -> None:
     shape = tuple(args[0].shape)
     if geometry.too_small_for(shape):
         raise RuntimeError(f"kernel {geometry.kernel} does not fit into an input of {shape}")
-    weight = args[1] if len(args) > 1 else kwargs.get("weight")
-    if isinstance(weight, Tensor) and len(shape) >= weight.dim() - 1:
-        channels = shape[-(weight.dim() - 1)]
-        expected = weight.shape[0] if geometry.transposed else weight.shape[1] * geometry.groups
-        if channels != expected:
-            raise RuntimeError(f"expected an input of {expected} channels, but got {channels} in {shape}")
+    channels = shape[-len(geometry.kernel) - 1]
+    if geometry.transposed and channels != (weight := args[1] if len(args) > 1 else kwargs["weight"]).shape[0]:
+        raise RuntimeError(f"expected an input of {weight.shape[0]} channels, but got {channels} in {shape}")

@@ -55,7 +55,7 @@ class Geometry:
             return False
         for i, size in enumerate(sizes):
             room = size + 2 * self.left_padding(i) - self.dilation[i] * (self.kernel[i] - 1) - 1
-            if room < 0 and not (self.ceil_mode and room > -self.stride[i]):  # ceil_mode: a window may hang over
+            if room <= -(self.stride[i] if self.ceil_mode else 1):  # ceil_mode: a window may hang over
                 return True
         return False
 
@@ -103,19 +103,22 @@ def module_geometry(module: nn.Module) -> Geometry | None:
     """Return the window of a convolution or pooling layer; None for other modules."""
     if isinstance(module, nn.modules.conv._ConvNd):
         dims = len(module.kernel_size)
-        own = (module.groups, module.bias is not None, module.transposed)
-        return Geometry(module.kernel_size, module.stride, _each(module.padding, dims), tuple(module.dilation), *own)
-    if isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
+    elif isinstance(module, (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)):
         name = type(module).__name__
         dims = int(name[-2]) if name[-2:-1].isdigit() else 2
-        return Geometry(
-            _each(module.kernel_size, dims),
-            _each(module.kernel_size if module.stride is None else module.stride, dims),
-            _each(module.padding, dims),
-            _each(getattr(module, "dilation", 1), dims),
-            ceil_mode=module.ceil_mode,
-        )
-    return None
+    else:
+        return None
+    groups = getattr(module, "groups", None)
+    return Geometry(
+        _each(module.kernel_size, dims),
+        _each(module.stride or module.kernel_size, dims),
+        _each(module.padding, dims),
+        _each(getattr(module, "dilation", 1), dims),
+        groups,
+        None if groups is None else module.bias is not None,
+        getattr(module, "transposed", False),
+        getattr(module, "ceil_mode", False),
+    )
 
 
 # ---- receptive fields ----------------------------------------------------------------------------------------------
@@ -130,6 +133,11 @@ _LOCAL_CALLS = {
     *("detach", "to", "float", "half", "type", "add", "iadd", "radd", "add_constant", "sub", "isub", "rsub", "mul"),
     *("imul", "rmul", "div", "truediv", "rdiv", "maximum", "minimum", "where", "nan_to_num", "cat", "concat"),
 }
+
+
+def kind_of(module: nn.Module) -> str:
+    """Return the word under which a module is shown."""
+    return KINDS.get(type(module), type(module).__name__)
 
 
 def is_local(module: nn.Module) -> bool:

@@ -12,27 +12,28 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import NamedTuple
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 from torch.utils.hooks import RemovableHandle
 
 from ..nets.shapes import ReceptiveField
 from . import ops
 from .graph import Node, resolve
-from .meta import META, MetaRunner, RealRunner, storage_of, tensors_in
+from .macs import run_and_count
+from .meta import META, MetaRunner, storage_of, tensors_in, unwrapped
 from .restore import Snapshot
-from .rows import Shape
+from .rows import NOT_COUNTED, Shape
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
 _WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
-_NOT_COUNTED = "its multiply-adds are not counted"
+_REMARKS = r"Using `torch.compile\(module\)` when there are global hooks|flex_attention called without torch.compile"
+_CALL = torch.jit.ScriptFunction.__call__
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -47,39 +48,25 @@ class Failure:
     shapes: tuple[Shape, ...]
 
 
-class ModuleInfo(NamedTuple):
-    """What is known of a module before it runs."""
-
-    leaf: bool  # collapsed into one row
-    opaque: bool  # one of PyTorch's own leaves: nothing inside is looked at
-    kind: str
-    geometry: ops.Geometry | None
-    bias: bool | None
-    local: bool
-    step: int  # every how many pixels a zero_pad keeps
-    parameters: list[nn.Parameter]
-
-
 @dataclass(eq=False)
 class _Frame:
     """A module that is running."""
 
     module: nn.Module
     path: str
-    info: ModuleInfo
     args: tuple
-    lazy: bool
+    leaf: bool  # collapsed into one row
+    opaque: bool  # one of PyTorch's own leaves: nothing inside is looked at
+    lazy: bool  # has yet to make its parameters; it changes its class when it has
     first: int = 0  # number of nodes when it began
     macs: int = 0
     not_counted: bool = False  # whether there were multiply-adds of unknown number
     called_modules: bool = False
-    shapes: list[Shape] = field(default_factory=list)  # of its inputs, as are the next two
-    sources: list[Node | None] = field(default_factory=list)
-    storages: set[int | None] = field(default_factory=set)
+    inputs: list[tuple[Shape, Node | None, int | None]] = field(default_factory=list)  # shape, source, storage
 
 
 class Recorder(TorchFunctionMode):
-    """Context manager under which one forward pass is recorded into `nodes`.
+    """Records one forward pass into `nodes`.
 
     training: the flag that every module gets while it runs; None leaves all flags as they are.
     """
@@ -91,13 +78,11 @@ class Recorder(TorchFunctionMode):
         self._model, self._meta, self._training = model, meta, training
         # where the model is: tensors on meta say that they are there, too, for autocast(x.device.type)
         self._home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
-        self._runner = MetaRunner(self._home) if meta else RealRunner()
+        self._runner = MetaRunner(self._home) if meta else None
+        self._run = self._runner.run if meta else run_and_count
         self._paths: dict[int, str] = {}  # here and below, keys are ids of modules, parameters or tensors
-        self._infos: dict[int, ModuleInfo] = {}
-        self._names: dict[Callable, tuple[str, str, bool]] = {}
         self._parameters: dict[int, str] = {}
         self._counted_by: dict[int, Node] = {}
-        self._parameter_nodes: dict[int, Node] = {}
         self._made_by: dict[int, tuple[weakref.ref, Node]] = {}
         self._handles: dict[int, RemovableHandle] = {}
         self._stack: list[_Frame] = []
@@ -108,8 +93,9 @@ class Recorder(TorchFunctionMode):
 
     # ---- life cycle ------------------------------------------------------------------------------------------------
 
-    def __enter__(self) -> Recorder:
-        """Take the snapshot, set the training flags and register the hooks."""
+    @contextmanager
+    def watching(self) -> Iterator[Recorder]:
+        """Record what happens inside the block, and undo everything afterwards, whatever happened."""
         with ExitStack() as stack:
             self._snapshot = Snapshot(values=not self._meta)
             stack.callback(self._snapshot.restore)
@@ -117,19 +103,14 @@ class Recorder(TorchFunctionMode):
                 self._add_module(path, module)
             self._parameters = {id(p): _written(path) for path, p in self._model.named_parameters()}
             stack.enter_context(torch.no_grad())
-            stack.enter_context(_without_compiler())
+            stack.enter_context(torch.compiler.set_stance("force_eager"))  # what is compiled runs as it was written
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", _REMARKS)
+            stack.callback(setattr, torch.jit.ScriptFunction, "__call__", torch.jit.ScriptFunction.__call__)
+            torch.jit.ScriptFunction.__call__ = _call_as_torch
             stack.callback(register_module_forward_pre_hook(self._before_module).remove)
             stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
-            super().__enter__()
-            stack.push(super().__exit__)
-            self._undo = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Undo everything, whatever happened."""
-        self._undo.__exit__(kind, error, traceback)
+            yield stack.enter_context(self)
 
     def _add_module(self, path: str, module: nn.Module) -> None:
         if isinstance(module, torch.jit.ScriptModule):
@@ -160,22 +141,20 @@ class Recorder(TorchFunctionMode):
         made = self._made_by.get(id(tensor))
         if made is not None and made[0]() is tensor:
             return made[1]
-        path = self._parameters.get(id(tensor))
-        if path is None:
+        tensor = unwrapped(tensor)
+        if id(tensor) not in self._parameters:
             return None
-        node = self._parameter_nodes.get(id(tensor))
-        if node is None or node.collapsed_into is not None:
+        node = self._counted_by.get(id(tensor))
+        if node is None:
+            path = self._parameters[id(tensor)]
             node = Node(path, "parameter", outputs=(tuple(tensor.shape),), note="used directly in forward")
             self._count_parameters(node, [tensor])
-            if node.reused:
-                return None  # the row of its layer has counted it
-            self._parameter_nodes[id(tensor)] = node
             self.nodes.append(node)
-        return node
+        return node if node.kind == "parameter" else None  # the row of its layer has counted it
 
     def _count_parameters(self, node: Node, parameters: Iterable[Tensor]) -> None:
         """Give `node` those of the model's parameters that no row has counted yet."""
-        for p in parameters:
+        for p in map(unwrapped, parameters):
             if id(p) in self._counted_by:
                 node.reused = True
             elif id(p) in self._parameters:
@@ -187,8 +166,8 @@ class Recorder(TorchFunctionMode):
         """Return a node for each layer that ran in another thread or whose parameters the forward pass did not use."""
         nodes: dict[str, Node] = {}
         for path, module in self.elsewhere.items():
-            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {_NOT_COUNTED}")
-            self._count_parameters(nodes[path], self._info(module).parameters)
+            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {NOT_COUNTED}")
+            self._count_parameters(nodes[path], module.parameters())
         modules = dict(self._model.named_modules())
         for path, p in self._model.named_parameters():
             if id(p) in self._counted_by or isinstance(p, nn.parameter.UninitializedTensorMixin):
@@ -201,18 +180,10 @@ class Recorder(TorchFunctionMode):
 
     # ---- modules ---------------------------------------------------------------------------------------------------
 
-    def _info(self, module: nn.Module) -> ModuleInfo:
-        info = self._infos.get(id(module))
-        if info is None:
-            info = describe(module, module is self._model)
-            if not is_lazy(module):  # a lazy layer changes its class when it first runs
-                self._infos[id(module)] = info
-        return info
-
     def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
         if threading.get_ident() != self._thread:
-            if id(module) in self._paths and self._info(module).leaf:
+            if id(module) in self._paths and self._is_leaf(module):
                 self.elsewhere[self._paths[id(module)]] = module
             return
         with torch._C.DisableTorchFunction():
@@ -223,23 +194,31 @@ class Recorder(TorchFunctionMode):
             if id(module) not in self._handles:  # a hook of the module itself, for only those see keyword inputs
                 hook = module.register_forward_hook(self._after_module, with_kwargs=True, always_call=True)
                 self._handles[id(module)] = hook
-            frame = _Frame(module, path, self._info(module), args, is_lazy(module))
+            leaf = self._is_leaf(module)
+            frame = _Frame(module, path, args, leaf, leaf and _is_own(module), _is_lazy(module))
             if parent is not None:
                 parent.called_modules = True
-            if frame.info.leaf and not (parent is not None and parent.info.opaque):
+            if leaf and not (parent is not None and parent.opaque):
                 self._note_inputs(frame, args)
             frame.first = len(self.nodes)
             self._stack.append(frame)
 
+    def _is_leaf(self, module: nn.Module) -> bool:
+        """Return whether a module becomes one row: if it has no modules, and is one of PyTorch's own or not the model.
+
+        Of a whole model its functions are all that there is to see.
+        """
+        childless = not any(m is not None for m in module._modules.values())
+        container = type(module).__module__ == "torch.nn.modules.container"
+        own = _is_own(module) or module is not self._model
+        return isinstance(module, nn.MultiheadAttention) or (childless and not container and own)
+
     def _note_inputs(self, frame: _Frame, values: object) -> None:
-        for t in tensors_in(values):
-            frame.shapes.append(tuple(t.shape))
-            frame.sources.append(self._source(t))
-            frame.storages.add(storage_of(t))
+        frame.inputs += [(tuple(t.shape), self._source(t), storage_of(t)) for t in tensors_in(values)]
 
     def _add_unregistered(self, parent: _Frame | None, module: nn.Module) -> str:
         """Return a path for a module that is in no registry, such as one in a plain list: "layers[0]"."""
-        name = attribute_of(parent.module if parent is not None else self._model, module)
+        name = _attribute_of(parent.module if parent is not None else self._model, module)
         path = f"{parent.path}.{name}" if parent is not None and parent.path else name
         for inner_name, inner in module.named_modules():
             if id(inner) not in self._paths:
@@ -255,7 +234,7 @@ class Recorder(TorchFunctionMode):
             frame = self._stack.pop()
             error = sys.exc_info()[1]
             if result is None and isinstance(error, Exception) and error is not self._outer_error:
-                if frame.info.leaf and not frame.called_modules:
+                if frame.leaf and not frame.called_modules:
                     del self.nodes[frame.first :]  # calls inside a layer are no rows, and the layer has not become one
                 self._note_failure(error, frame, None, (args, kwargs))
                 return
@@ -263,10 +242,10 @@ class Recorder(TorchFunctionMode):
             if parent is not None:
                 parent.macs += frame.macs
                 parent.not_counted |= frame.not_counted
-                if parent.info.opaque:
+                if parent.opaque:
                     return
             # a leaf that called modules which it keeps out of its registry stays open
-            if frame.info.leaf and (frame.info.opaque or not frame.called_modules):
+            if frame.leaf and (frame.opaque or not frame.called_modules):
                 inner = self.nodes[frame.first :]
                 del self.nodes[frame.first :]
                 self._note_inputs(frame, kwargs)
@@ -274,37 +253,38 @@ class Recorder(TorchFunctionMode):
 
     def _add_leaf(self, frame: _Frame, inner: list[Node], result: object) -> None:
         """Write one row for a leaf in place of those of the calls inside it."""
-        info = self._info(frame.module)
-        kind, shapes, sources = info.kind, tuple(frame.shapes), tuple(frame.sources)
+        module = frame.module
+        kind, (shapes, sources, storages) = ops.kind_of(module), tuple(zip(*frame.inputs, strict=True)) or ((), (), ())
         if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
             kind, shapes, sources = "add", inner[0].inputs, inner[0].sources
-        node = Node(frame.path, kind, shapes, (), sources, info.geometry, info.bias, macs=frame.macs)
+        bias = module.bias is not None if isinstance(module, nn.Linear) else None
+        node = Node(frame.path, kind, shapes, (), sources, ops.module_geometry(module), bias, macs=frame.macs)
         for call in inner:
             call.collapsed_into = node
             for key in call.parameter_ids:
                 del self._counted_by[key]
         node.pads = any(n.pads or n.kind in ops.PADS for n in inner)
-        self._count_parameters(node, info.parameters)
-        hidden = sum(p.numel() for p in info.parameters if id(p) not in self._parameters)
+        self._count_parameters(node, module.parameters())
+        hidden = sum(p.numel() for p in map(unwrapped, module.parameters()) if id(p) not in self._parameters)
         notes = [f"not registered: {hidden:,} parameters that model.parameters() does not have"] if hidden else []
-        node.note = "; ".join([*notes, _NOT_COUNTED] if frame.not_counted else notes)
+        node.note = "; ".join([*notes, NOT_COUNTED] if frame.not_counted else notes)
         fields = _join_inputs(node)
-        if info.geometry is not None:
-            node.fields = ops.after_window(info.geometry, fields)
+        if node.geometry is not None:
+            node.fields = ops.after_window(node.geometry, fields)
         elif kind == "zero_pad":
-            node.fields = fields and tuple(f.after(1, info.step) for f in fields)
-        elif info.local or kind == "add":
+            node.fields = fields and tuple(f.after(1, module.stride) for f in fields)
+        elif kind == "add" or ops.is_local(module):
             node.fields = fields
-        self._finish(node, result, frame.storages)
+        self._finish(node, result, set(storages))
 
     def _finish(self, node: Node, result: object, storages: set[int | None]) -> None:
         """Add a node to the record, with its outputs; memory counts where it is not the input's."""
         shapes = []
         for t in tensors_in(result):
             shapes.append(tuple(t.shape))
-            storage = storage_of(t)
-            if storage not in storages:
-                node.activation_bytes += t.numel() * t.element_size()
+            whole = unwrapped(t)  # with the dimension that torch.vmap hides
+            if (storage := storage_of(whole)) not in storages:
+                node.activation_bytes += whole.numel() * whole.element_size()
                 storages.add(storage)
             self._made_by[id(t)] = (weakref.ref(t), node)
         node.outputs = tuple(shapes)
@@ -317,16 +297,17 @@ class Recorder(TorchFunctionMode):
     ) -> object:
         """Run one call of a torch function, and write its row unless it is inside one of PyTorch's own layers."""
         kwargs = kwargs or {}
-        raw, name, is_property = self._names.get(func) or self._name(func)
+        raw, name, is_property = _names_of(func)
         frame = self._stack[-1] if self._stack else None
-        if frame is not None and frame.lazy and is_lazy(frame.module):
+        if frame is not None and frame.lazy and _is_lazy(frame.module):
             return func(*args, **kwargs)  # parameters are being made
         if is_property and raw not in _VIEWS_BY_PROPERTY:
             return self._home if raw == "device" and self._meta else func(*args, **kwargs)
         try:
-            if frame is not None and not frame.info.opaque:
-                return self._call(frame, func, name, args, kwargs)
-            result, macs = self._runner.run(func, name, args, kwargs)
+            if frame is None or frame.opaque:
+                result, macs = self._run(func, name, args, kwargs)
+            else:
+                result, macs = self._call(frame, func, name, args, kwargs)
         except Exception as error:
             self._note_failure(error, frame, name, (args, kwargs))
             raise
@@ -335,36 +316,26 @@ class Recorder(TorchFunctionMode):
             frame.not_counted |= macs is None
         return result
 
-    def _name(self, func: Callable) -> tuple[str, str, bool]:
-        """Return (name, name without underscores around it, whether it is a property) of a torch function."""
-        raw = getattr(func, "__name__", type(func).__name__)
-        is_property = raw in ("__get__", "__set__", "__delete__")
-        if is_property:
-            raw = getattr(getattr(func, "__self__", None), "__name__", raw)
-        raw = raw.partition(".")[0]  # an operator of an exported program is "add.Tensor"
-        self._names[func] = raw, raw.strip("_"), is_property
-        return self._names[func]
-
-    def _call(self, frame: _Frame, func: Callable, name: str, args: tuple, kwargs: dict) -> object:
+    def _call(self, frame: _Frame, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         given = list(tensors_in((args, {key: value for key, value in kwargs.items() if key != "out"})))
         shapes = tuple(tuple(t.shape) for t in given)  # before the call, which may work in place
         makers = [self._made_by.get(id(t)) for t in given]
-        result, macs = self._runner.run(func, name, args, kwargs)
+        result, macs = self._run(func, name, args, kwargs)
         output = args[0] if name == "setitem" else result
         if name in _WITHOUT_ROW or next(tensors_in(output), None) is None:
-            return result  # .size(), .item(), ...: nothing that a table of shapes could show
+            return result, macs  # .size(), .item(), ...: nothing that a table of shapes could show
         sources = tuple(
             m[1] if m is not None and m[0]() is t else self._source(t) for t, m in zip(given, makers, strict=True)
         )
-        frame.macs += macs or 0
-        frame.not_counted |= macs is None
         path = f"{frame.path}.{name}()" if frame.path else f"{name}()"
         geometry = ops.call_geometry(name, args, kwargs)
         node = Node(path, _kind(name, shapes, sources), shapes, (), sources, geometry, macs=macs or 0)
-        node.note = _NOT_COUNTED if macs is None else ""
+        node.note = NOT_COUNTED if macs is None else ""
         node.fields = ops.after_call(name, geometry, _join_inputs(node), args, kwargs)
-        self._finish(node, output, self._runner.storages(list(tensors_in((args, kwargs)))))
-        return result
+        used = list(tensors_in((args, kwargs)))
+        used += self._runner.stand_ins_of(used) if self._meta else []
+        self._finish(node, output, set(map(storage_of, used)))
+        return result, macs
 
     # ---- failures --------------------------------------------------------------------------------------------------
 
@@ -378,20 +349,28 @@ class Recorder(TorchFunctionMode):
                 return
         with torch._C.DisableTorchFunction():
             shapes = tuple(tuple(t.shape) for t in tensors_in(values))
-            if frame is not None and frame.info.leaf:
+            if frame is not None and frame.leaf:
                 shapes = tuple(tuple(t.shape) for t in tensors_in(frame.args)) or shapes
         module = frame.module if frame is not None else self._model
         self.failure = Failure(error, frame.path if frame is not None else "", module, call, shapes)
 
 
-@contextmanager
-def _without_compiler() -> Iterator[None]:
-    """Let what is under torch.compile run as it was written, and spare the reader torch's remarks on that."""
-    remarks = r"Using `torch.compile\(module\)` when there are global hooks|flex_attention called without torch.compile"
-    set_stance = getattr(torch.compiler, "set_stance", nullcontext)  # before torch 2.6 there is none: it compiles
-    with warnings.catch_warnings(), set_stance("force_eager"):
-        warnings.filterwarnings("ignore", remarks)
-        yield
+@lru_cache(maxsize=4096)
+def _names_of(func: Callable) -> tuple[str, str, bool]:
+    """Return (name, name without underscores around it, whether it is a property) of a torch function."""
+    raw = getattr(func, "__name__", type(func).__name__)
+    is_property = raw in ("__get__", "__set__", "__delete__")
+    if is_property:
+        raw = getattr(getattr(func, "__self__", None), "__name__", raw)
+    raw = raw.partition(".")[0]  # an operator of an exported program is "add.Tensor"
+    return raw, raw.strip("_"), is_property
+
+
+def _call_as_torch(self: torch.jit.ScriptFunction, *args: object, **kwargs: object) -> object:
+    """Call a function of torch.jit as those of torch are called, so that a `TorchFunctionMode` sees it."""
+    if has_torch_function(args):
+        return handle_torch_function(self, args, *args, **kwargs)
+    return _CALL(self, *args, **kwargs)
 
 
 def _written(path: str) -> str:
@@ -415,45 +394,21 @@ def _kind(name: str, shapes: tuple[Shape, ...], sources: tuple[Node | None, ...]
     return "add" if shapes[0] == shapes[1] else "add_broadcast"
 
 
-def is_lazy(module: nn.Module) -> bool:
-    """Return whether a layer has yet to make its parameters; it changes its class when it has."""
+def _is_lazy(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.lazy.LazyModuleMixin) and module.has_uninitialized_params()
 
 
-def describe(module: nn.Module, is_model: bool) -> ModuleInfo:
-    """Return what is known of a module.
-
-    A module without modules is a leaf. A whole model that is such a module is not, unless it is one of PyTorch's own:
-    its functions are all that there is to see.
-    """
-    cls = type(module)
-    own = cls.__module__.startswith("torch.nn.") or cls in ops.KINDS
-    childless = not any(m is not None for m in module._modules.values())
-    container = cls.__module__ == "torch.nn.modules.container"
-    leaf = isinstance(module, nn.MultiheadAttention) or (childless and not container and (own or not is_model))
-    return ModuleInfo(
-        leaf=leaf,
-        opaque=leaf and own,
-        kind=ops.KINDS.get(cls, cls.__name__),
-        geometry=ops.module_geometry(module) if leaf and not is_lazy(module) else None,
-        bias=module.bias is not None if isinstance(module, nn.Linear) else None,
-        local=ops.is_local(module),
-        step=getattr(module, "stride", 1) if cls in ops.KINDS else 1,
-        parameters=list(module.parameters()) if leaf else [],
-    )
+def _is_own(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn.") or type(module) in ops.KINDS
 
 
-def attribute_of(owner: nn.Module, module: nn.Module) -> str:
+def _attribute_of(owner: nn.Module, module: nn.Module) -> str:
     """Return the name under which `owner` holds `module` outside of its registry: "layers[0]", or "<Linear>"."""
     for name, value in vars(owner).items():
         if value is module:
             return name
-        if isinstance(value, (list, tuple)):
-            found = next((i for i, v in enumerate(value) if v is module), None)
-        elif isinstance(value, dict):
-            found = next((k for k, v in value.items() if v is module), None)
-        else:
-            continue
-        if found is not None:
-            return str(found) if name == "_modules" else f"{name}[{found!r}]"
+        held = value if isinstance(value, dict) else dict(enumerate(value)) if isinstance(value, (list, tuple)) else {}
+        for key, item in held.items():
+            if item is module:
+                return str(key) if name == "_modules" else f"{name}[{key!r}]"
     return f"<{type(module).__name__}>"

@@ -33,11 +33,11 @@ class Snapshot:
         self._contents: dict[int, tuple[Any, Any]] = {}
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
         self._copies: dict[object, tuple[Tensor, Tensor]] = {}  # tensors of the same memory share a copy
-        self._rng = torch.get_rng_state()
-        self._cuda_rng = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
-        self._python_rng = random.getstate()
-        numpy = sys.modules.get("numpy")
-        self._numpy_rng = (numpy.random, numpy.random.get_state()) if numpy else None
+        self._generators = [(torch.set_rng_state, torch.get_rng_state()), (random.setstate, random.getstate())]
+        if torch.cuda.is_initialized():
+            self._generators.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+        if numpy := sys.modules.get("numpy"):
+            self._generators.append((numpy.random.set_state, numpy.random.get_state()))
 
     def add(self, module: nn.Module) -> None:
         """Remember one module, without its children."""
@@ -90,12 +90,8 @@ class Snapshot:
             for memory, copy in self._copies.values():
                 if not torch.equal(memory, copy):
                     memory.copy_(copy)
-        torch.set_rng_state(self._rng)
-        if self._cuda_rng is not None:
-            torch.cuda.set_rng_state_all(self._cuda_rng)
-        random.setstate(self._python_rng)
-        if self._numpy_rng is not None:
-            self._numpy_rng[0].set_state(self._numpy_rng[1])
+        for set_state, state in self._generators:
+            set_state(state)
 
 
 def _memory(tensor: Tensor) -> Tensor:

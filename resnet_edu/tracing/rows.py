@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .run import Trace
 
 Shape = tuple[int, ...]
+NOT_COUNTED = "its multiply-adds are not counted"
 
 
 def shape_text(shape: Shape, sign: str = "x") -> str:
@@ -31,21 +32,20 @@ class Row:
               "add_broadcast"  a sum of two tensors of different shapes that both come from the input,
               "zero_pad"       `blocks.ZeroPadShortcut`, option A,
               "parameter"      a parameter that `forward` uses directly, shown where it is first used,
-              "other thread"   a layer that ran in another thread, where nothing is recorded (at the end of the table),
-              "not called"     parameters of a layer that `forward` did not reach (at the end of the table).
+              "other thread"   a layer that ran in another thread, where nothing is recorded,
+              "not called"     parameters of a layer that `forward` did not reach; these two end the table.
     inputs:   shapes of the tensors that went in, batch included, taken before the call.
     outputs:  shapes of the tensors that came out, nested ones in order.
     sources:  for each input the index of the row that made it, "input" for the model's own input, or None for a
               tensor that no row made (a constant).
-    kernel, stride, padding, dilation: of convolutions and poolings, one number for each dimension; `padding` is a
-              word where the layer has "same" or "valid". None elsewhere.
-    groups:   of convolutions. None elsewhere.
-    bias:     whether a convolution or linear layer has one. None elsewhere.
+    kernel, stride, padding, dilation: of convolutions and poolings, one number for each dimension; `padding` may be a
+              word, "same" or "valid". None elsewhere, as are the next two.
+    groups:   of convolutions.
+    bias:     whether a convolution or linear layer has one.
     params:   learnable values that this row is the first to use: a layer that is called again has 0 here, so that
               the column adds up to `Trace.total_params`.
     macs:     multiply-adds of convolutions, linear layers, matrix products, attention and recurrent layers, for the
-              whole batch, without biases. Everything else counts 0; a product without a known formula, such as
-              `nn.Bilinear`, has a note that says so.
+              whole batch, without biases. Everything else counts 0; see `is_counted`.
     activation_bytes: memory of the outputs; 0 for a view of the input (flatten) or work in place.
     receptive_field: how many input pixels across can change one output pixel, ignoring the image's border; one
               number, or one for each dimension where they differ. None where an output depends on all pixels
@@ -53,9 +53,9 @@ class Row:
               differ; None stays None downstream.
     cumulative_params, cumulative_macs: running totals, this row included.
     reused:   True if the layer has parameters and an earlier row counted them.
-    main, shortcut: of an addition: the rows that made the two operands (index or "input"); None elsewhere.
+    main, shortcut: of an addition: the rows that made the two operands (index or "input").
     shortcut_kind: of an addition: "identity", "zero_pad", "projection", or "other" for a shortcut that works
-              without parameters and without padding, such as a pooling. None elsewhere.
+              without parameters and without padding, such as a pooling. None elsewhere, as are the two before.
     on_shortcut: True if the row is part of a shortcut, such as the 1x1 convolution of a projection.
     note:     a short remark for the reader, or "".
     """
@@ -95,6 +95,11 @@ class Row:
     def output_shape(self) -> Shape | None:
         """Shape of the first tensor that came out, or None."""
         return self.outputs[0] if self.outputs else None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether `macs` is known; if not, as for `nn.Bilinear`, it is 0 or too low, and the note says so."""
+        return NOT_COUNTED not in self.note
 
     @property
     def is_add(self) -> bool:

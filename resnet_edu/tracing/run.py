@@ -66,6 +66,11 @@ class Trace:
         """The residual additions, in order."""
         return [row for row in self.rows if row.is_add]
 
+    @property
+    def not_counted(self) -> list[Row]:
+        """The rows with multiply-adds of unknown number, which `total_macs` is without."""
+        return [row for row in self.rows if not row.is_counted]
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -127,7 +132,8 @@ def trace(
     lists, tuples, dictionaries, sets or deques, to any depth; so are the random number generators of torch, Python and
     NumPy. Only what an object of another kind keeps for itself, such as the count of a logger, stays changed. On a real
     device this takes the memory of a second model. A model with lazy layers is copied, and the copy is traced.
-    `forward` may not look at values on "meta".
+    `forward` may not look at values on "meta". Of other threads only layers are seen, and not counted; what is not
+    computed by torch, such as a product in NumPy, is not seen at all.
 
     Raises `TraceError` if the model fails, with the layer and the shapes that reached it; `TypeError` or `ValueError`
     if the inputs are none, and `TypeError` for a model, or a layer in it, that is compiled by torch.jit.
@@ -152,7 +158,7 @@ def trace(
             )
 
     def run(args: list[object]) -> tuple[Recorder, Exception | None]:
-        with Recorder(model, place.type == "meta", MODES[mode]) as recorder:
+        with Recorder(model, place.type == "meta", MODES[mode]).watching() as recorder:
             given, words = map_tensors(recorder.add_input, args), map_tensors(recorder.add_input, kwargs)
             try:
                 model(*given, **words)

@@ -42,6 +42,12 @@ def _caption(trace: Trace, what: str) -> str:
     return f"{trace.model}, input {' and '.join(map(shape_text, trace.inputs)) or 'none'}: {what}"
 
 
+def _notes(trace: Trace) -> list[str]:
+    """Return what is to be said of the totals."""
+    paths = list(dict.fromkeys(row.path or trace.model for row in trace.not_counted))
+    return [f"The total is without the MACs of {', '.join(paths)}: these are not counted."] if paths else []
+
+
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
@@ -62,21 +68,19 @@ def _remark(row: Row) -> str:
     return "; ".join([*parts, row.note] if row.note else parts)
 
 
+_MARKS = {"add": "is_add", "reused": "reused", "shortcut": "on_shortcut"}  # classes of rows in style sheets
+
+
 def _layer_cells(row: Row, model: str) -> dict[str, object]:
     field = row.receptive_field
-    return {
-        "index": row.index,
+    return vars(row) | {
         "path": row.path or model,
-        "kind": row.kind,
         "inputs": _inputs_text(row.inputs),
         "outputs": _inputs_text(row.outputs),
         "kernel": shape_text(row.kernel) if row.kernel else "",
         "stride": _window_text(row.stride),
         "padding": _window_text(row.padding),
         "groups": row.groups if row.groups is not None and row.groups > 1 else None,
-        "params": row.params,
-        "macs": row.macs,
-        "activation_bytes": row.activation_bytes,
         "receptive_field": shape_text(field) if isinstance(field, tuple) else field,
         "remark": _remark(row),
     }
@@ -101,24 +105,18 @@ def layers_view(trace: Trace) -> Table:
         Column("remark", "remark", below="path"),
     ]
     rows = [_layer_cells(row, trace.model) for row in trace.rows]
-    marks = [
-        [("is-add", row.is_add), ("is-reused", row.reused), ("is-shortcut", row.on_shortcut)] for row in trace.rows
-    ]
-    total = {
-        "path": "total",
-        "params": trace.total_params,
-        "macs": trace.total_macs,
-        "activation_bytes": trace.total_activation_bytes,
-    }
+    total = {"path": "total", "params": trace.total_params, "macs": trace.total_macs}
+    total["activation_bytes"] = trace.total_activation_bytes
     always = ("path", "kind", "inputs", "outputs")
     return Table(
         _caption(trace, f"{_count(len(rows), 'row')}, {_count(len(trace.additions), 'residual addition')}"),
         [c for c in columns if c.key in always or any(r[c.key] not in (None, "") for r in rows)],
         rows,
         total,
-        [" ".join(name for name, on in row if on) for row in marks],
+        [" ".join(f"is-{name}" for name in _MARKS if getattr(row, _MARKS[name])) for row in trace.rows],
         [row.to_dict() for row in trace.rows],
         [f.name for f in fields(Row)],
+        _notes(trace),
     )
 
 
@@ -247,27 +245,19 @@ def _spatial(rows: list[Row], dims: int) -> str:
     return shape_text(shape[2:]) if shape else "x".join(["1"] * dims)
 
 
-def _stem_words(rows: list[Row]) -> list[str]:
-    words = []
-    for row in rows:
-        if row.kernel is None:
-            continue
-        stride = f", stride {_window_text(row.stride)}" if max(row.stride) > 1 else ""
-        if _is_conv(row):
-            words.append(f"{shape_text(row.kernel)}, {row.outputs[0][1]}{stride}")
-        else:
-            words.append(f"{shape_text(row.kernel)} {'max' if 'ax' in row.kind else 'average'} pool{stride}")
-    return words
-
-
-def _head_words(rows: list[Row]) -> list[str]:
+def _words(rows: list[Row]) -> list[str]:
+    """Return how Table 1 writes the rows before and after the blocks; of most of them it says nothing."""
     words = []
     for row in rows:
         kind = row.kind.lower()
-        if "pool" in kind or (kind == "mean" and row.outputs and len(row.outputs[0]) < len(row.inputs[0])):
-            words.append("max pool" if "max" in kind else "average pool")
+        window = f"{shape_text(row.kernel)} " if row.kernel else ""
+        stride = f", stride {_window_text(row.stride)}" if row.kernel and max(row.stride) > 1 else ""
+        if _is_conv(row):
+            words.append(f"{shape_text(row.kernel)}, {row.outputs[0][1]}{stride}")
+        elif "pool" in kind or (kind == "mean" and row.outputs and len(row.outputs[0]) < len(row.inputs[0])):
+            words.append(f"{window}{'max' if 'max' in kind else 'average'} pool{stride}")
         elif kind == "linear":
-            words.append(f"{row.outputs[0][-1]:,}-d fc".replace(",", ""))
+            words.append(f"{row.outputs[0][-1]}-d fc")
         elif "softmax" in kind:
             words.append("softmax")
     return words
@@ -302,16 +292,16 @@ def stages_view(trace: Trace) -> Table:
             "macs": sum(r.macs for r in rows),
         }
 
-    rows = [line("conv1", stem[:pool], _stem_words(stem[:pool]), _spatial(stem[:pool], dims))] if pool else []
+    rows = [line("conv1", stem[:pool], _words(stem[:pool]), _spatial(stem[:pool], dims))] if pool else []
     for i, stage in enumerate(stages):
         own = [r for b in stage.blocks for r in b.rows]
         before = stem[pool:] if i == 0 else []
-        words = _stem_words(before)
+        words = _words(before)
         for matrix, same in groupby(stage.blocks, key=_matrix):
             words.append(f"[{matrix}] x {len(list(same))}")
         rows.append(line(f"{stage.name}_x", before + own, words, _spatial(own, dims)))
     if head:
-        rows.append(line("head", head, _head_words(head), "x".join(["1"] * dims)))
+        rows.append(line("head", head, _words(head), "x".join(["1"] * dims)))
     columns = [
         Column("stage", "stage"),
         Column("output", "output size"),
@@ -320,7 +310,7 @@ def stages_view(trace: Trace) -> Table:
         Column("macs", "MACs", True),
     ]
     total = {"stage": "total", "params": trace.total_params, "macs": trace.total_macs}
-    return Table(_caption(trace, "stages, as in Table 1 of the paper"), columns, rows, total)
+    return Table(_caption(trace, "stages, as in Table 1 of the paper"), columns, rows, total, notes=_notes(trace))
 
 
 VIEWS: dict[str, Callable[[Trace], Table]] = {"layers": layers_view, "convs": convs_view, "stages": stages_view}

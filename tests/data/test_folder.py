@@ -58,6 +58,18 @@ def tiff_of_12_bits(pixels: np.ndarray) -> bytes:
     return b"II*\0" + struct.pack("<I", 8 + len(body)) + body + struct.pack("<H", len(tags)) + entries + bytes(4)
 
 
+def tiff_of_16_bits(pixels: np.ndarray, order: str, packed: bool) -> bytes:
+    """A TIFF 6.0 of RGB with BitsPerSample = 16, in either order of the bytes; Pillow cannot write it."""
+    body = pixels.astype(f"{order}u2").tobytes()
+    body, kind = (zlib.compress(body), 8) if packed else (body, 1)
+    height, width, _ = pixels.shape
+    tags = {256: width, 257: height, 258: 8, 259: kind, 262: 2, 273: 14, 277: 3, 278: height, 279: len(body)}
+    kinds = {258: (3, 3)}  # three values of two bytes; the others are one of four
+    entries = b"".join(struct.pack(f"{order}HHII", tag, *kinds.get(tag, (4, 1)), tags[tag]) for tag in tags)
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I3H", 14 + len(body), 16, 16, 16)
+    return start + body + struct.pack(f"{order}H", len(tags)) + entries + bytes(4)
+
+
 # A PNG of 20,000 x 20,000 pixels, as far as its header tells.
 HUGE = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 20000, 20000, 8, 0, 0, 0, 0)) + chunk(b"IDAT", b"")
 
@@ -222,7 +234,7 @@ class TestPixels:
         values = np.linspace(0, 65535, 1024).astype(np.uint16).reshape(32, 32)
         found = read(tmp_path, values, f"a.{ending}")[0].numpy()
         assert (found == np.rint(values.astype(float) * 255 / 65535)).all()
-        assert "4 images were read as 16-bit grey, 65,535 being white (test" in caplog.text
+        assert "4 images were read as 16 bits, 65,535 being white (test" in caplog.text
 
     def test_12_bits_of_grey(self, tmp_path, caplog):
         values = np.linspace(0, 4095, 512).astype(int).reshape(16, 32)
@@ -234,7 +246,7 @@ class TestPixels:
         for shift in range(4):
             wanted = np.rint((values >> shift) * 255 / 4095)
             assert any((image == wanted).all() for image in found), shift
-        assert "4 images were read as 12-bit grey, 4,095 being white (a" in caplog.text
+        assert "4 images were read as 12 bits, 4,095 being white (a" in caplog.text
 
     def test_16_bits_of_which_a_camera_uses_12(self, tmp_path, caplog):
         values = np.linspace(0, 4000, 256).astype(int).reshape(16, 16)
@@ -248,8 +260,20 @@ class TestPixels:
         for of_12 in (values[::-1] >> 1, *(values >> shift for shift in range(4))):
             assert any((image == np.rint(of_12 * 255 / 4095)).all() for image in found)
         assert any((image == np.rint(full / 257)).all() for image in found)
-        assert "5 images were read as 12-bit grey, 4,095 being white" in caplog.text
-        assert f"1 image was read as 16-bit grey, 65,535 being white (a{os.sep}3.png)" in caplog.text
+        assert "5 images were read as 12 bits, 4,095 being white" in caplog.text
+        assert f"1 image was read as 16 bits, 65,535 being white (a{os.sep}3.png)" in caplog.text
+
+    @pytest.mark.parametrize("order", "<>")
+    @pytest.mark.parametrize("packed", [False, True])
+    @pytest.mark.parametrize("used", [12, 16])
+    def test_16_bits_of_colour_in_a_tiff(self, tmp_path, order, packed, used):
+        values = np.linspace(0, 2**used - 1, 8 * 6 * 3).astype(int).reshape(8, 6, 3)
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            for k in range(2):
+                (tmp_path / name / f"{k}.tif").write_bytes(tiff_of_16_bits(values, order, packed))
+        for image in every(data.load(tmp_path)).numpy():
+            assert (image.transpose(1, 2, 0) == np.rint(values * 255 / (2**used - 1))).all()
 
     def test_16_bits_of_colour_are_said(self, tmp_path, caplog):
         body = b"".join(b"\0" + struct.pack(">6H", 51 * 257, 0, 65535, 257, 514, 771) for _ in range(2))

@@ -25,6 +25,12 @@ def einsum(equation, *shapes):
     return lambda *x: torch.einsum(equation, *x), *shapes
 
 
+@torch.jit.script
+def script(x, w):
+    return torch.relu(x @ w)
+
+
+traced = torch.jit.trace(lambda x, w: (x @ w).relu(), (torch.ones(2, 3), torch.ones(3, 4)))
 CALLS = {
     "tensordot": (lambda a, b: torch.tensordot(a, b, ([1, -1], [0, 1])), (2, 3, 4), (3, 4, 5)),
     "einsum": einsum("...ij, ...jk -> ...ik", (1, 3, 4), (2, 4, 5)),
@@ -43,6 +49,9 @@ CALLS = {
     "convolution by keywords": (lambda a, b: F.conv2d(weight=b, input=a, groups=2), (1, 4, 6, 6), (6, 2, 3, 3)),
     "transposed convolution": (lambda a, b: F.conv_transpose2d(a, b, stride=2), (2, 4, 5, 5), (4, 6, 3, 3)),
     "vmap": (lambda a, b: torch.vmap(torch.matmul)(a, b), (5, 2, 3), (5, 3, 4)),
+    "vmap over weights": (lambda a, b: torch.vmap(lambda w: a @ w)(b), (2, 3), (5, 3, 4)),
+    "a function of torch.jit": (lambda a, b: script(a, b), (2, 3), (3, 4)),
+    "a trace of torch.jit": (lambda a, b: traced(a, b), (2, 3), (3, 4)),
     "nothing but shapes": (lambda a: F.interpolate(a.relu(), scale_factor=2, mode="bilinear"), (1, 2, 4, 4)),
 }
 LAYERS = {
@@ -72,6 +81,11 @@ def test_multiply_adds_are_half_of_torchs_flops(net, shapes, device):
     assert not has_note(result)
 
 
+def scaled(a, b):
+    a, b = a.to(torch.float8_e4m3fn), b.to(torch.float8_e4m3fn).t()
+    return torch._scaled_mm(a, b, torch.ones((), device=a.device), torch.ones((), device=a.device))
+
+
 ENDS = torch.tensor([8, 16], dtype=torch.int32)  # of two groups of eight
 BY_HAND = {
     "matrix and vector": (torch.mv, 3 * 4, (3, 4), (4,)),
@@ -80,6 +94,8 @@ BY_HAND = {
     "addmm in place": (lambda a, b, c: a.clone().addmm_(b, c), 3 * 4 * 5, (3, 5), (3, 4), (4, 5)),
     "addmv": (torch.addmv, 3 * 4, (3,), (3, 4), (4,)),
     "addbmm": (torch.addbmm, 2 * 3 * 4 * 5, (3, 5), (2, 3, 4), (2, 4, 5)),
+    "gradient": (lambda a, b: torch.func.grad(lambda x: (x @ b).sum())(a), 2 * 2 * 3 * 4, (2, 3), (3, 4)),
+    "whole numbers": (lambda a, b: torch._int_mm(a.to(torch.int8), b.to(torch.int8)), 32**3, (32, 32), (32, 32)),
     "attention": (
         lambda q, k, v: F.scaled_dot_product_attention(value=v, key=k, query=q),
         2 * 2 * 5 * 6 * (8 + 4),
@@ -92,6 +108,7 @@ BY_HAND = {
 }
 if hasattr(F, "grouped_mm"):
     BY_HAND |= {
+        "8-bit values": (scaled, 32**3, (32, 32), (32, 32)),
         "groups of rows": (
             lambda a, b: F.grouped_mm(a.bfloat16(), b.bfloat16(), offs=ENDS),
             *(16 * 8 * 24, (16, 8), (2, 8, 24)),
@@ -117,15 +134,38 @@ def test_products_that_torch_does_not_count(function, macs, shapes, device):
     [
         (nn.Bilinear(3, 4, 5), [(2, 3), (2, 4)]),
         (Call(torch.conv_tbc), [(5, 2, 3), (3, 3, 4), (4,)]),
+        (Call(lambda a, b: torch.linalg.solve(a + 9 * torch.eye(4), b)), [(4, 4), (4, 5)]),
+        (Call(torch.cdist), [(40, 5), (30, 5)]),
         (Call(torchvision.ops.deform_conv2d), [(1, 3, 8, 8), (1, 18, 6, 6), (4, 3, 3, 3)]),
     ],
-    ids=["a sum of products", "a rare convolution", "an operator of another library"],
+    ids=["a sum of products", "a rare convolution", "linear algebra", "distances", "an operator of another library"],
 )
 def test_a_product_without_a_formula_says_so(net, shapes, device):
     result = trace(net, *shapes, device=device)
     assert result.total_macs == 0
     assert has_note(result)
-    assert "not counted" in str(result)
+    (row,) = result.not_counted
+    assert str(result).endswith(f"The total is without the MACs of {row.path or result.model}: these are not counted.")
+
+
+def test_an_ensemble_under_vmap_is_counted_whole():
+    class Ensemble(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 4)
+            self.weights, self.biases = nn.Parameter(torch.ones(5, 4, 3)), nn.Parameter(torch.ones(5, 4))
+
+        def forward(self, x):
+            def one(weight, bias):
+                return torch.func.functional_call(self.layer, {"weight": weight, "bias": bias}, (x,))
+
+            return torch.vmap(one)(self.weights, self.biases)
+
+    for device in ("meta", "cpu"):
+        result = trace(Ensemble(), (2, 3), device=device)
+        assert result.total_macs == 5 * 2 * 3 * 4
+        assert result.rows[0].params == 5 * (12 + 4)
+        assert result.rows[0].activation_bytes == 5 * 2 * 4 * 4
 
 
 @DEVICES
