@@ -148,7 +148,7 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
             entries = sorted((e for e in listing if not e.name.startswith(_HIDDEN)), key=lambda e: e.name)
         nested = next((e.name for e in entries if _is_folder(e)), None)
         if nested:
-            way = f"move its images up, or give {folder} if its folders are the classes; parts are called train and test"
+            way = f"move its images up, or give {folder}, if its folders are classes; parts are called train and test"
             raise ValueError(f"the class folder {folder} holds a folder ({nested}): {way}")
         images = {e.path: _is_image(e) for e in entries}
         found[folder.name] = [file for file, yes in images.items() if yes]
