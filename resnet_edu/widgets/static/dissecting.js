@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 6437c3b67651137e1c65604c09059549e715587ff7e62581dc7058e0475f9207 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 8ee9ce7f03b496c7e852ee9f325f65d2bd0e7a2cc4012fafdd696c431d358e82 */
 var ht=e=>typeof e=="number"&&Number.isFinite(e);function le(e,a=3){if(!ht(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),o=Number((e/10**n).toPrecision(a)),i=String(n).replace(/./g,s=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(s)]);return`${o===1?"":`${o} · `}10${i}`}return Number(e.toPrecision(a)).toLocaleString("en-US",{maximumFractionDigits:6})}var mt=e=>ht(e)?`${e.toFixed(2)}%`:"no number";var gt=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

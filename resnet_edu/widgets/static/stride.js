@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 4429e8182737d1e1b2b6c1a71928416c872f90419f601d0c6c13880423379ec7 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 89b92bd1a9ea36f0f3546d607b4bc181955e25db543c4018aea75eff09ca5726 */
 var T=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

@@ -28,7 +28,7 @@ export function block({ kind, cin, cout, size, stride }, shortcut) {
   const fail = (type, text, more) => ({ type, text, path: "block", shapes: [input], ...more });
   const found = { shortcut, rows: run.rows, main: null, lane: null, shape: null, error: null, broadcast: false };
   if (shortcut === "zero_pad" && cout < cin) {
-    const text = `shortcut='zero_pad' can only add channels, but here ${cin} would become ${cout}; use shortcut='projection'`;
+    const text = `shortcut='zero_pad' can only add channels, but here ${cin} would become ${cout}: use 'projection'`;
     return { ...found, params: 0, macs: 0, error: fail("ValueError", text, { kind: "zero_pad" }) };
   }
   try {
