@@ -122,7 +122,7 @@ def rates(
     metric: str = "train_error",
     caption: str | None = None,
 ) -> Picture:
-    """Return `metric` over the learning rate, a panel for each number of steps: the mean of the seeds, and a dot a run.
+    """Return `metric` over the learning rate, a row for each number of steps: the mean of the seeds, and a dot a run.
 
     grid: learning rate -> the records of a study, such as `load_grid()`.
 
@@ -138,7 +138,7 @@ def rates(
     means = {step: {net: list(map(fmean, found[step])) for net, found in values.items()} for step in steps}
     top = 1.04 * max(value for found in values.values() for runs in found.values() for run in runs for value in run)
     with style():
-        fig, axes = new_figure(4.4, columns=len(steps))
+        fig, axes = new_figure(2 + 1.9 * len(steps), rows=len(steps))
         for ax, step in zip(axes, steps, strict=True):
             for net, look in looks(values).items():
                 look.draw(ax, rates, means[step][net], net)
@@ -148,7 +148,7 @@ def rates(
             ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
             ax.minorticks_off()
             ax.label_outer()
-        axes[0].set_ylabel(METRIC_AXES[metric])
+            ax.set_ylabel(METRIC_AXES[metric])
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
     words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
     over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"

@@ -256,16 +256,16 @@ class TestRates:
         grid[0.01] = [make("plain8", seed, errors=(80.0, 2.0)) for seed in (0, 1)]
         (first, last) = (int(grid[0.1][0].curves[i]["step"]) for i in (0, -1))
         picture = curves.rates(grid, (first, last))
-        left, right = picture.fig.axes
-        assert (list(left.lines[0].get_xdata()), list(left.lines[0].get_ydata())) == ([0.01, 0.1], [80.0, 90.0])
-        assert list(right.lines[0].get_ydata()) == [2.0, 8.5]
-        assert sorted(zip(*right.lines[1].get_data(), strict=True)) == [
+        upper, lower = picture.fig.axes
+        assert (list(upper.lines[0].get_xdata()), list(upper.lines[0].get_ydata())) == ([0.01, 0.1], [80.0, 90.0])
+        assert list(lower.lines[0].get_ydata()) == [2.0, 8.5]
+        assert sorted(zip(*lower.lines[1].get_data(), strict=True)) == [
             (0.01, 2.0),
             (0.01, 2.0),
             (0.1, 8.0),
             (0.1, 9.0),
         ]
-        assert left.get_ylim() == right.get_ylim()
+        assert upper.get_ylim() == lower.get_ylim()
         assert "plain8 from 2% to 8.5%" in picture.alt
 
     def test_a_step_without_an_evaluation_is_refused(self):
