@@ -160,6 +160,11 @@ def own(tmp_path, monkeypatch):
         "        super().__init__()\n"
         "        self.conv, self.words = nn.Conv2d(3, 8, 3, padding=1), nn.Embedding(10, 8)\n"
         "    def forward(self, x, t): return self.conv(x).mean((2, 3)) + self.words(t).mean(1)\n"
+        "class Pair(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.first, self.both = nn.Linear(4, 4), nn.Bilinear(4, 4, 2)\n"
+        "    def forward(self, x): return self.both(self.first(x), x)\n"
     )
     (tmp_path / "my_broken_file.py").write_text("import torch\ndef net(:\n")
     (tmp_path / "my_script.py").write_text("import sys\nsys.exit(3)\n")
@@ -184,6 +189,12 @@ def test_inputs_of_any_shape_and_type(capsys, own, name, options, macs):
         status, out, _ = run(capsys, f"my_little_net:{name}", *options, "--format", "json", "--device", device)
         assert status == 0
         assert json.loads(out)["total_macs"] == macs
+
+
+def test_what_is_not_counted_is_named(capsys, own):
+    _, out, _ = run(capsys, "my_little_net:Pair", "--input", "4", "--format", "json")
+    content = json.loads(out)
+    assert (content["total_macs"], content["not_counted"]) == (16, ["both"])
 
 
 @pytest.mark.parametrize(
