@@ -190,15 +190,15 @@ def test_depth_norm_and_moment_by_keyboard(explorer_page, way):
     page = (visit := explorer_page(explorer(depth=20), way=way)).page
     ratio = 1.2**18
     assert rows(page)["plain20"] == [f"{1.2**19:.3g}", "1.2", f"{ratio:.3g}", "2.5"]
-    assert f"plain20: the first convolution's gradient is {ratio:.3g} times as long as the last one's." in story(page)
-    assert "resnet20: the first convolution's gradient is about as long as the last one's." in story(page)
+    assert f"plain20: the first convolution's gradient is {ratio:.3g} times as large as the last one's." in story(page)
+    assert "resnet20: the first convolution's gradient is about as large as the last one's." in story(page)
     slider = page.get_by_role("slider", name="Layers of the network")
     slider.press("ArrowLeft")
     until(page, "plain8")
     assert slider.get_attribute("aria-valuetext") == "8"
     slider.press("End")
     page.get_by_label("without").check()
-    until(page, "times shorter than the last one's")
+    until(page, "times smaller than the last one's")
     assert "plain20: the first convolution's gradient is 262,000 times shorter" in story(page)
     page.get_by_role("radio", name="before training").press("ArrowDown")
     until(page, "resnet20 has diverged: its loss is no longer a number.")

@@ -34,8 +34,8 @@ function compare(net, at, step, seeds) {
   const gone = net.diverged.filter((d) => d !== null && d <= step).length;
   if (gone === seeds) return `${net.net} has diverged: its loss is no longer a number.`;
   const ratio = net.first[at] / net.last[at];
-  const long = !net.first[at] ? "0, beside" : ratio > 2 ? `${number(ratio)} times as long as` : ratio < 0.5 ? `${number(1 / ratio)} times shorter than` : "about as long as";
-  return `${net.net}: the first convolution's gradient is ${long} the last one's${gone ? ` (${gone} of ${seeds} runs have diverged)` : ""}.`;
+  const size = !net.first[at] ? "0, beside" : ratio > 2 ? `${number(ratio)} times as large as` : ratio < 0.5 ? `${number(1 / ratio)} times smaller than` : "about as large as";
+  return `${net.net}: the first convolution's gradient is ${size} the last one's${gone ? ` (${gone} of ${seeds} runs have diverged)` : ""}.`;
 }
 
 function gradientView(model, radio, set) {
