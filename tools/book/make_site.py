@@ -190,12 +190,15 @@ def finish_pages() -> None:
     from pack_weights import write_weights  # imports torch
 
     write_weights(SITE / "_static" / "explorers")
+    for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # icons come from the font; all browsers read its woff2
+        for file in (SITE / "_static").rglob(unused):
+            file.unlink()
     for page in SITE.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
+        text = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", text)
         # The theme's script puts "auto" back. Without scripts that is a theme without colours.
-        small = strip_state(text).replace('data-theme="auto"', 'data-theme="light"', 1)
-        if small != text:
-            page.write_text(small, encoding="utf-8")
+        text = strip_state(text).replace('data-theme="auto"', 'data-theme="light"', 1)
+        page.write_text(text, encoding="utf-8")
 
     missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
     if missing:
