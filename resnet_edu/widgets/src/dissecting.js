@@ -151,6 +151,7 @@ function render({ model, el, worker, data }) {
     const { name, keeps } = blockAt(at);
     place = at;
     if (!residual() && !keeps) {
+      stages.children[blocks[open()][at].stage - 1].append(note); // where it is seen
       cut({}, `${name} of ${open()} halves the maps and doubles their number. Nothing passes around it: without it, the next block would get a shape that it cannot take. So it stays.`);
     } else {
       setFactor(at, factorAt(at) === 0 ? 1 : 0);
