@@ -60,6 +60,7 @@ function render({ model, el, worker, data }) {
   let [part, channel, pixel] = ["f", 0, [0, 0]];
 
   const open = () => model.get("net");
+  const sketch = () => (drawn.some(Boolean) ? "your drawing" : "an empty pad");
   const residual = () => kindOf(open()) === "resnet";
   const mine = () => changes[open()];
   const isWhole = ({ factors, order }) => !order && !Object.values(factors).some((factor) => factor !== 1);
@@ -150,6 +151,7 @@ function render({ model, el, worker, data }) {
     const { name, keeps } = blockAt(at);
     place = at;
     if (!residual() && !keeps) {
+      stages.children[blocks[open()][at].stage - 1].append(note); // where it is seen
       cut({}, `${name} of ${open()} halves the maps and doubles their number. Nothing passes around it: without it, the next block would get a shape that it cannot take. So it stays.`);
     } else {
       setFactor(at, factorAt(at) === 0 ? 1 : 0);
@@ -212,7 +214,7 @@ function render({ model, el, worker, data }) {
 
   function drawAnswers() {
     const { answers, image, label, inside } = seen;
-    const is = drawn ? "your drawing" : `test image ${model.get("image")}, a ${label}`;
+    const is = drawn ? sketch() : `test image ${model.get("image")}, a ${label}`;
     input.fill(image, is);
     say(inputText, `What the nets see: ${is}`);
     for (const [net, { node, answer, sure, bars }] of Object.entries(cards)) {
@@ -417,7 +419,7 @@ function render({ model, el, worker, data }) {
     about.hidden = openAll.hidden;
     table.hidden = why.hidden = !seen?.inside;
     figures.hidden = !seen && !drawn;
-    if (!seen && drawn) input.fill(drawn, inputText.textContent = "What the nets see: your drawing");
+    if (!seen && drawn) input.fill(drawn, inputText.textContent = `What the nets see: ${sketch()}`);
     if (!seen?.inside || !blocks[open()]) return;
     if (seen.inside.blocks.length !== blocks[open()].length || seen.inside.net !== open()) return; // its answer is on its way
     layOut();

@@ -42,6 +42,7 @@ function render({ model, el }) {
   const rank = ranking(nets, voice.say);
   const pad = sketchPad(nets, last, `${METRICS[asked]} (%)`);
   const result = h("div", { class: "rx-result", tabindex: "-1", role: "group", "aria-label": "Your prediction and the result" });
+  const unasked = model.get("shown") && !model.get("prediction").length; // the curves are there from the start
   const sketched = () => asked === metric() && pad.any();
   const turn = (prediction, shown) => {
     play.stop();
@@ -205,7 +206,7 @@ function render({ model, el }) {
     h("div", { class: "rx-row rx-scrub" }, play.node, h("div", {}, h("label", { for: id }, "Step"), " ", reading), slider),
     values.node,
     note,
-    button("Predict again", () => turn([], false), { class: "rx-button rx-quiet" }));
+    button(unasked ? "Predict it yourself" : "Predict again", () => turn([], false), { class: "rx-button rx-quiet" }));
   el.append(frame("Study player", predict, curves, voice.node));
 
   function draw() {
