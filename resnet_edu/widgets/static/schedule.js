@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources bfef4e47aa0539f1c47f286274bdf3e63f099b0d50a15bee53fe3c02f61c77d0 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 3e4ad6484285e65c2c6bf761a7d2523437cba300af4f3b0b65d97fcdd64c3754 */
 var C=e=>typeof e=="number"&&Number.isFinite(e);function $(e,[t,n],[r,a]){if(e==="log"){let o=$("linear",[Math.log10(t),Math.log10(n)],[r,a]);return l=>o(Math.log10(Math.max(l,t)))}return o=>r+(o-t)/(n-t||1)*(a-r)}function N(e,t,n=5){if(!(t>e))return[e];let r=(t-e)/n,a=10**Math.floor(Math.log10(r)+1e-9),o=a*[1,2,5,10].find(c=>c*a>=r*(1-1e-9)),l=[];for(let c=Math.ceil(e/o-1e-9);c*o<=t+o*1e-9;c++)l.push(Number((c*o).toPrecision(12)));return l}function P(e,t,n=6){let[r,a]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(t)+1e-9)],o=Math.max(1,Math.ceil((a-r+1)/n)),l=[];for(let c=r-1;c<=a;c++)for(let p of a-r<2?[1,2,5]:[1]){let f=Number((p*10**c).toPrecision(6));f>=e*(1-1e-9)&&f<=t*(1+1e-9)&&(p>1||(c-r)%o===0)&&l.push(f)}return l}var j=e=>Math.round(e*10)/10;function L(e){let t="M";return e.map(([n,r])=>{if(!C(r))return t="M","";let a=`${t}${j(n)} ${j(r)}`;return t="L",a}).join("")}function y(e,t=3){if(!C(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),r=Number((e/10**n).toPrecision(t)),a=String(n).replace(/./g,o=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(o)]);return`${r===1?"":`${r} · `}10${a}`}return Number(e.toPrecision(t)).toLocaleString("en-US",{maximumFractionDigits:6})}var R=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -28,6 +28,10 @@ var C=e=>typeof e=="number"&&Number.isFinite(e);function $(e,[t,n],[r,a]){if(e==
 .rx,:is(html[data-theme=light],body[data-jp-theme-light=true],.vscode-light) .rx{--rx-plain:#d55e00;--rx-residual:#0072b2;--rx-other:#6b7580;--rx-wrong:#c62a2a}
 @media (prefers-color-scheme:dark){.rx{--rx-plain:#f5924a;--rx-residual:#5cb0ee;--rx-other:#a5b0bb;--rx-wrong:#ff7b72}}
 :is(html[data-theme=dark],body[data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .rx{--rx-plain:#f5924a;--rx-residual:#5cb0ee;--rx-other:#a5b0bb;--rx-wrong:#ff7b72}
+:where(.rx [stroke="#D55E00" i]){stroke:var(--rx-plain)}
+:where(.rx [fill="#D55E00" i]){fill:var(--rx-plain)}
+:where(.rx [stroke="#0072B2" i]){stroke:var(--rx-residual)}
+:where(.rx [fill="#0072B2" i]){fill:var(--rx-residual)}
 .rx{container-type:inline-size;box-sizing:border-box;max-width:100%;margin:.75rem 0 1.25rem;padding:.9rem 1rem 1rem;
 border:1px solid var(--rx-line);border-radius:.5rem;background:var(--rx-paper);color:var(--rx-ink);
 font-size:.92rem;line-height:1.45;font-variant-numeric:tabular-nums;text-align:left}
