@@ -53,7 +53,7 @@ function measured(record) {
   return h("details", { class: "rx-bk-measured" }, h("summary", { class: "rx-title" }, title),
     h("p", {}, `Three nets of ${record.depth} layers from the same initial weights, ${record.steps} steps on the ${record.dataset}; the values of ${record.block}'s branch for ${record.images} test images.`),
     h("div", { class: "rx-bk-bars" }, record.measured.map((one) => histogram(record, one, most))),
-    h("p", {}, "With a ReLU before the addition the branch can only add. Without a shortcut the output has little to do with the input. The test errors of so small a task hardly tell the three apart; their activations do."));
+    h("p", {}, "With a ReLU before the addition the branch can only add. Without a shortcut the output has little to do with the input. So short a training does not say which of the first two is better."));
 }
 
 function explain(now, free) {

@@ -98,9 +98,9 @@ function render({ model, el }) {
     what: "evaluation",
     delay: Math.min(400, PLAY / steps.length),
     onstep(by) {
-      const i = nearest(steps, model.get("step")) + by;
-      if (i in steps) put(model, { step: steps[i] });
-      return i + by in steps;
+      const i = (nearest(steps, model.get("step")) + by + steps.length) % steps.length; // from the last on to the first
+      put(model, { step: steps[i] });
+      return i < steps.length - 1;
     },
   });
 
