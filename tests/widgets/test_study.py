@@ -214,6 +214,12 @@ def test_show_me_now_scrub_and_read(explorer_page, way):
     assert cells(page) == {"plain8": ["5.00%", "4.00 to 6.00"], "resnet8": ["0.00%", "0.00 to 0.00"]}
     slider = page.get_by_role("slider", name="Step")
     assert slider.evaluate("s => s === document.activeElement")
+    for button, step in (("Next evaluation", 0), ("Previous evaluation", 20)):  # round, from the last to the first
+        page.get_by_role("button", name=button).click()
+        page.wait_for_function(
+            f"() => document.querySelector('.rx-table caption').textContent.includes('after {step} of')"
+        )
+    slider.focus()
     page.keyboard.press("ArrowLeft")
     page.wait_for_function("() => document.querySelector('.rx-table caption').textContent.includes('after 10 of 20')")
     assert cells(page) == {"plain8": ["35.00%", "30.00 to 40.00"], "resnet8": ["15.00%", "10.00 to 20.00"]}
