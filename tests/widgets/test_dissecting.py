@@ -136,9 +136,9 @@ def test_a_cut_by_click_changes_answer_and_error(explorer_page, way: str):
     page.get_by_role("button", name="Put it together again").click()
     finished(page)
     await_results(page, whole)
-    told = page.locator(".rx-ds-share").inner_text()
     for net in NETS:
-        assert re.search(rf"{net} \d+ of {len(removable(net))}\b", told)
+        told = re.compile(rf"{net} \d+ of {len(removable(net))}\b")
+        expect(page.locator(".rx-ds-share")).to_contain_text(told, timeout=LONG)
     assert not visit.foreign
     assert not visit.complaints
 

@@ -199,7 +199,7 @@ def test_depth_norm_and_moment_by_keyboard(explorer_page, way):
     slider.press("End")
     page.get_by_label("without").check()
     until(page, "times smaller than the last one's")
-    assert "plain20: the first convolution's gradient is 262,000 times shorter" in story(page)
+    assert "plain20: the first convolution's gradient is 262,000 times smaller" in story(page)
     page.get_by_role("radio", name="before training").press("ArrowDown")
     until(page, "resnet20 has diverged: its loss is no longer a number.")
     assert rows(page)["resnet20"] == ["diverged", "–", "–", "–"]
