@@ -58,10 +58,10 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(what, "--seeds", "runs of each net, with seeds 0..N-1 (default: 1)", dest="study.seeds", type=int, metavar="N")
     add(what, "--quick", "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", **switch)
 
-    how = parser.add_argument_group("how it is trained")
+    how, digits = parser.add_argument_group("how it is trained"), Recipe.digits()
     add(how, "--recipe", "paper: 64,000 steps, or shortened by --steps or --epochs with its milestones in proportion; "
-        "digits: 400 steps at 0.003 without augmentation (default: digits for digits, else paper, shortened to 1,000 "
-        "steps)", choices=("paper", "digits"))
+        f"digits: {digits.steps} steps at {digits.lr:g} without augmentation (default: digits for digits, else paper, "
+        "shortened to 1,000 steps)", choices=("paper", "digits"))
     length = how.add_mutually_exclusive_group()
     add(length, "--steps", "updates of the weights", type=int, metavar="N")
     add(length, "--epochs", "passes over the training images", type=int, metavar="N")

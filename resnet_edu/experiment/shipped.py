@@ -106,7 +106,7 @@ def load_record(net: str, seed: int = 0, study: str | None = None, root: Path = 
     Raises what `load_records` raises, and `ValueError`, naming what is there, for a net or a seed that is not.
     """
     found = load_study(study, root)
-    return _record(found, _filename(found, net, seed, ".json"))
+    return _record(found, filename(found, net, seed, ".json"))
 
 
 def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> nn.Module:
@@ -118,8 +118,8 @@ def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path =
     Raises what `load_record` raises, and `weights.WeightsError` for a file of another net.
     """
     found = load_study(study, root)
-    model = build(_record(found, _filename(found, net, seed, ".json")))
-    name = _filename(found, net, seed, ".safetensors")
+    model = build(_record(found, filename(found, net, seed, ".json")))
+    name = filename(found, net, seed, ".safetensors")
     weights.load_into(model, weights.read(read_file(found, name), found.folder / name), found.folder / name)
     return model.eval()
 
@@ -147,7 +147,11 @@ def build(record: RunRecord) -> nn.Module:
         return get_model(record.net, num_classes=len(record.dataset["classes"]), in_channels=record.dataset["shape"][0])
 
 
-def _filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
+def filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
+    """Return what a run's record (".json") or weights (".safetensors") are called.
+
+    Raises `ValueError`, naming what is there, if the study has none of that net and seed.
+    """
     name = f"{net}-seed{seed}{ending}"
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"

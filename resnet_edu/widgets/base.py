@@ -81,6 +81,16 @@ class Explorer(anywidget.AnyWidget):
         return {**data, "text/plain": self.static_text(), "text/html": html}, metadata
 
 
+class Laboratory(Explorer):
+    """Base of explorers that compute in a worker: a built page loads its script, a kernel hands it over."""
+
+    _worker = traitlets.Unicode().tag(sync=True)  # its source
+
+    @traitlets.default("_worker")
+    def _worker_source(self) -> str:
+        return (STATIC / f"{self._explorer}.worker.js").read_text(encoding="utf-8")
+
+
 def module(name: str) -> Path:
     """Return the JavaScript module of the explorer called `name`, made by `make widgets`.
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import traitlets
 
-from ..experiment.shipped import load_study, read_file
+from ..experiment.shipped import ShippedStudy, filename, load_study, read_file
 from ..nets.models import split_name
 from ..nets.shapes import cifar_blocks_per_stage
-from .base import STATIC, Explorer, Whole, module
+from .base import Laboratory, Whole, module
 
 STUDY = "digits"
 NETS = ("plain20", "plain56", "resnet20", "resnet56")
@@ -24,14 +24,15 @@ def weights(net: str) -> bytes:
 
     Raises `ShippedError` if it is not the one that was shipped.
     """
-    return read_file(load_study(STUDY), _file(net))
+    study = load_study(STUDY)
+    return read_file(study, _file(study, net))
 
 
-def _file(net: str) -> str:
-    return f"{net}-seed{load_study(STUDY).weights[net]['seed']}.safetensors"
+def _file(study: ShippedStudy, net: str) -> str:
+    return filename(study, net, study.weights[net]["seed"], ".safetensors")
 
 
-class DissectingTable(Explorer):
+class DissectingTable(Laboratory):
     """Four nets that were trained on scikit-learn's digits, run in the page: look into them, and cut.
 
         DissectingTable()
@@ -50,7 +51,6 @@ class DissectingTable(Explorer):
 
     _esm = module("dissecting")
     _explorer = traitlets.Unicode("dissecting").tag(sync=True)
-    _worker = traitlets.Unicode().tag(sync=True)
     files = traitlets.Dict(read_only=True, help="net -> sha256 and bytes of its weights").tag(sync=True)
     net = traitlets.Enum(NETS, "resnet20").tag(sync=True)
     image = Whole(0, 0, TESTED - 1).tag(sync=True)
@@ -60,13 +60,10 @@ class DissectingTable(Explorer):
         super().__init__(**settings)
         self.on_msg(self._send_weights)
 
-    @traitlets.default("_worker")
-    def _worker_source(self) -> str:
-        return (STATIC / "dissecting.worker.js").read_text(encoding="utf-8")
-
     @traitlets.default("files")
     def _files(self) -> dict[str, dict]:
-        return {net: load_study(STUDY).files[_file(net)] for net in NETS}
+        study = load_study(STUDY)
+        return {net: study.files[_file(study, net)] for net in NETS}
 
     @traitlets.validate("off")
     def _are_blocks(self, proposal: dict) -> list[str]:

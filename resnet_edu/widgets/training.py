@@ -9,7 +9,7 @@ from __future__ import annotations
 import traitlets
 
 from ..support.validate import one_of, real
-from .base import STATIC, Explorer, Whole, checked, module
+from .base import Laboratory, Whole, checked, module
 
 KINDS = {
     "plain": "plain: two layers after two layers",
@@ -21,7 +21,7 @@ BATCHES = (16, 32, 64, 128, 256)
 DEFAULT = ("plain-20", "plain-56", "residual-20", "residual-56")
 
 
-class TrainingLab(Explorer):
+class TrainingLab(Laboratory):
     """Fully connected nets on scikit-learn's digits, trained in the page by the reader's own processor.
 
         TrainingLab()
@@ -44,7 +44,6 @@ class TrainingLab(Explorer):
 
     _esm = module("training")
     _explorer = traitlets.Unicode("training").tag(sync=True)
-    _worker = traitlets.Unicode().tag(sync=True)
     nets = traitlets.List(traitlets.Unicode(), DEFAULT).tag(sync=True)
     width = Whole(32, 8, 64).tag(sync=True)
     batch_norm = traitlets.Bool(True).tag(sync=True)
@@ -54,10 +53,6 @@ class TrainingLab(Explorer):
     steps = Whole(300, 50, 2000).tag(sync=True)
     predict = traitlets.Bool(True).tag(sync=True)
     record = traitlets.Dict().tag(sync=True)
-
-    @traitlets.default("_worker")
-    def _worker_source(self) -> str:
-        return (STATIC / "training.worker.js").read_text(encoding="utf-8")
 
     @traitlets.validate("nets")
     def _are_nets(self, proposal: dict) -> list[str]:

@@ -111,6 +111,16 @@ class Visit:
             assert not self.check("faintText")
         assert not [line for _, _, line in self.barriers()]
 
+    def assert_readable_on_a_phone_in_the_dark(self) -> None:
+        """Fail for what is faint or without words there, and for an id that occurs twice."""
+        self.page.set_viewport_size(PHONE)
+        self.show("dark")
+        assert not self.check("faintText")
+        assert not self.check("silentPictures")
+        assert not self.barriers("color-contrast")
+        ids = self.page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
+        assert len(set(ids)) == len(ids)
+
     def barriers(self, *rules: str) -> list[tuple[str, str, str]]:
         """Return what axe finds serious or critical, by all of its rules or some: (rule, selector, a line on it)."""
         options = {"resultTypes": ["violations"], "preload": False}

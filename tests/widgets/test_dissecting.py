@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from browser import PHONE, Visit, served, settled, write_explorer_page
+from browser import Visit, served, settled, write_explorer_page
 from dissecting_worker import dissecting_worker
 from javascript import load
 from make_widgets import MODULES
@@ -98,11 +98,7 @@ def results(page: Page) -> list[list[str]]:
 
 def await_results(page: Page, cut: list[str]) -> None:
     """Wait until the row of the cut net is `cut`: errors that are known stand there before a new answer does."""
-    for _ in range(LONG // 100):
-        if results(page)[1] == cut:
-            break
-        page.wait_for_timeout(100)
-    assert results(page)[1] == cut
+    expect(page.locator(".rx-ds-results tbody tr").nth(1).locator("td")).to_have_text(cut, timeout=LONG)
 
 
 def in_v8(net: str, changes: dict, image: int = 0) -> list[str]:
@@ -280,10 +276,4 @@ def test_an_open_net_is_readable_on_a_phone_and_in_the_dark(explorer_page):
     page.wait_for_function("() => document.querySelectorAll('.rx-ds-net:not(:disabled)').length === 8", timeout=LONG)
     settled(page)
     visit.assert_readable()
-    page.set_viewport_size(PHONE)
-    visit.show("dark")
-    assert not visit.check("faintText")
-    assert not visit.check("silentPictures")
-    assert not visit.barriers("color-contrast")
-    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(set(ids)) == len(ids)
+    visit.assert_readable_on_a_phone_in_the_dark()

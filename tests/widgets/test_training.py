@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from book_pages import explorer_html
-from browser import PHONE, Visit, served, settled
+from browser import Visit, served, settled
 from dense_nets import DenseNet
 from make_site import strip_state
 from make_widgets import MODULES
@@ -301,10 +301,4 @@ def test_a_run_is_readable_on_a_phone_and_in_the_dark(explorer_page):
         lab.get_by_text("Change nets and recipe").click()
     settled(page)
     visit.assert_readable()
-    page.set_viewport_size(PHONE)
-    visit.show("dark")
-    assert not visit.check("faintText")
-    assert not visit.check("silentPictures")
-    assert not visit.barriers("color-contrast")
-    ids = page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
-    assert len(set(ids)) == len(ids)
+    visit.assert_readable_on_a_phone_in_the_dark()

@@ -7,18 +7,17 @@
 import { addChartStyle, listen, liveTable, named, put } from "./lib/chart.js";
 import { digitPicture, mapCanvas, paint, perRow } from "./lib/maps.js";
 import { drawingPad } from "./lib/pad.js";
-import { number, percent } from "./lib/plot.js";
+import { NET_LINES, number, percent } from "./lib/plot.js";
 import { announcer, button, frame, h, numberField, onFrame, patch, radioField, say, selectField, svg, uid } from "./lib/ui.js";
 import STYLE from "./dissecting.css";
 
 export { rasterise } from "./lib/pad.js"; // for its test
 
 const TESTED = 200;
-const LINES = { plain: { color: "var(--rx-plain)", dash: [4, 1.6] }, resnet: { color: "var(--rx-residual)", dash: [] } };
 const PARTS = { x: "x", f: "F(x)", sum: "x + F(x)" };
 
 const kindOf = (net) => (net.startsWith("resnet") ? "resnet" : "plain");
-const line = (net) => ({ net, width: net.endsWith("56") ? 3.6 : 2, ...LINES[kindOf(net)] });
+const line = (net) => ({ net, width: net.endsWith("56") ? 3.6 : 2, ...NET_LINES[kindOf(net) === "plain" ? "plain" : "residual"] });
 const best = (shares) => shares.indexOf(Math.max(...shares));
 const whole = (share) => `${Math.round(100 * share)}%`;
 const clamp = (value, most) => Math.max(0, Math.min(most, value));

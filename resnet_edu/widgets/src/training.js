@@ -5,13 +5,13 @@
 // worker's source). Each net trains in a worker of its own (workers/training.js); here is what is seen and chosen.
 import { addChartStyle, listen, liveTable, named, put } from "./lib/chart.js";
 import { lineChart, netCard } from "./lib/race.js";
-import { decades, finite, number, percent } from "./lib/plot.js";
+import { NET_LINES, decades, finite, number, percent } from "./lib/plot.js";
 import { announcer, button, frame, h, numberField, onFrame, radioField, say, selectField, thousands, uid, wholeNumber } from "./lib/ui.js";
 import STYLE from "./training.css";
 
 const KINDS = {
-  plain: { text: "plain", color: "var(--rx-plain)", dash: [4, 1.6] },
-  residual: { text: "residual", color: "var(--rx-residual)", dash: [] },
+  plain: { text: "plain", ...NET_LINES.plain },
+  residual: { text: "residual", ...NET_LINES.residual },
   zeroed: { text: "residual, last scale zero", color: "var(--rx-other)", dash: [1, 1.5] },
   preact: { text: "pre-activation", color: "var(--rx-other)", dash: [6, 1.5, 1, 1.5] },
 };

@@ -122,5 +122,11 @@ export function number(v, digits = 3) {
   return Number(v.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 6 });
 }
 
+/** Colour and dash of the lines of plain and of residual nets. */
+export const NET_LINES = {
+  plain: { color: "var(--rx-plain)", dash: [4, 1.6] },
+  residual: { color: "var(--rx-residual)", dash: [] },
+};
+
 /** Per cent with the decimals that every table of the book has: two. */
 export const percent = (v) => (finite(v) ? `${v.toFixed(2)}%` : "no number");
