@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help book pages widgets test test-all test-site lint serve bench strip clean
+.PHONY: help book widgets test test-all test-site lint serve bench strip clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -27,16 +27,13 @@ $(INSTALLED): pyproject.toml requirements.txt
 	else \
 	  set -ex; \
 	  $(PYTHON) -m venv .venv; \
-	  $(BIN)/python -m pip install --progress-bar off -e '.[book,test]'; \
-	  $(BIN)/python -m pip install --progress-bar off --no-deps 'd2l>=1.0.3'; \
+	  $(BIN)/python -m pip install --no-compile --progress-bar off -e '.[book,test]'; \
+	  $(BIN)/python -m pip install --no-compile --progress-bar off --no-deps 'd2l>=1.0.3'; \
 	fi
 	@touch $@
 
-book: $(INSTALLED) ## run the default experiment, execute the chapters, build the site in _build/html
+book: $(INSTALLED) ## execute the chapters (the first runs the default experiment), build the site in _build/html
 	$(BIN)/python tools/book/make_site.py
-
-pages: $(INSTALLED) ## the site without the experiment, for work on the text
-	$(BIN)/python tools/book/make_site.py --skip-experiment
 
 # The products are committed: only who edits the explorers' JavaScript needs node and npm (20 or newer).
 widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)

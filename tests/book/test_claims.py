@@ -180,7 +180,7 @@ def test_wrong_numbers_would_be_found_out():
             continue
         path = EXECUTED / f"{name.partition('/')[2]}.ipynb"
         if not path.is_file():
-            unavailable("the chapters have not been executed: run `make pages`")
+            unavailable("the chapters have not been executed: run `make book`")
         chapter, tried, found = read_chapter(nbformat.read(path, as_version=4).cells), 0, 0
         for part in chapter.parts:
             for claim in (claim for claim in part.claims if chapter.met(part, claim)):

@@ -1,6 +1,6 @@
 """The built site, as a reader meets it: served over HTTP and opened from a folder, wide, narrow, light and dark.
 
-Needs `make book` (or `make pages`) and a Chromium: Debian's package `chromium`, or the one that $CHROMIUM names.
+Needs `make book` and a Chromium: Debian's package `chromium`, or the one that $CHROMIUM names.
 Each page is opened twice, and all that is asked of it is asked then; what is asked inside it is in site_checks.js.
 """
 

@@ -1,6 +1,6 @@
 """The explorers in the chapters of the built site, by real clicks and keys.
 
-Needs `make book` (or `make pages`). That all are mounted, over HTTP and from a folder, is tested with the pages
+Needs `make book`. That all are mounted, over HTTP and from a folder, is tested with the pages
 (tests/book/test_site.py); what each explorer does in detail, on pages of its own (the files named after them).
 """
 

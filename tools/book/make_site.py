@@ -1,8 +1,8 @@
-"""Build the book: run the default experiment, execute the chapters, write the site to _build/html.
+"""Build the book: execute the chapters, write the site to _build/html.
 
-Run by `make book`. The experiment and the chapters run once for every state of the package: Jupyter's cache of
-executed notebooks looks at the cells alone, and would keep the outputs of a package that has changed since. Jupyter
-Book finds all outputs in the cache.
+Run by `make book`. The first chapter runs the default experiment, the one of `resnet-edu degrade`. Chapters run once for
+every state of the package: Jupyter's cache of executed notebooks looks at the cells alone, and would keep the outputs of
+a package that has changed since. Jupyter Book finds all outputs in the cache.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +36,7 @@ EXECUTED = BUILD / "jupyter_execute" / "notebooks"  # the chapters with their ou
 AT_ONCE = 2  # chapters
 STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
 OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
-STATE = BUILD / "state"  # a file for each product that is kept: the state of the package that it was made with
+CACHE = BUILD / ".jupyter_cache"
 
 
 def package_state() -> str:
@@ -49,18 +49,6 @@ def package_state() -> str:
     for library in ("torch", "torchvision", "numpy", "matplotlib"):
         digest.update(f"{library} {version(library)}".encode())
     return digest.hexdigest()
-
-
-def is_current(product: str, state: str) -> bool:
-    """Whether what is kept was made with this state of the package."""
-    note = STATE / product
-    return note.is_file() and note.read_text() == state
-
-
-def mark_current(product: str, state: str) -> None:
-    """Note that what is kept was made with this state of the package."""
-    STATE.mkdir(parents=True, exist_ok=True)
-    (STATE / product).write_text(state)
 
 
 @contextlib.contextmanager
@@ -85,12 +73,19 @@ def empty_site() -> Iterator[None]:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def execute_chapters(beside: Callable[[], None]) -> None:
-    """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED.
+def empty_cache_of_another_package() -> None:
+    """Remove the outputs that are kept if the package has changed since."""
+    note, state = BUILD / "package_state", package_state()
+    if not (note.is_file() and note.read_text() == state):
+        shutil.rmtree(CACHE, ignore_errors=True)
+        BUILD.mkdir(exist_ok=True)
+        note.write_text(state)
 
-    What `beside` does runs first, in the place of a chapter: neither uses all of the processor all of the time.
-    """
-    cache = get_cache(BUILD / ".jupyter_cache")
+
+def execute_chapters() -> None:
+    """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED."""
+    empty_cache_of_another_package()
+    cache = get_cache(CACHE)
     chapters = [name for name in toc_documents() if name.startswith("notebooks/")]
     notebooks = {name: nbformat.read(ROOT / f"{name}.ipynb", as_version=4) for name in chapters}
 
@@ -107,7 +102,6 @@ def execute_chapters(beside: Callable[[], None]) -> None:
     waiting = [name for name in notebooks if not is_cached(name)]
     failed = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        other = pool.submit(beside)
         for name, result in zip(waiting, pool.map(run_chapter, waiting), strict=True):
             if result.err:
                 failed.append(f"{name}\n{result.exc_string}")
@@ -116,7 +110,6 @@ def execute_chapters(beside: Callable[[], None]) -> None:
             uri, note = str(ROOT / f"{name}.ipynb"), {"execution_seconds": result.time}
             bundle = CacheBundleIn(notebooks[name], uri, data=note)
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
-    other.result()
     if failed:
         sys.exit("These chapters fail, and the book is not built:\n\n" + "\n\n".join(failed))
 
@@ -208,25 +201,14 @@ def finish_pages() -> None:
 def main() -> None:
     """Build the site and check that every page of the table of contents is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--skip-experiment", action="store_true", help="only the pages (for work on the text)")
     parser.add_argument("--text", action="store_true", help="pages without outputs: a look at text and links, quickly")
     arguments = parser.parse_args()
     tools = Path(sys.executable).parent
     repository = Repository.from_config(ROOT / "_config.yml")
     setup_cell(repository.source)  # an address that cannot be one is told now, and not after the build
 
-    state = package_state()
-    if not is_current("cache", state):
-        shutil.rmtree(BUILD / ".jupyter_cache", ignore_errors=True)
-        mark_current("cache", state)
-
-    def experiment() -> None:
-        if not arguments.skip_experiment and not is_current("experiment", state):
-            run(tools / "resnet-edu", "degrade")
-            mark_current("experiment", state)
-
     if not arguments.text:
-        execute_chapters(beside=experiment)
+        execute_chapters()
         check_numbers()
     with empty_site():
         config = write_config(repository, outputs=not arguments.text)
