@@ -1,8 +1,8 @@
 """Build the book: execute the chapters, write the site to _build/html.
 
-Run by `make book`. The first chapter runs the default experiment, the one of `resnet-edu degrade`. Chapters run once for
-every state of the package: Jupyter's cache of executed notebooks looks at the cells alone, and would keep the outputs of
-a package that has changed since. Jupyter Book finds all outputs in the cache.
+Run by `make book`. The first chapter runs the default experiment, the one of `resnet-edu degrade`. Chapters run once
+for every state of the package: Jupyter's cache of executed notebooks looks at the cells alone, and would keep the
+outputs of a package that has changed since. Jupyter Book finds all outputs in the cache.
 """
 
 import argparse
