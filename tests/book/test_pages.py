@@ -111,7 +111,7 @@ def glossary() -> dict[tuple[str, ...], tuple[set[str], str]]:
         for entry in block.strip().split("\n\n"):
             terms = [line for line in entry.splitlines() if not line.startswith(" ")]
             body = " ".join(line.strip() for line in entry.splitlines()[len(terms) :])
-            chinese, rest = re.fullmatch(r'<span lang="zh-Hans">(.+?)</span>: (.+)', body).groups()
+            chinese, rest = re.fullmatch(r"(.+?): (.+)", body).groups()
             assert tuple(terms) not in entries, f"{terms} are explained twice"
             entries[tuple(terms)] = (set(chinese.split(", ")), rest)
     return entries

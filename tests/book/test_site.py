@@ -4,6 +4,7 @@ Needs `make book` and a Chromium: Debian's package `chromium`, or the one that $
 Each page is opened twice, and all that is asked of it is asked then; what is asked inside it is in site_checks.js.
 """
 
+import gzip
 import json
 import re
 from html.parser import HTMLParser
@@ -14,7 +15,8 @@ import nbformat
 import pytest
 from browser import DESKTOP, PHONE, Visit
 from chapters import ROOT, toc_documents
-from make_site import STATE_SCRIPT
+from finish import STATE_SCRIPT
+from PIL import Image
 from playwright.sync_api import BrowserContext
 from repository import Repository
 
@@ -61,6 +63,13 @@ def colours(visit: Visit, scheme: str) -> list[str]:
     return [f"{scheme}: {line}" for line in [*found, *faults(visit, "faintText"), *([] if good else [str(page)])]]
 
 
+def heavy(visit: Visit, document: str) -> list[str]:
+    """Whether a page takes too many bytes, compressed, before anything is asked of it."""
+    most = 350_000 if document in CHAPTERS else 200_000
+    total = sum(len(gzip.compress(body)) for body in visit.bodies())
+    return [f"weight: {total:,} bytes compressed, at most {most:,}"] if total > most else []
+
+
 def narrow(visit: Visit) -> list[str]:
     """What does not fit on a phone, nor with letters of twice the size."""
     visit.page.set_viewport_size(PHONE)
@@ -75,7 +84,7 @@ def narrow(visit: Visit) -> list[str]:
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_a_page(context: BrowserContext, bases: dict[str, str], document: str):
     visit = Visit(context.new_page(), bases["http"]).open(f"{document}.html")
-    found = explorers(visit, document)
+    found = explorers(visit, document) + heavy(visit, document)
     found += [] if len(visit.check("titles")) == 1 else ["titles: there should be one"]
     # stuckFolds leaves the folds open, so that the checks after it see what is inside.
     found += faults(visit, "rawMathematics", "silentPictures", "tracebacks", "stuckFolds")
@@ -151,6 +160,25 @@ def test_links_and_scripts_of_the_pages(site: Path):
     assert wrong == []
 
 
+def test_the_head_of_each_page_says_what_it_is(site: Path):
+    """A title, one description of its own, one viewport; Chinese words are marked, also for a voice that reads them."""
+    descriptions = []
+    for name in DOCUMENTS:
+        head, _, body = (site / f"{name}.html").read_text(encoding="utf-8").partition("</head>")
+        descriptions += re.findall(r'<meta name="description" content="([^"]+)">', head)
+        assert head.count('name="viewport"') == 1, name
+        assert re.search(r'property="og:title" content="[^"]+"', head), name
+        marked = re.sub(
+            r'<span lang="zh-Hans">[^<]*</span>', "", body.partition("<article")[2].partition("</article>")[0]
+        )
+        assert not re.search("[\u4e00-\u9fff]", re.sub("<[^>]*>", "", marked)), name
+    assert len(set(descriptions)) == len(DOCUMENTS)
+    for name in ("index.html", "404.html"):
+        assert re.search("<title>.+</title>", (site / name).read_text(encoding="utf-8")), name
+    with Image.open(site / "_static" / "card.png") as card:
+        assert card.size == (1200, 630)
+
+
 @pytest.mark.parametrize("way", ["http", "file"])
 def test_search_finds_the_chapters(context: BrowserContext, bases: dict[str, str], way: str):
     search = Visit(context.new_page(), bases[way]).open("search.html?q=residual")
@@ -160,6 +188,13 @@ def test_search_finds_the_chapters(context: BrowserContext, bases: dict[str, str
     assert not search.foreign
     if way == "http":  # from a folder, the browser forbids reading the excerpts that stand below the results
         assert not search.complaints
+
+
+def test_search_knows_american_spelling(context: BrowserContext, bases: dict[str, str]):
+    search = Visit(context.new_page(), bases["http"]).open("search.html?q=normalization")
+    first = search.page.locator("#search-results ul.search li").first
+    first.locator("a").first.wait_for()
+    assert "Contents" not in first.text_content()
 
 
 def test_the_buttons_of_a_page_work(context: BrowserContext, bases: dict[str, str]):

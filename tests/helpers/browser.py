@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chapters import ROOT
-from make_site import strip_state
+from finish import strip_state
 from pack_weights import write_weights
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Response, sync_playwright
 
 from resnet_edu.widgets import DissectingTable
 
@@ -77,11 +77,13 @@ class Visit:
     base: str
     foreign: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    responses: list[Response] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         own = (self.base, "data:", "blob:")
         self.page.on("request", lambda r: None if r.url.startswith(own) else self.foreign.append(r.url))
         self.page.on("requestfailed", lambda r: self.complaints.append(f"request failed: {r.url} ({r.failure})"))
+        self.page.on("response", self.responses.append)
         self.page.on("response", lambda r: self.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
         self.page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
@@ -89,9 +91,12 @@ class Visit:
     def open(self, path: str) -> Visit:
         """Open a page, and wait until it has settled."""
         self.page.goto(self.base + path, wait_until="load")
-        self.page.evaluate("() => window.MathJax?.startup?.promise")
         self.page.evaluate("() => document.fonts.ready")
         return self
+
+    def bodies(self) -> list[bytes]:
+        """Return what the server has sent until now."""
+        return [response.body() for response in self.responses if response.ok]
 
     def show(self, scheme: str) -> None:
         """Let the system ask for light or dark; the page follows, as it has not been told otherwise."""

@@ -55,7 +55,7 @@
 
     rawMathematics: () =>
       all("article .math")
-        .filter((e) => !e.querySelector("mjx-container") || e.querySelector("mjx-merror"))
+        .filter((e) => !e.querySelector(".katex-html") || e.querySelector(".katex-error"))
         .map((e) => brief(e.textContent)),
 
     silentPictures: () => {
@@ -66,7 +66,7 @@
         e.querySelector(":scope > title")?.textContent ??
         "";
       return all("article :is(img, svg, canvas)")
-        .filter((e) => !e.closest("[aria-hidden=true], summary, button, mjx-container") && !e.parentElement.closest("svg"))
+        .filter((e) => !e.closest("[aria-hidden=true], summary, button, .katex") && !e.parentElement.closest("svg"))
         // A notebook's figure without an alt text gets the name of its file for one.
         .filter((e) => !spoken(e).trim() || /\.(png|svg|jpe?g)$/.test(spoken(e)))
         .map((e) => e.outerHTML.slice(0, 160));

@@ -8,7 +8,7 @@ import pytest
 from book_pages import explorer_html
 from browser import Visit, served, settled
 from dense_nets import DenseNet
-from make_site import strip_state
+from finish import strip_state
 from make_widgets import MODULES
 from playwright.sync_api import Page, expect
 from training_worker import Worker

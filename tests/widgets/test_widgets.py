@@ -9,7 +9,7 @@ from pathlib import Path
 import make_widgets
 import pytest
 from chapters import toc_documents
-from make_site import strip_state
+from finish import strip_state
 from samples import sample
 from traitlets import TraitError
 

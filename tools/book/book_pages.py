@@ -106,7 +106,7 @@ def link(chapter: Chapter, heading: str | None = None) -> str:
     return f"[{heading or chapter.title}](../{chapter.document}.ipynb{anchor})"
 
 
-def four_nets() -> Picture:
+def four_nets(height: float = 4.2, title: str = "Mistakes on the images trained on") -> Picture:
     """Return the training errors of the study on digits, means of its seeds, each net a letter: a riddle."""
     letters = {"resnet20": "A", "plain56": "B", "plain20": "C", "resnet56": "D"}
     curves: dict[str, list[list[float]]] = {}
@@ -114,13 +114,13 @@ def four_nets() -> Picture:
         steps, errors = record.curve("train_error")
         curves.setdefault(letters[record.net], []).append(errors)
     with style():
-        fig, (ax,) = new_figure(4.2)
+        fig, (ax,) = new_figure(height)
         ends = []
         for letter in sorted(curves):
             means = [fmean(column) for column in zip(*curves[letter], strict=True)]
             ends += Look(INK, "-", 2).draw(ax, steps, means, letter)
         set_steps(ax, steps[-1])
-        ax.set(ylim=(0, 100), ylabel="error (%)", xlabel="training steps", title="Mistakes on the images trained on")
+        ax.set(ylim=(0, 100), ylabel="error (%)", xlabel="training steps", title=title)
         label_ends(ax, ends)
     return Picture(fig, "Four curves of training error over steps, A to D. Three fall to 0 quickly; B stays far above.")
 

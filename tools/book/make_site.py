@@ -8,9 +8,7 @@ outputs of a package that has changed since. Jupyter Book finds all outputs in t
 import argparse
 import contextlib
 import hashlib
-import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -25,6 +23,7 @@ import nbformat
 import yaml
 from chapter_files import finish_downloads, setup_cell
 from chapters import ROOT, toc_documents
+from finish import finish_pages
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
@@ -34,8 +33,6 @@ BUILD = ROOT / "_build"
 SITE = BUILD / "html"
 EXECUTED = BUILD / "jupyter_execute" / "notebooks"  # the chapters with their outputs, for tests
 AT_ONCE = 2  # chapters
-STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
-OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
 CACHE = BUILD / ".jupyter_cache"
 
 
@@ -134,27 +131,6 @@ def check_numbers() -> None:
         )
 
 
-def strip_state(page: str) -> str:
-    """Return a built page without what it need not carry of its widgets: their modules are in explorers.js.
-
-    Of the embedded state the explorers' models stay, without their code and style; layouts and other widgets go.
-    """
-
-    def smaller(match: re.Match[str]) -> str:
-        content = json.loads(match[2])
-        kept = {}
-        for key, model in content["state"].items():
-            values = model.get("state", {})
-            if values.get("_explorer"):
-                small = {
-                    k: v for k, v in values.items() if k == "_explorer" or not (k[0] == "_" or k in OF_ALL_WIDGETS)
-                }
-                kept[key] = {**model, "state": small}
-        return match[1] + json.dumps({**content, "state": kept}).replace("</", "<\\/") + match[3] if kept else ""
-
-    return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
-
-
 def write_config(repository: Repository, outputs: bool = True) -> Path:
     """Write Jupyter Book's configuration, the buttons for `repository` included, and return where it is."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -178,26 +154,6 @@ def run(*command: str | Path) -> None:
         sys.exit(f"`{line}` failed with status {status}; the book is not built.")
 
 
-def finish_pages() -> None:
-    """Add the trained nets, take out of every page what it need not carry, and see that each page is there."""
-    from pack_weights import write_weights  # imports torch
-
-    write_weights(SITE / "_static" / "explorers")
-    for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # icons come from the font; all browsers read its woff2
-        for file in (SITE / "_static").rglob(unused):
-            file.unlink()
-    for page in SITE.rglob("*.html"):
-        text = page.read_text(encoding="utf-8")
-        text = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", text)
-        # The theme's script puts "auto" back. Without scripts that is a theme without colours.
-        text = strip_state(text).replace('data-theme="auto"', 'data-theme="light"', 1)
-        page.write_text(text, encoding="utf-8")
-
-    missing = [name for name in toc_documents() if not (SITE / f"{name}.html").is_file()]
-    if missing:
-        sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
-
-
 def main() -> None:
     """Build the site and check that every page of the table of contents is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -214,7 +170,7 @@ def main() -> None:
         config = write_config(repository, outputs=not arguments.text)
         run(tools / "jupyter-book", "build", ".", "--config", config, "-W", "-n", "--keep-going")
         finish_downloads(SITE / "_sources", repository)
-        finish_pages()
+        finish_pages(SITE, repository.site)
     print(f"\nThe book is ready, {len(toc_documents())} pages. Open {SITE / 'index.html'} or run `make serve`.")
 
 

@@ -19,6 +19,7 @@ VARIABLE = "RESNET_EDU_REPOSITORY_URL"
 EXAMPLE = "https://github.com/OWNER/NAME"  # what _config.yml shows
 # On GitHub it has two parts, and what a browser shows of a branch or a file has more.
 ADDRESS = r"https://(github\.com/[^/\s]+/[^/\s]+|(?!github\.com/)[^/\s]+/\S+)"
+SITE_VARIABLE = "RESNET_EDU_SITE_URL"  # where the built site will be, for a sitemap and links that are shared
 SOURCE_VARIABLE = "RESNET_EDU_SOURCE"  # install from here instead, e.g. from a wheel on a server of one's own
 
 
@@ -51,10 +52,19 @@ class Repository:
             source = f"{url}/archive/refs/heads/{branch}.zip"
         return cls(url, branch, environment.get(SOURCE_VARIABLE) or source)
 
+    @property
+    def site(self) -> str:
+        """Where the site will be, with a slash at the end: $RESNET_EDU_SITE_URL or GitHub's pages; "" if unknown."""
+        told = os.environ.get(SITE_VARIABLE, "").strip()
+        on_github = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", self.url)
+        address = told or (f"https://{on_github[1].lower()}.github.io/{on_github[2]}" if on_github else "")
+        return address.rstrip("/") + "/" if address else ""
+
     def settings(self) -> dict[str, Any]:
         """Return what Jupyter Book's configuration needs in addition, for the buttons at the head of a page."""
+        site = {"html": {"baseurl": self.site}} if self.site else {}
         if not self.url:
-            return {}
+            return site
         on_github = self.url.startswith("https://github.com/")  # the only host that Colab opens notebooks from
         return {
             "repository": {"url": self.url, "branch": self.branch, "path_to_book": ""},
@@ -62,7 +72,7 @@ class Repository:
                 "thebe": False,
                 **({"colab_url": "https://colab.research.google.com"} if on_github else {}),
             },
-            "html": {"use_repository_button": True, "use_issues_button": True},
+            "html": {"use_repository_button": True, "use_issues_button": True, **site.get("html", {})},
         }
 
 

@@ -1,0 +1,87 @@
+"""What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.utils import new_document
+from finish import lighter, only_used_icons
+from fontTools.ttLib import TTFont
+from formulas import drawn
+from publish import AmericanWords, MarkChinese
+from repository import Repository
+from sphinx.errors import SphinxError
+
+
+def test_a_formula_is_drawn_and_can_be_read_aloud():
+    html = drawn(r"\frac{a}{b}", display=True)
+    (spoken,) = re.findall("<math.*?</math>", html)
+    fraction = ElementTree.fromstring(spoken).find(".//{*}mfrac")
+    assert [child.text for child in fraction] == ["a", "b"]
+    assert 'class="katex-display"' in html
+    assert 'class="katex-display"' not in drawn("x")
+
+
+@pytest.mark.parametrize("formula", [r"\frac{a", r"\nosuchcommand", "a_b_c"])
+def test_what_is_no_formula_stops_the_build(formula: str):
+    with pytest.raises(SphinxError) as error:
+        drawn(formula)
+    assert repr(formula) in str(error.value)
+
+
+def test_chinese_words_are_marked_and_nothing_is_lost():
+    document = publish_doctree("Term 残差, and ``残差`` in code; 全连接 层.")
+    MarkChinese(document).run()
+    assert [node.astext() for node in document.findall(nodes.raw)] == [
+        f'<span lang="zh-Hans">{word}</span>' for word in ("残差", "全连接", "层")
+    ]
+    assert re.sub("<[^>]*>", "", document.astext()) == "Term 残差, and 残差 in code; 全连接 层."
+
+
+def test_american_spellings_are_keywords():
+    document = publish_doctree("Normalisation of colours, initialised; no more.")
+    AmericanWords(document).run()
+    (meta,) = document.findall(nodes.meta)
+    assert meta["content"].split(", ") == ["colors", "initialized", "normalization"]
+    empty = new_document("empty")
+    AmericanWords(empty).run()
+    assert not list(empty.findall(nodes.meta))
+
+
+@pytest.mark.parametrize(
+    ("url", "variable", "address"),
+    [
+        ("", "", ""),
+        ("https://github.com/Owner/book", "", "https://owner.github.io/book/"),
+        ("https://example.org/a/b", "", ""),
+        ("https://github.com/Owner/book", "https://nets.example/x", "https://nets.example/x/"),
+    ],
+)
+def test_the_address_of_the_site(monkeypatch: pytest.MonkeyPatch, url: str, variable: str, address: str):
+    monkeypatch.setenv("RESNET_EDU_SITE_URL", variable)
+    repository = Repository(url)
+    assert repository.site == address
+    assert repository.settings().get("html", {}).get("baseurl", "") == address
+
+
+def test_a_page_loses_what_it_need_not_carry():
+    view = '<meta name="viewport" content="width=device-width">'
+    twice = '<div id="jb-print-docs-body"><h1>T</h1><div><nav>Contents</nav></div></div>\n<div id="searchbox"></div>'
+    page = f'<head>{view}{view}</head><script src="../_static/a/fontawesome.js?x=1"></script>{twice}<p>T</p>'
+    assert lighter(page) == f'<head>{view}</head><div id="searchbox"></div><p>T</p>'
+
+
+def test_icons_that_are_shown_stay(tmp_path):
+    import pydata_sphinx_theme  # takes a while
+
+    theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static"
+    for part in ("styles/pydata-sphinx-theme.css", "vendor/fontawesome/webfonts/fa-solid-900.woff2"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / part).write_bytes((theme / part).read_bytes())
+    only_used_icons(tmp_path, ['<i class="fa-solid fa-moon"></i> <i class="fa-bars"></i>'])
+    font = tmp_path / "vendor/fontawesome/webfonts/fa-solid-900.woff2"
+    assert set(TTFont(font).getBestCmap()) >= {0xF186, 0xF0C9}  # moon, bars: Font Awesome's own list
+    assert font.stat().st_size < 3000

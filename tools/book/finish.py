@@ -1,0 +1,123 @@
+"""What is done to the built site: what a page need not carry goes, and what the whole site needs is added."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html import escape
+from pathlib import Path
+
+from book_pages import four_nets
+from chapters import toc_documents
+from pack_weights import write_weights
+
+from resnet_edu.figures.style import WIDTH
+
+STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
+OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{head}<title>{title}</title>
+<style>body {{ font: 1.1rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 4rem auto; padding: 0 1rem }}
+:root {{ color-scheme: light dark }}</style>
+</head>
+<body><main>
+<h1>{title}</h1>
+<p>{text}</p>
+</main></body>
+</html>
+"""
+
+
+def strip_state(page: str) -> str:
+    """Return a built page without what it need not carry of its widgets: their modules are in explorers.js.
+
+    Of the embedded state the explorers' models stay, without their code and style; layouts and other widgets go.
+    """
+
+    def smaller(match: re.Match[str]) -> str:
+        content = json.loads(match[2])
+        kept = {}
+        for key, model in content["state"].items():
+            values = model.get("state", {})
+            if values.get("_explorer"):
+                small = {
+                    k: v for k, v in values.items() if k == "_explorer" or not (k[0] == "_" or k in OF_ALL_WIDGETS)
+                }
+                kept[key] = {**model, "state": small}
+        return match[1] + json.dumps({**content, "state": kept}).replace("</", "<\\/") + match[3] if kept else ""
+
+    return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
+
+
+def lighter(page: str) -> str:
+    """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
+    page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
+    page = re.sub(r'<link rel="preload" as="script" href="[^"]*/fontawesome\.js[^"]*" ?/?>', "", page)
+    viewports = r'(<meta name="viewport"[^>]*>)\s*<meta name="viewport"[^>]*>'
+    page = re.sub(viewports, r"\1", page)
+    # For paper only: the title and the contents a second time, which the search would quote.
+    page = re.sub(r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)', "", page, flags=re.DOTALL)
+    # The theme's script puts "auto" back. Without scripts that is a theme without colours.
+    return strip_state(page).replace('data-theme="auto"', 'data-theme="light"', 1)
+
+
+def only_used_icons(static: Path, pages: list[str]) -> None:
+    """Keep of the icons' fonts the icons that the pages show: 13 of 1,900."""
+    names = {name for page in pages for name in re.findall(r"\bfa-([a-z-]+)", page)}
+    style = (static / "styles" / "pydata-sphinx-theme.css").read_text(encoding="utf-8")
+    rules = re.findall(r'((?:\.fa-[a-z0-9-]+(?::before)?,?)+)\{(?:--fa:|content:)"\\([0-9a-f]+)"', style)
+    codes = {code for selectors, code in rules for name in re.findall(r"\.fa-([a-z-]+)", selectors) if name in names}
+    if not codes:
+        sys.exit("the theme's icons are written in another way than tools/book/finish.py reads; the book is not built.")
+    for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*.woff2"):
+        small = font.with_suffix(".small")
+        options = [f"--unicodes={','.join(sorted(codes))}", "--flavor=woff2", f"--output-file={small}"]
+        subprocess.run([sys.executable, "-m", "fontTools.subset", font, *options], check=True)
+        small.replace(font)
+
+
+def write_card(path: Path) -> None:
+    """Draw what messengers show of a link: 1200 x 630 pixels."""
+    card = four_nets(WIDTH * 630 / 1200, "Four networks, one recipe. Which one has 56 layers and no shortcuts?")
+    card.fig.savefig(path, dpi=1200 / WIDTH, facecolor="white")
+
+
+def finish_pages(site: Path, address: str) -> None:
+    """Add the trained nets, take out of every page what it need not carry, and see that each page is there.
+
+    address: where the site will be, with a slash at the end, or "" where that is not known yet.
+    """
+    missing = [name for name in toc_documents() if not (site / f"{name}.html").is_file()]
+    if missing:
+        sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
+
+    static = site / "_static"
+    write_weights(static / "explorers")
+    write_card(static / "card.png")
+    texts = {page: lighter(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
+    for page, text in texts.items():
+        page.write_text(text, encoding="utf-8")
+    only_used_icons(static, list(texts.values()))
+    for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # all browsers read woff2
+        for file in static.rglob(unused):
+            file.unlink()
+
+    first = f"{toc_documents()[0]}.html"
+    title = escape(re.search(r"<title>(.*?)</title>", texts[site / first]).group(1))
+    head = f'<meta http-equiv="refresh" content="0; url={first}">\n<link rel="canonical" href="{address}{first}">\n'
+    (site / "index.html").write_text(PAGE.format(head=head, title=title, text=f'<a href="{first}">To the book</a>'))
+    way = f'<a href="{address}{first}">To the first page of the book</a>.' if address else "Go back, and try another."
+    (site / "404.html").write_text(
+        PAGE.format(head='<meta name="robots" content="noindex">\n', title="There is no such page", text=way)
+    )
+    if address:
+        urls = "".join(f"<url><loc>{address}{name}.html</loc></url>" for name in toc_documents())
+        space = "http://www.sitemaps.org/schemas/sitemap/0.9"
+        (site / "sitemap.xml").write_text(f'<?xml version="1.0"?><urlset xmlns="{space}">{urls}</urlset>\n')
+        (site / "robots.txt").write_text(f"User-agent: *\nAllow: /\nSitemap: {address}sitemap.xml\n")
