@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from html import escape
 from pathlib import Path
 
 from book_pages import four_nets
@@ -59,8 +58,7 @@ def lighter(page: str) -> str:
     """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
     page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
     page = re.sub(r'<link rel="preload" as="script" href="[^"]*/fontawesome\.js[^"]*" ?/?>', "", page)
-    viewports = r'(<meta name="viewport"[^>]*>)\s*<meta name="viewport"[^>]*>'
-    page = re.sub(viewports, r"\1", page)
+    page = re.sub(r'(<meta name="viewport".*)<meta name="viewport"[^>]*>', r"\1", page, flags=re.DOTALL)
     # For paper only: the title and the contents a second time, which the search would quote.
     page = re.sub(r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)', "", page, flags=re.DOTALL)
     # The theme's script puts "auto" back. Without scripts that is a theme without colours.
@@ -84,7 +82,7 @@ def only_used_icons(static: Path, pages: list[str]) -> None:
 
 def write_card(path: Path) -> None:
     """Draw what messengers show of a link: 1200 x 630 pixels."""
-    card = four_nets(WIDTH * 630 / 1200, "Four networks, one recipe. Which one has 56 layers and no shortcuts?")
+    card = four_nets(WIDTH * 630 / 1200, "Four networks learn digits. What is wrong with B?")
     card.fig.savefig(path, dpi=1200 / WIDTH, facecolor="white")
 
 
@@ -109,7 +107,7 @@ def finish_pages(site: Path, address: str) -> None:
             file.unlink()
 
     first = f"{toc_documents()[0]}.html"
-    title = escape(re.search(r"<title>(.*?)</title>", texts[site / first]).group(1))
+    title = re.search(r"<title>(.*?)(?: &#8212;.*)?</title>", texts[site / first]).group(1)
     head = f'<meta http-equiv="refresh" content="0; url={first}">\n<link rel="canonical" href="{address}{first}">\n'
     (site / "index.html").write_text(PAGE.format(head=head, title=title, text=f'<a href="{first}">To the book</a>'))
     way = f'<a href="{address}{first}">To the first page of the book</a>.' if address else "Go back, and try another."

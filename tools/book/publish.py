@@ -16,7 +16,8 @@ from sphinx.application import Sphinx
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 CHINESE = re.compile("([\u3000-\u303f\u3400-\u9fff\uff00-\uffef]+)")
-BRITISH = re.compile(r"\b(?:[a-z]{3,}(?:is(?:e[ds]?|ing|ations?))|[a-z-]*colour(?:s|ed)?)\b")
+ALWAYS_IS = "(?:exerc|otherw|likew|prec|prom|adv|surpr|compr|rev|dev|superv|ra|no|pra)is"
+BRITISH = re.compile(rf"\b(?!{ALWAYS_IS})[a-z]{{3,}}is(?:e[ds]?|ing|ations?)\b|\b[a-z]*colour(?:s|ed)?\b")
 LONGEST = 200  # letters of a description that are shown at all
 CARD = "_static/card.png"  # 1200 x 630
 
