@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from email.parser import HeaderParser
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import resnet_edu
@@ -36,6 +38,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(root: Path, wheel: zipfile
     }
     assert names == on_disk
     assert "resnet_edu/py.typed" in names
+    assert sum(item.compress_size for item in wheel.infolist()) < 10e6
 
 
 @pytest.mark.slow
@@ -75,3 +78,17 @@ def test_the_command_is_installed():
     assert command, "`resnet-edu` is not installed beside this Python"
     done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
     assert resnet_edu.__version__ in done.stdout
+
+
+def test_the_workflow_runs_what_is_there_and_pins_its_actions(root: Path):
+    workflow = yaml.safe_load((root / ".github" / "workflows" / "book.yml").read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    for action in [step["uses"] for step in steps if "uses" in step]:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action)
+    targets = re.findall(r"^([a-z-]+):", (root / "Makefile").read_text(encoding="utf-8"), flags=re.M)
+    commands = [step["run"] for step in steps if "run" in step]
+    assert {c.removeprefix("make ") for c in commands if c.startswith("make ")} <= set(targets)
+    assert "bash .ci/run" in commands
+    assert workflow["jobs"]["publish"]["needs"] == ["build", "package"], "what fails is not published"
+    supported = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
+    assert f">={workflow['jobs']['package']['strategy']['matrix']['python'][0]}" == supported
