@@ -42,13 +42,17 @@ def unavailable(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def chromium_program() -> str:
+    """Return the path of the Chromium that $CHROMIUM names, or of one that is installed."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    return program or unavailable("no Chromium found: apt-get install chromium, or set CHROMIUM to its path")
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start a Chromium and close it afterwards."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if not program:
-        unavailable("no Chromium found: apt-get install chromium, or set CHROMIUM to its path")
+    program = chromium_program()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
         yield browser
@@ -83,7 +87,7 @@ class Visit:
         own = (self.base, "data:", "blob:")
         self.page.on("request", lambda r: None if r.url.startswith(own) else self.foreign.append(r.url))
         self.page.on("requestfailed", lambda r: self.complaints.append(f"request failed: {r.url} ({r.failure})"))
-        self.page.on("response", self.responses.append)
+        self.page.on("response", lambda r: self.responses.append(r))  # Playwright takes no builtin
         self.page.on("response", lambda r: self.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
         self.page.on("console", lambda m: self.complaints.append(f"console: {m.text}") if m.type == "error" else None)
         self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
