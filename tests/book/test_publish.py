@@ -8,7 +8,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
-from finish import lighter, only_used_icons
+from finish import lighter, one_style_sheet, only_used_icons
 from fontTools.ttLib import TTFont
 from formulas import drawn
 from publish import AmericanWords, MarkChinese
@@ -72,6 +72,24 @@ def test_a_page_loses_what_it_need_not_carry():
     twice = '<div id="jb-print-docs-body"><h1>T</h1><div><nav>Contents</nav></div></div>\n<div id="searchbox"></div>'
     page = f'<head>{view}{view}</head><script src="../_static/a/fontawesome.js?x=1"></script>{twice}<p>T</p>'
     assert lighter(page) == f'<head>{view}</head><div id="searchbox"></div><p>T</p>'
+
+
+def test_style_sheets_become_one_with_the_rules_that_are_used(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "base.css").write_text("p{color:red}")
+    (tmp_path / "a" / "one.css").write_text(
+        '@import "../base.css"; .used,.unused{x:y} .unused b{x:y} :is(.unused,i){x:y} '
+        "@media print{.unused{x:y} em{x:y}} @font-face{src:url(f/g.woff2)} .used{background:url('data:a')}"
+    )
+    (tmp_path / "two.css").write_text(".used > b{x:z}")
+    links = "".join(f'<link rel="stylesheet" href="../_static/{name}?v=1" />\n' for name in ("a/one.css", "two.css"))
+    page = one_style_sheet(tmp_path, f"<title>T</title>{links}<p>", {"used", "p"})
+    (name,) = re.findall(r'^<title>T</title><link rel="stylesheet" href="../_static/([^"]+)">\n<p>$', page)
+    css = re.sub(r"\s", "", (tmp_path / name).read_text())
+    assert css == (
+        "p{color:red}.used{x:y}:is(.unused,i){x:y}@mediaprint{em{x:y}}@font-face{src:url(a/f/g.woff2)}"
+        '.used{background:url("data:a")}.used>b{x:z}'
+    )
 
 
 def test_icons_that_are_shown_stay(tmp_path):

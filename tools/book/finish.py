@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
+import posixpath
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import tinycss2
 from book_pages import four_nets
 from chapters import toc_documents
 from pack_weights import write_weights
@@ -71,6 +76,65 @@ def lighter(page: str) -> str:
     return strip_state(page).replace('data-theme="auto"', 'data-theme="light"', 1)
 
 
+def one_style_sheet(static: Path, page: str, words: set[str]) -> str:
+    """Return a page whose style sheets are one file, which is written: each would hold up the first look at it.
+
+    Rules for classes that are not among the `words` of pages and scripts are left out: most of the theme's.
+    """
+    found = list(re.finditer(r'[ \t]*<link [^>]*rel="stylesheet"[^>]*>\n?', page))
+    names = [re.search(r'href="([^"]*?)_static/([^"?]+)', link[0]).groups() for link in found]
+    if not names:
+        return page
+    text = _used(tuple(static / name for _, name in names), static, frozenset(words))
+    bundle = static / f"book-{hashlib.sha256(text.encode()).hexdigest()[:12]}.css"
+    bundle.write_text(text, encoding="utf-8")
+    for link in reversed(found):
+        new = f'<link rel="stylesheet" href="{names[0][0]}_static/{bundle.name}">\n' if link is found[0] else ""
+        page = page[: link.start()] + new + page[link.end() :]
+    return page
+
+
+@functools.cache
+def _used(sheets: tuple[Path, ...], static: Path, words: frozenset[str]) -> str:
+    """Return the rules of some style sheets whose classes are among the words."""
+
+    def kept(rule: Any) -> Any:
+        if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports") and rule.content:
+            rule.content = [kept(inner) for inner in tinycss2.parse_rule_list(rule.content, True, True)]
+            rule.content = [inner for inner in rule.content if inner]
+            return rule if rule.content else None
+        if rule.type != "qualified-rule":
+            return rule
+        selectors = tinycss2.serialize(rule.prelude)
+        if "(" not in selectors:  # what :is and :not hold would have to be understood
+            selectors = ",".join(
+                s for s in selectors.split(",") if words.issuperset(re.findall(r"\.([a-zA-Z][\w-]*)", s))
+            )
+        rule.prelude = tinycss2.parse_component_value_list(selectors)
+        return rule if selectors.strip() else None
+
+    text = "\n".join(_style(sheet, static) for sheet in sheets)
+    rules = [kept(rule) for rule in tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True)]
+    return tinycss2.serialize([rule for rule in rules if rule])
+
+
+def _style(path: Path, static: Path) -> str:
+    """Return a style sheet with what it imports, and addresses as they are seen from `static`."""
+    text = path.read_text(encoding="utf-8")
+    folder = path.parent.resolve().relative_to(static.resolve()).as_posix()
+    relative = r"""url\((["']?)(?![a-z]+:|["'#/])([^)"']+)"""
+    text = re.sub(relative, lambda m: f"url({m[1]}{posixpath.normpath(posixpath.join(folder, m[2]))}", text)
+    return re.sub(r'@import "([^"]+)";', lambda match: _style((path.parent / match[1]).resolve(), static), text)
+
+
+def scripts_that_wait(static: Path, page: str) -> str:
+    """Return a page whose scripts do not hold up the first look at it; a short one that others need is written in."""
+    options = (static / "documentation_options.js").read_text(encoding="utf-8")
+    first = r'<script src="[^"]*/documentation_options\.js[^"]*">'
+    page = re.sub(first, lambda _: f"<script>{options}", page)
+    return re.sub(r'<script (src="[^"]+")></script>', r"<script defer \1></script>", page)
+
+
 def only_used_icons(static: Path, pages: list[str]) -> None:
     """Keep of the icons' fonts the icons that the pages show: 13 of 1,900."""
     names = {name for page in pages for name in re.findall(r"\bfa-([a-z-]+)", page)}
@@ -104,9 +168,13 @@ def finish_pages(site: Path, address: str) -> None:
     static = site / "_static"
     write_weights(static / "explorers")
     write_card(static / "card.png")
-    texts = {page: lighter(page.read_text(encoding="utf-8")) for page in site.rglob("*.html")}
+    texts = {
+        page: lighter(page.read_text(encoding="utf-8")) for page in site.rglob("*.html") if static not in page.parents
+    }
+    scripts = [script.read_text(encoding="utf-8") for script in static.rglob("*.js") if "weights" not in script.name]
+    words = {word for text in [*texts.values(), *scripts] for word in re.findall(r"[\w-]+", text)}
     for page, text in texts.items():
-        page.write_text(text, encoding="utf-8")
+        page.write_text(one_style_sheet(static, scripts_that_wait(static, text), words), encoding="utf-8")
     only_used_icons(static, list(texts.values()))
     for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # all browsers read woff2
         for file in static.rglob(unused):

@@ -1,7 +1,7 @@
 """A Sphinx extension: formulas are drawn by KaTeX while the book is built, so no page loads a script for them.
 
-KaTeX runs in V8 (mini-racer). A formula becomes HTML and, for screen readers, MathML; a page with formulas gets KaTeX's
-style sheet. A formula that KaTeX cannot read stops the build with its name.
+KaTeX runs in V8 (mini-racer). A formula becomes HTML and, for screen readers, MathML. One that KaTeX cannot read stops
+the build with its name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from sphinx.errors import SphinxError
 from sphinx.util.math import get_node_equation_number
 
 KATEX = Path(__file__).parent / "vendor" / "katex.min.js"
-STYLE = "vendor/katex/katex.css"
 
 
 @functools.cache
@@ -59,14 +58,7 @@ def visit_display(translator: Any, node: nodes.Node) -> None:
     raise nodes.SkipNode
 
 
-def add_style(app: Sphinx, page: str, template: str, context: dict, doctree: nodes.document | None) -> None:
-    """Give pages with formulas their style sheet."""
-    if doctree is not None and app.env.get_domain("math").has_equations(page):
-        app.add_css_file(STYLE)
-
-
 def setup(app: Sphinx) -> dict[str, Any]:
     """Tell Sphinx of it."""
     app.add_html_math_renderer("katex", (visit_inline, None), (visit_display, None))
-    app.connect("html-page-context", add_style)
     return {"parallel_read_safe": True, "version": "1"}
