@@ -1,6 +1,8 @@
 """What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -8,7 +10,7 @@ import pytest
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
-from finish import lighter, one_style_sheet, only_used_icons
+from finish import lighter, one_style_sheet, only_used_icons, with_policy
 from fontTools.ttLib import TTFont
 from formulas import drawn
 from publish import AmericanWords, MarkChinese
@@ -72,6 +74,15 @@ def test_a_page_loses_what_it_need_not_carry():
     twice = '<div id="jb-print-docs-body"><h1>T</h1><div><nav>Contents</nav></div></div>\n<div id="searchbox"></div>'
     page = f'<head>{view}{view}</head><script src="../_static/a/fontawesome.js?x=1"></script>{twice}<p>T</p>'
     assert lighter(page) == f'<head>{view}</head><div id="searchbox"></div><p>T</p>'
+
+
+def test_a_page_runs_only_its_own_scripts():
+    page = '<meta charset="utf-8" /><script>a()</script><script src="b.js"></script>'
+    page += '<script type="application/json">{}</script>'
+    (policy,) = re.findall('Content-Security-Policy" content="([^"]+)"', with_policy(page, {"c()"}))
+    known = re.search("script-src ([^;]+)", policy)[1].split()
+    hashes = [f"'sha256-{b64encode(sha256(code).digest()).decode()}'" for code in (b"a()", b"c()")]
+    assert sorted(known) == sorted(["'self'", "blob:", "'unsafe-hashes'", *hashes])
 
 
 def test_style_sheets_become_one_with_the_rules_that_are_used(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import json
@@ -9,6 +10,7 @@ import posixpath
 import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,23 @@ def scripts_that_wait(static: Path, page: str) -> str:
     return re.sub(r'<script (src="[^"]+")></script>', r"<script defer \1></script>", page)
 
 
+def with_policy(page: str, handlers: set[str]) -> str:
+    """Return a page that runs only the scripts that the build has put there, and asks no other site for anything.
+
+    handlers: the code of all pages' buttons; the page of the search reads the other pages.
+    """
+    inline = re.findall(r"<script(?![^>]*(?:\bsrc=|application/))[^>]*>(.*?)</script>", page, flags=re.DOTALL)
+    digests = {base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in [*inline, *handlers]}
+    known = " ".join(f"'sha256-{digest}'" for digest in sorted(digests))
+    policy = (
+        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; worker-src blob:; "
+        "base-uri 'none'; object-src 'none'; form-action 'self'; "
+        f"script-src 'self' blob: 'unsafe-hashes' {known}"
+    )
+    meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    return re.sub(r'(<meta charset="utf-8"\s*/?>)', lambda match: f"{match[1]}\n    {meta}", page, count=1)
+
+
 def only_used_icons(static: Path, pages: list[str]) -> None:
     """Keep of the icons' fonts the icons that the pages show: 13 of 1,900."""
     names = {name for page in pages for name in re.findall(r"\bfa-([a-z-]+)", page)}
@@ -173,8 +192,10 @@ def finish_pages(site: Path, address: str) -> None:
     }
     scripts = [script.read_text(encoding="utf-8") for script in static.rglob("*.js") if "weights" not in script.name]
     words = {word for text in [*texts.values(), *scripts] for word in re.findall(r"[\w-]+", text)}
+    handlers = {unescape(code) for text in texts.values() for code in re.findall(r'\son[a-z]+="([^"]*)"', text)}
     for page, text in texts.items():
-        page.write_text(one_style_sheet(static, scripts_that_wait(static, text), words), encoding="utf-8")
+        text = one_style_sheet(static, scripts_that_wait(static, text), words)
+        page.write_text(with_policy(text, handlers), encoding="utf-8")
     only_used_icons(static, list(texts.values()))
     for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # all browsers read woff2
         for file in static.rglob(unused):
