@@ -62,8 +62,8 @@ lint: $(INSTALLED) ## check style and spelling only
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 
-serve: $(INSTALLED) | _build/html/index.html ## serve the built site on http://127.0.0.1:8000 (PORT=... for another port)
-	$(BIN)/python -m http.server --bind 127.0.0.1 --directory _build/html $(PORT)
+serve: $(INSTALLED) | _build/html/index.html ## serve the site on http://127.0.0.1:8000, and build and reload it on changes (PORT=... for another port)
+	$(BIN)/python tools/book/serve.py --port $(PORT)
 
 bench: $(INSTALLED) ## measure ourselves beside other tools
 	@if command -v uv > /dev/null; then uv pip install --python $(BIN)/python -e '.[bench]'; \

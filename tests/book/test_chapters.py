@@ -193,5 +193,11 @@ def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_remo
     head = pages["notebooks/98-tiny.html"].partition('<article class="bd-article"')[0]
     assert 'href="https://colab.research.google.com/github/ada/nets/blob/course/notebooks/98-tiny.ipynb"' in head
     assert 'href="https://github.com/ada/nets"' in head
+    there = "https://ada.github.io/nets/notebooks/98-tiny.html"
+    assert f"<loc>{there}</loc>" in (site / "sitemap.xml").read_text()
+    assert f'<link rel="canonical" href="{there}"' in head
+    assert '<meta property="og:image" content="https://ada.github.io/nets/_static/card.png">' in head
+    again = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert "Nothing has changed" in again.stdout, "a book that is built is not built again"
     stored = json.loads((site / "_sources/notebooks/98-tiny.ipynb").read_text())
     assert stored["metadata"]["book"]["minutes"] == 2

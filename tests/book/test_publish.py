@@ -1,9 +1,13 @@
 """What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
 
 import re
+import threading
 from base64 import b64encode
+from functools import partial
 from hashlib import sha256
+from http.server import ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 from xml.etree import ElementTree
 
 import pytest
@@ -15,6 +19,7 @@ from fontTools.ttLib import TTFont
 from formulas import drawn
 from publish import AmericanWords, MarkChinese
 from repository import Repository
+from serve import VERSION, Handler
 from sphinx.errors import SphinxError
 
 
@@ -114,3 +119,24 @@ def test_icons_that_are_shown_stay(tmp_path):
     font = tmp_path / "vendor/fontawesome/webfonts/fa-solid-900.woff2"
     assert set(TTFont(font).getBestCmap()) >= {0xF186, 0xF0C9}  # moon, bars: Font Awesome's own list
     assert font.stat().st_size < 3000
+
+
+def test_served_pages_reload_after_a_build(tmp_path, monkeypatch):
+    (tmp_path / "index.html").write_text(with_policy('<head><meta charset="utf-8"></head>', set()))
+    (tmp_path / "a.txt").write_text("a")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    base = f"http://127.0.0.1:{server.server_port}"
+
+    def read(path: str) -> str:
+        with urlopen(base + path) as answer:
+            return answer.read().decode()
+
+    page = read("/")
+    assert VERSION in page
+    assert "Content-Security-Policy" not in page, "it would forbid the script that reloads"
+    assert read("/a.txt") == "a"
+    before = read(VERSION)
+    monkeypatch.setattr(Handler, "builds", Handler.builds + 1)
+    assert read(VERSION) != before
+    server.shutdown()

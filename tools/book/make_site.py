@@ -13,7 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -36,11 +36,20 @@ AT_ONCE = 2  # chapters
 CACHE = BUILD / ".jupyter_cache"
 
 
-def package_state() -> str:
-    """One hash of all that a chapter's output depends on, apart from its own cells."""
+PACKAGE = ("resnet_edu", "pyproject.toml")  # what a chapter's output depends on, apart from its own cells
+SOURCES = (*PACKAGE, "notebooks", "book", "tools/book", "_config.yml", "_toc.yml")  # what the site is made from
+
+
+def source_files(names: Sequence[str]) -> list[Path]:
+    """Return the files with these names, and those in folders with these names."""
+    found = [path for name in names for path in [ROOT / name, *(ROOT / name).rglob("*")]]
+    return sorted(p for p in found if p.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(p.parts))
+
+
+def state_of(names: Sequence[str]) -> str:
+    """Return one hash of files, and of the libraries that are used."""
     digest = hashlib.sha256()
-    files = [p for p in (ROOT / "resnet_edu").rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-    for path in [*sorted(files), ROOT / "pyproject.toml"]:
+    for path in source_files(names):
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())
     for library in ("torch", "torchvision", "numpy", "matplotlib"):
@@ -72,7 +81,7 @@ def empty_site() -> Iterator[None]:
 
 def empty_cache_of_another_package() -> None:
     """Remove the outputs that are kept if the package has changed since."""
-    note, state = BUILD / "package_state", package_state()
+    note, state = BUILD / "package_state", state_of(PACKAGE)
     if not (note.is_file() and note.read_text() == state):
         shutil.rmtree(CACHE, ignore_errors=True)
         BUILD.mkdir(exist_ok=True)
@@ -163,6 +172,11 @@ def main() -> None:
     repository = Repository.from_config(ROOT / "_config.yml")
     setup_cell(repository.source)  # an address that cannot be one is told now, and not after the build
 
+    state, note = f"{state_of(SOURCES)} {repository} {repository.site} {arguments.text}", BUILD / "site_state"
+    if SITE.exists() and note.is_file() and note.read_text() == state:
+        print(f"Nothing has changed since {SITE} was built.")
+        return
+    note.unlink(missing_ok=True)
     if not arguments.text:
         execute_chapters()
         check_numbers()
@@ -171,6 +185,7 @@ def main() -> None:
         run(tools / "jupyter-book", "build", ".", "--config", config, "-W", "-n", "--keep-going")
         finish_downloads(SITE / "_sources", repository)
         finish_pages(SITE, repository.site)
+    note.write_text(state)
     print(f"\nThe book is ready, {len(toc_documents())} pages. Open {SITE / 'index.html'} or run `make serve`.")
 
 

@@ -1,0 +1,86 @@
+"""Serve the built site on this machine; build it anew, and reload the pages that are open, when a source has changed.
+
+Run by `make serve`. Changes are looked for every second. A build that fails says why, and the site of before is served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import http.server
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from make_site import SITE, SOURCES, source_files
+
+VERSION = "/site-version"
+RELOAD = f"""<script>
+let version;
+setInterval(async () => {{
+  const found = await (await fetch("{VERSION}")).text();
+  if (version && found !== version) location.reload();
+  version = found;
+}}, 1000);
+</script></head>"""
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves the site; its pages ask every second whether there is a newer one."""
+
+    builds = 1
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        """Send a file, or the number of the build."""
+        path = Path(self.translate_path(self.path))
+        path = path / "index.html" if path.is_dir() else path
+        if self.path == VERSION:
+            body = str(Handler.builds)
+        elif path.suffix == ".html" and path.is_file():
+            body = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", path.read_text(encoding="utf-8"))
+            body = body.replace("</head>", RELOAD, 1)  # a script that the page's policy does not know
+        else:
+            super().do_GET()
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Cache-Control", "no-store")
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+
+def times() -> dict[Path, float]:
+    """Return when each source was changed."""
+    return {path: path.stat().st_mtime for path in source_files(SOURCES)}
+
+
+def main() -> None:
+    """Serve until Ctrl-C."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--port", type=int, default=8000)
+    port = parser.parse_args().port
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    print(f"http://127.0.0.1:{port}/ until Ctrl-C; changes of the sources are built at once")
+    before = times()
+    try:
+        while True:
+            time.sleep(1)
+            now = times()
+            if now != before:
+                before = now
+                build = Path(__file__).with_name("make_site.py")
+                if subprocess.run([sys.executable, build], check=False).returncode == 0:
+                    Handler.builds += 1
+    except KeyboardInterrupt:
+        server.shutdown()
+
+
+if __name__ == "__main__":
+    main()
