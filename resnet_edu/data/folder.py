@@ -104,6 +104,34 @@ def read_folder(
     return ImageArrays(path.name, images[:n], labels[0], *test, classes, files, (*notes, *read_notes))
 
 
+def list_images(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[list[str], list[int] | None]:
+    """Return the image files at `path`, and for each the index of its class; None where they are not sorted.
+
+    path: a file, a folder of images, or folders for `classes` or some of them; of a folder with parts the test part.
+
+    Raises `FileNotFoundError` or `ValueError`, saying what to change.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}: give a photo, or a folder")
+        return [str(path)], None
+    if not _folders(path):
+        with os.scandir(path) as listing:
+            files = sorted(e.path for e in listing if not e.name.startswith(_HIDDEN) and _is_image(e))
+        if not files:
+            raise ValueError(f"{path} holds no image that Pillow can read: give another folder")
+        return files, None
+    found = _class_files(_parts(path)[0][-1], path, [])
+    if strange := sorted(found.keys() - set(classes)):
+        known = ", ".join(classes[:9]) + ", ..." * (len(classes) > 9)
+        raise ValueError(
+            f"{path} has folders that are no classes of this net ({', '.join(strange[:3])}): it has {known}"
+        )
+    labels = [list(classes).index(name) for name, files in found.items() for _ in files]
+    return [file for files in found.values() for file in files], labels
+
+
 def read_images(
     files: Sequence[str | os.PathLike[str]], shape: Sequence[int], skip_damaged: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,8 @@ in the header. A program of yours can read it without this package.
 
 from __future__ import annotations
 
+import copy
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +20,13 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..data.dataset import Dataset, Normalize, digests, normalization, normalized
-from ..data.folder import image_array
+from ..data.folder import image_array, list_images, read_images
 from ..nets.models import get_model
+from ..support.system import make_bar, resolve_device
 from . import weights
+from .loop import evaluation_batch
+from .predictions import Predictions
+from .step import exact
 from .weights import BESIDE, WeightsError
 
 SCHEMA = 1  # the version of what the header holds
@@ -94,6 +100,58 @@ class Classifier:
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Return images of Pillow in this classifier's shape, uint8 (B, C, H, W)."""
         return torch.from_numpy(np.stack([image_array(image, self.shape) for image in images]))
+
+    def predict(
+        self,
+        images: Any,
+        truth: Tensor | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        skip_damaged: bool = False,
+        progress: bool = False,
+    ) -> Predictions:
+        """Return what the net says of images, a batch of bounded size after the other.
+
+        images: a path, or several: of photos, of folders of photos, or of folders with a folder for each class, whose
+                names are the truth (of their training and test part, the test part); or images of Pillow; or uint8
+                (N, C, H, W) of this classifier's shape.
+        truth:  int64 (N,), of images that are not in folders.
+        skip_damaged: leave out files that cannot be read, instead of raising an error that lists them.
+
+        Raises `FileNotFoundError` or `ValueError` for what cannot be read, or has another shape.
+        """
+        device = resolve_device(device)
+        images = [images] if isinstance(images, str | os.PathLike | Image.Image) else images
+        if isinstance(images, Tensor) or any(isinstance(image, Image.Image) for image in images):
+            pixels = images if isinstance(images, Tensor) else self.pixels(images)
+            names = [f"image {i}" for i in range(len(pixels))]
+        else:
+            parts = [list_images(path, self.classes) for path in images]
+            pixels, names = self.shape, [file for files, _ in parts for file in files]
+            if truth is None and all(labels is not None for _, labels in parts):
+                truth = torch.tensor([label for _, labels in parts for label in labels])
+        if not names:
+            raise ValueError("there is no image to predict: give one at least")
+        net, size = (
+            self.net if device.type == "cpu" else copy.deepcopy(self.net).to(device),
+            evaluation_batch(self.shape, device),
+        )
+        found, known, kept = [], [], []
+        with torch.no_grad(), exact(device, "float32"), make_bar(len(names), "predicting", show=progress) as bar:
+            for start in range(0, len(names), size):
+                if isinstance(pixels, Tensor):
+                    part, keep = pixels[start : start + size], np.ones(len(names[start : start + size]), bool)
+                else:
+                    part, keep = read_images(names[start : start + size], self.shape, skip_damaged)
+                    part = torch.from_numpy(part)
+                kept.append(torch.from_numpy(keep))
+                known.append(torch.isin(digests(part), self.trained_on))
+                found.append(net(self.normalized(part.to(device))).float().softmax(1).cpu())
+                bar.update(len(keep))
+        kept = torch.cat(kept)
+        names = list(itertools.compress(names, kept.tolist()))
+        truth = None if truth is None else truth.cpu()[kept]
+        return Predictions(self.classes, names, torch.cat(found), pixels, torch.cat(known), truth)
 
 
 def load_classifier(
