@@ -156,10 +156,10 @@ def images_for(classifier: Classifier, args: argparse.Namespace) -> Dataset:
     if args.data in ("digits", "cifar10"):
         options = {"resize": size} if args.data == "cifar10" and size != 32 else {}
     dataset = data.load(args.data, **options)
-    if dataset.shape != classifier.shape:
-        raise ValueError(
-            f"{args.weights} takes images of {classifier.shape}, but those of {args.data} are {dataset.shape}"
-        )
+    takes, has = ((i.shape, len(i.classes)) for i in (classifier, dataset))
+    if takes != has:
+        what = f"(C, H, W) and classes of {args.weights} are {takes}, of {args.data} {has}"
+        raise ValueError(f"{what}: name the images that the net was trained on")
     known = float(torch.isin(data.digests(dataset.train_images), classifier.trained_on).double().mean())
     if known < 0.5 or dataset.classes != classifier.classes:
         its = f"{classifier.about.get('dataset')} ({', '.join(classifier.classes[:3])}, ...)"

@@ -36,6 +36,7 @@ _HIDDEN = (".", "__MACOSX", "@eaDir")  # what systems leave in folders
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF"}  # formats that Pillow knows, but cannot decode by itself
 _SNIFFED = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # are recognised whatever a file is called
 _ORIENTED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds an orientation ([2])
+Size = tuple[int, int] | None  # width and height that images are given; None: as they are
 _GREY = ("1", "L", "LA", "La")
 
 
@@ -142,10 +143,13 @@ def read_images(
     """
     channels, height, width = shape
     names = [os.path.abspath(file) for file in files]
-    if not names:
-        return np.empty((0, *shape), np.uint8), np.empty(0, bool)
-    root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
-    return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
+    try:
+        root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
+        return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
+    except ValueError:
+        if not skip_damaged:
+            raise
+        return np.empty((0, *shape), np.uint8), np.zeros(len(names), bool)  # there is none that can be read
 
 
 def image_array(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
@@ -371,12 +375,7 @@ def _attempt(work: Callable, file: str) -> object:
 
 
 def _decode(
-    files: list[str],
-    root: Path,
-    size: tuple[int, int] | None,
-    channels: int | None,
-    skip_damaged: bool,
-    progress: bool,
+    files: list[str], root: Path, size: Size, channels: int | None, skip_damaged: bool, progress: bool
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the images, uint8 (K, C, H, W), which of the files they are, bool (N,), and what is to be said of them."""
     bad: dict[str, str] = {}
@@ -421,11 +420,7 @@ def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
 
 
 def _check_headers(
-    headers: dict[str, _Header],
-    root: Path,
-    wanted: tuple[int, int] | None,
-    channels: int | None,
-    whites: dict[str, int],
+    headers: dict[str, _Header], root: Path, wanted: Size, channels: int | None, whites: dict[str, int]
 ) -> list[str]:
     """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
     first, (width, height) = next((file, header.size) for file, header in headers.items())

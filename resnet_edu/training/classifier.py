@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,12 +34,14 @@ SCHEMA = 1  # the version of what the header holds
 FIELDS = ("net", "options", "classes", "shape", "resize")  # of the header, beside what is merely told
 TENSORS = ("mean", "deviation", "trained_on")  # beside the net's
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
     """A trained net, and what turns a photo into its input and its output into words.
 
-    net:       (B, C, H, W) -> (B, classes), in eval mode, on the processor.
+    net:       (B, C, H, W) -> (B, classes); from a file in eval mode, on the processor.
     name:      the net's, such as "resnet20", or "module:callable" for one that is not of this package.
     options:   what it is built with: `get_model(name, **options)`, or the callable.
     classes:   their names.
@@ -121,36 +124,40 @@ class Classifier:
         Raises `FileNotFoundError` or `ValueError` for what cannot be read, or has another shape.
         """
         device = resolve_device(device)
-        images = [images] if isinstance(images, str | os.PathLike | Image.Image) else images
+        if not isinstance(images, Tensor):
+            images = [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
         if isinstance(images, Tensor) or any(isinstance(image, Image.Image) for image in images):
             pixels = images if isinstance(images, Tensor) else self.pixels(images)
             names = [f"image {i}" for i in range(len(pixels))]
         else:
             parts = [list_images(path, self.classes) for path in images]
             pixels, names = self.shape, [file for files, _ in parts for file in files]
-            if truth is None and all(labels is not None for _, labels in parts):
+            if truth is None and all(labels for _, labels in parts):
                 truth = torch.tensor([label for _, labels in parts for label in labels])
-        if not names:
-            raise ValueError("there is no image to predict: give one at least")
-        net, size = (
-            self.net if device.type == "cpu" else copy.deepcopy(self.net).to(device),
-            evaluation_batch(self.shape, device),
-        )
+        net, size = copy.deepcopy(self.net).to(device).eval(), evaluation_batch(self.shape, device)
+        bar = make_bar(len(names), "predicting", show=progress and len(names) > size)
         found, known, kept = [], [], []
-        with torch.no_grad(), exact(device, "float32"), make_bar(len(names), "predicting", show=progress) as bar:
+        with torch.no_grad(), exact(device, "float32"), bar:
             for start in range(0, len(names), size):
+                here = slice(start, start + size)
                 if isinstance(pixels, Tensor):
-                    part, keep = pixels[start : start + size], np.ones(len(names[start : start + size]), bool)
+                    part = pixels[here]
+                    kept += [True] * len(part)
                 else:
-                    part, keep = read_images(names[start : start + size], self.shape, skip_damaged)
+                    part, keep = read_images(names[here], self.shape, skip_damaged)
                     part = torch.from_numpy(part)
-                kept.append(torch.from_numpy(keep))
-                known.append(torch.isin(digests(part), self.trained_on))
-                found.append(net(self.normalized(part.to(device))).float().softmax(1).cpu())
-                bar.update(len(keep))
-        kept = torch.cat(kept)
-        names = list(itertools.compress(names, kept.tolist()))
-        truth = None if truth is None else truth.cpu()[kept]
+                    kept += keep.tolist()
+                if len(part):
+                    known.append(torch.isin(digests(part), self.trained_on))
+                    found.append(net(self.normalized(part.to(device))).float().softmax(1).cpu())
+                bar.update(len(names[here]))
+        if damaged := [name for name, keep in zip(names, kept, strict=True) if not keep]:
+            some = ", ".join(damaged[:3]) + ", ..." * (len(damaged) > 3)
+            log.warning("%d of %d files are left out, being unreadable: %s", len(damaged), len(names), some)
+        if not found:
+            raise ValueError("there is no image to predict: give one, at least, that can be read")
+        truth = None if truth is None else truth.cpu()[torch.tensor(kept)]
+        names = list(itertools.compress(names, kept))
         return Predictions(self.classes, names, torch.cat(found), pixels, torch.cat(known), truth)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import logging
@@ -24,7 +25,7 @@ class WholeClassifier(nn.Module):
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
-        self.net = classifier.net
+        self.net = copy.deepcopy(classifier.net)
         self.register_buffer("mean", classifier.mean)
         self.register_buffer("deviation", classifier.deviation)
 
@@ -55,11 +56,12 @@ def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
         torch.randint(0, 256, (count, *classifier.shape), dtype=torch.uint8, generator=generator) for count in (2, 5)
     )
     sizes = {"pixels": {0: torch.export.Dim("batch")}}
-    with torch.no_grad():
-        program, wanted = torch.export.export(whole, (few,), dynamic_shapes=sizes), whole(more)[0]
+    program = torch.export.export(whole, (few,), dynamic_shapes=sizes)
     write = _write_onnx if path.suffix == ".onnx" else _write_pt2
     try:
-        found = write(program, path, json.dumps(classifier.classes))(more)[0]
+        run = write(program, path, json.dumps(classifier.classes))
+        with torch.no_grad():
+            wanted, found = whole(more)[0], run(more)[0]
         difference = float((found - wanted).abs().max())
         if not difference <= NEAR * max(1.0, float(wanted.abs().max())):
             raise RuntimeError(f"{path} differs from PyTorch by {difference:.2g} in its logits: it is not kept")

@@ -19,11 +19,9 @@ from ..support.table import Column, Table
 
 
 def error_interval(wrong: int, images: int) -> tuple[float, float, float]:
-    """Return the error and the ends of its 95% interval ([1]), all in percent; NaN for no images."""
+    """Return the error of `images`, 1 or more, and the ends of its 95% interval ([1]), all in percent."""
     from scipy.stats import binomtest  # here, because it takes a second to import
 
-    if not images:
-        return (float("nan"),) * 3
     found = binomtest(wrong, images).proportion_ci(0.95, "wilson")
     return 100 * wrong / images, 100 * found.low, 100 * found.high
 
@@ -96,14 +94,15 @@ class Predictions:
         return Table(f"Confusion matrix of {len(self):,} images", columns, rows, results=True)
 
     def errors(self) -> Table:
-        """Return the error of each class and of all, with 95% intervals ([1]), as a table; fields are numbers."""
+        """Return the error of each class that is there, and of all, with 95% intervals ([1])."""
         matrix = self.confusion()
         images, right = [*matrix.sum(1).tolist(), int(matrix.sum())], [*matrix.diagonal().tolist(), int(matrix.trace())]
         records = []
         for name, count, good in zip((*self.classes, "all"), images, right, strict=True):
-            error, low, high = error_interval(count - good, count)
-            records.append({"class": name, "images": count, "wrong": count - good, "error": error})
-            records[-1] |= {"low": low, "high": high}
+            if count:
+                error, low, high = error_interval(count - good, count)
+                records.append({"class": name, "images": count, "wrong": count - good, "error": error})
+                records[-1] |= {"low": low, "high": high}
         rows = [r | {"error": f"{r['error']:.1f}", "interval": f"{r['low']:.1f} to {r['high']:.1f}"} for r in records]
         columns = [Column("class", "class"), Column("images", "images", True), Column("wrong", "wrong", True)]
         columns += [Column("error", "error %", True), Column("interval", "95% interval", True)]
