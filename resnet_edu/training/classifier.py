@@ -134,6 +134,8 @@ class Classifier:
             pixels, names = self.shape, [file for files, _ in parts for file in files]
             if truth is None and all(labels for _, labels in parts):
                 truth = torch.tensor([label for _, labels in parts for label in labels])
+        if truth is not None and len(truth) != len(names):
+            raise ValueError(f"`truth` must have a label for each image, but it has {len(truth)} for {len(names)}")
         net, size = copy.deepcopy(self.net).to(device).eval(), evaluation_batch(self.shape, device)
         bar = make_bar(len(names), "predicting", show=progress and len(names) > size)
         found, known, kept = [], [], []

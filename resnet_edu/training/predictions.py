@@ -128,8 +128,8 @@ class Predictions:
         return Table("Predictions", columns, rows, records=records, fields=fields, notes=notes, results=True)
 
     def _known_truth(self) -> Tensor:
-        if self.truth is None:
-            raise ValueError("the images have no labels: give a folder of class folders, or `truth`")
+        if self.truth is None or not len(self):
+            raise ValueError("there are no images with labels: give a folder of class folders, or `truth`")
         return self.truth
 
     def __repr__(self) -> str:

@@ -181,6 +181,8 @@ class TestPredict:
             classifier.predict(torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
         with pytest.raises(ValueError, match="there is no image to predict"):
             classifier.predict([])
+        with pytest.raises(ValueError, match="`truth` must have a label for each image, but it has 1 for 2"):
+            classifier.predict(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), torch.tensor([1]))
 
 
 class TestPredictions:
@@ -220,7 +222,7 @@ class TestPredictions:
 
     def test_without_truth(self, found):
         unlabelled = Predictions(found.classes, found.names, found.probabilities, found.pixels, found.known)
-        with pytest.raises(ValueError, match="the images have no labels"):
+        with pytest.raises(ValueError, match="no images with labels"):
             unlabelled.confusion()
         (first, *_) = unlabelled.table().to_dicts()
         assert list(first) == ["image", "label", "probability", "trained_on", "p(a)", "p(b)", "p(c)"]
