@@ -79,9 +79,8 @@ def run(args: argparse.Namespace) -> int:
                 pictures["mistakes"] = drawings.mistakes(scored)
         if args.maps:
             pictures |= draw_maps(classifier, found)
-    if pictures or args.export:
-        out.mkdir(parents=True, exist_ok=True)
     for name, picture in pictures.items():
+        out.mkdir(parents=True, exist_ok=True)
         for ending in ("png", "svg"):
             picture.save(out / f"{name}.{ending}")
         print(f"{out / name}.png, .svg: {picture.alt}", file=sys.stderr)

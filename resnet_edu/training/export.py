@@ -58,6 +58,7 @@ def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
     sizes = {"pixels": {0: torch.export.Dim("batch")}}
     program = torch.export.export(whole, (few,), dynamic_shapes=sizes)
     write = _write_onnx if path.suffix == ".onnx" else _write_pt2
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         run = write(program, path, json.dumps(classifier.classes))
         with torch.no_grad():
