@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.dataset import Batches, Dataset
+from ..data.dataset import Batches, Dataset, Normalize
 from ..support.system import resolve_device
 from ..support.validate import one_of, whole
 from . import checkpoint as checkpoints
@@ -30,8 +30,9 @@ from .group import ALONE, Group
 from .recipe import Recipe
 from .step import Stepper, exact, mixed, resolve_precision
 
-EVALUATION_BATCH = 500  # images; small enough for the processor's caches
-EVALUATION_PIXELS = 5_000_000  # of a batch on CUDA: large, since there the number of kernels is what costs time
+EVALUATION_BATCH = 500  # images, and
+EVALUATION_PIXELS = 512_000  # of a batch, at most: small enough for the processor's caches
+CUDA_PIXELS = 5_000_000  # of a batch on CUDA: large, since there the number of kernels is what costs time
 WARMUP_WINDOW = 100  # batches over which the training error is averaged while warming up
 CHUNK = {"cuda": 50}  # updates between two looks at the losses, which wait for the card; elsewhere 1
 _PLAIN = ("step", "lr", "loss", "position", "warming")  # fields of a run that are in a checkpoint as they are
@@ -321,6 +322,14 @@ class _Run:
         self.earlier, self.begun = values["seconds"], time.perf_counter()
 
 
+def evaluation_batch(shape: Sequence[int], device: torch.device) -> int:
+    """Return how many images of `shape` (C, H, W) pass a net at once where nothing is learnt: so many pixels."""
+    pixels = shape[-2] * shape[-1]
+    if device.type == "cuda":
+        return max(1, CUDA_PIXELS // pixels)
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // pixels))
+
+
 @torch.no_grad()
 def _evaluate(
     model: nn.Module,
@@ -336,11 +345,10 @@ def _evaluate(
     """
     model.eval()
     group.share_buffers(model)
-    height, width = batches.test[0].shape[2:]
-    large = EVALUATION_PIXELS // (height * width) if batches.device.type == "cuda" else 0
+    size = evaluation_batch(batches.test[0].shape[1:], batches.device)
     losses, wrong, seen = [], [], 0
     before = 0 if part == "train" else len(batches.train[1])
-    for images, labels in batches.evaluation(part, max(EVALUATION_BATCH, large), group.rank, group.size):
+    for images, labels in batches.evaluation(part, size, group.rank, group.size):
         with mixed(batches.device, precision):
             logits = model(images).float()
         losses.append(F.cross_entropy(logits, labels, reduction="sum"))
@@ -358,13 +366,14 @@ def evaluate(
     dataset: Dataset,
     part: str = "test",
     *,
-    normalize: str = "per_pixel_mean",
+    normalize: Normalize = "per_pixel_mean",
     device: str | torch.device = "cpu",
     precision: str = "auto",
 ) -> tuple[float, float]:
     """Return mean loss (nats) and error (percent) of `model` over all of "train" or "test", in eval mode.
 
-    The images are normalised by the training images' statistics. The model's training flag is left as it was.
+    The images are normalised by the training images' statistics, or by the (mean, deviation) given. The model's
+    training flag is left as it was.
     """
     one_of("part", part, ("train", "test"))
     device = resolve_device(device)
