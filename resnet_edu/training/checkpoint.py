@@ -29,7 +29,7 @@ from ..support.signals import STOPPING, Deferred
 from . import weights
 from .group import ALONE, Group
 
-FORMAT = 1
+FORMAT = 2  # 2: the best weights so far
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors, and values that JSON can hold
 
@@ -179,7 +179,9 @@ def put_back(
         prefix = f"optimizer.{i}."
         for key in (k for k in tensors if k.startswith(prefix)):
             # In the parameter's place in memory, as the optimizer made it: the kernels' rounding may depend on that.
-            value = torch.empty_like(parameter.detach()).copy_(tensors[key])
+            value = tensors[key].to(parameter.device)  # AdamW's count of steps is one number
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter.detach()).copy_(value)
             optimizer.state[parameter][key.removeprefix(prefix)] = value
     generator.set_state(tensors["random.batches"])
     torch.set_rng_state(tensors["random.cpu"])

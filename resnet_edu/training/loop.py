@@ -1,4 +1,4 @@
-"""One training loop, for everything that trains: SGD with momentum on batches that live on the device.
+"""One training loop, for everything that trains, on batches that live on the device.
 
 It prints nothing: whoever wants to watch passes a callback.
 
@@ -30,8 +30,8 @@ from .group import ALONE, Group
 from .recipe import Recipe
 from .step import Stepper, exact, mixed, resolve_precision
 
-EVALUATION_BATCH = 500  # images; small enough for the processor's caches
-EVALUATION_PIXELS = 5_000_000  # of a batch on CUDA: large, since there the number of kernels is what costs time
+EVALUATION_BATCH = 500  # images of at most 32x32 pixels; small enough for the processor's caches
+EVALUATION_PIXELS = {"cuda": 5_000_000}  # of a batch: large, since there the number of kernels is what costs time
 WARMUP_WINDOW = 100  # batches over which the training error is averaged while warming up
 CHUNK = {"cuda": 50}  # updates between two looks at the losses, which wait for the card; elsewhere 1
 _PLAIN = ("step", "lr", "loss", "position", "warming")  # fields of a run that are in a checkpoint as they are
@@ -88,11 +88,15 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """What a training run leaves: its evaluations, its wall time (of all its parts), whether a callback stopped it."""
+    """What a training run leaves: its evaluations, its wall time (of all its parts), whether a callback stopped it.
+
+    best: the net's state at the evaluation with the lowest test error, if it was to be kept.
+    """
 
     evaluations: list[Evaluation]
     seconds: float
     stopped: bool = False
+    best: dict[str, Tensor] | None = None
 
 
 def train(
@@ -107,6 +111,8 @@ def train(
     stops: Sequence[int] = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     group: Group = ALONE,
+    normalization: tuple[Tensor, Tensor] | None = None,
+    keep_best: bool = False,
 ) -> History:
     """Train `model` in place and return its history.
 
@@ -121,6 +127,9 @@ def train(
               processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
               for the end of the step and saves first. `checkpoint.remove` removes the file.
     group:    the processes that train this net together, see `group.py`; each calls this with the same arguments.
+    normalization: mean and deviation, for a recipe whose `normalize` is "start".
+    keep_best: keep the weights with the lowest test error, of equal ones with the lowest test loss. Give a data set made
+              by `Dataset.hold_out`: what was chosen by the test images says nothing about others.
 
     The global random state, the grad mode and the model's training flag are left as they were.
 
@@ -145,7 +154,8 @@ def train(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         try:
-            return _Run(model, dataset, recipe, seed, device, precision, callback, stops, checkpoint, group).train()
+            about = (seed, device, precision, callback, stops, checkpoint, group, normalization, keep_best)
+            return _Run(model, dataset, recipe, *about).train()
         finally:
             model.train(was_training)
 
@@ -174,6 +184,8 @@ class _Run:
     stops: Sequence[int]
     checkpoint: Checkpoint | None
     group: Group
+    normalization: tuple[Tensor, Tensor] | None
+    keep_best: bool
 
     step: int = 0
     lr: float = 0.0  # of the last update
@@ -183,12 +195,16 @@ class _Run:
     warming: bool = False
     recent_errors: deque[float] = field(default_factory=lambda: deque(maxlen=WARMUP_WINDOW))
     evaluations: list[Evaluation] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None  # the net's state at the best of them
     earlier: float = 0.0  # seconds spent before `begun`
     begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)
-        self.batches = Batches(self.dataset, self.recipe.normalize, self.device)
+        normalize = self.recipe.normalize
+        if normalize == "start" and self.normalization is None:
+            raise ValueError("`normalize` is 'start': give the `normalization` of the weights that training starts from")
+        self.batches = Batches(self.dataset, self.normalization if normalize == "start" else normalize, self.device)
         images = self.batches.normalized(self.batches.train[0][:2])
         check_output(self.model.eval(), images, len(self.dataset.classes))  # statistics must not see these images
         self.stepper = Stepper(self.model, self.batches, self.recipe, self.precision, group=self.group)
@@ -209,12 +225,14 @@ class _Run:
                     if self.evaluation_due:
                         self.evaluate()
                     if self.step == recipe.steps:
-                        return History(self.evaluations, self.seconds)
-                    self.lr = recipe.warmup_lr if self.warming else recipe.lr_at(self.step)
+                        return History(self.evaluations, self.seconds, best=self.best)
                     picks = self.draw(self.updates_at_once)
-                    self.model.train()
-                    losses, wrong = self.stepper(picks, self.lr)
-                    for self.loss, errors in zip(losses, wrong, strict=True):
+                    rates = [recipe.lr_at(self.step + i) for i in range(len(picks))]
+                    if self.warming:
+                        rates = [recipe.warmup_lr]
+                    self.stepper.prepare(frozen=self.step < recipe.frozen)
+                    losses, wrong = self.stepper(picks, rates)
+                    for self.lr, self.loss, errors in zip(rates, losses, wrong, strict=True):
                         self.step += 1
                         if not math.isfinite(self.loss):
                             raise TrainingDiverged(self.step, self.lr)
@@ -226,7 +244,7 @@ class _Run:
                     keeper.poll()
             except StopTraining:
                 keeper.save()
-                return History(self.evaluations, self.seconds, stopped=True)
+                return History(self.evaluations, self.seconds, stopped=True, best=self.best)
 
     @property
     def seconds(self) -> float:
@@ -244,8 +262,8 @@ class _Run:
         """How many updates to do before the next look: up to an evaluation, another learning rate, or a stop."""
         if self.warming:
             return 1
-        every = self.recipe.eval_every
-        ahead = (self.recipe.steps, (self.step // every + 1) * every, *self.recipe.milestones, *self.stops)
+        recipe, every = self.recipe, self.recipe.eval_every
+        ahead = (recipe.steps, (self.step // every + 1) * every, *recipe.milestones, recipe.frozen, *self.stops)
         return min(CHUNK.get(self.device.type, 1), *(step - self.step for step in ahead if step > self.step))
 
     def evaluate(self) -> None:
@@ -261,18 +279,20 @@ class _Run:
         if not all(map(math.isfinite, found)):
             raise TrainingDiverged(self.step, self.lr, "the loss of the evaluation")
         self.evaluations.append(Evaluation(self.step, self.lr, *found))
+        if self.keep_best and best_of(self.evaluations) is self.evaluations[-1]:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.keeper.save()
         self.report("evaluation", evaluation=self.evaluations[-1])
 
     def draw(self, updates: int) -> Tensor:
-        """Return the picks (`Batches.draw`) of the next updates, (K, 4, B) or (K, 1, B)."""
+        """Return the picks (`Batches.draw`) of the next updates, (K, P, B)."""
         size, count, picks = self.recipe.batch_size, len(self.dataset.train_images), []
         for _ in range(updates):
             if self.order is None or self.position + size > count:  # the few images left over sit this epoch out
                 self.order, self.position = torch.randperm(count, generator=self.generator), 0
             indices = self.order[self.position : self.position + size]
             self.position += size
-            picks.append(Batches.draw(indices, self.generator, self.recipe.augment))
+            picks.append(self.batches.draw(indices, self.generator, self.recipe.augment, self.recipe.crop, self.recipe.flip))
         return torch.stack(picks)
 
     def report(self, kind: str, images: int = 0, **details: Any) -> None:
@@ -290,13 +310,14 @@ class _Run:
         return {
             "net": self.checkpoint.net or type(self.model).__name__,
             "seed": self.seed,
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self.recipe.to_dict(),
             "dataset": self.dataset.fingerprint,
             "device": self.device.type,
             "precision": self.precision,
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
             "torch": torch.__version__,
             **({"processes": self.group.size} if self.group.size > 1 else {}),
+            **({"keep": "best"} if self.keep_best else {}),
         }
 
     def state(self) -> checkpoints.State:
@@ -304,6 +325,7 @@ class _Run:
         tensors = checkpoints.tensors_of(*self.stateful)
         if self.order is not None:
             tensors["order"] = self.order
+        tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
         values = {name: getattr(self, name) for name in (*_PLAIN, "seconds")}
         values["recent_errors"] = list(self.recent_errors)
         values["evaluations"] = [dataclasses.asdict(e) for e in self.evaluations]
@@ -314,11 +336,26 @@ class _Run:
         tensors, values = state
         checkpoints.put_back(tensors, *self.stateful)
         self.order = tensors.get("order")
+        best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+        self.best = best or None
         for name in _PLAIN:
             setattr(self, name, values[name])
         self.recent_errors.extend(values["recent_errors"])
         self.evaluations = [Evaluation(**e) for e in values["evaluations"]]
         self.earlier, self.begun = values["seconds"], time.perf_counter()
+
+
+def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the first evaluation with the lowest test error and, of equal ones, the lowest test loss."""
+    return min(evaluations, key=lambda e: (e.test_error, e.test_loss))
+
+
+def evaluation_size(images: Tensor, device: torch.device) -> int:
+    """Return how many of the images (N, C, H, W) an evaluation passes at once: about so many pixels, on any size."""
+    pixels = images.shape[2] * images.shape[3]
+    if device.type in EVALUATION_PIXELS:
+        return max(1, EVALUATION_PIXELS[device.type] // pixels)
+    return max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * 32 * 32 // pixels))
 
 
 @torch.no_grad()
@@ -336,11 +373,10 @@ def _evaluate(
     """
     model.eval()
     group.share_buffers(model)
-    height, width = batches.test[0].shape[2:]
-    large = EVALUATION_PIXELS // (height * width) if batches.device.type == "cuda" else 0
+    size = evaluation_size(batches.test[0], batches.device)
     losses, wrong, seen = [], [], 0
     before = 0 if part == "train" else len(batches.train[1])
-    for images, labels in batches.evaluation(part, max(EVALUATION_BATCH, large), group.rank, group.size):
+    for images, labels in batches.evaluation(part, size, group.rank, group.size):
         with mixed(batches.device, precision):
             logits = model(images).float()
         losses.append(F.cross_entropy(logits, labels, reduction="sum"))
@@ -358,13 +394,14 @@ def evaluate(
     dataset: Dataset,
     part: str = "test",
     *,
-    normalize: str = "per_pixel_mean",
+    normalize: str | tuple[Tensor, Tensor] = "per_pixel_mean",
     device: str | torch.device = "cpu",
     precision: str = "auto",
 ) -> tuple[float, float]:
     """Return mean loss (nats) and error (percent) of `model` over all of "train" or "test", in eval mode.
 
-    The images are normalised by the training images' statistics. The model's training flag is left as it was.
+    The images are normalised by the training images' statistics, or by the mean and deviation that `normalize` gives.
+    The model's training flag is left as it was.
     """
     one_of("part", part, ("train", "test"))
     device = resolve_device(device)
