@@ -16,7 +16,7 @@ _NAMES = {
         "resnet50 resnet56 resnet101 resnet110 resnet152"
     ),
     "tracing": "Trace TraceError trace",
-    "training": "Recipe evaluate train",
+    "training": "Classifier Recipe evaluate load_classifier train",
     "experiment": "load_records load_trained",
 }
 _ROOM_OF = {name: room for room, names in _NAMES.items() for name in names.split()}

@@ -32,6 +32,7 @@ from .cifar10 import load_cifar10
 from .folder import ImageArrays, read_folder
 
 NORMALIZE = ("per_pixel_mean", "per_channel")
+Normalize = str | tuple[Tensor, Tensor]  # one of `NORMALIZE`, or what `normalization` returns
 UNEVEN = 10  # so many times as many images in one class as in another are worth a warning
 _PIXELS = {"digits": "8x8", "cifar10": "32x32"}  # the sources whose images have one size
 
@@ -303,6 +304,18 @@ def normalization(images: Tensor, kind: str = "per_pixel_mean") -> tuple[Tensor,
     return mean.float(), deviation.float()
 
 
+def normalized(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
+    """Return uint8 (B, C, H, W) as float32: scaled to 0..1, mean subtracted, divided by the deviation."""
+    values = (images.float() / 255 - mean) / deviation
+    return values.contiguous(memory_format=torch.channels_last)
+
+
+def digests(images: Tensor) -> Tensor:
+    """Return a number for each image of uint8 (N, C, H, W), int64 (N,): the same for the same pixels, and only then."""
+    parts = (hashlib.blake2b(np.ascontiguousarray(image), digest_size=8).digest() for image in images.cpu().numpy())
+    return torch.from_numpy(np.frombuffer(b"".join(parts), "<i8").copy())
+
+
 def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, padding: int = 4) -> Tensor:
     """Pad with zeros, cut (H, W) out at (top, left) of the padded image, mirror where `flip` ([1]).
 
@@ -326,8 +339,9 @@ class Batches:
     are the same on every device. They do not depend on the net.
     """
 
-    def __init__(self, dataset: Dataset, normalize: str, device: torch.device) -> None:
-        mean, deviation = normalization(dataset.train_images, normalize)
+    def __init__(self, dataset: Dataset, normalize: Normalize, device: torch.device) -> None:
+        known = not isinstance(normalize, str)
+        mean, deviation = normalize if known else normalization(dataset.train_images, normalize)
         self.device = device
         self.mean, self.deviation = mean.to(device), deviation.to(device)
         self.train = dataset.train_images.to(device), dataset.train_labels.to(device)
@@ -335,8 +349,7 @@ class Batches:
 
     def normalized(self, images: Tensor) -> Tensor:
         """Return uint8 (B, C, H, W) as float32: scaled to 0..1, mean subtracted, divided by the deviation."""
-        values = (images.float() / 255 - self.mean) / self.deviation
-        return values.contiguous(memory_format=torch.channels_last)
+        return normalized(images, self.mean, self.deviation)
 
     @staticmethod
     def draw(indices: Tensor, generator: torch.Generator, augment: bool) -> Tensor:

@@ -90,7 +90,7 @@ def read_folder(
         raise ValueError(f"{parts[0]} holds one class only, {classes[0]!r}: add a folder, {inside}")
     files = [file for part in listed for in_class in part.values() for file in in_class]
     labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in listed]
-    how = resize, channels, skip_damaged
+    how = resize and (resize, resize), channels, skip_damaged
     images, kept, read_notes = _cached(files, path, how, partial(_decode, files, path, *how, progress))
     kept = np.split(kept, [len(labels[0])])[: len(parts)]
     labels = [of_part[keep] for of_part, keep in zip(labels, kept, strict=True)]
@@ -102,6 +102,28 @@ def read_folder(
     n = len(labels[0])
     test = (images[n:], labels[1]) if len(parts) == 2 else (None, None)
     return ImageArrays(path.name, images[:n], labels[0], *test, classes, files, (*notes, *read_notes))
+
+
+def read_images(
+    files: Sequence[str | os.PathLike[str]], shape: Sequence[int], skip_damaged: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images in `files` as `read_folder` reads them, uint8 (K, C, H, W), and which they are, bool (N,).
+
+    shape: (C, H, W) that each is given. Raises `ValueError` with all files that cannot be read, and why; with
+    `skip_damaged` they are left out.
+    """
+    channels, height, width = shape
+    names = [os.path.abspath(file) for file in files]
+    if not names:
+        return np.empty((0, *shape), np.uint8), np.empty(0, bool)
+    root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
+    return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
+
+
+def image_array(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
+    """Return an image of Pillow as uint8 (C, H, W): upright, laid on white, grey or RGB, made this high and wide."""
+    channels, height, width = shape
+    return _array(_upright(image), channels, (width, height))
 
 
 def _folders(path: Path) -> list[Path]:
@@ -216,7 +238,7 @@ class _Header:
     white: the value that its format has for white, if values of more than 8 bits can be read, or else 0.
     most:  the largest value of a TIFF of 16 bits: many a camera leaves the upper ones unused.
     wide:  whether it has more than 8 bits a colour, of which the upper 8 are read.
-    size:  (width, height), upright if `resize` is None.
+    size:  (width, height), upright if it is not to be changed.
     """
 
     grey: bool
@@ -227,7 +249,7 @@ class _Header:
     size: tuple[int, int]
 
 
-def _header(file: str, resize: int | None) -> _Header:
+def _header(file: str, resized: bool) -> _Header:
     with open(file, "rb") as stream, Image.open(stream) as image:
         deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in ("PNG", "PPM"))
         if image.mode in ("I", "F") and not deep:
@@ -237,7 +259,7 @@ def _header(file: str, resize: int | None) -> _Header:
         whole = image.format == "TIFF" and (image.mode == "RGB" if wide else deep and bits == 16)
         frames = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
         size = image.size
-        if resize is None and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
+        if not resized and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
             size = _upright(image).size
         most = int(_values(file, image).max()) if whole else 0
         white = 2**bits - 1 if deep or whole else 0
@@ -275,27 +297,32 @@ def _whites(headers: dict[str, _Header]) -> dict[str, int]:
     return {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
 
 
-def _pixels(file: str, resize: int | None, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
+def _pixels(file: str, resized: bool, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
     # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
     with open(file, "rb") as stream, Image.open(stream) as image:
-        if resize and image.width * image.height > LARGE:
-            image.draft(None, (2 * resize, 2 * resize))  # a JPEG by a half, quarter or eighth, still twice the size
+        if resized and image.width * image.height > LARGE:
+            image.draft(None, (2 * size[0], 2 * size[1]))  # a JPEG by a half, quarter or eighth, still twice the size
         image = _upright(image)
         if white := whites.get(file):  # 16 bits; `convert` would make everything above 255 white
             values = _values(file, image)
             scaled = (255 * values + white // 2) // white
             scaled[values == image.info.get("transparency")] = 255
             image = Image.fromarray(scaled.astype(np.uint8))
-        elif image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        image = image.convert("L" if channels == 1 else "RGB")
-        if image.size != size and resize is None:
+        if image.size != size and not resized:
             raise _Unreadable(f"has {image.width}x{image.height} pixels, once upright")
-        if image.size != size:
-            image = image.resize(size, Image.Resampling.BILINEAR)
-        pixels = np.asarray(image)  # (H, W) or (H, W, 3)
+        return _array(image, channels, size)
+
+
+def _array(image: Image.Image, channels: int, size: tuple[int, int]) -> np.ndarray:
+    """Return an upright image as uint8 (C, H, W), laid on white where it is transparent."""
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    image = image.convert("L" if channels == 1 else "RGB")
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(image)  # (H, W) or (H, W, 3)
     return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
@@ -316,7 +343,12 @@ def _attempt(work: Callable, file: str) -> object:
 
 
 def _decode(
-    files: list[str], root: Path, resize: int | None, channels: int | None, skip_damaged: bool, progress: bool
+    files: list[str],
+    root: Path,
+    size: tuple[int, int] | None,
+    channels: int | None,
+    skip_damaged: bool,
+    progress: bool,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the images, uint8 (K, C, H, W), which of the files they are, bool (N,), and what is to be said of them."""
     bad: dict[str, str] = {}
@@ -332,15 +364,15 @@ def _decode(
                         yield file, result
                     bar.update()
 
-        headers = dict(results(partial(_header, resize=resize), "checking images", files))
+        headers = dict(results(partial(_header, resized=size is not None), "checking images", files))
         if not headers:
             raise _report_of(bad, files, root)
         whites = _whites(headers)
-        notes = _check_headers(headers, root, resize, channels, whites)
+        notes = _check_headers(headers, root, size, channels, whites)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
-        width, height = (resize, resize) if resize else next(iter(headers.values())).size
+        width, height = size or next(iter(headers.values())).size
         images = np.empty((len(headers), channels, height, width), np.uint8)
-        work = partial(_pixels, resize=resize, channels=channels, size=(width, height), whites=whites)
+        work = partial(_pixels, resized=size is not None, channels=channels, size=(width, height), whites=whites)
         count = 0
         for _, pixels in results(work, "reading images", list(headers)):
             images[count] = pixels
@@ -361,12 +393,16 @@ def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
 
 
 def _check_headers(
-    headers: dict[str, _Header], root: Path, resize: int | None, channels: int | None, whites: dict[str, int]
+    headers: dict[str, _Header],
+    root: Path,
+    wanted: tuple[int, int] | None,
+    channels: int | None,
+    whites: dict[str, int],
 ) -> list[str]:
     """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
     first, (width, height) = next((file, header.size) for file, header in headers.items())
     others = [file for file, header in headers.items() if header.size != (width, height)]
-    if others and resize is None:
+    if others and wanted is None:
         sizes = f"{first} has {width}x{height} pixels, {others[0]} {'x'.join(map(str, headers[others[0]].size))}"
         raise ValueError(f"all images must have one size, but {sizes}: resize=32 or --resize 32 makes them equal")
 
@@ -382,7 +418,9 @@ def _check_headers(
         },
         "read by the upper 8 of 16 bits a colour": where(lambda header: header.wide),
         "read up to the first of several frames": where(lambda header: header.frames),
-        f"enlarged to more than twice the size, {resize} pixels": where(lambda h: 2 * min(h.size) < (resize or 0)),
+        f"enlarged to more than twice the size, {wanted and max(wanted)} pixels": where(
+            lambda h: any(2 * old < new for old, new in zip(h.size, wanted or h.size, strict=True))
+        ),
     }
     return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in found.items() if which]
 

@@ -27,8 +27,8 @@ from ..data.dataset import Dataset
 from ..nets.models import get_model, split_name
 from ..support import system
 from ..training import checkpoint as checkpoints
-from ..training import weights
 from ..training.checkpoint import Checkpoint
+from ..training.classifier import Classifier
 from ..training.group import ALONE, Group
 from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
@@ -315,9 +315,9 @@ def run_cell(
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
-        about = {"net": cell.net, "seed": cell.seed, "step": cell.recipe.steps}
-        about |= {"dataset": dataset.name, "fingerprint": dataset.fingerprint}
-        weights.save(model.state_dict(), weights_folder / f"{cell.stem}.safetensors", about)
+        about = {"seed": cell.seed, "step": cell.recipe.steps}
+        trained = Classifier.of(model, dataset, cell.net, cell.recipe.normalize, **about)
+        trained.save(weights_folder / f"{cell.stem}.safetensors")
     together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
         net=cell.net,

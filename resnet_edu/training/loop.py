@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.dataset import Batches, Dataset
+from ..data.dataset import Batches, Dataset, Normalize
 from ..support.system import resolve_device
 from ..support.validate import one_of, whole
 from . import checkpoint as checkpoints
@@ -30,8 +30,9 @@ from .group import ALONE, Group
 from .recipe import Recipe
 from .step import Stepper, exact, mixed, resolve_precision
 
-EVALUATION_BATCH = 500  # images of at most 32x32 pixels; small enough for the processor's caches
-EVALUATION_PIXELS = {"cuda": 5_000_000}  # of a batch: large, since there the number of kernels is what costs time
+EVALUATION_BATCH = 500  # images, and
+EVALUATION_PIXELS = 512_000  # of a batch, at most: small enough for the processor's caches
+CUDA_PIXELS = 5_000_000  # of a batch on CUDA: large, since there the number of kernels is what costs time
 WARMUP_WINDOW = 100  # batches over which the training error is averaged while warming up
 CHUNK = {"cuda": 50}  # updates between two looks at the losses, which wait for the card; elsewhere 1
 _PLAIN = ("step", "lr", "loss", "position", "warming")  # fields of a run that are in a checkpoint as they are
@@ -350,12 +351,12 @@ def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
     return min(evaluations, key=lambda e: (e.test_error, e.test_loss))
 
 
-def evaluation_size(images: Tensor, device: torch.device) -> int:
-    """Return how many of the images (N, C, H, W) an evaluation passes at once: about so many pixels, on any size."""
-    pixels = images.shape[2] * images.shape[3]
-    if device.type in EVALUATION_PIXELS:
-        return max(1, EVALUATION_PIXELS[device.type] // pixels)
-    return max(1, min(EVALUATION_BATCH, EVALUATION_BATCH * 32 * 32 // pixels))
+def evaluation_batch(shape: Sequence[int], device: torch.device) -> int:
+    """Return how many images of `shape` (C, H, W) pass a net at once where nothing is learnt: so many pixels."""
+    pixels = shape[-2] * shape[-1]
+    if device.type == "cuda":
+        return max(1, CUDA_PIXELS // pixels)
+    return max(1, min(EVALUATION_BATCH, EVALUATION_PIXELS // pixels))
 
 
 @torch.no_grad()
@@ -373,7 +374,7 @@ def _evaluate(
     """
     model.eval()
     group.share_buffers(model)
-    size = evaluation_size(batches.test[0], batches.device)
+    size = evaluation_batch(batches.test[0].shape[1:], batches.device)
     losses, wrong, seen = [], [], 0
     before = 0 if part == "train" else len(batches.train[1])
     for images, labels in batches.evaluation(part, size, group.rank, group.size):
@@ -394,14 +395,14 @@ def evaluate(
     dataset: Dataset,
     part: str = "test",
     *,
-    normalize: str | tuple[Tensor, Tensor] = "per_pixel_mean",
+    normalize: Normalize = "per_pixel_mean",
     device: str | torch.device = "cpu",
     precision: str = "auto",
 ) -> tuple[float, float]:
     """Return mean loss (nats) and error (percent) of `model` over all of "train" or "test", in eval mode.
 
-    The images are normalised by the training images' statistics, or by the mean and deviation that `normalize` gives.
-    The model's training flag is left as it was.
+    The images are normalised by the training images' statistics, or by the (mean, deviation) given. The model's
+    training flag is left as it was.
     """
     one_of("part", part, ("train", "test"))
     device = resolve_device(device)

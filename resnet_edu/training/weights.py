@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..support.files import write_atomic
 
 ABOUT = "resnet_edu"  # the one word in the header's metadata
+BESIDE = "resnet_edu."  # begins the names of tensors that are not the net's: see `classifier.py`
 
 
 class WeightsError(ValueError):
@@ -42,15 +43,23 @@ def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mappi
 
 
 def read(data: bytes, origin: str | os.PathLike[str] = "the file") -> dict[str, Tensor]:
-    """Return names -> tensors of a file's bytes, on the processor; fractions as float32, whole numbers as they are.
+    """Return the net's tensors in a file's bytes, as `contents`."""
+    return {name: t for name, t in contents(data, origin)[1].items() if not name.startswith(BESIDE)}
 
-    Raises `WeightsError`, naming `origin`, for bytes that are no such file.
+
+def contents(data: bytes, origin: str | os.PathLike[str] = "the file") -> tuple[dict[str, object], dict[str, Tensor]]:
+    """Return the words in a file's header, {} if they are not ours, and names -> all of its tensors.
+
+    These are on the processor; fractions as float32, whole numbers as they are. Raises `WeightsError`, naming `origin`,
+    for bytes that are no such file.
     """
     try:
         found = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        about = json.loads(header.get("__metadata__", {}).get(ABOUT, "{}"))
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f"{origin} is damaged: it is no safetensors file ({error})") from None
-    return {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
+    return about, {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
 
 
 def load_into(model: nn.Module, state: Mapping[str, Tensor], origin: str | os.PathLike[str]) -> None:

@@ -105,9 +105,8 @@ class TestStudy:
         assert sorted(p.name for p in tmp_path.iterdir()) == left
         path = tmp_path / "resnet8-seed2.safetensors"
         about, _ = by_hand(path)
-        assert about == {
-            "net": "resnet8", "seed": 2, "step": 4, "dataset": digits.name, "fingerprint": digits.fingerprint,
-        }  # fmt: skip
+        told = {"net": "resnet8", "seed": 2, "step": 4, "dataset": digits.name, "fingerprint": digits.fingerprint}
+        assert about.items() >= told.items()
         model: nn.Module = build_net("resnet8", digits, seed=9)
         model.load_state_dict(weights.read(path.read_bytes()))
         for part in ("train", "test"):

@@ -1,0 +1,137 @@
+"""A trained net with all that it takes to use it, in memory and in one file: classes, sizes, normalisation, data.
+
+The file is safetensors: the net's tensors under their own names, those of `TENSORS` beside them, and the rest as JSON
+in the header. A program of yours can read it without this package.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..data.dataset import Dataset, Normalize, digests, normalization, normalized
+from ..data.folder import image_array
+from ..nets.models import get_model
+from . import weights
+from .weights import BESIDE, WeightsError
+
+SCHEMA = 1  # the version of what the header holds
+FIELDS = ("net", "options", "classes", "shape", "resize")  # of the header, beside what is merely told
+TENSORS = ("mean", "deviation", "trained_on")  # beside the net's
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A trained net, and what turns a photo into its input and its output into words.
+
+    net:       (B, C, H, W) -> (B, classes), in eval mode, on the processor.
+    name:      the net's, such as "resnet20", or "module:callable" for one that is not of this package.
+    options:   what it is built with: `get_model(name, **options)`, or the callable.
+    classes:   their names.
+    shape:     (C, H, W) of the images.
+    mean:      is subtracted from values in 0..1: a mean image (C, H, W), or a value for each channel (C, 1, 1).
+    deviation: what is divided by then: (), or (C, 1, 1).
+    trained_on: `data.dataset.digests` of the training images, int64 (N,), to know them again.
+    resize:    how photos get their size: "stretch" to the height and width, whatever their proportions.
+    about:     what else is told: dataset (its name), fingerprint, seed, step, ...
+    """
+
+    net: nn.Module
+    name: str
+    options: Mapping[str, Any]
+    classes: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: Tensor
+    deviation: Tensor
+    trained_on: Tensor
+    resize: str = "stretch"
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        net: nn.Module,
+        dataset: Dataset,
+        name: str,
+        normalize: Normalize = "per_pixel_mean",
+        options: Mapping[str, Any] | None = None,
+        **about: Any,
+    ) -> Classifier:
+        """Return the classifier of a net that was trained on `dataset` with the recipe's `normalize`.
+
+        options: all that the net is built with; None for `num_classes` and `in_channels`, as the data has them.
+        """
+        known = not isinstance(normalize, str)
+        mean, deviation = normalize if known else normalization(dataset.train_images, normalize)
+        if options is None:
+            options = {"num_classes": len(dataset.classes), "in_channels": dataset.shape[0]}
+        about = {"dataset": dataset.name, "fingerprint": dataset.fingerprint} | about
+        seen = digests(dataset.train_images)
+        return cls(net, name, options, dataset.classes, dataset.shape, mean, deviation, seen, about=about)
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write all of it to one file, whole or not at all, and return its path. Raises `OSError` if it cannot be."""
+        header = {"schema": SCHEMA, "net": self.name, "options": dict(self.options), "classes": list(self.classes)}
+        header |= {"shape": list(self.shape), "resize": self.resize} | dict(self.about)
+        beside = {BESIDE + name: getattr(self, name) for name in TENSORS}
+        return weights.save({**self.net.state_dict(), **beside}, path, header)
+
+    def normalized(self, images: Tensor) -> Tensor:
+        """Return uint8 (B, C, H, W) of this classifier's shape as the net's input, float32, on the same device."""
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != self.shape:
+            found = f"{images.dtype} {tuple(images.shape)}"
+            raise ValueError(f"images must be uint8 (B, {', '.join(map(str, self.shape))}), but they are {found}")
+        return normalized(images, self.mean.to(images.device), self.deviation.to(images.device))
+
+    def pixels(self, images: Sequence[Image.Image]) -> Tensor:
+        """Return images of Pillow in this classifier's shape, uint8 (B, C, H, W)."""
+        return torch.from_numpy(np.stack([image_array(image, self.shape) for image in images]))
+
+
+def load_classifier(
+    path: str | os.PathLike[str], net: nn.Module | Callable[..., nn.Module] | None = None
+) -> Classifier:
+    """Return the classifier in a file that `Classifier.save` wrote.
+
+    net: for a net that is not of this package: one built already, or what builds it from the options in the file. A
+         file never says which code to run; who opens it does.
+
+    Raises `FileNotFoundError`, and `WeightsError` for a file that holds no weights, or weights without their classes,
+    or those of another net.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"there is no file {path}: give the .safetensors that `resnet-edu train` left"
+        ) from None
+    header, tensors = weights.contents(data, path)
+    if header.get("schema", SCHEMA) != SCHEMA:
+        raise WeightsError(f"{path} has schema {header['schema']}, but {SCHEMA} is known here: update resnet_edu")
+    beside = [tensors.pop(BESIDE + name, None) for name in TENSORS]
+    missing = [name for name in FIELDS if name not in header]
+    if missing or any(tensor is None for tensor in beside):
+        what = ", ".join(missing) or "normalisation"
+        raise WeightsError(f"{path} holds weights alone (no {what}): train again with `resnet-edu train`")
+    found = {name: header.pop(name) for name in ("schema", *FIELDS)}
+    if net is None and ":" in found["net"]:
+        raise WeightsError(
+            f"{path} is of the net {found['net']}, not of this package: give the code that builds it (--net)"
+        )
+    if not isinstance(net, nn.Module):
+        with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and then replaced
+            net = net(**found["options"]) if net else get_model(found["net"], **found["options"])
+    weights.load_into(net, tensors, path)
+    classes, shape = tuple(found["classes"]), tuple(found["shape"])
+    return Classifier(
+        net.eval(), found["net"], found["options"], classes, shape, *beside, resize=found["resize"], about=header
+    )
