@@ -84,6 +84,41 @@ def summary(records: Iterable[RunRecord]) -> Summary:
     return rows
 
 
+def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
+    """Return the evaluations of a run, `rows` of them at most: the last, the one with the lowest error, and others.
+
+    unseen: what the images are called that it does not learn from.
+    """
+    points = record.curves
+    best = min(points, key=lambda p: (p["test_error"], p["test_loss"]))
+    every = -(-len(points) // (rows - 1))
+    shown = [p for i, p in enumerate(points) if (len(points) - 1 - i) % every == 0 or p is best]
+    columns = [Column("step", "step", True), Column("lr", "rate", True)]
+    for part, name in (("train", "train"), ("test", unseen)):
+        for what, heading in (("loss", "loss"), ("error", "error %"), ("accuracy", "accuracy %")):
+            columns.append(Column(f"{part}_{what}", f"{name} {heading}", True))
+    texts = []
+    for p in shown:
+        found = {f"{k}_loss": f"{p[f'{k}_loss']:.4f}" for k in ("train", "test")}
+        found |= {f"{k}_error": f"{p[f'{k}_error']:.2f}" for k in ("train", "test")}
+        found |= {f"{k}_accuracy": f"{100 - p[f'{k}_error']:.2f}" for k in ("train", "test")}
+        texts.append({"step": int(p["step"]), "lr": f"{p['lr']:.3g}", **found})
+    notes = [f"The lowest {unseen} error is that of step {int(best['step']):,}."]
+    return Table(f"{record.net}, in eval mode on all images", columns, texts, notes=notes, results=True)
+
+
+def versus(first: list[RunRecord], second: list[RunRecord], names: tuple[str, str], unseen: str = "test") -> str:
+    """Return one sentence on how much lower or higher the second's final test errors are, seed by seed."""
+    errors = {r.seed: r.final["test_error"] for r in first}
+    gaps = [r.final["test_error"] - errors[r.seed] for r in second if r.seed in errors]
+    _, least, most = interval(gaps)
+    words = f"{names[1]} against {names[0]}: {statistics.fmean(gaps):+.2f} points of {unseen} error"
+    if len(gaps) < 2:
+        return f"{words} with one seed, which says nothing about others."
+    verdict = f"{len(gaps)} seeds do not tell which is lower" if least <= 0 <= most else "0 lies outside"
+    return f"{words}, mean of {len(gaps)} seeds, 95% interval {least:+.2f} to {most:+.2f}: {verdict}."
+
+
 def headline(records: Iterable[RunRecord]) -> str:
     """Return one sentence on the final training errors of the deepest and the shallowest plain net, and of their twins.
 

@@ -10,6 +10,7 @@ Sources
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
 
@@ -237,6 +238,18 @@ def get_model(name: str, **options: object) -> ResNet:
         raise ValueError(f"unknown net {name!r}: names are resnet or plain with a depth, as in 'resnet50' or 'plain20'")
     family = imagenet_net if depth in _IMAGENET else cifar_net
     return family(depth, kind == "resnet", **options)
+
+
+def imported(name: str) -> Callable[..., nn.Module]:
+    """Return what builds a net of your own, by a name such as "my_nets:small_resnet": module, colon, callable.
+
+    Raises `ValueError` if there is no such thing.
+    """
+    module, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"the net {name!r} cannot be imported: {error}") from None
 
 
 def is_cifar_name(name: str) -> bool:

@@ -129,8 +129,8 @@ def train(
               for the end of the step and saves first. `checkpoint.remove` removes the file.
     group:    the processes that train this net together, see `group.py`; each calls this with the same arguments.
     normalization: mean and deviation, for a recipe whose `normalize` is "start".
-    keep_best: keep the weights with the lowest test error, of equal ones with the lowest test loss. Give a data set made
-              by `Dataset.hold_out`: what was chosen by the test images says nothing about others.
+    keep_best: keep the weights with the lowest test error (`best_of`) too. Give what `Dataset.hold_out` returns: the
+              error on images by which weights were chosen says little about others.
 
     The global random state, the grad mode and the model's training flag are left as they were.
 
@@ -204,7 +204,7 @@ class _Run:
         self.model.to(self.device, memory_format=torch.channels_last)
         normalize = self.recipe.normalize
         if normalize == "start" and self.normalization is None:
-            raise ValueError("`normalize` is 'start': give the `normalization` of the weights that training starts from")
+            raise ValueError("`normalize` is 'start': give the `normalization` of the weights that it starts from")
         self.batches = Batches(self.dataset, self.normalization if normalize == "start" else normalize, self.device)
         images = self.batches.normalized(self.batches.train[0][:2])
         check_output(self.model.eval(), images, len(self.dataset.classes))  # statistics must not see these images
@@ -287,13 +287,14 @@ class _Run:
 
     def draw(self, updates: int) -> Tensor:
         """Return the picks (`Batches.draw`) of the next updates, (K, P, B)."""
-        size, count, picks = self.recipe.batch_size, len(self.dataset.train_images), []
+        recipe, size, count, picks = self.recipe, self.recipe.batch_size, len(self.dataset.train_images), []
+        within = self.dataset.shape[1:] if recipe.crop == "resized" else None
         for _ in range(updates):
             if self.order is None or self.position + size > count:  # the few images left over sit this epoch out
                 self.order, self.position = torch.randperm(count, generator=self.generator), 0
             indices = self.order[self.position : self.position + size]
             self.position += size
-            picks.append(self.batches.draw(indices, self.generator, self.recipe.augment, self.recipe.crop, self.recipe.flip))
+            picks.append(Batches.draw(indices, self.generator, recipe.augment, recipe.flip, within))
         return torch.stack(picks)
 
     def report(self, kind: str, images: int = 0, **details: Any) -> None:

@@ -94,8 +94,8 @@ class Stepper:
         precision: str = "float32",
         group: Group = ALONE,
     ) -> None:
-        self.net, self.model, self.batches, self.precision, self.group = model, group.wrap(model), batches, precision, group
-        self.device, self._frozen = batches.device, False
+        self.model, self.batches, self.precision, self.group = group.wrap(model), batches, precision, group
+        self.net, self.device, self._frozen = model, batches.device, False
         on_cuda = self.device.type == "cuda"
         self.graph = on_cuda and group.size == 1
         parts = [{"params": list(model.parameters()), "share": 1.0}]
