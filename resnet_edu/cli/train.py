@@ -142,16 +142,22 @@ class _Runs:
         """Do all runs that have no record yet, and print what came out."""
         if self.start is None or len(self.study.seeds) == 1:
             found = self.each(self.args, self.start, self.out)
-            if self.first:
-                print(summary(found))
+            if self.first and len(found) > 1:
+                self.print_means({self.study.nets[0]: found})
             return
         without = {"start": None, "recipe.body_share": None, "freeze_epochs": None}
         scratch = argparse.Namespace(**vars(self.args) | without)
         groups = {SCRATCH: self.each(scratch, None, self.out / SCRATCH)}
         groups[FINE] = self.each(self.args, self.start, self.out / FINE)
         if self.first:
-            print(Summary(row | {"net": kind} for kind, found in groups.items() for row in summary(found)))
+            self.print_means(groups)
             print(f"\n{versus(*groups.values(), names=(SCRATCH, FINE), unseen=self.unseen)}")
+
+    def print_means(self, groups: dict[str, list[RunRecord]]) -> None:
+        """Print the means over the seeds, a line for each kind of runs."""
+        table = Summary(row | {"net": kind} for kind, found in groups.items() for row in summary(found))
+        table.unseen = self.unseen
+        print(table)
 
     def each(self, args: argparse.Namespace, start: Classifier | None, out: Path) -> list[RunRecord]:
         """Return the records of one kind of runs, one for each seed."""

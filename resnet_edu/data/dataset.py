@@ -372,10 +372,9 @@ def draw_crops(count: int, height: int, width: int, generator: torch.Generator) 
     ratio = torch.empty(10, count).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
     high, wide = (area / ratio).sqrt().round().long(), (area * ratio).sqrt().round().long()
     fits = (high > 0) & (high <= height) & (wide > 0) & (wide <= width)
-    first = fits.int().argmax(0, keepdim=True)  # where none fits, as in narrow images, all of the image is taken
-    some = fits.any(0)
-    high = torch.where(some, high.gather(0, first)[0], height)
-    wide = torch.where(some, wide.gather(0, first)[0], width)
+    first, some = fits.int().argmax(0, keepdim=True), fits.any(0)
+    high = torch.where(some, high.gather(0, first)[0], min(height, round(width * 4 / 3)))  # none fits: the largest part
+    wide = torch.where(some, wide.gather(0, first)[0], min(width, round(height * 4 / 3)))
     place = torch.rand(2, count, generator=generator)
     top, left = (place[0] * (height - high + 1)).long(), (place[1] * (width - wide + 1)).long()
     return torch.stack([top, left, high, wide])

@@ -50,15 +50,18 @@ def with_spread(mean: float, std: float | None, decimals: int = 2) -> str:
 
 
 class Summary(TableList):
-    """A list of one dict a net, that prints as a table and shows as one in a notebook.
+    """A list of one dict a net, that prints as a table and shows as one in a notebook; `unseen` names the test images.
 
     Keys: net, layers, parameters, seeds (how many), and mean over the seeds of train_loss (nats), train_error and
     test_error (percent), seconds, each with its sample standard deviation as `<key>_std` (None for one seed).
     """
 
+    unseen = "test"
+
     def table(self) -> Table:
         """Return the table; numbers of seeds are in it if a net has several."""
-        columns = [Column("net", "net"), *(Column(key, heading, True) for key, (heading, _) in _MEANS.items())]
+        headings = {key: heading.replace("test", self.unseen) for key, (heading, _) in _MEANS.items()}
+        columns = [Column("net", "net"), *(Column(key, heading, True) for key, heading in headings.items())]
         columns += [Column("layers", "layers", True), Column("parameters", "parameters", True)]
         if any(row["seeds"] > 1 for row in self):
             columns.append(Column("seeds", "seeds", True))
@@ -104,7 +107,8 @@ def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
         found |= {f"{k}_accuracy": f"{100 - p[f'{k}_error']:.2f}" for k in ("train", "test")}
         texts.append({"step": int(p["step"]), "lr": f"{p['lr']:.3g}", **found})
     notes = [f"The lowest {unseen} error is that of step {int(best['step']):,}."]
-    return Table(f"{record.net}, in eval mode on all images", columns, texts, notes=notes, results=True)
+    caption = f"{record.net}, {record.parameters:,} parameters, in eval mode on all images; {record.seconds:.0f} s"
+    return Table(caption, columns, texts, notes=notes, results=True)
 
 
 def versus(first: list[RunRecord], second: list[RunRecord], names: tuple[str, str], unseen: str = "test") -> str:
