@@ -10,16 +10,20 @@ import contextlib
 import dataclasses
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ..data.dataset import Dataset
 from ..experiment import folder as folders
 from ..experiment import records
 from ..experiment import start as starts
 from ..experiment.degradation import Progress, run_cell
-from ..experiment.folder import Cell
+from ..experiment.folder import Cell, Study
 from ..experiment.records import RunRecord
 from ..experiment.statistics import Summary, progress, summary, versus
 from ..figures import curves
@@ -64,6 +68,7 @@ FLAGS = (
     *("--recipe", "--steps", "--epochs", "--batch-size", "--lr", "--optimizer", "--weight-decay", "--schedule"),
     *("--augment", "--no-flip", "--eval-every", "--device", "--precision", "--out", "--save-weights"),
 )
+OF_DATA = ("num_classes", "in_channels")  # what the images decide of a net
 SCRATCH, FINE = "from-scratch", "fine-tuned"  # folders of a comparison
 
 
@@ -78,8 +83,11 @@ def run(args: argparse.Namespace) -> int:
     if ":" in (args.net or "") and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` does
     start = starts.load_start(args.start, args.net) if args.start else None
-    if start is not None:
-        _take_over(args, start)
+    if start is not None:  # what was not given is as these weights have it
+        args.net = args.net or start.name
+        usual = {"source.resize": start.shape[1]} if args.data not in (None, "digits") else {}
+        usual |= {"source.channels": start.shape[0]} if usual and args.data != "cifar10" else {}
+        vars(args).update({name: value for name, value in usual.items() if getattr(args, name) is None})
     seeds = {} if getattr(args, "study.seeds") else {"seeds": [args.seed or 0]}
     study = options.study_of(args, nets=_needed(args), **seeds)
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
@@ -91,18 +99,14 @@ def run(args: argparse.Namespace) -> int:
         if not several and (done := out / f"{study.cells[0].stem}.json").exists():
             raise FileExistsError(f"{done} is of a run that has ended: name another folder (--out), or --more-steps N")
         with contextlib.nullcontext() if group.rank else folders.locked(out) if several else folders.claimed(out):
-            _Runs(args, study, start, out, group, str(resolve_device(device))).all()
+            source = options.source_of(args)
+            with group.first_goes_first():  # it may have to download the images; the others find them on the disk
+                images = dataclasses.replace(source, held=None).load(not group.rank, args.mirrors)
+            dataset = images if source.held is None else images.hold_out(source.held)
+            built = {} if start is None else {k: v for k, v in start.options.items() if k not in OF_DATA}
+            built = tuple((built | ({"stem": args.stem} if args.stem else {})).items())
+            _Runs(args, study, images, dataset, built, group, str(resolve_device(device))).all(start, out)
     return 0
-
-
-def _take_over(args: argparse.Namespace, start: Classifier) -> None:
-    """Let the options that were not given be what the weights to start from ask for."""
-    args.net = args.net or start.name
-    if args.data not in (None, "digits"):
-        size = getattr(args, "source.resize") or start.shape[1]
-        setattr(args, "source.resize", size)
-        if args.data != "cifar10":
-            setattr(args, "source.channels", getattr(args, "source.channels") or start.shape[0])
 
 
 def _needed(args: argparse.Namespace) -> str:
@@ -118,84 +122,62 @@ def _needed(args: argparse.Namespace) -> str:
     return args.net
 
 
+@dataclass(frozen=True)
 class _Runs:
     """The runs of one command: one, or one for each seed, with weights to start from and without."""
 
-    def __init__(
-        self,
-        args: argparse.Namespace,
-        study: folders.Study,
-        start: Classifier | None,
-        out: Path,
-        group: Group,
-        device: str,
-    ) -> None:
-        self.args, self.study, self.start, self.out = args, study, start, out
-        self.group, self.device, self.first = group, device, not group.rank
-        source = options.source_of(args)
-        with group.first_goes_first():  # it may have to download the images; the others find them on the disk
-            self.images = dataclasses.replace(source, held=None).load(self.first, args.mirrors)
-        self.dataset = self.images if source.held is None else self.images.hold_out(source.held)
-        self.unseen = "test" if source.held is None else "held-out"
+    args: argparse.Namespace
+    study: Study
+    images: Dataset
+    dataset: Dataset  # the same, or what `--hold-out` makes of them
+    built: tuple[tuple[str, Any], ...]  # what the net is built with, beside what the data say
+    group: Group
+    device: str
 
-    def all(self) -> None:
+    def all(self, start: Classifier | None, out: Path) -> None:
         """Do all runs that have no record yet, and print what came out."""
-        if self.start is None or len(self.study.seeds) == 1:
-            found = self.each(self.args, self.start, self.out)
-            if self.first and len(found) > 1:
-                self.print_means({self.study.nets[0]: found})
-            return
-        without = {"start": None, "recipe.body_share": None, "freeze_epochs": None}
-        scratch = argparse.Namespace(**vars(self.args) | without)
-        groups = {SCRATCH: self.each(scratch, None, self.out / SCRATCH)}
-        groups[FINE] = self.each(self.args, self.start, self.out / FINE)
-        if self.first:
-            self.print_means(groups)
-            print(f"\n{versus(*groups.values(), names=(SCRATCH, FINE), unseen=self.unseen)}")
+        groups = {self.study.nets[0]: (self.args, start, out)}
+        if start is not None and len(self.study.seeds) > 1:
+            without = {"start": None, "recipe.body_share": None, "freeze_epochs": None}
+            scratch = argparse.Namespace(**vars(self.args) | without)
+            groups = {SCRATCH: (scratch, None, out / SCRATCH), FINE: (self.args, start, out / FINE)}
+        found = {kind: self.each(*how) for kind, how in groups.items()}
+        if not self.group.rank and len(self.study.seeds) > 1:
+            table = Summary(row | {"net": kind} for kind, rows in found.items() for row in summary(rows))
+            table.unseen = self.unseen
+            print(table, *([versus(*found.values(), tuple(found), self.unseen)] if start else []), sep="\n\n")
 
-    def print_means(self, groups: dict[str, list[RunRecord]]) -> None:
-        """Print the means over the seeds, a line for each kind of runs."""
-        table = Summary(row | {"net": kind} for kind, found in groups.items() for row in summary(found))
-        table.unseen = self.unseen
-        print(table)
+    @property
+    def unseen(self) -> str:
+        """What the images are called that the net does not learn from."""
+        return "test" if self.dataset is self.images else "held-out"
 
     def each(self, args: argparse.Namespace, start: Classifier | None, out: Path) -> list[RunRecord]:
         """Return the records of one kind of runs, one for each seed."""
         study = dataclasses.replace(self.study, recipe=options.recipe_of(args, self.study.depth))
-        study = options.fit_recipe(args, study, self.dataset)
-        known = {k: v for k, v in (start.options if start else {}).items() if k not in ("num_classes", "in_channels")}
-        how = tuple((known | ({"stem": args.stem} if args.stem else {})).items())
-        return [self.one(dataclasses.replace(cell, options=how), start, out) for cell in study.cells]
+        cells = options.fit_recipe(args, study, self.dataset).cells
+        return [self.one(dataclasses.replace(cell, options=self.built), start, out) for cell in cells]
 
     def one(self, cell: Cell, start: Classifier | None, out: Path) -> RunRecord:
         """Return the record of one run; the first process alone writes and prints."""
-        state, path, more = out / f"{cell.stem}.checkpoint", out / f"{cell.stem}.json", self.args.more_steps
+        path, state, more = out / f"{cell.stem}.json", out / f"{cell.stem}.checkpoint", self.args.more_steps
         if path.exists() and more is None:
             return records.load(path)
+        before, first = self.group.from_first(checkpoints.head_of(state)), not self.group.rank
         # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
-        before = self.group.from_first(checkpoints.head_of(state))
         torch.set_num_threads(before.get("identity", {}).get("threads") or torch.get_num_threads())
         cell = cell if more is None else _longer(cell, before, more, out)
-        if self.first:
+        if first:
             together = f" in {self.group.size} processes" if self.group.size > 1 else ""
             lines = options.describe(cell.name + together, self.dataset, cell.recipe)
             lines.append(f"files: {out}; if it is stopped, the same command goes on")
             print("\n".join(lines), file=sys.stderr, flush=True)
-        line = Progress([cell], done=set(), show=self.first)
+        line = Progress([cell], done=set(), show=first)
+        how = {"group": self.group, "start": start, "keep_best": self.args.keep == "best", "weights_folder": out}
+        how |= {"precision": self.study.precision, "checkpoint": Checkpoint(state, longer=more is not None)}
         with line.bar:
-            record = run_cell(
-                cell,
-                self.dataset,
-                self.device,
-                partial(line.update, cell),
-                weights_folder=out,
-                precision=self.study.precision,
-                checkpoint=Checkpoint(state, longer=more is not None),
-                group=self.group,
-                start=start,
-                keep_best=self.args.keep == "best",
-            )
-        if self.first:
+            record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
+        if first:
             path.unlink(missing_ok=True)  # of fewer steps
             record.save(path)
             picture = curves.training(record, self.unseen)
@@ -204,9 +186,9 @@ class _Runs:
             print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
         return record
 
-    def weights(self, cell: Cell, out: Path) -> list[str]:
-        """Return a line for each file of weights; where images were held out, with its error on the test images."""
-        lines = [f"record, curves (.png, .svg) and state: {out / cell.stem}*; weights:"]
+    def weights(self, cell: Cell, out: Path) -> Iterator[str]:
+        """Yield a line for each file of weights; where images were held out, with its error on the test images."""
+        yield f"record, curves (.png, .svg) and state: {out / cell.stem}*; weights:"
         for path in filter(Path.exists, (out / f"{cell.stem}{ending}.safetensors" for ending in ("", "-best"))):
             text = f"  {path}"
             if self.dataset is not self.images:
@@ -214,8 +196,7 @@ class _Runs:
                 how = {"device": self.device, "precision": self.study.precision}
                 _, error = evaluate(found.net, self.images, normalize=(found.mean, found.deviation), **how)
                 text += f": of step {found.about['step']:,}, {error:.2f}% of the test images wrong"
-            lines.append(text)
-        return lines
+            yield text
 
 
 def _longer(cell: Cell, before: dict, more: int, out: Path) -> Cell:

@@ -47,7 +47,7 @@ def load_start(source: str, net: str | None = None) -> Classifier:
     if source == "torchvision":
         from torchvision.models import get_model_weights, list_models
 
-        if net.startswith("plain") or net not in list_models():
+        if net not in list_models():
             raise ValueError(f"torchvision has no weights of {net}: take resnet18, 34, 50, 101 or 152, or --start FILE")
         chosen = get_model_weights(net).DEFAULT
         model, prepare = load_pretrained(get_model(net), chosen), chosen.transforms()
@@ -73,11 +73,8 @@ def give(net: nn.Module, start: Classifier) -> str:
     state = {k: own[k] if k.startswith(f"{head}.") and k in own else t for k, t in start.net.state_dict().items()}
     origin = f"{start.name} trained on {start.about.get('dataset', 'other images')}"
     weights.load_into(net, state, f"the weights of {origin}")
-    digest = hashlib.sha256()
-    for name, tensor in state.items():
-        if not name.startswith(f"{head}."):
-            digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return f"{origin} ({digest.hexdigest()[:12]})"
+    known = b"".join(t.numpy().tobytes() for k, t in state.items() if not k.startswith(f"{head}."))
+    return f"{origin} ({hashlib.sha256(known).hexdigest()[:12]})"
 
 
 def normalization_for(start: Classifier, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

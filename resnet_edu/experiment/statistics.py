@@ -95,20 +95,19 @@ def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
     points = record.curves
     best = min(points, key=lambda p: (p["test_error"], p["test_loss"]))
     every = -(-len(points) // (rows - 1))
-    shown = [p for i, p in enumerate(points) if (len(points) - 1 - i) % every == 0 or p is best]
-    columns = [Column("step", "step", True), Column("lr", "rate", True)]
+    columns, lines = [Column("step", "step", True), Column("lr", "rate", True)], []
     for part, name in (("train", "train"), ("test", unseen)):
-        for what, heading in (("loss", "loss"), ("error", "error %"), ("accuracy", "accuracy %")):
-            columns.append(Column(f"{part}_{what}", f"{name} {heading}", True))
-    texts = []
-    for p in shown:
-        found = {f"{k}_loss": f"{p[f'{k}_loss']:.4f}" for k in ("train", "test")}
-        found |= {f"{k}_error": f"{p[f'{k}_error']:.2f}" for k in ("train", "test")}
-        found |= {f"{k}_accuracy": f"{100 - p[f'{k}_error']:.2f}" for k in ("train", "test")}
-        texts.append({"step": int(p["step"]), "lr": f"{p['lr']:.3g}", **found})
+        for what, unit in (("loss", ""), ("error", " %"), ("accuracy", " %")):
+            columns.append(Column(f"{part}_{what}", f"{name} {what}{unit}", True))
+    for p in (p for i, p in enumerate(reversed(points)) if i % every == 0 or p is best):
+        lines.insert(0, {"step": int(p["step"]), "lr": f"{p['lr']:.3g}"})
+        for part in ("train", "test"):
+            loss, error = p[f"{part}_loss"], p[f"{part}_error"]
+            lines[0] |= {f"{part}_loss": f"{loss:.4f}", f"{part}_error": f"{error:.2f}"}
+            lines[0][f"{part}_accuracy"] = f"{100 - error:.2f}"
     notes = [f"The lowest {unseen} error is that of step {int(best['step']):,}."]
     caption = f"{record.net}, {record.parameters:,} parameters, in eval mode on all images; {record.seconds:.0f} s"
-    return Table(caption, columns, texts, notes=notes, results=True)
+    return Table(caption, columns, lines, notes=notes, results=True)
 
 
 def versus(first: list[RunRecord], second: list[RunRecord], names: tuple[str, str], unseen: str = "test") -> str:

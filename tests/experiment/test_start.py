@@ -3,12 +3,15 @@
 import pytest
 import torch
 import torchvision
+from run_records import make
+from scipy import stats
 from torchvision.models import ResNet18_Weights
 
 from resnet_edu.data import dataset as data
 from resnet_edu.experiment import start as starts
 from resnet_edu.experiment.degradation import build_net
 from resnet_edu.experiment.shipped import load_trained
+from resnet_edu.experiment.statistics import versus
 from resnet_edu.nets.models import cifar_net, resnet18
 from resnet_edu.training.classifier import Classifier
 from resnet_edu.training.weights import WeightsError
@@ -92,3 +95,14 @@ def test_nets_that_are_shipped():
 def test_what_is_not_there(source, net, words):
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         starts.load_start(source, net)
+
+
+def test_one_kind_of_runs_against_another_by_students_t():
+    first = [make(seed=seed, errors=(50.0, error)) for seed, error in enumerate((20.0, 23.0, 21.0))]
+    second = [make(seed=seed, errors=(50.0, error)) for seed, error in enumerate((14.0, 13.5, 15.5))]
+    low, high = stats.ttest_rel([14.0, 13.5, 15.5], [20.0, 23.0, 21.0]).confidence_interval()
+    words = f"-7.00 points of held-out error, mean of 3 seeds, 95% interval {low:+.2f} to {high:+.2f}"
+    assert words in versus(first, second, ("scratch", "tuned"), "held-out")
+    assert ("0 lies outside" in versus(first, second, ("a", "b"))) == (high < 0)
+    assert "3 seeds do not tell which is lower" in versus(first, first, ("a", "b"))
+    assert "with one seed, which says nothing about others" in versus(first[:1], second, ("a", "b"))
