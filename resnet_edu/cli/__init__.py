@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from .. import __version__
-from . import degrade, probe, results, trace, train
+from . import degrade, predict, probe, results, trace, train
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -15,7 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="resnet-edu", description="Residual networks to read, trace and train.")
     parser.add_argument("--version", action="version", version=f"resnet-edu {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (trace, degrade, train, probe, results):
+    for command in (trace, degrade, train, predict, probe, results):
         name = command.__name__.rpartition(".")[2]
         texts = {"help": command.HELP, "description": command.DESCRIPTION, "epilog": command.EXAMPLES}
         sub = commands.add_parser(name, **texts, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
+
+import torch
 
 from .. import probes
 from ..data import dataset as data
@@ -19,7 +22,7 @@ from ..nets.models import split_name
 from ..probes import Subject
 from ..probes.records import ProbeRecord
 from ..support.system import available_cores, make_bar, prepare_process, resolve_device
-from ..training import weights
+from ..training.classifier import Classifier, load_classifier
 from .degrade import RUNS
 from .options import names
 
@@ -36,7 +39,7 @@ examples:
   resnet-edu probe gradients --nets plain56,resnet56 --steps 0,1,20
   resnet-edu probe landscape --nets resnet20,plain20
   resnet-edu probe identity --nets plain20 --added 2,4,6
-  resnet-edu probe responses --nets resnet56 --weights my.safetensors --data path/to/folder
+  resnet-edu probe responses --weights my.safetensors --data path/to/folder      a net that `resnet-edu train` left
 """
 
 FRESH, SHIPPED = "fresh", "shipped"
@@ -101,10 +104,11 @@ def run(args: argparse.Namespace) -> int:
     check_options(args)
     out = Path(args.out) if args.out else RUNS / f"probe-{args.question}-{datetime.now():%Y%m%d-%H%M%S}"
     prepare_process(available_cores())
-    dataset = data.load(args.data)
+    classifier = None if args.weights in (FRESH, SHIPPED) else load_classifier(args.weights)
+    dataset = data.load(args.data) if classifier is None else images_for(classifier, args)
     study = study_of(args, dataset)
-    nets = args.nets or sorted(shipped.load_study(study).weights, key=split_name)
-    subjects = [subject_of(args, net, dataset, study) for net in nets]
+    nets = [classifier.name] if classifier else args.nets or sorted(shipped.load_study(study).weights, key=split_name)
+    subjects = [subject_of(args, net, dataset, study, classifier) for net in nets]
     probe, _, *own = QUESTIONS[args.question]
     chosen = {flag.removeprefix("--"): getattr(args, flag.removeprefix("--")) for flag, *_ in own}
     records: list[ProbeRecord] = []
@@ -128,8 +132,8 @@ def check_options(args: argparse.Namespace) -> None:
         given = ",".join(args.nets)
         raise ValueError(f"--nets must be names of nets, each once, such as plain20,resnet20: it is {given!r}")
     if args.weights not in (FRESH, SHIPPED):
-        if args.nets is None or len(args.nets) != 1:
-            raise ValueError(f"--weights {args.weights} are those of one net: name it, for example --nets resnet56")
+        if args.nets is not None:
+            raise ValueError(f"--weights {args.weights} says itself which net it is of: leave --nets out")
         if not Path(args.weights).is_file():
             raise FileNotFoundError(f"--weights must be shipped, fresh or a file, but there is no {args.weights}")
 
@@ -139,24 +143,44 @@ def study_of(args: argparse.Namespace, dataset: Dataset) -> str | None:
     for found in shipped.studies():
         if shipped.load_records(found.name)[0].dataset["fingerprint"] == dataset.fingerprint:
             return found.name
-    if args.nets is None or args.weights == SHIPPED:
+    if args.weights == SHIPPED or (args.nets is None and args.weights == FRESH):
         raise ValueError(f"no nets trained on {dataset.name} come with the package: name some, --nets, and --weights")
     return None
 
 
-def subject_of(args: argparse.Namespace, net: str, dataset: Dataset, study: str | None) -> Subject:
+def images_for(classifier: Classifier, args: argparse.Namespace) -> Dataset:
+    """Return the images that `args` names, read as the classifier takes them; others than its own get a warning."""
+    channels, height, width = classifier.shape
+    size = height if height == width else None
+    options = {"resize": size, "channels": channels}
+    if args.data in ("digits", "cifar10"):
+        options = {"resize": size} if args.data == "cifar10" and size != 32 else {}
+    dataset = data.load(args.data, **options)
+    takes, has = ((i.shape, len(i.classes)) for i in (classifier, dataset))
+    if takes != has:
+        what = f"(C, H, W) and classes of {args.weights} are {takes}, of {args.data} {has}"
+        raise ValueError(f"{what}: name the images that the net was trained on")
+    known = float(torch.isin(data.digests(dataset.train_images), classifier.trained_on).double().mean())
+    if known < 0.5 or dataset.classes != classifier.classes:
+        its = f"{classifier.about.get('dataset')} ({', '.join(classifier.classes[:3])}, ...)"
+        what = f"{100 * known:.0f}% of the training images of {args.data}"
+        print(f"warning: the weights in {args.weights} come from {its} and know {what}", file=sys.stderr)
+    return dataset
+
+
+def subject_of(
+    args: argparse.Namespace, net: str, dataset: Dataset, study: str | None, classifier: Classifier | None
+) -> Subject:
     """Return the net with the weights that the options ask for, as a probe's subject."""
     common = {"seed": args.seed, "device": args.device}
     if args.weights == SHIPPED:
         record, model = shipped.load_record(net, study=study), shipped.load_trained(net, study=study)
         about = f"shipped: {study}, seed {record.seed}"
         return Subject(net, model, dataset, about, record.recipe["normalize"], **common)
-    model, about = build_net(net, dataset, args.seed), f"untrained, seed {args.seed}"
-    if args.weights != FRESH:
-        path = Path(args.weights)
-        weights.load_into(model, weights.read(path.read_bytes(), path), path)
-        about = f"file {path.name}"
-    return Subject(net, model.eval(), dataset, about, **common)
+    if classifier is not None:
+        normalize = classifier.mean, classifier.deviation
+        return Subject(net, classifier.net, dataset, f"file {Path(args.weights).name}", normalize, **common)
+    return Subject(net, build_net(net, dataset, args.seed).eval(), dataset, f"untrained, seed {args.seed}", **common)
 
 
 def _draw(args: argparse.Namespace, records: Sequence[ProbeRecord], study: str | None) -> dict[str, Picture]:

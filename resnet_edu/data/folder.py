@@ -37,6 +37,7 @@ _HIDDEN = (".", "__MACOSX", "@eaDir")  # what systems leave in folders
 _NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF"}  # formats that Pillow knows, but cannot decode by itself
 _SNIFFED = ("JPEG", "PNG", "GIF", "BMP", "WEBP")  # are recognised whatever a file is called
 _ORIENTED = {"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"}  # where Pillow finds an orientation ([2])
+Size = tuple[int, int] | None  # width and height that images are given; None: as they are
 _GREY = ("1", "L", "LA", "La")
 
 
@@ -114,6 +115,34 @@ def check_memory(count: int, shape: Sequence[int]) -> None:
         raise ValueError(f"{takes}, but {free / 1e9:.1f} GB are free: at most --resize {fits}, or fewer images")
 
 
+def list_images(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[list[str], list[int] | None]:
+    """Return the image files at `path`, and for each the index of its class; None where they are not sorted.
+
+    path: a file, a folder of images, or folders for `classes` or some of them; of a folder with parts the test part.
+
+    Raises `FileNotFoundError` or `ValueError`, saying what to change.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        if not path.exists():
+            raise FileNotFoundError(f"there is no {path}: give a photo, or a folder")
+        return [str(path)], None
+    if not _folders(path):
+        with os.scandir(path) as listing:
+            files = sorted(e.path for e in listing if not e.name.startswith(_HIDDEN) and _is_image(e))
+        if not files:
+            raise ValueError(f"{path} holds no image that Pillow can read: give another folder")
+        return files, None
+    found = _class_files(_parts(path)[0][-1], path, [])
+    if strange := sorted(found.keys() - set(classes)):
+        known = ", ".join(classes[:9]) + ", ..." * (len(classes) > 9)
+        raise ValueError(
+            f"{path} has folders that are no classes of this net ({', '.join(strange[:3])}): it has {known}"
+        )
+    labels = [list(classes).index(name) for name, files in found.items() for _ in files]
+    return [file for files in found.values() for file in files], labels
+
+
 def read_images(
     files: Sequence[str | os.PathLike[str]], shape: Sequence[int], skip_damaged: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -124,10 +153,13 @@ def read_images(
     """
     channels, height, width = shape
     names = [os.path.abspath(file) for file in files]
-    if not names:
-        return np.empty((0, *shape), np.uint8), np.empty(0, bool)
-    root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
-    return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
+    try:
+        root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
+        return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
+    except ValueError:
+        if not skip_damaged:
+            raise
+        return np.empty((0, *shape), np.uint8), np.zeros(len(names), bool)  # there is none that can be read
 
 
 def image_array(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
@@ -353,12 +385,7 @@ def _attempt(work: Callable, file: str) -> object:
 
 
 def _decode(
-    files: list[str],
-    root: Path,
-    size: tuple[int, int] | None,
-    channels: int | None,
-    skip_damaged: bool,
-    progress: bool,
+    files: list[str], root: Path, size: Size, channels: int | None, skip_damaged: bool, progress: bool
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the images, uint8 (K, C, H, W), which of the files they are, bool (N,), and what is to be said of them."""
     bad: dict[str, str] = {}
@@ -404,11 +431,7 @@ def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
 
 
 def _check_headers(
-    headers: dict[str, _Header],
-    root: Path,
-    wanted: tuple[int, int] | None,
-    channels: int | None,
-    whites: dict[str, int],
+    headers: dict[str, _Header], root: Path, wanted: Size, channels: int | None, whites: dict[str, int]
 ) -> list[str]:
     """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
     first, (width, height) = next((file, header.size) for file, header in headers.items())

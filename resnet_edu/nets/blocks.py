@@ -11,6 +11,7 @@ Sources
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -214,7 +215,8 @@ def add_shortcut(main: Tensor, shortcut: Tensor) -> Tensor:
 
     Raises `ShapeMismatchError` with both shapes and the shortcuts that would fit.
     """
-    if main.shape != shortcut.shape:
+    # What torch.fx traces has no shape yet; it is checked when the traced net runs, by PyTorch's own rule.
+    if isinstance(main.shape, torch.Size) and main.shape != shortcut.shape:
         main_shape, shortcut_shape = tuple(main.shape), tuple(shortcut.shape)
         advice = _advice(main_shape, shortcut_shape)
         raise ShapeMismatchError(f"cannot add the main path {main_shape} and the shortcut {shortcut_shape}: {advice}")

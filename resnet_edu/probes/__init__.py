@@ -13,9 +13,11 @@
 | What does the loss look like around the weights?   | `loss_landscape` |
 | Is there a deeper net that is just as good?        | `identity`       |
 
-Each returns a record (records.py) and leaves the net exactly as it was.
+Each returns a record (records.py) and leaves the net exactly as it was. `additions` returns what is added where when
+one photo passes the net; `figures.predictions.maps` draws it.
 """
 
+from .additions import Addition, additions
 from .gradients import gradient_norms, gradients
 from .identity import identity, insert_identities
 from .landscape import filter_direction, loss_landscape
@@ -35,7 +37,7 @@ from .responses import responses
 from .subject import Subject
 
 __all__ = [
-    "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord", "LesionRecord", "ProbeRecord",
-    "ResponseRecord", "Subject", "filter_direction", "gradient_norms", "gradients", "identity", "insert_identities",
-    "lesions", "load", "load_shipped", "loss_landscape", "responses",
+    "Addition", "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord", "LesionRecord", "ProbeRecord",
+    "ResponseRecord", "Subject", "additions", "filter_direction", "gradient_norms", "gradients", "identity",
+    "insert_identities", "lesions", "load", "load_shipped", "loss_landscape", "responses",
 ]  # fmt: skip

@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.dataset import Batches, Dataset
+from ..data.dataset import Batches, Dataset, Normalize
 from ..nets.models import ResNet
 from ..support.system import code_version, device_name, library_versions, now, resolve_device
 from ..support.validate import whole
-from ..training.loop import EVALUATION_BATCH, check_output
+from ..training.loop import check_output, evaluation_batch
 from ..training.step import exact
 
 Batch = tuple[Tensor, Tensor]
@@ -37,7 +37,7 @@ class Subject:
     net:       (B, C, H, W) -> (B, classes); it is left exactly as it is.
     dataset:   images and labels; give the one that the net was trained on.
     weights:   where the net's weights came from, for the record.
-    normalize: as in the net's training; see `Recipe`.
+    normalize: as in the net's training; see `Recipe`. Or the (mean, deviation) that its file has.
     seed:      of whatever a probe draws: images, directions, orders.
     device:    where to compute, "cpu", "cuda" or "mps".
     """
@@ -46,7 +46,7 @@ class Subject:
     net: nn.Module
     dataset: Dataset
     weights: str = "as given"
-    normalize: str = "per_pixel_mean"
+    normalize: Normalize = "per_pixel_mean"
     seed: int = 0
     device: str = "cpu"
 
@@ -63,15 +63,17 @@ class Subject:
         """Return a fresh source of random numbers, on the processor so that it gives the same on every device."""
         return torch.Generator().manual_seed(self.seed)
 
-    def batches(self, part: str, count: int | None = None, size: int = EVALUATION_BATCH) -> list[Batch]:
-        """Return normalised images (B, C, H, W) and labels (B,) of "train" or "test", in batches of up to `size`.
+    def batches(self, part: str, count: int | None = None, size: int | None = None) -> list[Batch]:
+        """Return normalised images (B, C, H, W) and labels (B,) of "train" or "test", in batches.
 
+        size:  of a batch; None for what `evaluation_batch` says.
         count: how many images, drawn by the seed; None, or more than there are, for all of them in their order.
 
         Raises `ValueError` for a count below 1, or if the net's output does not fit the classes.
         """
         source = Batches(self.dataset, self.normalize, resolve_device(self.device))
         images, labels = getattr(source, part)
+        size = size or evaluation_batch(self.dataset.shape, source.device)
         if count is not None and whole("images", count) < len(images):
             chosen = torch.randperm(len(images), generator=self.generator())[:count].to(images.device)
             images, labels = images[chosen], labels[chosen]

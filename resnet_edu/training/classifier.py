@@ -6,6 +6,9 @@ in the header. A program of yours can read it without this package.
 
 from __future__ import annotations
 
+import copy
+import itertools
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,21 +21,27 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..data.dataset import Dataset, Normalize, digests, normalization, normalized
-from ..data.folder import image_array
+from ..data.folder import image_array, list_images, read_images
 from ..nets.models import get_model
+from ..support.system import make_bar, resolve_device
 from . import weights
+from .loop import evaluation_batch
+from .predictions import Predictions
+from .step import exact
 from .weights import BESIDE, WeightsError
 
 SCHEMA = 1  # the version of what the header holds
 FIELDS = ("net", "options", "classes", "shape", "resize")  # of the header, beside what is merely told
 TENSORS = ("mean", "deviation", "trained_on")  # beside the net's
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
     """A trained net, and what turns a photo into its input and its output into words.
 
-    net:       (B, C, H, W) -> (B, classes), in eval mode, on the processor.
+    net:       (B, C, H, W) -> (B, classes); from a file in eval mode, on the processor.
     name:      the net's, such as "resnet20", or "module:callable" for one that is not of this package.
     options:   what it is built with: `get_model(name, **options)`, or the callable.
     classes:   their names.
@@ -94,6 +103,64 @@ class Classifier:
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
         """Return images of Pillow in this classifier's shape, uint8 (B, C, H, W)."""
         return torch.from_numpy(np.stack([image_array(image, self.shape) for image in images]))
+
+    def predict(
+        self,
+        images: Any,
+        truth: Tensor | None = None,
+        *,
+        device: str | torch.device = "cpu",
+        skip_damaged: bool = False,
+        progress: bool = False,
+    ) -> Predictions:
+        """Return what the net says of images, a batch of bounded size after the other.
+
+        images: a path, or several: of photos, of folders of photos, or of folders with a folder for each class, whose
+                names are the truth (of their training and test part, the test part); or images of Pillow; or uint8
+                (N, C, H, W) of this classifier's shape.
+        truth:  int64 (N,), of images that are not in folders.
+        skip_damaged: leave out files that cannot be read, instead of raising an error that lists them.
+
+        Raises `FileNotFoundError` or `ValueError` for what cannot be read, or has another shape.
+        """
+        device = resolve_device(device)
+        if not isinstance(images, Tensor):
+            images = [images] if isinstance(images, str | os.PathLike | Image.Image) else list(images)
+        if isinstance(images, Tensor) or any(isinstance(image, Image.Image) for image in images):
+            pixels = images if isinstance(images, Tensor) else self.pixels(images)
+            names = [f"image {i}" for i in range(len(pixels))]
+        else:
+            parts = [list_images(path, self.classes) for path in images]
+            pixels, names = self.shape, [file for files, _ in parts for file in files]
+            if truth is None and all(labels for _, labels in parts):
+                truth = torch.tensor([label for _, labels in parts for label in labels])
+        if truth is not None and len(truth) != len(names):
+            raise ValueError(f"`truth` must have a label for each image, but it has {len(truth)} for {len(names)}")
+        net, size = copy.deepcopy(self.net).to(device).eval(), evaluation_batch(self.shape, device)
+        bar = make_bar(len(names), "predicting", show=progress and len(names) > size)
+        found, known, kept = [], [], []
+        with torch.no_grad(), exact(device, "float32"), bar:
+            for start in range(0, len(names), size):
+                here = slice(start, start + size)
+                if isinstance(pixels, Tensor):
+                    part = pixels[here]
+                    kept += [True] * len(part)
+                else:
+                    part, keep = read_images(names[here], self.shape, skip_damaged)
+                    part = torch.from_numpy(part)
+                    kept += keep.tolist()
+                if len(part):
+                    known.append(torch.isin(digests(part), self.trained_on))
+                    found.append(net(self.normalized(part.to(device))).float().softmax(1).cpu())
+                bar.update(len(names[here]))
+        if damaged := [name for name, keep in zip(names, kept, strict=True) if not keep]:
+            some = ", ".join(damaged[:3]) + ", ..." * (len(damaged) > 3)
+            log.warning("%d of %d files are left out, being unreadable: %s", len(damaged), len(names), some)
+        if not found:
+            raise ValueError("there is no image to predict: give one, at least, that can be read")
+        truth = None if truth is None else truth.cpu()[torch.tensor(kept)]
+        names = list(itertools.compress(names, kept))
+        return Predictions(self.classes, names, torch.cat(found), pixels, torch.cat(known), truth)
 
 
 def load_classifier(

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from small_photos import classifier_of, cut, parts
 
 from resnet_edu import cli, probes
 from resnet_edu.data import dataset as data
 from resnet_edu.experiment import shipped
 from resnet_edu.experiment.degradation import build_net
 from resnet_edu.probes import records as probe_records
-from resnet_edu.training import weights
+from resnet_edu.training.classifier import Classifier
 from resnet_edu.training.loop import evaluate
 
 
@@ -47,14 +48,33 @@ def test_gradients(capsys):
 def test_weights_of_ones_own(capsys):
     digits = data.load("digits")
     net = build_net("resnet8", digits, 4)
-    weights.save(net.state_dict(), "mine.safetensors", {"net": "resnet8"})
-    words = ("lesions", "--nets", "resnet8", "--weights", "mine.safetensors", "--trials", "1", "--out", "o")
+    Classifier.of(net.eval(), digits, "resnet8").save("mine.safetensors")
+    words = ("lesions", "--weights", "mine.safetensors", "--trials", "1", "--out", "o")
     assert probe(*words) == 0
+    assert "warning" not in capsys.readouterr().err
     record = probe_records.load("o/lesions-resnet8.json")
     assert record.weights == "file mine.safetensors"
     assert (record.loss, record.error) == pytest.approx(evaluate(net, digits), rel=1e-5)
     assert probe(*words) == 1
     assert "already holds lesions-resnet8.json" in capsys.readouterr().err
+
+
+def test_a_file_says_how_a_folder_is_read_and_normalised(capsys):
+    folder = parts(Path("photos"), count=4, size=40)
+    dataset = data.load(folder, resize=20)
+    classifier = classifier_of(dataset, "resnet8", "per_channel")
+    classifier.save("mine.safetensors")
+    words = ("lesions", "--weights", "mine.safetensors", "--trials", "1")
+    assert probe(*words, "--data", "photos", "--out", "o") == 0
+    assert "warning" not in capsys.readouterr().err
+    record = probe_records.load("o/lesions-resnet8.json")
+    assert (record.loss, record.error) == pytest.approx(evaluate(classifier.net, dataset, normalize="per_channel"))
+    others = cut(Path("others"), seed=5, count=5, size=40)
+    assert probe(*words, "--data", str(others), "--out", "p") == 0
+    assert "come from photos (china, flower, ...) and know 0% of" in capsys.readouterr().err
+    assert probe(*words, "--data", "digits", "--out", "q") == 1
+    assert "are ((3, 20, 20), 2), of digits ((1, 8, 8), 10)" in capsys.readouterr().err
+    assert not Path("q").exists()
 
 
 def test_the_nets_of_the_package_are_asked_unless_others_are_named():
@@ -89,8 +109,8 @@ def test_identity_beside_the_trained_nets(capsys):
     [
         ("gradients --nets resnet9", "9"),
         ("gradients --nets resnet8 --steps 5,1", "must be whole numbers that ascend"),
-        ("lesions --weights none.safetensors --nets resnet8", "there is no none.safetensors"),
-        ("lesions --weights some.safetensors --nets resnet8,plain8", "are those of one net: name it"),
+        ("lesions --weights none.safetensors", "there is no none.safetensors"),
+        ("lesions --weights some.safetensors --nets resnet8", "says itself which net it is of: leave --nets out"),
         ("lesions --nets resnet8", "has no record of resnet8"),
         ("lesions --nets ,", "--nets must be names of nets, each once, such as plain20,resnet20: it is ''"),
         ("gradients --nets=", "each once, such as plain20,resnet20: it is ''"),

@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torchvision.models import resnet as tv
+from torchvision.models.feature_extraction import create_feature_extractor
 
 from resnet_edu.nets import blocks
+from resnet_edu.nets.models import get_model
 
 
 def _image(channels=8, size=8):
@@ -153,3 +155,30 @@ def test_addition_never_broadcasts():
 def test_bad_options_are_named(call, message):
     with pytest.raises((ValueError, TypeError), match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["resnet8", "resnet18", pytest.param("resnet50", marks=pytest.mark.slow)])
+def test_nets_can_be_traced_and_taken_apart(name):
+    """torch.fx, torch.export, and torchvision's feature extraction, against the net and hooks on it."""
+    net, x, wanted = get_model(name).eval(), torch.randn(2, 3, 32, 32), {}
+    for stage in ("layer1", "layer3"):
+        net.get_submodule(stage).register_forward_hook(lambda _m, _i, out, stage=stage: wanted.update({stage: out}))
+    whole = net(x)
+    found = create_feature_extractor(net, ["layer1", "layer3"])(x)
+    assert found.keys() == {"layer1", "layer3"}
+    assert all(torch.equal(found[stage], wanted[stage]) for stage in found)
+    assert torch.equal(torch.fx.symbolic_trace(net)(x), whole)
+    program = torch.export.export(net, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    torch.testing.assert_close(program.module()(x), whole)
+    assert program.module()(x[:1]).shape == (1, whole.shape[1])
+
+
+def test_a_traced_block_adds_what_the_block_adds():
+    class Own(torch.nn.Module):
+        def forward(self, main, shortcut):
+            return blocks.add_shortcut(main, shortcut)
+
+    traced, x = torch.fx.symbolic_trace(Own()), torch.randn(1, 2, 3, 3)
+    assert torch.equal(traced(x, 2 * x), 3 * x)
+    with pytest.raises(blocks.ShapeMismatchError):
+        Own()(x, x[:, :, :1, :1])

@@ -13,7 +13,16 @@ from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset
 from resnet_edu.nets.models import cifar_net
 from resnet_edu.support.system import resolve_device
-from resnet_edu.training.loop import Evaluation, Event, Recipe, StopTraining, TrainingDiverged, evaluate, train
+from resnet_edu.training.loop import (
+    Evaluation,
+    Event,
+    Recipe,
+    StopTraining,
+    TrainingDiverged,
+    evaluate,
+    evaluation_batch,
+    train,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -192,6 +201,31 @@ class TestCallback:
         history = train(linear(digits), digits, Recipe(50, batch_size=16, eval_every=1), callback=stop)
         assert history.stopped
         assert [e.step for e in history.evaluations] == [1, 2]
+
+
+class TestEvaluation:
+    def test_large_images_pass_a_few_at_a_time(self):
+        """So that ResNet-50 at 224 pixels takes one gigabyte and not six; and the result does not depend on it."""
+        rng = torch.Generator().manual_seed(0)
+        pixels = torch.randint(0, 256, (24, 1, 224, 224), dtype=torch.uint8, generator=rng)
+        labels = torch.arange(24) % 2
+        large = Dataset("large", pixels[:4], labels[:4], pixels, labels, ("a", "b"))
+        net, sizes = linear(large), []
+        handle = net.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+        found = evaluate(net, large)
+        handle.remove()
+        assert sizes == [10, 10, 4]
+        values = pixels.double() / 255 - pixels[:4].double().mean(0) / 255
+        logits = net.double()(values)
+        assert found[0] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
+        assert found[1] == pytest.approx(100 * (logits.argmax(1) != labels).double().mean().item())
+        assert [evaluation_batch((3, size, size), torch.device("cuda")) for size in (32, 224, 4000)] == [4882, 99, 1]
+
+    def test_normalised_by_what_is_given(self, digits):
+        net, mean, deviation = linear(digits), torch.tensor(0.3), torch.tensor(0.5)
+        found = evaluate(net, digits, normalize=(mean, deviation))
+        logits = net((digits.test_images / 255 - 0.3) / 0.5)
+        assert found[0] == pytest.approx(F.cross_entropy(logits, digits.test_labels).item(), rel=1e-4)
 
 
 class TestWarmUp:

@@ -1,0 +1,116 @@
+"""`resnet-edu predict`: what a trained net says of photos and folders of photos, and what it is wrong about."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from ..figures import predictions as drawings
+from ..figures.style import Picture
+from ..nets.models import imported
+from ..probes.additions import additions
+from ..support.system import available_cores, prepare_process, resolve_device
+from ..training.classifier import Classifier, load_classifier
+from ..training.export import export
+from ..training.predictions import Predictions
+from .degrade import RUNS
+
+FORMATS = ("text", "csv", "json")
+MOST_MAPS = 5  # photos that --maps draws
+
+HELP = "say what photos show, by a trained net, and how often that is wrong"
+DESCRIPTION = """\
+Label photos by a net that `resnet-edu train` has left. Of a folder with a folder for each class (of its test part, if
+it has one) it also tells how often the labels are wrong, with 95% intervals (Wilson's), which class is taken for which,
+and draws the worst mistakes. Images that the net was trained on are recognised, and left out of that.
+"""
+EXAMPLES = """\
+examples:
+  resnet-edu predict runs/resnet20-pets-seed0/resnet20-seed0.safetensors cat.jpg
+  resnet-edu predict my.safetensors holiday/ --format csv > holiday.csv
+  resnet-edu predict my.safetensors pets/test                      folders cat/ and dog/: errors and worst mistakes
+  resnet-edu predict my.safetensors cat.jpg --maps                 what each block adds, as a figure
+  resnet-edu predict my.safetensors --export onnx                  for programs without PyTorch
+"""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the command's options to its parser."""
+    add = parser.add_argument
+    add("weights", metavar="WEIGHTS", help="the file (.safetensors) that `resnet-edu train` has left")
+    add("images", nargs="*", metavar="PHOTO|FOLDER", help="a photo, a folder of photos, or one with a folder a class")
+    add("--format", choices=FORMATS, default="text", help="csv and json have each class's probability (default: text)")
+    add(
+        "--maps",
+        action="store_true",
+        help=f"draw x, F(x) and their sum at each addition, of {MOST_MAPS} photos at most",
+    )
+    add(
+        "--export",
+        choices=("onnx", "pt2"),
+        help="write the net, with its normalisation, for other programs, and try it",
+    )
+    add("--net", metavar="MODULE:CALLABLE", help="what builds the net, if it is not of this package")
+    add("--skip-damaged", action="store_true", help="leave out files that cannot be read")
+    add("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
+    add("--out", metavar="FOLDER", help="for figures and exports (default: runs/predict-<date>-<time>)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
+    if not args.images and not args.export:
+        raise ValueError("name a photo or a folder to label, or --export")
+    device = resolve_device(args.device)
+    prepare_process(available_cores())
+    classifier = load_classifier(args.weights, args.net and imported(args.net))
+    out = Path(args.out) if args.out else RUNS / f"predict-{datetime.now():%Y%m%d-%H%M%S}"
+    pictures: dict[str, Picture] = {}
+    if args.images:
+        found = classifier.predict(args.images, device=device, skip_damaged=args.skip_damaged, progress=True)
+        print(text_of(found, args.format))
+        if found.truth is not None:
+            scored = found if found.known.all() else found.unseen()
+            if args.format == "text":
+                print(f"\n{scored.errors()}\n\n{scored.confusion_table()}")
+            if len(scored.wrong(1)):
+                pictures["mistakes"] = drawings.mistakes(scored)
+        if args.maps:
+            pictures |= draw_maps(classifier, found)
+    for name, picture in pictures.items():
+        out.mkdir(parents=True, exist_ok=True)
+        for ending in ("png", "svg"):
+            picture.save(out / f"{name}.{ending}")
+        print(f"{out / name}.png, .svg: {picture.alt}", file=sys.stderr)
+    if args.export:
+        path = out / f"{Path(args.weights).stem}.{args.export}"
+        difference = export(classifier, path)
+        print(f"{path}: its logits differ from PyTorch's by {difference:.1g} at most", file=sys.stderr)
+    return 0
+
+
+def text_of(found: Predictions, form: str) -> str:
+    """Return the predictions in one of `FORMATS`; as text, of labelled images only what is to be said of them all."""
+    table = found.table()
+    if form == "csv":
+        return table.to_csv().rstrip("\n")
+    if form == "json":
+        return json.dumps(table.to_dicts(), indent=1)
+    if found.truth is None:
+        return table.to_text()
+    if found.known.all():
+        return f"The net was trained on all {len(found):,} images: their error says nothing of others."
+    rest = f"The net was trained on {int(found.known.sum()):,} of the {len(found):,} images: they are left out."
+    return rest if found.known.any() else "The net was trained on none of these images."
+
+
+def draw_maps(classifier: Classifier, found: Predictions) -> dict[str, Picture]:
+    """Return file name -> figure of what is added where, for the first photos."""
+    pictures = {}
+    for i, (name, pixels) in enumerate(zip(found.names[:MOST_MAPS], found.images(MOST_MAPS), strict=True)):
+        stem = f"maps-{i + 1}-{Path(name).stem}"
+        inside = additions(classifier.net, classifier.normalized(pixels[None]))
+        pictures[stem] = drawings.maps(inside, f"What is added, for {Path(name).name} ({found.labels[i]})")
+    return pictures

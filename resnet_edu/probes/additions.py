@@ -1,0 +1,63 @@
+"""What meets at each addition of a net: x, F(x), and their sum."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+ADDITIONS = (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__)
+
+
+@dataclass(frozen=True, eq=False)
+class Addition:
+    """One addition: `total` = `branch` + `shortcut`, all (B, C, H, W), in the module at `path`."""
+
+    path: str
+    shortcut: Tensor
+    branch: Tensor
+    total: Tensor
+
+
+def additions(net: nn.Module, images: Tensor) -> list[Addition]:
+    """Return what is added where, in order, when `images` (B, C, H, W) pass the net, in the mode that it is in.
+
+    An addition is one of two maps of equal shape, in whatever net. The shortcut is the operand that came into the
+    module as it is, or else the second one, as in `add_shortcut` and in torchvision.
+    """
+    watch = _Watch()
+    with contextlib.ExitStack() as stack:
+        for path, module in net.named_modules():
+            handles = (
+                module.register_forward_pre_hook(lambda _, inputs, path=path: watch.running.append((path, inputs))),
+                module.register_forward_hook(lambda *_: watch.running.pop() and None),
+            )
+            for handle in handles:
+                stack.callback(handle.remove)
+        with torch.no_grad(), watch:
+            net(images)
+    return watch.found
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: list[tuple[str, tuple]] = []  # the modules that run, the innermost last, and what came in
+        self.found: list[Addition] = []
+
+    def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        maps = [value for value in args if isinstance(value, Tensor) and value.dim() == 4]
+        if func not in ADDITIONS or len(maps) != 2 or maps[0].shape != maps[1].shape:
+            return func(*args, **kwargs or {})
+        path, inputs = self.running[-1]
+        if any(maps[0] is value for value in inputs):  # x + F(x), not F(x) + x
+            maps.reverse()
+        branch, shortcut = (value.clone() for value in maps)  # the sum may be written over one of them
+        total = func(*args, **kwargs or {})
+        self.found.append(Addition(path, shortcut, branch, total.clone()))
+        return total

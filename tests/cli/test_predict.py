@@ -1,0 +1,124 @@
+"""`resnet-edu predict` as a user runs it: what is printed, which files are left, and what is told of mistakes."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from small_photos import photos
+
+from resnet_edu import cli
+from resnet_edu.training.classifier import Classifier
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    _, classifier = photos(folder / "photos")
+    classifier.save(folder / "net.safetensors")
+    return folder, classifier
+
+
+@pytest.fixture(autouse=True)
+def here(trained, tmp_path, monkeypatch):
+    """A working directory with the file and the photos; and this process is not changed for good."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("photos", "net.safetensors"):
+        Path(name).symlink_to(trained[0] / name)
+    monkeypatch.setattr("resnet_edu.cli.predict.prepare_process", lambda threads: None)
+
+
+def predict(*words: str) -> int:
+    return cli.main(["predict", "net.safetensors", *words, "--device", "cpu"])
+
+
+def test_a_photo(trained, capsys):
+    photo = "photos/test/flower/1.png"
+    wanted = trained[1].predict(photo)
+    assert predict(photo) == 0
+    out = capsys.readouterr().out
+    assert wanted.labels[0] in out
+    assert f"{100 * float(wanted.probabilities.max()):.1f}" in out
+    assert not Path("runs").exists()
+
+
+def test_a_folder_as_csv_and_as_json(trained, capsys):
+    wanted = trained[1].predict("photos/test/china")
+    assert predict("photos/test/china", "--format", "csv") == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert predict("photos/test/china", "--format", "json") == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [row["image"] for row in rows] == [record["image"] for record in records] == wanted.names
+    for row, record, chances, label in zip(rows, records, wanted.probabilities, wanted.labels, strict=True):
+        for k, name in enumerate(wanted.classes):
+            assert float(row[f"p({name})"]) == record[f"p({name})"] == pytest.approx(float(chances[k]))
+        assert row["label"] == record["label"] == label
+
+
+def test_labelled_folders(trained, capsys):
+    assert predict("photos", "--out", "o") == 0
+    out, err = capsys.readouterr()
+    assert "trained on none of these images" in out
+    wanted = trained[1].predict("photos")
+    assert str(wanted.errors()) in out
+    assert str(wanted.confusion_table()) in out
+    assert sorted(p.name for p in Path("o").iterdir()) == ["mistakes.png", "mistakes.svg"]
+    worst = wanted.wrong(1)
+    assert f"labelled {worst.classes[int(worst.truth)]}: {worst.labels[0]} " in err
+
+
+def test_images_of_the_training_do_not_count(trained, capsys):
+    assert predict("photos/train", "photos/test", "--out", "o") == 0
+    out = capsys.readouterr().out
+    assert "trained on 16 of the 32 images: they are left out" in out
+    assert str(trained[1].predict("photos").errors()) in out
+    assert predict("photos/train", "--out", "p") == 0
+    assert "trained on all 16 images" in capsys.readouterr().out
+
+
+def test_maps(trained, capsys):
+    assert predict("photos/test/china/0.jpg", "--maps", "--out", "o") == 0
+    assert "layer1.0: x " in capsys.readouterr().err
+    assert sorted(p.name for p in Path("o").iterdir()) == ["maps-1-0.png", "maps-1-0.svg"]
+    with Image.open("o/maps-1-0.png") as image:
+        assert np.asarray(image.convert("L")).std() > 20
+
+
+def test_a_net_of_ones_own(monkeypatch, trained, capsys):
+    Path("my_nets.py").write_text(
+        "from torch import nn\n"
+        "def small(classes):\n"
+        "    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, classes))\n"
+    )
+    monkeypatch.syspath_prepend(Path.cwd())
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2))
+    theirs = trained[1]
+    own = Classifier(net, "my_nets:small", {"classes": 2}, theirs.classes, theirs.shape, theirs.mean, theirs.deviation,
+                     theirs.trained_on)  # fmt: skip
+    own.save("own.safetensors")
+    words = ("predict", "own.safetensors", "photos/test/china/0.jpg", "--format", "csv")
+    assert cli.main([*words]) == 1
+    assert "not of this package" in capsys.readouterr().err
+    assert cli.main([*words, "--net", "my_nets:small"]) == 0
+    assert own.predict("photos/test/china/0.jpg").labels[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "name a photo or a folder to label, or --export"),
+        ("nowhere.jpg", "there is no nowhere.jpg"),
+        ("photos/test/china/0.jpg --device tpu", "`device` must be auto"),
+        ("net.safetensors", "is no image that Pillow can read"),
+    ],
+)
+def test_what_is_wrong_is_told_and_nothing_is_left(words, message, capsys):
+    assert cli.main(["predict", "net.safetensors", *words.split(), "--out", "o"]) == 1
+    assert message in capsys.readouterr().err
+    assert not Path("o").exists()
