@@ -188,7 +188,7 @@ class _Runs:
 
     def weights(self, cell: Cell, out: Path) -> Iterator[str]:
         """Yield a line for each file of weights; where images were held out, with its error on the test images."""
-        yield f"the record is {out / cell.stem}.json; beside it are curves (.png, .svg), the last state, and the weights"
+        yield f"the record is {out / cell.stem}.json; beside it are curves (.png, .svg), the last state and weights"
         for path in filter(Path.exists, (out / f"{cell.stem}{ending}.safetensors" for ending in ("", "-best"))):
             text = f"  {path}"
             if self.dataset is not self.images:
