@@ -98,7 +98,8 @@ def run(args: argparse.Namespace) -> int:
         several = args.more_steps is not None or len(study.seeds) > 1
         if not several and (done := out / f"{study.cells[0].stem}.json").exists():
             raise FileExistsError(f"{done} is of a run that has ended: name another folder (--out), or --more-steps N")
-        with contextlib.nullcontext() if group.rank else folders.locked(out) if several else folders.claimed(out):
+        claim = folders.locked if several and out.exists() else folders.claimed
+        with contextlib.nullcontext() if group.rank else claim(out):
             source = options.source_of(args)
             with group.first_goes_first():  # it may have to download the images; the others find them on the disk
                 images = dataclasses.replace(source, held=None).load(not group.rank, args.mirrors)
@@ -162,7 +163,10 @@ class _Runs:
         """Return the record of one run; the first process alone writes and prints."""
         path, state, more = out / f"{cell.stem}.json", out / f"{cell.stem}.checkpoint", self.args.more_steps
         if path.exists() and more is None:
-            return records.load(path)
+            record = records.load(path)
+            if (record.recipe, record.dataset["fingerprint"]) != (cell.recipe.to_dict(), self.dataset.fingerprint):
+                raise FileExistsError(f"{path} is of another recipe, or other images: name another folder (--out)")
+            return record
         before, first = self.group.from_first(checkpoints.head_of(state)), not self.group.rank
         # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
         torch.set_num_threads(before.get("identity", {}).get("threads") or torch.get_num_threads())

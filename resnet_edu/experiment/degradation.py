@@ -346,8 +346,8 @@ def run_cell(
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
-        options_of_all = net_options(cell.net, dataset, **options)
-        trained = Classifier.of(model, dataset, cell.net, normalize, options_of_all, seed=cell.seed)
+        built = net_options(cell.net, dataset, **options)
+        trained = Classifier.of(model, dataset, cell.net, normalize, built, seed=cell.seed)
         states = {"": (cell.recipe.steps, model.state_dict())}
         if history.best is not None:
             states["-best"] = (best_of(history.evaluations).step, history.best)

@@ -185,6 +185,8 @@ def test_fine_tuning_against_from_scratch(capsys):
     assert cli.main(command) == 0
     assert capsys.readouterr().err.count("files: ") == 1
     assert record("both/fine-tuned/resnet8-seed1.json").same_result(fine[1])
+    assert cli.main([*command, "--lr", "0.002"]) == 1
+    assert "seed0.json is of another recipe, or other images: name another folder" in capsys.readouterr().err
 
 
 def test_weights_that_come_with_the_package(capsys):
