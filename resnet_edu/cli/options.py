@@ -13,11 +13,18 @@ from ..data import cifar10
 from ..data.dataset import Dataset, counts_text
 from ..experiment.degradation import DEFAULT_STEPS, space_evaluations
 from ..experiment.folder import NETS, Source, Study, StudyError
+from ..nets.models import STEMS
 from ..support.validate import whole
 from ..training.loop import check_fit
-from ..training.recipe import Recipe
+from ..training.recipe import ADAMW, OPTIMIZERS, SCHEDULES, Recipe
 from ..training.step import PRECISIONS
 
+OF_ONE_NET = (  # options of `train` alone
+    *("--net", "--seed", "--stem", "--start", "--freeze-epochs", "--body-share", "--keep", "--more-steps"),
+)
+CROPS = {"pad-crop": {"augment": True, "crop": "pad"}, "resized-crop": {"augment": True, "crop": "resized"}}
+CROPS |= {"none": {"augment": False}}
+FINE = {"lr": 0.01, "body_share": 0.1, "normalize": "start", "warmup_lr": None}  # what differs with --start
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 QUICK_IMAGES = (512, 256)  # for training, and to test on
 # Destinations that go with --resume, beside those of Ray.
@@ -30,13 +37,13 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = None) -> None:
-    """Add all options to a parser, or those of these flags only.
+    """Add to a parser all options of a study, or those of these flags.
 
     The destination of many says what they set: an attribute of a `Study`, a `Recipe`, a `Source` or a `RayEngine`.
     """
 
     def add(group: argparse._ArgumentGroup, flag: str, text: str, **more: Any) -> None:
-        if flags is None or flag in flags:
+        if flag in flags if flags is not None else flag not in OF_ONE_NET:
             group.add_argument(flag, help=text, **more)
 
     switch = {"action": "store_true", "default": None}  # None: it was not given
@@ -46,14 +53,19 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(what, "--mirrors", 'where to download CIFAR-10 from, in this order; "none" forbids the network '
         f"(default: {cifar10.URLS_VARIABLE}, or else a built-in list)", type=cifar10.parse_addresses,
         metavar="URL,URL,...")
-    add(what, "--resize", "make the images of a folder this wide and high", dest="source.resize", type=int,
-        metavar="PIXELS")
+    add(what, "--net", "resnet20, plain56, resnet110, ..., or module:callable, which is called with num_classes and, "
+        "if it names it, in_channels (default: that of --start FILE)", metavar="NAME")
+    add(what, "--stem", "cifar: 3x3 with stride 1, for small images; imagenet: 7x7 with stride 2 and pooling",
+        choices=STEMS)
+    add(what, "--seed", "of weights, batches and augmentation (default: 0)", type=int, metavar="N")
+    add(what, "--resize", "make the images of a folder or of cifar10 this wide and high", dest="source.resize",
+        type=int, metavar="PIXELS")
     add(what, "--channels", "read a folder as grey (1) or RGB (3) (default: grey if all its images are)",
         dest="source.channels", type=int, choices=(1, 3))
     add(what, "--skip-damaged", "leave out the files of a folder that cannot be read", dest="source.skip_damaged",
         **switch)
-    add(what, "--hold-out", "to choose a recipe: test on N of the training images, and never on the test images "
-        "(the paper: 5000)", dest="source.held", type=int, metavar="N")
+    add(what, "--hold-out", "to choose a recipe or weights: test on N of the training images, and not on the test "
+        "images (the paper: 5000)", dest="source.held", type=int, metavar="N")
     add(what, "--nets", f"names of nets (default: {','.join(NETS)})", dest="study.nets", type=names, metavar="A,B,...")
     add(what, "--seeds", "runs of each net, with seeds 0..N-1 (default: 1)", dest="study.seeds", type=int, metavar="N")
     add(what, "--quick", "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", **switch)
@@ -66,7 +78,23 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(length, "--steps", "updates of the weights", type=int, metavar="N")
     add(length, "--epochs", "passes over the training images", type=int, metavar="N")
     add(how, "--batch-size", "images a step (default: 128)", dest="recipe.batch_size", type=int, metavar="N")
-    add(how, "--lr", "learning rate at the start (default: 0.1)", dest="recipe.lr", type=float, metavar="RATE")
+    add(how, "--optimizer", f"(default: sgd; adamw has {ADAMW['lr']:g} as learning rate and {ADAMW['weight_decay']:g} "
+        "as weight decay)", dest="recipe.optimizer", choices=OPTIMIZERS)
+    add(how, "--lr", f"learning rate at the start (default: 0.1; {FINE['lr']:g} with --start)", dest="recipe.lr",
+        type=float, metavar="RATE")
+    add(how, "--weight-decay", "(default: 0.0001)", dest="recipe.weight_decay", type=float, metavar="SHARE")
+    add(how, "--schedule", "steps: the rate falls twice to a tenth; cosine: it falls to 0 in half a wave (default: "
+        "steps)", dest="recipe.schedule", choices=SCHEDULES)
+    add(how, "--augment", "pad-crop: shifted by up to 4 pixels; resized-crop: a random part, enlarged; both mirrored "
+        "at random (default: the recipe's)", choices=CROPS)
+    add(how, "--no-flip", "mirror nothing: for letters, digits and signs", dest="recipe.flip", action="store_const",
+        const=False)
+    add(how, "--start", "begin with trained weights and a new head: torchvision's, those that come with the package, "
+        "or those in a file; with --seeds also from scratch, to compare", metavar="torchvision|shipped|FILE")
+    add(how, "--freeze-epochs", "epochs in which only the new head learns (default: 1, and at most a fifth of all)",
+        type=int, metavar="N")
+    add(how, "--body-share", f"learning rate of the rest, as a share of the head's (default: {FINE['body_share']:g})",
+        dest="recipe.body_share", type=float, metavar="SHARE")
     add(how, "--eval-every", "steps between evaluations on all images", dest="recipe.eval_every", type=int, metavar="N")
 
     where = parser.add_argument_group("where it runs and what it leaves")
@@ -76,10 +104,14 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(where, "--workers", "processes that train side by side (default: 2 on the processor; on a GPU 0, one net after "
         "another)", dest="study.workers", type=int, metavar="N")
     add(where, "--out", "for the files (default: a folder in runs/, named after what is trained)", metavar="FOLDER")
-    add(where, "--save-weights", "leave each net's final weights (safetensors) beside its record",
+    add(where, "--save-weights", "leave each net's final weights (safetensors) beside its record; `train` always does",
         dest="study.save_weights", **switch)
+    add(where, "--keep", "best: leave the weights with the lowest error on the images of --hold-out too",
+        choices=("best",))
 
     later = parser.add_argument_group("stopping and going on")
+    add(later, "--more-steps", "with the command of a run that has ended: go on for N steps, at its last learning rate",
+        type=int, metavar="N")
     add(later, "--resume", "go on with the study in this folder (default: the newest unfinished one in runs/); what it "
         "trains is read from there; --data says where a folder of images is now", metavar="FOLDER", nargs="?", const="")
     add(later, "--checkpoint-seconds", "save where each net is every S seconds (default: 60)",
@@ -153,30 +185,50 @@ def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) ->
     elif args.quick and args.steps is None:
         steps = 20
     steps = args.steps if steps is None else steps
-    kind = args.recipe or ("digits" if args.data in (None, "digits") else "paper")
-    if kind == "digits":
+    if _kind(args) == "digits":
         recipe = Recipe.digits() if steps is None else Recipe.digits(steps)
     elif steps is None and args.recipe:
         recipe = Recipe.paper(depth)
     else:
         recipe = Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth)
-    changes = {"batch_size": 32} if args.quick else {}
-    changes |= given(args, "recipe")
-    if "lr" in changes and recipe.warmup_lr is not None:
-        changes["warmup_lr"] = changes["lr"] / 10
-    return recipe.replace(**changes)
+    changes, own = {"batch_size": 32} if args.quick else {}, given(args, "recipe")
+    slow = recipe.warmup_lr is not None
+    if getattr(args, "start", None):
+        changes |= FINE
+    elif "body_share" in own:
+        raise ValueError("--body-share is for weights to start from: add --start")
+    if own.get("optimizer") == "adamw":
+        changes |= ADAMW
+    elif "lr" in own and slow and not getattr(args, "start", None):
+        changes["warmup_lr"] = own["lr"] / 10
+    if own.get("schedule") == "cosine":
+        changes["milestones"] = ()
+    return recipe.replace(**changes | CROPS.get(args.augment, {}) | own)
+
+
+def _kind(args: argparse.Namespace) -> str:
+    return args.recipe or ("digits" if args.data in (None, "digits") else "paper")
 
 
 def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Study:
-    """Return the study with its recipe fitted to the images: steps of --epochs, evaluations by their cost."""
-    recipe, images = study.recipe, len(dataset.train_images)
+    """Return the study with its recipe fitted to the images: a batch, steps of epochs, evaluations by their cost."""
+    recipe, images, own = study.recipe, len(dataset.train_images), given(args, "recipe")
+    size = recipe.batch_size
+    if images < size and "batch_size" not in own:
+        size = max(2, images // 4)
+    each = images // size  # steps of an epoch
     if args.epochs is not None:
-        steps = args.epochs * (images // recipe.batch_size)
-        if not steps:
-            raise ValueError(f"--batch-size is {recipe.batch_size}, but there are only {images} training images")
-        recipe = recipe_of(args, study.depth, steps)
+        if not each:
+            raise ValueError(f"--batch-size is {size}, but there are only {images} training images")
+        recipe = recipe_of(args, study.depth, args.epochs * each)
+    if getattr(args, "start", None):
+        frozen = min(each, recipe.steps // 5) if args.freeze_epochs is None else args.freeze_epochs * each
+        recipe = recipe.replace(frozen=frozen)
+    elif getattr(args, "freeze_epochs", None) is not None:
+        raise ValueError("--freeze-epochs is for weights to start from: add --start")
+    recipe = recipe.replace(batch_size=size)
     check_fit(recipe, dataset)
-    if recipe.augment and "eval_every" not in given(args, "recipe"):
+    if _kind(args) == "paper" and "eval_every" not in own:
         recipe = space_evaluations(recipe, dataset)
     return dataclasses.replace(study, recipe=recipe)
 
@@ -185,6 +237,11 @@ def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:
     """Return lines that say what will be trained, on which images and how."""
     n, m = len(dataset.train_images), len(dataset.test_images)
     falls = f", /10 after {' and '.join(f'{s:,}' for s in recipe.milestones)} steps" if recipe.milestones else ""
+    falls = ", falling to 0 in half a cosine wave" if recipe.schedule == "cosine" else falls
+    how = f"{'no' if not recipe.augment else 'with' if recipe.crop == 'pad' else 'resized-crop'} augmentation"
+    how += ", nothing mirrored" if recipe.augment and not recipe.flip else ""
+    how += f"; the head alone learns for {recipe.frozen:,} steps" if recipe.frozen else ""
+    how += f", the rest at {recipe.body_share:g} times its rate" if recipe.body_share != 1 else ""
     labels = torch.cat([dataset.train_labels, dataset.test_labels])
     evaluations = -(-recipe.steps // recipe.eval_every)
     slow = f", {recipe.warmup_lr:g} to begin with" if recipe.warmup_lr else ""
@@ -192,6 +249,6 @@ def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:
         f"{what} on {dataset.name}: {n:,} + {m:,} images of {'x'.join(map(str, dataset.shape))}",
         f"classes: {counts_text(labels.numpy(), dataset.classes)}",
         f"recipe: {recipe.steps:,} steps of {recipe.batch_size} images ({recipe.steps * recipe.batch_size / n:.1f} "
-        f"epochs), learning rate {recipe.lr:g}{slow}{falls}, {'with' if recipe.augment else 'no'} augmentation; "
+        f"epochs){', AdamW' * (recipe.optimizer == 'adamw')}, learning rate {recipe.lr:g}{slow}{falls}, {how}; "
         f"{evaluations} evaluation{'s' * (evaluations > 1)} of all images",
     ]

@@ -1,4 +1,4 @@
-"""`resnet-edu train`: train one net, in one process or, under torchrun, in several, and leave its record.
+"""`resnet-edu train`: train one net, in one process or, under torchrun, in several; leave record, weights and curves.
 
 What several processes compute is in `training/group.py`.
 """
@@ -7,32 +7,53 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import os
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from ..data.dataset import Dataset
 from ..experiment import folder as folders
+from ..experiment import records
+from ..experiment import start as starts
 from ..experiment.degradation import Progress, run_cell
-from ..experiment.folder import Study
-from ..experiment.statistics import summary
+from ..experiment.folder import Cell, Study
+from ..experiment.records import RunRecord
+from ..experiment.statistics import Summary, progress, summary, versus
+from ..figures import curves
+from ..nets.models import imported
 from ..support.signals import exit_on_termination
 from ..support.system import available_cores, prepare_process, resolve_device
+from ..support.validate import whole
 from ..training import checkpoint as checkpoints
+from ..training.checkpoint import Checkpoint
+from ..training.classifier import Classifier, load_classifier
 from ..training.group import Group, joined
+from ..training.loop import evaluate
+from ..training.recipe import Recipe
 from . import options
 from .degrade import RUNS
 
 HELP = "train one net, also on several GPUs with torchrun"
 DESCRIPTION = """\
-Train one net and leave its record (JSON). Stopped, by Ctrl-C or otherwise, the same command goes on where it was.
+Train one net, and leave its record (JSON), its weights (safetensors, with all that it takes to use them), its curves
+(PNG, SVG) and its last state. Stopped, by Ctrl-C or otherwise, the same command goes on where it was.
 """
 
 EXAMPLES = """\
 examples:
   resnet-edu train --net resnet20
+  resnet-edu train --net resnet18 --data photos --resize 224 --optimizer adamw --batch-size 32 --epochs 10
+  resnet-edu train --net resnet20 --data photos --resize 32 --hold-out 200 --keep best     best and last weights
+  resnet-edu train --net resnet18 --data photos --start torchvision --epochs 5             fine-tune trained weights
+  resnet-edu train --net resnet20 --data photos --start shipped --seeds 3                  ... against from scratch
+  resnet-edu train --net my_nets:small --data photos --resize 32                           a net of your own
   torchrun --standalone --nproc-per-node 2 -m resnet_edu train --net resnet110 --data cifar10 --recipe paper
                                                            on two GPUs: each process takes half of every batch
 
@@ -42,60 +63,151 @@ GPU, or many" of the book says what that means. For many nets, `resnet-edu degra
 
 
 FLAGS = (
-    *("--data", "--mirrors", "--resize", "--channels", "--skip-damaged"),
-    *("--recipe", "--steps", "--epochs", "--batch-size", "--lr", "--eval-every"),
-    *("--device", "--precision", "--out", "--save-weights"),
+    *options.OF_ONE_NET,
+    *("--seeds", "--data", "--mirrors", "--resize", "--channels", "--skip-damaged", "--hold-out"),
+    *("--recipe", "--steps", "--epochs", "--batch-size", "--lr", "--optimizer", "--weight-decay", "--schedule"),
+    *("--augment", "--no-flip", "--eval-every", "--device", "--precision", "--out", "--save-weights"),
 )
+OF_DATA = ("num_classes", "in_channels")  # what the images decide of a net
+SCRATCH, FINE = "from-scratch", "fine-tuned"  # folders of a comparison
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
-    parser.add_argument("--net", required=True, metavar="NAME", help="resnet20, plain56, resnet110, ...")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of weights, batches and augmentation")
     options.add_options(parser, FLAGS)
     parser.set_defaults(quick=None)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
-    study = options.study_of(args, nets=args.net, seeds=[args.seed])
+    if ":" in (args.net or "") and os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` does
+    start = starts.load_start(args.start, args.net) if args.start else None
+    if start is not None:  # what was not given is as these weights have it
+        args.net = args.net or start.name
+        usual = {"source.resize": start.shape[1]} if args.data not in (None, "digits") else {}
+        usual |= {"source.channels": start.shape[0]} if usual and args.data != "cifar10" else {}
+        vars(args).update({name: value for name, value in usual.items() if getattr(args, name) is None})
+    seeds = {} if getattr(args, "study.seeds") else {"seeds": [args.seed or 0]}
+    study = options.study_of(args, nets=_needed(args), **seeds)
     prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
     with exit_on_termination(), joined(study.device) as (group, device):
-        name = f"{args.net}-{Path(args.data or 'digits').resolve().name}-seed{args.seed}"
+        which = f"seed{study.seeds[0]}" if len(study.seeds) == 1 else f"{len(study.seeds)}seeds"
+        name = f"{args.net.replace(':', '-')}-{Path(args.data or 'digits').resolve().name}-{which}"
         out = Path(args.out) if args.out else RUNS / name
-        with contextlib.nullcontext() if group.rank else folders.claimed(out):
-            _train(args, study, out, group, str(resolve_device(device)))
+        several = args.more_steps is not None or len(study.seeds) > 1
+        if not several and (done := out / f"{study.cells[0].stem}.json").exists():
+            raise FileExistsError(f"{done} is of a run that has ended: name another folder (--out), or --more-steps N")
+        claim = folders.locked if several and out.exists() else folders.claimed
+        with contextlib.nullcontext() if group.rank else claim(out):
+            source = options.source_of(args)
+            with group.first_goes_first():  # it may have to download the images; the others find them on the disk
+                images = dataclasses.replace(source, held=None).load(not group.rank, args.mirrors)
+            dataset = images if source.held is None else images.hold_out(source.held)
+            built = {} if start is None else {k: v for k, v in start.options.items() if k not in OF_DATA}
+            built = tuple((built | ({"stem": args.stem} if args.stem else {})).items())
+            _Runs(args, study, images, dataset, built, group, str(resolve_device(device))).all(start, out)
     return 0
 
 
-def _train(args: argparse.Namespace, study: Study, out: Path, group: Group, device: str) -> None:
-    """Train the net; the first process alone writes and prints."""
-    first = not group.rank
-    with group.first_goes_first():  # it may have to download the images; the others find them on the disk
-        dataset = options.source_of(args).load(first, args.mirrors)
-    (cell,) = options.fit_recipe(args, study, dataset).cells
-    state = out / f"{cell.stem}.checkpoint"
-    # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
-    torch.set_num_threads(group.from_first(checkpoints.identity_of(state).get("threads")) or torch.get_num_threads())
-    if first:
-        together = f" in {group.size} processes" if group.size > 1 else ""
-        lines = options.describe(cell.name + together, dataset, cell.recipe)
-        lines.append(f"files: {out}; if it is stopped, the same command goes on")
-        print("\n".join(lines), file=sys.stderr, flush=True)
-    line = Progress([cell], done=set(), show=first)
-    with line.bar:
-        record = run_cell(
-            cell,
-            dataset,
-            device,
-            partial(line.update, cell),
-            weights_folder=out if study.save_weights else None,
-            precision=study.precision,
-            checkpoint=state,
-            group=group,
-        )
-    if first:
-        record.save(out / record.filename)
-        checkpoints.remove(state)
-        print(summary([record]))
-        print(f"\nthe record is {out / record.filename}")
+def _needed(args: argparse.Namespace) -> str:
+    """Return the net's name. Raises `ValueError` for options that lack others."""
+    if args.net is None:
+        raise ValueError("name a net, such as --net resnet20")
+    if args.keep and not getattr(args, "source.held"):
+        raise ValueError("--keep best needs --hold-out N: images to choose by, as the test images must not")
+    if args.seed is not None and getattr(args, "study.seeds"):
+        raise ValueError("give --seed K, one seed, or --seeds N, the seeds 0 to N-1")
+    if args.more_steps is not None:
+        whole("--more-steps", args.more_steps)
+    return args.net
+
+
+@dataclass(frozen=True)
+class _Runs:
+    """The runs of one command: one, or one for each seed, with weights to start from and without."""
+
+    args: argparse.Namespace
+    study: Study
+    images: Dataset
+    dataset: Dataset  # the same, or what `--hold-out` makes of them
+    built: tuple[tuple[str, Any], ...]  # what the net is built with, beside what the data say
+    group: Group
+    device: str
+
+    def all(self, start: Classifier | None, out: Path) -> None:
+        """Do all runs that have no record yet, and print what came out."""
+        groups = {self.study.nets[0]: (self.args, start, out)}
+        if start is not None and len(self.study.seeds) > 1:
+            without = {"start": None, "recipe.body_share": None, "freeze_epochs": None}
+            scratch = argparse.Namespace(**vars(self.args) | without)
+            groups = {SCRATCH: (scratch, None, out / SCRATCH), FINE: (self.args, start, out / FINE)}
+        found = {kind: self.each(*how) for kind, how in groups.items()}
+        if not self.group.rank and len(self.study.seeds) > 1:
+            table = Summary(row | {"net": kind} for kind, rows in found.items() for row in summary(rows))
+            table.unseen = self.unseen
+            print(table, *([versus(*found.values(), tuple(found), self.unseen)] if start else []), sep="\n\n")
+
+    @property
+    def unseen(self) -> str:
+        """What the images are called that the net does not learn from."""
+        return "test" if self.dataset is self.images else "held-out"
+
+    def each(self, args: argparse.Namespace, start: Classifier | None, out: Path) -> list[RunRecord]:
+        """Return the records of one kind of runs, one for each seed."""
+        study = dataclasses.replace(self.study, recipe=options.recipe_of(args, self.study.depth))
+        cells = options.fit_recipe(args, study, self.dataset).cells
+        return [self.one(dataclasses.replace(cell, options=self.built), start, out) for cell in cells]
+
+    def one(self, cell: Cell, start: Classifier | None, out: Path) -> RunRecord:
+        """Return the record of one run; the first process alone writes and prints."""
+        path, state, more = out / f"{cell.stem}.json", out / f"{cell.stem}.checkpoint", self.args.more_steps
+        if path.exists() and more is None:
+            record = records.load(path)
+            if (record.recipe, record.dataset["fingerprint"]) != (cell.recipe.to_dict(), self.dataset.fingerprint):
+                raise FileExistsError(f"{path} is of another recipe, or other images: name another folder (--out)")
+            return record
+        before, first = self.group.from_first(checkpoints.head_of(state)), not self.group.rank
+        # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
+        torch.set_num_threads(before.get("identity", {}).get("threads") or torch.get_num_threads())
+        cell = cell if more is None else _longer(cell, before, more, out)
+        if first:
+            together = f" in {self.group.size} processes" if self.group.size > 1 else ""
+            lines = options.describe(cell.name + together, self.dataset, cell.recipe)
+            lines.append(f"files: {out}; if it is stopped, the same command goes on")
+            print("\n".join(lines), file=sys.stderr, flush=True)
+        line = Progress([cell], done=set(), show=first)
+        how = {"group": self.group, "start": start, "keep_best": self.args.keep == "best", "weights_folder": out}
+        how |= {"precision": self.study.precision, "checkpoint": Checkpoint(state, longer=more is not None)}
+        with line.bar:
+            record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
+        if first:
+            path.unlink(missing_ok=True)  # of fewer steps
+            record.save(path)
+            picture = curves.training(record, self.unseen)
+            for ending in ("png", "svg"):
+                picture.save(out / f"{cell.stem}-curves.{ending}")
+            print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
+        return record
+
+    def weights(self, cell: Cell, out: Path) -> Iterator[str]:
+        """Yield a line for each file of weights; where images were held out, with its error on the test images."""
+        yield f"the record is {out / cell.stem}.json; beside it are curves (.png, .svg), the last state and weights"
+        for path in filter(Path.exists, (out / f"{cell.stem}{ending}.safetensors" for ending in ("", "-best"))):
+            text = f"  {path}"
+            if self.dataset is not self.images:
+                found = load_classifier(path, imported(cell.net) if ":" in cell.net else None)
+                how = {"device": self.device, "precision": self.study.precision}
+                _, error = evaluate(found.net, self.images, normalize=(found.mean, found.deviation), **how)
+                text += f": of step {found.about['step']:,}, {error:.2f}% of the test images wrong"
+            yield text
+
+
+def _longer(cell: Cell, before: dict, more: int, out: Path) -> Cell:
+    """Return the run with more steps, or, if it was stopped before its end, with the steps that it has."""
+    if not before:
+        raise FileNotFoundError(f"there is no run of {cell.name} in {out} to go on with: train it without --more-steps")
+    its = Recipe(**before["identity"]["recipe"])
+    if its.replace(steps=cell.recipe.steps, period=cell.recipe.period) != cell.recipe:
+        raise ValueError(f"the run in {out} has another recipe: repeat the command that began it, with --more-steps")
+    return dataclasses.replace(cell, recipe=its if before["values"]["step"] < its.steps else its.longer(more))

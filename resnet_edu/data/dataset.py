@@ -9,10 +9,12 @@ Sources
   [2] scikit-learn, `load_digits`: 1,797 grey images of 8x8 pixels, values 0 to 16 (UCI, "Optical Recognition of
       Handwritten Digits"; bundled, no download).
   [3] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009: CIFAR-10.
+  [4] torchvision, `transforms/transforms.py`, `RandomResizedCrop.get_params`: 8% to 100% of the area, sides 3:4 to 4:3.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import logging
@@ -29,7 +31,7 @@ from torch import Tensor
 
 from ..support.validate import one_of, whole
 from .cifar10 import load_cifar10
-from .folder import ImageArrays, read_folder
+from .folder import ImageArrays, check_memory, read_folder
 
 NORMALIZE = ("per_pixel_mean", "per_channel")
 Normalize = str | tuple[Tensor, Tensor]  # one of `NORMALIZE`, or what `normalization` returns
@@ -152,7 +154,7 @@ def load(
             class; or of one folder a class, of which a fifth is then tested on, in every class alike.
     root:   where CIFAR-10 is, or is to be downloaded to; ~ is the home folder. Without it the environment variable
             RESNET_EDU_DATA is taken, or else the folder `data` in the working directory.
-    resize: make each image of a folder `resize` x `resize` pixels; None for the other sources, whose size is fixed.
+    resize: make each image of a folder, or of CIFAR-10, `resize` x `resize` pixels; the digits' size is fixed.
     channels: 1 reads a folder as grey, 3 as RGB; None as grey if all its images are.
     skip_damaged: leave out the files of a folder that cannot be read, instead of raising an error that lists them.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
@@ -165,17 +167,31 @@ def load(
     `RuntimeError` if CIFAR-10 is neither on disk nor can be downloaded.
     """
     for name, given in {"resize": resize, "channels": channels, "skip_damaged": skip_damaged or None}.items():
-        if source in _PIXELS and given is not None:
+        if source in _PIXELS and given is not None and (source, name) != ("cifar10", "resize"):
             raise ValueError(f"`{name}` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
     if source == "digits":
         return _from_arrays(_split(_digits()))
     if source == "cifar10":
         root = root or os.environ.get("RESNET_EDU_DATA") or "data"
-        return _from_arrays(load_cifar10(root, urls=urls, progress=progress))
+        return _resized(_from_arrays(load_cifar10(root, urls=urls, progress=progress)), resize)
     found = read_folder(Path(source), resize=resize, channels=channels, skip_damaged=skip_damaged, progress=progress)
     found = _split(found) if found.test_images is None else found
     _report(found)
     return _from_arrays(found)
+
+
+def _resized(dataset: Dataset, size: int | None) -> Dataset:
+    """Return the data set with images of `size` x `size` pixels, smoothed as Pillow does it; None leaves them."""
+    if size is None:
+        return dataset
+    parts = dataset.train_images, dataset.test_images
+    check_memory(sum(map(len, parts)), (dataset.shape[0], whole("resize", size), size))
+    changed = []
+    for images in parts:
+        changed.append(torch.empty(*images.shape[:2], size, size, dtype=torch.uint8))
+        for new, old in zip(changed[-1].split(1024), images.split(1024), strict=True):  # bounded memory
+            new.copy_(F.interpolate(old, (size, size), mode="bilinear", antialias=True))
+    return dataclasses.replace(dataset, train_images=changed[0], test_images=changed[1])
 
 
 def _digits() -> ImageArrays:
@@ -332,6 +348,38 @@ def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, paddi
     return cut.permute(0, 3, 1, 2)  # (B, C, H, W), channels last in memory
 
 
+def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, flip: Tensor) -> Tensor:
+    """Cut `height` x `width` pixels out at (top, left), enlarge them to the old size, mirror where `flip` ([4]).
+
+    images (B, C, H, W); top, left, height, width int64 (B,), inside of the images; flip bool (B,).
+    """
+
+    def places(first: Tensor, length: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
+        """Return where each of `size` pixels comes from, (B, size), from -1 at the first pixel to 1 at the last."""
+        middle = torch.arange(size, device=images.device) + 0.5
+        found = (middle * length[:, None] / size - 0.5).clamp_min(0).minimum(length[:, None] - 1) + first[:, None]
+        found = found if flip is None else torch.where(flip[:, None], found.flip(1), found)
+        return 2 * found / max(1, size - 1) - 1
+
+    rows = places(top, height, images.shape[2])[:, :, None].expand(-1, -1, images.shape[3])
+    columns = places(left, width, images.shape[3], flip)[:, None].expand_as(rows)
+    return F.grid_sample(images, torch.stack([columns, rows], -1), align_corners=True)
+
+
+def draw_crops(count: int, height: int, width: int, generator: torch.Generator) -> Tensor:
+    """Return top, left, height and width of random parts of an image, int64 (4, count), as [4] draws them."""
+    area = height * width * torch.empty(10, count).uniform_(0.08, 1, generator=generator)  # ten attempts for each
+    ratio = torch.empty(10, count).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
+    high, wide = (area / ratio).sqrt().round().long(), (area * ratio).sqrt().round().long()
+    fits = (high > 0) & (high <= height) & (wide > 0) & (wide <= width)
+    first, some = fits.int().argmax(0, keepdim=True), fits.any(0)
+    high = torch.where(some, high.gather(0, first)[0], min(height, round(width * 4 / 3)))  # none fits: the largest part
+    wide = torch.where(some, wide.gather(0, first)[0], min(width, round(height * 4 / 3)))
+    place = torch.rand(2, count, generator=generator)
+    top, left = (place[0] * (height - high + 1)).long(), (place[1] * (width - wide + 1)).long()
+    return torch.stack([top, left, high, wide])
+
+
 class Batches:
     """A data set on a device, served in normalised float32 batches, channels last in memory.
 
@@ -352,15 +400,28 @@ class Batches:
         return normalized(images, self.mean, self.deviation)
 
     @staticmethod
-    def draw(indices: Tensor, generator: torch.Generator, augment: bool) -> Tensor:
+    def draw(
+        indices: Tensor,
+        generator: torch.Generator,
+        augment: bool,
+        flip: bool = True,
+        within: tuple[int, int] | None = None,
+    ) -> Tensor:
         """Return picks, int64 (4, B): `indices`, top and left of the crop (0..8), whether to mirror (0, 1); on the
         processor. Without augmentation they are the indices alone, (1, B).
+
+        flip:   without it nothing is mirrored.
+        within: height and width of images of which a part is enlarged: its height and width are added, (6, B).
         """
         if not augment:
             return indices[None]
-        corner = torch.randint(0, 9, (2, len(indices)), generator=generator)
-        flip = torch.randint(0, 2, (1, len(indices)), generator=generator)
-        return torch.cat([indices[None], corner, flip])
+        count = len(indices)
+        if within is None:
+            crop = torch.randint(0, 9, (2, count), generator=generator)
+        else:
+            crop = draw_crops(count, *within, generator)
+        mirror = torch.randint(0, 2, (1, count), generator=generator) * int(flip)
+        return torch.cat([indices[None], crop[:2], mirror, crop[2:]])
 
     def training(self, picks: Tensor) -> tuple[Tensor, Tensor]:
         """Return the training images (B, C, H, W) and labels (B,) of picks as `draw` makes them, on the device.
@@ -369,8 +430,10 @@ class Batches:
         """
         indices = picks[0]
         images = self.normalized(self.train[0][indices])
-        if len(picks) > 1:
+        if len(picks) == 4:
             images = crop_and_flip(images, picks[1], picks[2], picks[3].bool())
+        elif len(picks) == 6:
+            images = resized_crop(images, picks[1], picks[2], picks[4], picks[5], picks[3].bool())
         return images, self.train[1][indices]
 
     def evaluation(self, part: str, size: int, first: int = 0, every: int = 1) -> Iterator[tuple[Tensor, Tensor]]:

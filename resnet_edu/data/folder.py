@@ -11,6 +11,7 @@ Sources
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import sys
@@ -25,7 +26,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..support.files import cache_folder, read_arrays, write_arrays
-from ..support.system import make_bar
+from ..support.system import free_memory, make_bar
 from ..support.validate import one_of, whole
 
 RULES = 4  # the version of how images are read: a cache of another one is not used
@@ -103,6 +104,15 @@ def read_folder(
     n = len(labels[0])
     test = (images[n:], labels[1]) if len(parts) == 2 else (None, None)
     return ImageArrays(path.name, images[:n], labels[0], *test, classes, files, (*notes, *read_notes))
+
+
+def check_memory(count: int, shape: Sequence[int]) -> None:
+    """Raise `ValueError` if the memory has no room for `count` images of (C, H, W), twice while being read."""
+    free, size = free_memory(), count * math.prod(shape)
+    if free is not None and 2 * size > free:
+        fits = math.isqrt(free // (2 * count * shape[0]))
+        takes = f"{count:,} images of {'x'.join(map(str, shape))} take {size / 1e9:.1f} GB, twice that while being read"
+        raise ValueError(f"{takes}, but {free / 1e9:.1f} GB are free: at most --resize {fits}, or fewer images")
 
 
 def list_images(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[list[str], list[int] | None]:
@@ -398,6 +408,7 @@ def _decode(
         notes = _check_headers(headers, root, size, channels, whites)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = size or next(iter(headers.values())).size
+        check_memory(len(headers), (channels, height, width))
         images = np.empty((len(headers), channels, height, width), np.uint8)
         work = partial(_pixels, resized=size is not None, channels=channels, size=(width, height), whites=whites)
         count = 0

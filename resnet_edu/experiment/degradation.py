@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import inspect
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -24,16 +25,17 @@ import torch
 from torch import nn
 
 from ..data.dataset import Dataset
-from ..nets.models import get_model, split_name
+from ..nets.models import get_model, imported, split_name
 from ..support import system
 from ..training import checkpoint as checkpoints
 from ..training.checkpoint import Checkpoint
 from ..training.classifier import Classifier
 from ..training.group import ALONE, Group
-from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, check_fit, train
+from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, best_of, check_fit, train
 from ..training.recipe import Recipe
 from ..training.step import resolve_precision
 from . import folder as folders
+from . import start as starts
 from .cluster import EVENT_PACE, RayEngine, import_ray
 from .folder import Cell, Images, Source, Study
 from .records import RunRecord
@@ -46,11 +48,28 @@ EVALUATION_SHARE = 0.5  # at most about this much computation goes into evaluati
 def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.Module:
     """Return the net `name` for a data set, with initial weights drawn from `seed`; `options` as `models.get_model`.
 
+    name: of `models.get_model`, or "module:callable" for a net of your own.
+
     A plain net and its residual twin get equal weights. The global random state is left as it was.
     """
+    options = net_options(name, dataset, **options)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the processor's only: torch.manual_seed sets graphics cards too
-        return get_model(name, num_classes=len(dataset.classes), in_channels=dataset.shape[0], **options)
+        return imported(name)(**options) if ":" in name else get_model(name, **options)
+
+
+def net_options(name: str, dataset: Dataset, **options: object) -> dict[str, Any]:
+    """Return all that a net for a data set is built with: `num_classes`, `in_channels`, and `options`.
+
+    A callable of your own ("module:callable") gets the first two only if it names them, or `**` something the first.
+    """
+    found: dict[str, Any] = {"num_classes": len(dataset.classes), "in_channels": dataset.shape[0]}
+    if ":" in name:
+        parameters = inspect.signature(imported(name)).parameters
+        if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            parameters = {"num_classes", *parameters}
+        found = {key: value for key, value in found.items() if key in parameters}
+    return found | options
 
 
 def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
@@ -283,24 +302,34 @@ def run_cell(
     precision: str = "auto",
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     group: Group = ALONE,
+    start: Classifier | None = None,
+    keep_best: bool = False,
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
     device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
-    weights_folder: gets the final weights; None leaves none.
+    weights_folder: gets the final weights, and the best ones (`-best`) if they are kept; None leaves none.
     checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
     group:      as for `train`; the first process alone writes weights.
+    start:      the trained net to start from, see `start.py`.
+    keep_best:  as for `train`.
 
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
     """
     device = system.resolve_device(device)
     precision = resolve_precision(precision, device)
-    model = build_net(cell.net, dataset, cell.seed)
+    options = dict(cell.options)
+    model = build_net(cell.net, dataset, cell.seed, **options)
+    origin, normalize, known = "", cell.recipe.normalize, None
+    if start is not None:
+        origin = starts.give(model, start)
+        normalize = known = starts.normalization_for(start, dataset.shape)
     if checkpoint is not None:
-        known = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
-        checkpoint = dataclasses.replace(known, net=cell.net)
+        checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
+        title = " ".join([cell.net, *(f"{k}={v}" for k, v in options.items()), *filter(None, [origin])])
+        checkpoint = dataclasses.replace(checkpoint, net=title)
     history = train(
         model,
         dataset,
@@ -311,19 +340,27 @@ def run_cell(
         callback=callback,
         checkpoint=checkpoint,
         group=group,
+        normalization=known,
+        keep_best=keep_best,
     )
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
-        about = {"seed": cell.seed, "step": cell.recipe.steps}
-        trained = Classifier.of(model, dataset, cell.net, cell.recipe.normalize, **about)
-        trained.save(weights_folder / f"{cell.stem}.safetensors")
+        built = net_options(cell.net, dataset, **options)
+        trained = Classifier.of(model, dataset, cell.net, normalize, built, seed=cell.seed)
+        states = {"": (cell.recipe.steps, model.state_dict())}
+        if history.best is not None:
+            states["-best"] = (best_of(history.evaluations).step, history.best)
+        for ending, (step, state) in states.items():
+            trained.net.load_state_dict(state)
+            about = {**trained.about, "step": step}
+            dataclasses.replace(trained, about=about).save(weights_folder / f"{cell.stem}{ending}.safetensors")
     together = {"processes": group.size} if group.size > 1 else {}
     return RunRecord(
         net=cell.net,
         parameters=sum(p.numel() for p in model.parameters()),
         dataset={**folders.facts(dataset), "shape": list(dataset.shape), "classes": list(dataset.classes)},
-        recipe={k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(cell.recipe).items()},
+        recipe=cell.recipe.to_dict(),
         seed=cell.seed,
         device={"type": device.type, "name": system.device_name(device), "precision": precision, **together},
         threads=torch.get_num_threads(),
@@ -332,12 +369,14 @@ def run_cell(
         date=system.now(),
         versions=system.library_versions(),
         code=code or system.code_version(),
+        options=options,
+        start=origin,
     )
 
 
 def _cost(cell: Cell) -> float:
     """Return a number that grows with a cell's computing time: layers with weights, times steps."""
-    return split_name(cell.net)[1] * cell.recipe.steps
+    return max(1, split_name(cell.net)[1]) * cell.recipe.steps
 
 
 class Progress:
@@ -347,6 +386,7 @@ class Progress:
         self.share = {cell: float(cell in done) for cell in cells}
         self.steps = {cell: cell.recipe.steps if cell in done else 0 for cell in cells}
         self.several_seeds = len({cell.seed for cell in cells}) > 1
+        self.last: Evaluation | None = None  # of a net that is trained alone
         self.total_steps = sum(cell.recipe.steps for cell in cells)
         form = "{desc} {percentage:3.0f}%|{bar}| {elapsed}, {remaining} left"
         total, before = sum(map(_cost, cells)), sum(map(_cost, done))  # what was done must not make the rest look fast
@@ -360,6 +400,12 @@ class Progress:
         running = [c for c, share in self.share.items() if 0 < share < 1 - 1e-9]
         names = ", ".join(f"{c.net}/{c.seed}" if self.several_seeds else c.net for c in running)
         steps = f"{sum(self.steps.values()):,} of {self.total_steps:,} steps"
+        if len(self.share) == 1:
+            steps += f", loss {event.loss:.3g}"
+            known = [*event.earlier, *filter(None, [event.evaluation])]
+            self.last = known[-1] if known else self.last
+            if self.last is not None:
+                steps += f", error {self.last.train_error:.1f}% seen, {self.last.test_error:.1f}% unseen"
         self.bar.set_description_str(f"{names or 'finishing'}: {steps}", refresh=False)
         self.bar.update(gain)
         if event.kind == "resumed" and not self.bar.disable:

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from ..data import dataset as data
 from ..data.dataset import Dataset
-from ..nets.models import get_model, split_name
+from ..nets.models import get_model, imported, split_name
 from ..support.files import fields_of, read_json, write_atomic
 from ..support.system import now
 from ..support.validate import one_of, real, whole
@@ -32,7 +32,7 @@ from ..training.checkpoint import Checkpoint
 from ..training.recipe import Recipe
 from ..training.step import PRECISIONS
 from . import records
-from .records import STUDY_FILE, RunRecord
+from .records import STUDY_FILE, RunRecord, run_name
 
 NETS = ("plain20", "resnet20", "plain56", "resnet56")
 SCHEMA = 3  # 2: the source has a root; 3: it says how a folder is read
@@ -95,11 +95,15 @@ Images = str | os.PathLike[str] | Source | Dataset  # a source of `data.load`, o
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study: everything it depends on but the data, the device and the threads."""
+    """One run of a study: everything it depends on but the data, the device, the threads and the weights to start from.
+
+    options: pairs of what the net is built with, beside what the data say.
+    """
 
     net: str
     seed: int
     recipe: Recipe
+    options: tuple[tuple[str, Any], ...] = ()
 
     @property
     def name(self) -> str:
@@ -109,7 +113,7 @@ class Cell:
     @property
     def stem(self) -> str:
         """What its files are called: its record (.json), its checkpoint, its weights (.safetensors)."""
-        return f"{self.net}-seed{self.seed}"
+        return run_name(self.net, self.seed)
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,9 @@ class Study:
 @functools.cache
 def _check_net(name: str) -> None:
     """Raise `ValueError` for an unknown net."""
+    if ":" in name:
+        imported(name)
+        return
     with torch.device("meta"):  # shapes only: even 1202 layers take no memory
         get_model(name)
 
@@ -328,7 +335,7 @@ def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
 
     Raises `StudyError` for a record of another study, `RecordError` for a damaged one.
     """
-    recipe, found = json.loads(json.dumps(dataclasses.asdict(study.recipe))), {}
+    recipe, found = study.recipe.to_dict(), {}
     for cell in study.cells:
         path = folder / f"{cell.stem}.json"
         try:

@@ -83,8 +83,8 @@ def references(net: str) -> list[Reference]:
 def differences(record: RunRecord, recipe: Recipe) -> list[str]:
     """Return in words where a record's recipe differs from `recipe`, as far as the result depends on it."""
     found = []
-    for name in [f.name for f in dataclasses.fields(Recipe) if f.name != "eval_every"]:
-        ours, theirs = record.recipe.get(name), getattr(recipe, name)
+    for name in [name for name in recipe.to_dict() | record.recipe if name != "eval_every"]:
+        ours, theirs = record.recipe.get(name), getattr(recipe, name, None)
         ours = tuple(ours) if isinstance(ours, list) else ours
         if ours != theirs:
             found.append(f"{name} is {ours} instead of {theirs}")

@@ -45,6 +45,8 @@ class RunRecord:
     date:       when the run ended, ISO 8601, UTC.
     versions:   of Python and the libraries.
     code:       version of this package, and git's description of the checkout (None outside of one).
+    options:    what the net was built with, beside what the data say.
+    start:      the weights that it started from; empty for fresh ones.
     schema:     version of this format.
     """
 
@@ -60,6 +62,8 @@ class RunRecord:
     date: str = ""
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     code: dict[str, str | None] = dataclasses.field(default_factory=dict)
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    start: str = ""
     schema: int = SCHEMA
 
     @property
@@ -85,7 +89,7 @@ class RunRecord:
     @property
     def filename(self) -> str:
         """The name of the file that a study writes this record to."""
-        return f"{self.net}-seed{self.seed}.json"
+        return run_name(self.net, self.seed) + ".json"
 
     def curve(self, metric: str) -> tuple[list[int], list[float]]:
         """Return the steps and the values of one of `METRICS`; `ValueError` for another name."""
@@ -96,6 +100,7 @@ class RunRecord:
         """Return the record as plain values that JSON can hold; a number that is not finite becomes None ([1])."""
         plain = dataclasses.asdict(self)
         plain["final"] = dict(plain["curves"][-1])
+        plain = {k: v for k, v in plain.items() if v or k not in ("options", "start")}  # there since they are of use
         return _finite({"schema": plain.pop("schema"), **plain})
 
     @classmethod
@@ -119,6 +124,11 @@ class RunRecord:
         ignored = {"date", "seconds", "code"}
         mine, theirs = self.to_dict(), other.to_dict()
         return all(mine[k] == theirs[k] for k in mine if k not in ignored)
+
+
+def run_name(net: str, seed: int) -> str:
+    """Return what the files of a run are called, up to their endings."""
+    return f"{net.replace(':', '-')}-seed{seed}"
 
 
 def _finite(value: Any) -> Any:

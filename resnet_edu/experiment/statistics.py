@@ -50,15 +50,18 @@ def with_spread(mean: float, std: float | None, decimals: int = 2) -> str:
 
 
 class Summary(TableList):
-    """A list of one dict a net, that prints as a table and shows as one in a notebook.
+    """A list of one dict a net, that prints as a table and shows as one in a notebook; `unseen` names the test images.
 
     Keys: net, layers, parameters, seeds (how many), and mean over the seeds of train_loss (nats), train_error and
     test_error (percent), seconds, each with its sample standard deviation as `<key>_std` (None for one seed).
     """
 
+    unseen = "test"
+
     def table(self) -> Table:
         """Return the table; numbers of seeds are in it if a net has several."""
-        columns = [Column("net", "net"), *(Column(key, heading, True) for key, (heading, _) in _MEANS.items())]
+        headings = {key: heading.replace("test", self.unseen) for key, (heading, _) in _MEANS.items()}
+        columns = [Column("net", "net"), *(Column(key, heading, True) for key, heading in headings.items())]
         columns += [Column("layers", "layers", True), Column("parameters", "parameters", True)]
         if any(row["seeds"] > 1 for row in self):
             columns.append(Column("seeds", "seeds", True))
@@ -82,6 +85,41 @@ def summary(records: Iterable[RunRecord]) -> Summary:
             row[key], row[f"{key}_std"] = mean_and_std(values)
         rows.append(row)
     return rows
+
+
+def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
+    """Return the evaluations of a run, `rows` of them at most: the last, the one with the lowest error, and others.
+
+    unseen: what the images are called that it does not learn from.
+    """
+    points = record.curves
+    best = min(points, key=lambda p: (p["test_error"], p["test_loss"]))
+    every = -(-len(points) // (rows - 1))
+    columns, lines = [Column("step", "step", True), Column("lr", "rate", True)], []
+    for part, name in (("train", "train"), ("test", unseen)):
+        for what, unit in (("loss", ""), ("error", " %"), ("accuracy", " %")):
+            columns.append(Column(f"{part}_{what}", f"{name} {what}{unit}", True))
+    for p in (p for i, p in enumerate(reversed(points)) if i % every == 0 or p is best):
+        lines.insert(0, {"step": int(p["step"]), "lr": f"{p['lr']:.3g}"})
+        for part in ("train", "test"):
+            loss, error = p[f"{part}_loss"], p[f"{part}_error"]
+            lines[0] |= {f"{part}_loss": f"{loss:.4f}", f"{part}_error": f"{error:.2f}"}
+            lines[0][f"{part}_accuracy"] = f"{100 - error:.2f}"
+    notes = [f"The lowest {unseen} error is that of step {int(best['step']):,}."]
+    caption = f"{record.net}, {record.parameters:,} parameters, in eval mode on all images; {record.seconds:.0f} s"
+    return Table(caption, columns, lines, notes=notes, results=True)
+
+
+def versus(first: list[RunRecord], second: list[RunRecord], names: tuple[str, str], unseen: str = "test") -> str:
+    """Return one sentence on how much lower or higher the second's final test errors are, seed by seed."""
+    errors = {r.seed: r.final["test_error"] for r in first}
+    gaps = [r.final["test_error"] - errors[r.seed] for r in second if r.seed in errors]
+    _, least, most = interval(gaps)
+    words = f"{names[1]} against {names[0]}: {statistics.fmean(gaps):+.2f} points of {unseen} error"
+    if len(gaps) < 2:
+        return f"{words} with one seed, which says nothing about others."
+    verdict = f"{len(gaps)} seeds do not tell which is lower" if least <= 0 <= most else "0 lies outside"
+    return f"{words}, mean of {len(gaps)} seeds, 95% interval {least:+.2f} to {most:+.2f}: {verdict}."
 
 
 def headline(records: Iterable[RunRecord]) -> str:

@@ -116,6 +116,30 @@ def degradation(
     return Picture(fig, " ".join(alt), caption)
 
 
+def training(record: RunRecord, unseen: str = "test", caption: str | None = None) -> Picture:
+    """Return loss and error of one run over its steps, on the images that it learns from and on others.
+
+    unseen: what the others are called.
+    """
+    names, last = {"train": "training", "test": unseen}, int(record.final["step"])
+    alt = [f"Line charts over {last:,} training steps of {record.net} on {record.dataset['name']}."]
+    with style():
+        fig, axes = new_figure(8.4, rows=2)
+        for ax, what in zip(axes, ("loss", "error"), strict=True):
+            ends, found, unit = [], looks(names.values()), "%" if what == "error" else ""
+            for part, name in names.items():
+                steps, values = record.curve(f"{part}_{what}")
+                marker = "o" if len(steps) <= MARKS else None
+                ends += found[name].draw(ax, steps, drawable(values), name, marker=marker, ms=found[name].width + 1.6)
+            _set_axes(ax, f"train_{what}", last, ticks=6)
+            ax.set_title("Loss" if what == "loss" else "Error (accuracy is 100% less this)")
+            label_ends(ax, ends)
+            told = ((name, record.curve(f"{part}_{what}")[1]) for part, name in names.items())
+            alt.append(f"{what.capitalize()}: {in_words(told, unit)}.")
+        axes[-1].set_xlabel("training steps (batches)")
+    return Picture(fig, " ".join(alt), caption)
+
+
 def rates(
     grid: Mapping[float, Iterable[RunRecord]],
     steps: Sequence[int] = (200, 1000),

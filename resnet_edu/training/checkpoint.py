@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from ..support.signals import STOPPING, Deferred
 from . import weights
 from .group import ALONE, Group
 
-FORMAT = 1
+FORMAT = 2  # 2: the best weights so far
 
 State = tuple[dict[str, Tensor], dict[str, Any]]  # tensors, and values that JSON can hold
 
@@ -52,11 +52,13 @@ class Checkpoint:
     path:    of the file; its folder is made if need be.
     net:     the net's name: plain and residual twins have the same parameters, so their names tell them apart.
     seconds: at most about this much work is lost if the process is killed; 0 saves after each step.
+    longer:  whether the run that is saved there may have had fewer steps, see `Recipe.longer`.
     """
 
     path: str | os.PathLike[str]
     net: str = ""
     seconds: float = 60.0
+    longer: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -75,8 +77,10 @@ def save(path: Path, state: State, identity: dict[str, Any]) -> None:
     write_atomic(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def load(path: Path, identity: dict[str, Any]) -> State | None:
+def load(path: Path, identity: dict[str, Any], free: Sequence[str] = ()) -> State | None:
     """Return the state in the checkpoint at `path`, or None if there is none.
+
+    free: names in the identity that may differ.
 
     A damaged file is renamed to `*.damaged`, with a warning, and counts as none.
 
@@ -90,15 +94,20 @@ def load(path: Path, identity: dict[str, Any]) -> State | None:
         os.replace(path, f"{path}.damaged")
         log.warning("the checkpoint %s is damaged (%s): renamed to *.damaged, and the run starts afresh", path, error)
         return None
-    _check(head, identity, path)
+    _check(head, identity, path, free)
     return tensors, head["values"]
+
+
+def head_of(path: Path) -> dict[str, Any]:
+    """Return format, identity and values (numbers) of the checkpoint at `path`; {} without a whole one."""
+    with contextlib.suppress(FileNotFoundError, _Damaged):
+        return _decode(path.read_bytes())[0]
+    return {}
 
 
 def identity_of(path: Path) -> dict[str, Any]:
     """Return what `load` would compare with the identity of a run; {} without a whole checkpoint."""
-    with contextlib.suppress(FileNotFoundError, _Damaged):
-        return _decode(path.read_bytes())[0].get("identity", {})
-    return {}
+    return head_of(path).get("identity", {})
 
 
 def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -113,7 +122,7 @@ def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise _Damaged(f"its checksum is right, but it is no checkpoint: {error}") from None
 
 
-def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
+def _check(head: dict[str, Any], identity: dict[str, Any], path: Path, free: Sequence[str]) -> None:
     """Raise `CheckpointError` unless a checkpoint is of this format and of the run with this identity."""
     if head["format"] > FORMAT:
         raise CheckpointError(f"{path} has format {head['format']}, and {FORMAT} is the last known: update resnet_edu")
@@ -121,7 +130,7 @@ def _check(head: dict[str, Any], identity: dict[str, Any], path: Path) -> None:
     different = [
         f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"
         for name in mine | theirs
-        if theirs.get(name) != mine.get(name)
+        if theirs.get(name) != mine.get(name) and name not in free
     ]
     if different:
         difference = "; ".join(different)
@@ -179,7 +188,9 @@ def put_back(
         prefix = f"optimizer.{i}."
         for key in (k for k in tensors if k.startswith(prefix)):
             # In the parameter's place in memory, as the optimizer made it: the kernels' rounding may depend on that.
-            value = torch.empty_like(parameter.detach()).copy_(tensors[key])
+            value = tensors[key].to(parameter.device)  # AdamW's count of steps is one number
+            if value.shape == parameter.shape:
+                value = torch.empty_like(parameter.detach()).copy_(value)
             optimizer.state[parameter][key.removeprefix(prefix)] = value
     generator.set_state(tensors["random.batches"])
     torch.set_rng_state(tensors["random.cpu"])
@@ -227,7 +238,8 @@ class Keeper:
     def load(self) -> State | None:
         """Return the state to go on from, or None to start afresh. Raises `CheckpointError`, see `load`."""
         reads = self.checkpoint is not None and not self.group.rank
-        return self.group.from_first(load(self.checkpoint.path, self.identity) if reads else None)
+        free = ("recipe.steps", "recipe.period") if reads and self.checkpoint.longer else ()
+        return self.group.from_first(load(self.checkpoint.path, self.identity, free) if reads else None)
 
     def poll(self, together: bool = True) -> None:
         """Save if it is time, or if the process was asked to end; call it wherever the state is consistent.

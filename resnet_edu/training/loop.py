@@ -1,4 +1,4 @@
-"""One training loop, for everything that trains: SGD with momentum on batches that live on the device.
+"""One training loop, for everything that trains, on batches that live on the device.
 
 It prints nothing: whoever wants to watch passes a callback.
 
@@ -89,11 +89,15 @@ class Event:
 
 @dataclass(frozen=True)
 class History:
-    """What a training run leaves: its evaluations, its wall time (of all its parts), whether a callback stopped it."""
+    """What a training run leaves: its evaluations, its wall time (of all its parts), whether a callback stopped it.
+
+    best: the net's state at the evaluation with the lowest test error, if it was to be kept.
+    """
 
     evaluations: list[Evaluation]
     seconds: float
     stopped: bool = False
+    best: dict[str, Tensor] | None = None
 
 
 def train(
@@ -108,6 +112,8 @@ def train(
     stops: Sequence[int] = (),
     checkpoint: str | os.PathLike[str] | Checkpoint | None = None,
     group: Group = ALONE,
+    normalization: tuple[Tensor, Tensor] | None = None,
+    keep_best: bool = False,
 ) -> History:
     """Train `model` in place and return its history.
 
@@ -122,6 +128,9 @@ def train(
               processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
               for the end of the step and saves first. `checkpoint.remove` removes the file.
     group:    the processes that train this net together, see `group.py`; each calls this with the same arguments.
+    normalization: mean and deviation, for a recipe whose `normalize` is "start".
+    keep_best: keep the weights with the lowest test error (`best_of`) too. Give what `Dataset.hold_out` returns: the
+              error on images by which weights were chosen says little about others.
 
     The global random state, the grad mode and the model's training flag are left as they were.
 
@@ -146,7 +155,8 @@ def train(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         try:
-            return _Run(model, dataset, recipe, seed, device, precision, callback, stops, checkpoint, group).train()
+            about = (seed, device, precision, callback, stops, checkpoint, group, normalization, keep_best)
+            return _Run(model, dataset, recipe, *about).train()
         finally:
             model.train(was_training)
 
@@ -175,6 +185,8 @@ class _Run:
     stops: Sequence[int]
     checkpoint: Checkpoint | None
     group: Group
+    normalization: tuple[Tensor, Tensor] | None
+    keep_best: bool
 
     step: int = 0
     lr: float = 0.0  # of the last update
@@ -184,12 +196,16 @@ class _Run:
     warming: bool = False
     recent_errors: deque[float] = field(default_factory=lambda: deque(maxlen=WARMUP_WINDOW))
     evaluations: list[Evaluation] = field(default_factory=list)
+    best: dict[str, Tensor] | None = None  # the net's state at the best of them
     earlier: float = 0.0  # seconds spent before `begun`
     begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
         self.model.to(self.device, memory_format=torch.channels_last)
-        self.batches = Batches(self.dataset, self.recipe.normalize, self.device)
+        normalize = self.recipe.normalize
+        if normalize == "start" and self.normalization is None:
+            raise ValueError("`normalize` is 'start': give the `normalization` of the weights that it starts from")
+        self.batches = Batches(self.dataset, self.normalization if normalize == "start" else normalize, self.device)
         images = self.batches.normalized(self.batches.train[0][:2])
         check_output(self.model.eval(), images, len(self.dataset.classes))  # statistics must not see these images
         self.stepper = Stepper(self.model, self.batches, self.recipe, self.precision, group=self.group)
@@ -210,12 +226,14 @@ class _Run:
                     if self.evaluation_due:
                         self.evaluate()
                     if self.step == recipe.steps:
-                        return History(self.evaluations, self.seconds)
-                    self.lr = recipe.warmup_lr if self.warming else recipe.lr_at(self.step)
+                        return History(self.evaluations, self.seconds, best=self.best)
                     picks = self.draw(self.updates_at_once)
-                    self.model.train()
-                    losses, wrong = self.stepper(picks, self.lr)
-                    for self.loss, errors in zip(losses, wrong, strict=True):
+                    rates = [recipe.lr_at(self.step + i) for i in range(len(picks))]
+                    if self.warming:
+                        rates = [recipe.warmup_lr]
+                    self.stepper.prepare(frozen=self.step < recipe.frozen)
+                    losses, wrong = self.stepper(picks, rates)
+                    for self.lr, self.loss, errors in zip(rates, losses, wrong, strict=True):
                         self.step += 1
                         if not math.isfinite(self.loss):
                             raise TrainingDiverged(self.step, self.lr)
@@ -227,7 +245,7 @@ class _Run:
                     keeper.poll()
             except StopTraining:
                 keeper.save()
-                return History(self.evaluations, self.seconds, stopped=True)
+                return History(self.evaluations, self.seconds, stopped=True, best=self.best)
 
     @property
     def seconds(self) -> float:
@@ -245,8 +263,8 @@ class _Run:
         """How many updates to do before the next look: up to an evaluation, another learning rate, or a stop."""
         if self.warming:
             return 1
-        every = self.recipe.eval_every
-        ahead = (self.recipe.steps, (self.step // every + 1) * every, *self.recipe.milestones, *self.stops)
+        recipe, every = self.recipe, self.recipe.eval_every
+        ahead = (recipe.steps, (self.step // every + 1) * every, *recipe.milestones, recipe.frozen, *self.stops)
         return min(CHUNK.get(self.device.type, 1), *(step - self.step for step in ahead if step > self.step))
 
     def evaluate(self) -> None:
@@ -262,18 +280,21 @@ class _Run:
         if not all(map(math.isfinite, found)):
             raise TrainingDiverged(self.step, self.lr, "the loss of the evaluation")
         self.evaluations.append(Evaluation(self.step, self.lr, *found))
+        if self.keep_best and best_of(self.evaluations) is self.evaluations[-1]:
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.keeper.save()
         self.report("evaluation", evaluation=self.evaluations[-1])
 
     def draw(self, updates: int) -> Tensor:
-        """Return the picks (`Batches.draw`) of the next updates, (K, 4, B) or (K, 1, B)."""
-        size, count, picks = self.recipe.batch_size, len(self.dataset.train_images), []
+        """Return the picks (`Batches.draw`) of the next updates, (K, P, B)."""
+        recipe, size, count, picks = self.recipe, self.recipe.batch_size, len(self.dataset.train_images), []
+        within = self.dataset.shape[1:] if recipe.crop == "resized" else None
         for _ in range(updates):
             if self.order is None or self.position + size > count:  # the few images left over sit this epoch out
                 self.order, self.position = torch.randperm(count, generator=self.generator), 0
             indices = self.order[self.position : self.position + size]
             self.position += size
-            picks.append(Batches.draw(indices, self.generator, self.recipe.augment))
+            picks.append(Batches.draw(indices, self.generator, recipe.augment, recipe.flip, within))
         return torch.stack(picks)
 
     def report(self, kind: str, images: int = 0, **details: Any) -> None:
@@ -291,13 +312,14 @@ class _Run:
         return {
             "net": self.checkpoint.net or type(self.model).__name__,
             "seed": self.seed,
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self.recipe.to_dict(),
             "dataset": self.dataset.fingerprint,
             "device": self.device.type,
             "precision": self.precision,
             "threads": torch.get_num_threads() if self.device.type == "cpu" else None,
             "torch": torch.__version__,
             **({"processes": self.group.size} if self.group.size > 1 else {}),
+            **({"keep": "best"} if self.keep_best else {}),
         }
 
     def state(self) -> checkpoints.State:
@@ -305,6 +327,7 @@ class _Run:
         tensors = checkpoints.tensors_of(*self.stateful)
         if self.order is not None:
             tensors["order"] = self.order
+        tensors |= {f"best.{name}": tensor for name, tensor in (self.best or {}).items()}
         values = {name: getattr(self, name) for name in (*_PLAIN, "seconds")}
         values["recent_errors"] = list(self.recent_errors)
         values["evaluations"] = [dataclasses.asdict(e) for e in self.evaluations]
@@ -315,11 +338,18 @@ class _Run:
         tensors, values = state
         checkpoints.put_back(tensors, *self.stateful)
         self.order = tensors.get("order")
+        best = {name.removeprefix("best."): t for name, t in tensors.items() if name.startswith("best.")}
+        self.best = best or None
         for name in _PLAIN:
             setattr(self, name, values[name])
         self.recent_errors.extend(values["recent_errors"])
         self.evaluations = [Evaluation(**e) for e in values["evaluations"]]
         self.earlier, self.begun = values["seconds"], time.perf_counter()
+
+
+def best_of(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Return the first evaluation with the lowest test error and, of equal ones, the lowest test loss."""
+    return min(evaluations, key=lambda e: (e.test_error, e.test_loss))
 
 
 def evaluation_batch(shape: Sequence[int], device: torch.device) -> int:

@@ -3,17 +3,24 @@
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: the recipe for CIFAR-10,
       and the slow start of the net with 110 layers.
+  [2] PyTorch's documentation of `AdamW` (its learning rate and weight decay are `ADAMW`) and `CosineAnnealingLR`.
+  [3] torchvision's documentation of `RandomResizedCrop`.
 """
 
 from __future__ import annotations
 
 import bisect
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from ..data.dataset import NORMALIZE
 from ..support.validate import one_of, real, whole
+
+OPTIMIZERS, SCHEDULES, CROPS = ("sgd", "adamw"), ("steps", "cosine"), ("pad", "resized")
+ADAMW = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2, "warmup_lr": None}  # [2]
+_ADDED = ("optimizer", "schedule", "period", "crop", "flip", "frozen", "body_share")  # fields that came later
 
 
 @dataclass(frozen=True)
@@ -24,15 +31,21 @@ class Recipe:
     batch_size: images a step.
     lr:         learning rate at the start (after the warm-up, if there is one).
     momentum:   of SGD, 0 up to but not including 1.
-    weight_decay: times each weight, is added to its gradient.
+    weight_decay: times each weight, is added to its gradient (SGD), or times the rate taken from the weight (AdamW).
     milestones: steps after which the learning rate is divided by 10, ascending.
     warmup_lr:  a lower learning rate to start with, until the training error of the last 100 batches falls below
                 `warmup_error` percent; None for none. The paper needs it for 110 layers.
     warmup_error: in percent, see `warmup_lr`.
-    augment:    pad by 4 zero pixels, crop at random to the old size, mirror every other image.
+    augment:    crop at random as `crop` says, mirror every other image if `flip`.
     normalize:  "per_pixel_mean" subtracts the mean image (the paper's); "per_channel" subtracts each channel's mean and
-                divides by its standard deviation.
+                divides by its standard deviation; "start" does what the weights that training starts from had.
     eval_every: steps between two evaluations on the whole training and test set; there is one more after the last step.
+    optimizer:  "sgd" or "adamw" ([2]).
+    schedule:   "steps" (`milestones`), or "cosine": from `lr` down to 0 in half a wave ([2]).
+    period:     steps of that half wave, None for all; what comes after it is done at a hundredth of `lr`.
+    crop:       "pad" pads by 4 zero pixels and crops to the old size; "resized" enlarges a random part of [3].
+    frozen:     steps in which the head alone learns; the rest, statistics of batch norm included, stays as it is.
+    body_share: the learning rate of all but the head, as a share of the head's.
     """
 
     steps: int
@@ -46,6 +59,13 @@ class Recipe:
     augment: bool = False
     normalize: str = "per_pixel_mean"
     eval_every: int = 100
+    optimizer: str = "sgd"
+    schedule: str = "steps"
+    period: int | None = None
+    crop: str = "pad"
+    flip: bool = True
+    frozen: int = 0
+    body_share: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "eval_every"):
@@ -57,7 +77,10 @@ class Recipe:
         real("warmup_error", self.warmup_error, most=100, above=0)
         if self.warmup_lr is not None and real("warmup_lr", self.warmup_lr, above=0) >= self.lr:
             raise ValueError(f"`warmup_lr` must be below `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
-        one_of("normalize", self.normalize, NORMALIZE)
+        one_of("normalize", self.normalize, (*NORMALIZE, "start"))
+        one_of("optimizer", self.optimizer, OPTIMIZERS), one_of("schedule", self.schedule, SCHEDULES)
+        one_of("crop", self.crop, CROPS), whole("frozen", self.frozen, 0), real("body_share", self.body_share, 0)
+        whole("period", self.period or self.steps, most=self.steps)
         object.__setattr__(self, "milestones", tuple(whole("milestones", m) for m in self.milestones))
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
@@ -71,7 +94,20 @@ class Recipe:
 
     def lr_at(self, step: int) -> float:
         """Return the learning rate of the next update after `step` of them, warm-up aside."""
-        return self.lr / 10 ** bisect.bisect_right(self.milestones, step)
+        if self.schedule == "steps":
+            return self.lr / 10 ** bisect.bisect_right(self.milestones, step)
+        period = self.period or self.steps
+        return self.lr * (1 + math.cos(math.pi * step / period)) / 2 if step < period else self.lr / 100
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for a record or a checkpoint; those that came later only if they differ from before."""
+        usual = {f.name: f.default for f in dataclasses.fields(self) if f.name in _ADDED}
+        found = {k: v for k, v in dataclasses.asdict(self).items() if k not in usual or v != usual[k]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
+
+    def longer(self, steps: int) -> Recipe:
+        """Return the recipe with more steps, at the rate at which the schedule has ended, in a run that goes on."""
+        return self.replace(steps=self.steps + whole("steps", steps), period=self.period or self.steps)
 
     @classmethod
     def paper(cls, depth: int = 56) -> Recipe:
@@ -82,8 +118,8 @@ class Recipe:
     @classmethod
     def scaled(cls, steps: int, depth: int = 56) -> Recipe:
         """Return the paper's recipe in `steps` steps: the learning rate falls after 1/2 and 3/4 of them."""
-        every = max(1, whole("steps", steps, 4) // 64)
-        return cls.paper(depth).replace(steps=steps, milestones=(steps // 2, steps * 3 // 4), eval_every=every)
+        every, falls = max(1, whole("steps", steps) // 64), {steps // 2, steps * 3 // 4} - {0}
+        return cls.paper(depth).replace(steps=steps, milestones=tuple(sorted(falls)), eval_every=every)
 
     @classmethod
     def digits(cls, steps: int = 400) -> Recipe:

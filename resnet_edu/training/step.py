@@ -1,4 +1,4 @@
-"""One update: augment a batch on the device, forward, loss, backward, SGD; as fast as the device allows.
+"""One update: augment a batch on the device, forward, loss, backward, optimizer; as fast as the device allows.
 
 On CUDA the update is recorded once as a CUDA graph and replayed, because nets this small wait for the processor to
 launch their hundreds of kernels ([1]). What is random is drawn by the caller, on the processor.
@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -68,8 +68,16 @@ def exact(device: torch.device, precision: str) -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = before
 
 
+def head_of(model: nn.Module) -> tuple[str, nn.Linear]:
+    """Return the name and the module of a net's head, its last linear layer. Raises `ValueError` without one."""
+    found = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    if not found:
+        raise ValueError(f"{type(model).__name__} has no linear layer, so that it has no head to replace")
+    return found[-1]
+
+
 class Stepper:
-    """Updates a model in place by `torch.optim.SGD`.
+    """Updates a model in place by `torch.optim.SGD` or `AdamW`.
 
     model:     (B, C, H, W) -> (B, classes), on the device, in training mode when it is called.
     precision: "float32" or "bfloat16".
@@ -87,41 +95,58 @@ class Stepper:
         group: Group = ALONE,
     ) -> None:
         self.model, self.batches, self.precision, self.group = group.wrap(model), batches, precision, group
-        self.device = batches.device
+        self.net, self.device, self._frozen = model, batches.device, False
         on_cuda = self.device.type == "cuda"
         self.graph = on_cuda and group.size == 1
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            # In a graph the numbers are fixed, but a tensor can be refilled between replays.
-            torch.tensor(recipe.lr, device=self.device) if on_cuda else recipe.lr,
-            momentum=recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            fused=on_cuda or None,
-        )
+        parts = [{"params": list(model.parameters()), "share": 1.0}]
+        self._body: list[nn.Parameter] = []
+        if recipe.frozen or recipe.body_share != 1:
+            head = list(head_of(model)[1].parameters())
+            self._body = [p for p in model.parameters() if all(p is not own for own in head)]
+            parts = [{"params": self._body, "share": recipe.body_share}, {"params": head, "share": 1.0}]
+        for part in parts:  # in a graph the numbers are fixed, but a tensor can be refilled between replays
+            part["lr"] = torch.tensor(recipe.lr, device=self.device) if on_cuda else recipe.lr
+        more = {"weight_decay": recipe.weight_decay, "fused": on_cuda or None}
+        if recipe.optimizer == "sgd":
+            self.optimizer = torch.optim.SGD(parts, recipe.lr, momentum=recipe.momentum, **more)
+        else:
+            self.optimizer = torch.optim.AdamW(parts, recipe.lr, capturable=on_cuda, **more)
         self._stream = torch.cuda.Stream(self.device) if self.graph else None  # to warm up and record on ([1])
         self._recorded: torch.cuda.CUDAGraph | None = None
         self._picks: Tensor | None = None  # where a replay reads its picks,
         self._result: tuple[Tensor, Tensor] | None = None  # and leaves loss and number of wrong answers
         self._done = 0
 
-    def __call__(self, picks: Tensor, lr: float) -> tuple[list[float], list[int]]:
+    def prepare(self, frozen: bool) -> None:
+        """Put the net into training mode; frozen: into evaluation mode, and only the head has gradients."""
+        self.net.train(not frozen)
+        if frozen != self._frozen:
+            for parameter in self._body:
+                parameter.requires_grad_(not frozen)
+                parameter.grad = None
+            self._frozen, self._recorded, self._done = frozen, None, 0
+            self.model = self.group.wrap(self.net)  # it has to know which gradients there are
+
+    def __call__(self, picks: Tensor, lr: float | Sequence[float]) -> tuple[list[float], list[int]]:
         """Do one update for each of the `picks` and return mean losses (nats) and wrong answers before the updates.
 
-        picks: int64 (K, 4, B), or (K, 1, B) without augmentation, on the processor: see `Batches.draw`.
+        picks: int64 (K, P, B) on the processor: see `Batches.draw`.
+        lr:    of all K updates, or of each.
         """
-        for group in self.optimizer.param_groups:
-            if isinstance(group["lr"], Tensor):
-                group["lr"].fill_(lr)
-            else:
-                group["lr"] = lr
         picks = self.group.share(picks).to(self.device)  # one copy for all
-        results = [self._update(pick) for pick in picks]
+        rates = lr if isinstance(lr, Sequence) else [lr] * len(picks)
+        results = [self._update(pick, rate) for pick, rate in zip(picks, rates, strict=True)]
         losses, wrong = torch.stack([loss for loss, _ in results]), torch.stack([n for _, n in results])
         values = self.group.sums([*losses.tolist(), *wrong.tolist()], self.device)  # the only wait for the device
         return [loss / self.group.size for loss in values[: len(results)]], values[len(results) :]
 
-    def _update(self, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Do one update, picks: (4 or 1, B); by the graph, after its warm-up. Return as `_compute` does."""
+    def _update(self, picks: Tensor, lr: float) -> tuple[Tensor, Tensor]:
+        """Do one update, picks: (P, B); by the graph, after its warm-up. Return as `_compute` does."""
+        for part in self.optimizer.param_groups:
+            if isinstance(part["lr"], Tensor):
+                part["lr"].fill_(lr * part["share"])
+            else:
+                part["lr"] = lr * part["share"]
         self._done += 1
         if self.graph and self._recorded is None and self._done > GRAPH_WARMUP:
             self._record(picks)
@@ -135,7 +160,7 @@ class Stepper:
         return loss.clone(), wrong.clone()
 
     def _compute(self, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Do one update, picks: (4 or 1, B); return loss and number of wrong answers."""
+        """Do one update, picks: (P, B); return loss and number of wrong answers."""
         images, labels = self.batches.training(picks)  # (B, C, H, W), (B,)
         with mixed(self.device, self.precision):
             logits = self.model(images).float()  # (B, classes)

@@ -526,7 +526,6 @@ class TestBadFolders:
         ("source", "option", "value", "error", "message"),
         [
             ("digits", "resize", 5, ValueError, "`resize` is for a folder, but 'digits' has images of 8x8"),
-            ("cifar10", "resize", 5, ValueError, "`resize` is for a folder, but 'cifar10' has images of 32x32"),
             ("digits", "channels", 3, ValueError, "`channels` is for a folder, but 'digits'"),
             ("cifar10", "skip_damaged", True, ValueError, "`skip_damaged` is for a folder, but 'cifar10'"),
             ("folder", "channels", 4, ValueError, "`channels` must be one of None, 1, 3, but it is 4"),

@@ -294,11 +294,11 @@ class TestOfAnotherRun:
             run_cell(CELL, digits, checkpoint=half_done)
 
     def test_newer_format(self, digits, half_done, monkeypatch):
-        monkeypatch.setattr(checkpoints, "FORMAT", 2)
+        monkeypatch.setattr(checkpoints, "FORMAT", 3)
         with pytest.raises(Stop):
             run_cell(CELL, digits, callback=stop_at(8), checkpoint=Checkpoint(half_done.with_name("d"), seconds=0))
         monkeypatch.undo()
-        with pytest.raises(CheckpointError, match="has format 2, and 1 is the last known: update"):
+        with pytest.raises(CheckpointError, match="has format 3, and 2 is the last known: update"):
             run_cell(CELL, digits, checkpoint=half_done.with_name("d"))
 
     def test_another_net_without_a_name(self, digits, tmp_path):

@@ -235,7 +235,8 @@ def test_the_command_in_two_processes_and_in_one(tmp_path, monkeypatch, capsys, 
     done = torchrun("-m", "resnet_edu", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "resnet8-digits-seed1"
-    assert sorted(p.name for p in folder.iterdir()) == ["resnet8-seed1.json", "resnet8-seed1.safetensors"]
+    endings = ("-curves.png", "-curves.svg", ".checkpoint", ".json", ".safetensors")
+    assert sorted(p.name for p in folder.iterdir()) == [f"resnet8-seed1{ending}" for ending in endings]
     record = records.load(folder / "resnet8-seed1.json")
     assert record.device["processes"] == 2
     assert [p["step"] for p in record.curves] == [2, 4]
@@ -244,7 +245,7 @@ def test_the_command_in_two_processes_and_in_one(tmp_path, monkeypatch, capsys, 
 
     monkeypatch.chdir(tmp_path)
     assert cli.main(options) == 1
-    assert "nothing is overwritten" in capsys.readouterr().err
+    assert "is of a run that has ended" in capsys.readouterr().err
     assert cli.main([*options, "--out", "alone"]) == 0
     one = records.load(tmp_path / "alone" / "resnet8-seed1.json")
     assert "processes" not in one.device

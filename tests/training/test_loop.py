@@ -319,8 +319,7 @@ class TestRecipes:
         assert Recipe.scaled(64_000) == Recipe.paper()
         assert Recipe.scaled(300).milestones == (150, 225)
         assert Recipe.scaled(4).milestones == (2, 3)
-        with pytest.raises(ValueError, match="at least 4, but it is 3"):
-            Recipe.scaled(3)
+        assert [Recipe.scaled(steps).milestones for steps in (1, 2, 3)] == [(), (1,), (1, 2)]
 
     def test_replace_checks_again(self):
         assert Recipe.digits().replace(lr=0.01).lr == 0.01

@@ -1,0 +1,91 @@
+"""Trained weights to start from, with a new head: torchvision's, a file's, or those that come with the package.
+
+A start is a `Classifier`, which knows its classes, sizes and normalisation.
+
+Sources
+  [1] torchvision's documentation, "Models and pre-trained weights": `get_model_weights`, `transforms`, `meta`.
+  [2] Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009: CIFAR-10, whose training images have
+      these mean colours. Our nets had the mean image subtracted, which is theirs on average.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..nets.models import get_model, imported
+from ..nets.pretrained import load_pretrained
+from ..training import weights
+from ..training.classifier import Classifier, load_classifier
+from ..training.step import head_of
+from . import shipped
+
+STUDY = "cifar10-short"  # whose nets are shipped
+CIFAR10_MEAN = (0.49139968, 0.48215841, 0.44653091)  # [2]
+
+
+def load_start(source: str, net: str | None = None) -> Classifier:
+    """Return the trained net to start from.
+
+    source: "torchvision" ([1]: its default weights on ImageNet), "shipped" (nets trained on CIFAR-10, which come with
+            this package), or the file that `resnet-edu train` left.
+    net:    its name; a file knows it, and needs it for "module:callable" only.
+
+    Raises `ValueError` for a net that has no such weights, and what `load_pretrained` and `load_classifier` raise.
+    """
+    if source not in ("torchvision", "shipped"):
+        found = load_classifier(source, imported(net) if net and ":" in net else None)
+        if net not in (None, found.name):
+            raise ValueError(f"{source} has weights of {found.name}, but --net is {net}: leave it out")
+        return found
+    if net is None:
+        raise ValueError(f"--start {source} needs a net: name it, for example --net resnet18")
+    about: dict[str, Any] = {}
+    if source == "torchvision":
+        from torchvision.models import get_model_weights, list_models
+
+        if net not in list_models():
+            raise ValueError(f"torchvision has no weights of {net}: take resnet18, 34, 50, 101 or 152, or --start FILE")
+        chosen = get_model_weights(net).DEFAULT
+        model, prepare = load_pretrained(get_model(net), chosen), chosen.transforms()
+        classes, shape = tuple(chosen.meta["categories"]), (3, *prepare.crop_size * 2)
+        mean, deviation = prepare.mean, prepare.std
+        about = {"dataset": f"ImageNet, {chosen}"}
+    else:
+        model, record = (load(net, study=STUDY) for load in (shipped.load_trained, shipped.load_record))
+        classes, shape = tuple(record.dataset["classes"]), tuple(record.dataset["shape"])
+        mean, deviation = CIFAR10_MEAN, (1.0, 1.0, 1.0)
+        about = {"dataset": record.dataset["name"]}
+    of_channels = [torch.tensor(values)[:, None, None] for values in (mean, deviation)]
+    options = {"num_classes": len(classes), "in_channels": 3}
+    return Classifier(model, net, options, classes, shape, *of_channels, torch.empty(0, dtype=torch.int64), about=about)
+
+
+def give(net: nn.Module, start: Classifier) -> str:
+    """Give `net` all of the start's weights but those of its head, and return what to call them, with a checksum.
+
+    Raises `weights.WeightsError` if they do not fit.
+    """
+    head, own = head_of(net)[0], net.state_dict()
+    state = {k: own[k] if k.startswith(f"{head}.") and k in own else t for k, t in start.net.state_dict().items()}
+    origin = f"{start.name} trained on {start.about.get('dataset', 'other images')}"
+    weights.load_into(net, state, f"the weights of {origin}")
+    known = b"".join(t.numpy().tobytes() for k, t in state.items() if not k.startswith(f"{head}."))
+    return f"{origin} ({hashlib.sha256(known).hexdigest()[:12]})"
+
+
+def normalization_for(start: Classifier, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Return the start's mean and deviation for images of (C, H, W); a mean image of another size gives its colours.
+
+    Raises `ValueError` for another number of channels.
+    """
+    if shape[0] != start.shape[0]:
+        way = f"read them with --channels {start.shape[0]}"
+        raise ValueError(f"the weights take images of {start.shape[0]} channels, but these have {shape[0]}: {way}")
+    mean = start.mean
+    if mean.dim() == 3 and mean.shape[1:] not in ((1, 1), shape[1:]):
+        mean = mean.mean((1, 2), keepdim=True)
+    return mean, start.deviation

@@ -1,0 +1,287 @@
+"""`resnet-edu train` on folders of images: each thing that one wants of it, from the command line."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from resnet_edu import cli
+from resnet_edu.cli import train as cli_train
+from resnet_edu.data import dataset as data
+from resnet_edu.experiment import records
+from resnet_edu.figures import curves
+from resnet_edu.training.classifier import load_classifier
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PETS = ("cat", "dog")
+DRAW = curves.training
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
+    monkeypatch.setattr(curves, "training", lambda *about: SimpleNamespace(save=lambda path: None))  # it takes seconds
+    return tmp_path
+
+
+def photos(classes: tuple[str, ...] = PETS, count: int = 20, size: int = 8, mode: str = "RGB") -> str:
+    """A folder with `train/` and `test/`: noise around a grey of its own for each class."""
+    rng = np.random.default_rng(0)
+    for part, images in (("train", count), ("test", count // 4)):
+        for k, name in enumerate(classes):
+            (Path("photos") / part / name).mkdir(parents=True)
+            for i in range(images):
+                pixels = rng.normal(60 + 130 * k / len(classes), 50, (size, size, 3)).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).convert(mode).save(Path("photos") / part / name / f"{i}.png")
+    return "photos"
+
+
+def train(*options: str, net: str = "resnet8", out: str = "out") -> int:
+    return cli.main(["train", "--net", net, "--data", "photos", "--out", out, *options])
+
+
+def record(name: str = "out/resnet8-seed0.json") -> records.RunRecord:
+    return records.load(name)
+
+
+def wrong_by_hand(path: str) -> float:
+    """The share of the test images that the net in a file gets wrong, in percent, image by image."""
+    found, wrong = load_classifier(path), []
+    for file in sorted(Path("photos/test").glob("*/*.png")):
+        with Image.open(file) as image:
+            values = torch.from_numpy(np.asarray(image.convert("RGB")) / np.float32(255)).permute(2, 0, 1)
+        with torch.no_grad():
+            guess = found.net(((values - found.mean) / found.deviation)[None]).argmax()
+        wrong.append(found.classes[guess] != file.parent.name)
+    return 100 * float(np.mean(wrong))
+
+
+def test_one_epoch_of_fewer_images_than_a_batch(capsys):
+    photos()
+    assert train("--epochs", "1") == 0
+    assert "recipe: 4 steps of 10 images (1.0 epochs)" in capsys.readouterr().err
+    assert train("--epochs", "1", "--batch-size", "41", out="other") == 1
+    assert "--batch-size is 41, but there are only 40 training images" in capsys.readouterr().err
+
+
+def test_two_classes_in_another_size_with_the_settings_of_a_tutorial(capsys):
+    """Adam is AdamW without decay; resnet34 at 224 pixels is too much for a test of seconds."""
+    photos()
+    how = ["--resize", "40", "--optimizer", "adamw", "--lr", "0.001", "--weight-decay", "0", "--batch-size", "16"]
+    assert train(*how, "--epochs", "2", "--augment", "none", net="resnet18") == 0
+    found = record("out/resnet18-seed0.json")
+    assert found.dataset["shape"] == [3, 40, 40]
+    assert {k: found.recipe[k] for k in ("optimizer", "lr", "weight_decay", "augment", "steps")} == {
+        **{"optimizer": "adamw", "lr": 0.001, "weight_decay": 0, "augment": False, "steps": 4}
+    }
+    assert "AdamW, learning rate 0.001" in capsys.readouterr().err
+
+
+def test_seven_grey_classes_as_rgb_with_adamw():
+    classes = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+    photos(classes, count=8, mode="L")
+    assert train("--channels", "3", "--optimizer", "adamw", "--schedule", "cosine", "--steps", "6", "--no-flip") == 0
+    found, net = record(), load_classifier("out/resnet8-seed0.safetensors")
+    assert (net.classes, net.shape) == (classes, (3, 8, 8))
+    assert (found.recipe["lr"], found.recipe["weight_decay"], found.recipe["flip"]) == (0.001, 0.01, False)
+    assert "milestones" in found.recipe
+    assert found.recipe["milestones"] == []
+    assert wrong_by_hand("out/resnet8-seed0.safetensors") == pytest.approx(found.final["test_error"])
+
+
+def test_the_best_weights_are_chosen_on_held_out_images(capsys):
+    photos()
+    assert train("--steps", "8", "--eval-every", "1", "--hold-out", "10", "--keep", "best", "--lr", "0.05") == 0
+    points = record().curves
+    best = min(points, key=lambda p: (p["test_error"], p["test_loss"]))
+    said = capsys.readouterr().out
+    for ending, step in (("", 8), ("-best", best["step"])):
+        path = f"out/resnet8-seed0{ending}.safetensors"
+        assert load_classifier(path).about["step"] == step
+        assert f"{path}: of step {step}, {wrong_by_hand(path):.2f}% of the test images wrong" in said
+    assert f"The lowest held-out error is that of step {best['step']}." in said
+    assert record().dataset["train"] == 30
+    assert train("--keep", "best", out="other") == 1
+    assert "--keep best needs --hold-out N" in capsys.readouterr().err
+
+
+def test_curves_and_table(capsys, monkeypatch):
+    photos()
+    monkeypatch.setattr(curves, "training", DRAW)
+    assert train("--steps", "6", "--eval-every", "2") == 0
+    drawn = Path("out/resnet8-seed0-curves.svg").read_text()
+    for word in ("training steps (batches)", "loss (nats)", "error (%)", "training", "test"):
+        assert word in drawn
+    assert Path("out/resnet8-seed0-curves.png").stat().st_size > 10_000
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line.split()[:1] in (["2"], ["4"], ["6"])]
+    for row, point in zip(rows, record().curves, strict=True):
+        numbers = [point["train_loss"], point["train_error"], 100 - point["train_error"]]
+        numbers += [point["test_loss"], point["test_error"], 100 - point["test_error"]]
+        assert [float(cell) for cell in row[2:]] == pytest.approx(numbers, abs=0.006)
+
+
+def test_more_steps(capsys):
+    photos()
+    how = ["--steps", "4", "--eval-every", "2", "--optimizer", "adamw", "--schedule", "cosine"]
+    assert train(*how, "--more-steps", "3") == 1
+    assert "there is no run of resnet8 (seed 0) in out to go on with" in capsys.readouterr().err
+    assert train(*how) == train(*how, "--more-steps", "3") == train(*how, "--more-steps", "2") == 0
+    found = record()
+    assert [p["step"] for p in found.curves] == [2, 4, 6, 7, 8, 9]
+    assert found.final["lr"] == pytest.approx(0.001 / 100)
+    assert load_classifier("out/resnet8-seed0.safetensors").about["step"] == 9
+    assert train(*how) == 1
+    assert "is of a run that has ended: name another folder (--out), or --more-steps N" in capsys.readouterr().err
+    assert train(*how, "--more-steps", "2", "--lr", "0.1") == 1
+    assert "has another recipe: repeat the command" in capsys.readouterr().err
+
+
+def test_more_steps_that_were_stopped_are_not_added_twice(monkeypatch):
+    photos()
+    how = ["--steps", "4", "--eval-every", "2", "--more-steps", "4"]
+    assert train(*how[:-2]) == 0
+    run_cell = cli_train.run_cell
+
+    def stopped(cell, dataset, device, show, **options):
+        def callback(event):
+            if event.step == 6:
+                raise KeyboardInterrupt
+
+        return run_cell(cell, dataset, device, callback, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(cli_train, "run_cell", stopped)
+        assert train(*how) == 130
+    assert train(*how) == 0
+    assert record().final["step"] == 8
+
+
+def test_fine_tuning_against_from_scratch(capsys):
+    photos()
+    assert train("--steps", "20", "--optimizer", "adamw", out="first") == 0
+    capsys.readouterr()
+    how = ["--start", "first/resnet8-seed0.safetensors", "--steps", "5", "--optimizer", "adamw", "--freeze-epochs", "1"]
+    command = ["train", "--data", "photos", "--out", "both", "--seeds", "2", *how]
+    assert cli.main(command) == 0  # the file knows its net
+    said = capsys.readouterr()
+    scratch, fine = (
+        [record(f"both/{kind}/resnet8-seed{seed}.json") for seed in range(2)] for kind in ("from-scratch", "fine-tuned")
+    )
+    assert {r.start for r in scratch} == {""}
+    assert "resnet8 trained on photos" in fine[0].start
+    assert (fine[0].recipe["frozen"], fine[0].recipe["body_share"], fine[0].recipe["normalize"]) == (4, 0.1, "start")
+    assert "the head alone learns for 4 steps, the rest at 0.1 times its rate" in said.err
+    gaps = [b.final["test_error"] - a.final["test_error"] for a, b in zip(scratch, fine, strict=True)]
+    told = f"fine-tuned against from-scratch: {np.mean(gaps):+.2f} points of test error, mean of 2 seeds"
+    assert f"{told}, 95% interval " in said.out
+    assert wrong_by_hand("both/fine-tuned/resnet8-seed1.safetensors") == pytest.approx(fine[1].final["test_error"])
+    Path("both/fine-tuned/resnet8-seed1.json").unlink()  # as if it had been stopped there
+    assert cli.main(command) == 0
+    assert capsys.readouterr().err.count("files: ") == 1
+    assert record("both/fine-tuned/resnet8-seed1.json").same_result(fine[1])
+    assert cli.main([*command, "--lr", "0.002"]) == 1
+    assert "seed0.json is of another recipe, or other images: name another folder" in capsys.readouterr().err
+
+
+def test_weights_that_come_with_the_package(capsys):
+    photos(size=32)
+    assert train("--start", "shipped", "--epochs", "1", "--freeze-epochs", "1", net="resnet20") == 0
+    start = load_classifier("out/resnet20-seed0.safetensors")
+    theirs = cli_train.starts.load_start("shipped", "resnet20").net.state_dict()
+    ours = start.net.state_dict()
+    assert {name for name in ours if not torch.equal(ours[name], theirs[name])} == {"fc.weight", "fc.bias"}
+    assert [round(x, 4) for x in start.mean.flatten().tolist()] == [0.4914, 0.4822, 0.4465]
+    assert record("out/resnet20-seed0.json").recipe["frozen"] == 4
+
+
+MINE = """
+from torch import nn
+
+def small(num_classes):
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, num_classes))
+"""
+
+
+def test_a_net_of_ones_own(capsys, monkeypatch, here):
+    photos()
+    Path("my_nets.py").write_text(MINE)
+    monkeypatch.syspath_prepend(str(here))
+    assert train("--steps", "4", "--keep", "best", "--hold-out", "8", net="my_nets:small") == 0
+    import my_nets
+
+    found = load_classifier("out/my_nets-small-seed0.safetensors", my_nets.small)
+    assert (found.name, found.options) == ("my_nets:small", {"num_classes": 2})
+    assert train("--more-steps", "2", "--steps", "4", "--keep", "best", "--hold-out", "8", net="my_nets:small") == 0
+    file = "out/my_nets-small-seed0.safetensors"
+    assert train("--start", file, "--steps", "2", net="my_nets:small", out="fine") == 0
+    assert train("--steps", "4", net="my_nets:none", out="x") == 1
+    assert "the net 'my_nets:none' cannot be imported" in capsys.readouterr().err
+
+
+def test_the_stem_for_small_images():
+    photos()
+    assert train("--steps", "2", "--stem", "cifar", net="resnet18") == 0
+    found = load_classifier("out/resnet18-seed0.safetensors")
+    assert found.net.conv1.weight.shape == (64, 3, 3, 3)
+    assert (record("out/resnet18-seed0.json").options, found.net.maxpool) == ({"stem": "cifar"}, None)
+
+
+def test_cifar10_in_another_size(monkeypatch):
+    load, seen = data.load, {}
+
+    def fake(source, **options):
+        seen.update(options, source=source)
+        return load("photos", resize=options["resize"])
+
+    photos()
+    monkeypatch.setattr(data, "load", fake)
+    assert cli.main(["train", "--net", "resnet8", "--data", "cifar10", "--resize", "12", "--steps", "2"]) == 0
+    assert (seen["source"], seen["resize"]) == ("cifar10", 12)
+
+
+def test_progress_tells_loss_and_error(monkeypatch, capsys):
+    photos()
+    said = []
+    update = cli_train.Progress.update
+
+    def spy(line, cell, event):
+        update(line, cell, event)
+        said.append((event, line.bar.desc))
+
+    monkeypatch.setattr(cli_train.Progress, "update", spy)
+    assert train("--steps", "4", "--eval-every", "2") == 0
+    event, text = said[-1]
+    last = record().final
+    assert f"loss {event.loss:.3g}, error {last['train_error']:.1f}% seen, {last['test_error']:.1f}% unseen" in text
+    assert "error" not in said[0][1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--freeze-epochs", "1"], "--freeze-epochs is for weights to start from: add --start"),
+        (["--body-share", "0.5"], "--body-share is for weights to start from: add --start"),
+        (["--seed", "1", "--seeds", "2"], "give --seed K, one seed, or --seeds N"),
+        (["--more-steps", "0"], "`--more-steps` must be at least 1"),
+        (["--start", "none.safetensors"], "there is no file none.safetensors"),
+    ],
+)
+def test_what_does_not_go_together(options, words, capsys):
+    photos()
+    assert train("--steps", "4", *options) == 1
+    assert words in capsys.readouterr().err
+    assert not Path("out").exists() or not list(Path("out").iterdir())
+
+
+def test_augmentation_by_its_name():
+    photos()
+    for name, fields in {"none": (False, None), "pad-crop": (True, None), "resized-crop": (True, "resized")}.items():
+        assert train("--steps", "2", "--augment", name, out=name) == 0
+        its = json.loads((Path(name) / "resnet8-seed0.json").read_text())["recipe"]
+        assert (its["augment"], its.get("crop")) == fields
