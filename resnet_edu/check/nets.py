@@ -161,8 +161,7 @@ def _about_stem(mine: nn.Conv2d, right: nn.Conv2d) -> str:
     if mine.kernel_size == right.kernel_size:
         return ""
     made = "small images, of 32 pixels" if mine.kernel_size[0] < right.kernel_size[0] else "large images, of 224 pixels"
-    window = f"{shape_text(mine.kernel_size)} with stride {mine.stride[0]}"
-    return f"the stem is for {made}: it begins with a {window}. With what does the net of the paper begin?"
+    return f"the stem, a {shape_text(mine.kernel_size)} with stride {mine.stride[0]}, is made for {made}"
 
 
 def _about_equal(mine: nn.Module, count: int) -> str:

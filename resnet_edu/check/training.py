@@ -221,7 +221,7 @@ def _net_to_evaluate() -> tuple[nn.Module, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     net = _small_net()
     net[1].running_mean.normal_(generator=generator)
-    images = torch.randn(20, 3, 6, 6, generator=generator)
+    images = torch.randn(20, 3, 6, 6, generator=generator) + 2 * torch.randn(20, 3, 1, 1, generator=generator)
     labels = net.eval()(images).argmax(1)
     labels[[0, 3, 5, 9, 12, 16, 17]] += 1  # seven wrong answers, most of them in the last batches
     return net.train(), images, labels % 4

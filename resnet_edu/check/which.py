@@ -120,8 +120,8 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
 
 def traits_of(net: nn.Module, size: int | None = None) -> tuple[dict[str, object], int]:
     """Return the traits of a net, and the size of the images with which it was traced, in pixels."""
-    convs = (m for m in net.modules() if isinstance(m, nn.modules.conv._ConvNd))
-    channels = next((m.in_channels for m in convs), 3) or 3  # 0: of a lazy layer
+    taken = [m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
+    channels = next((c for c in (3, 1) if c in taken), (taken or [3])[0] or 3)  # 0: of a lazy layer
     run = partial(_traced, net, channels)
     sizes = SIZES if size is None else (whole("size", size),)
     for tried in sizes[:-1]:

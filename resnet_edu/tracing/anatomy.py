@@ -179,7 +179,9 @@ def _head_text(rows: list[Row]) -> str:
     pools = [row for row in rows if "pool" in row.kind.lower() or row.kind == "mean"]
     text = "no pooling"
     if pools:
-        text = _word(pools[-1]) if pools[-1].kernel else "max" if "max" in pools[-1].kind.lower() else "mean"
+        last = pools[-1]
+        whole = max(last.output_shape[2:], default=1) == 1  # a fixed window over the whole map is a mean, too
+        text = _word(last) if not whole else "max" if "max" in last.kind.lower() else "mean"
     linear = sum("inear" in row.kind for row in rows)
     norm = "bn relu " if any("norm" in row.kind.lower() for row in rows) else ""
     return norm + text + ("" if linear == 1 else f", {linear} linear layers")
