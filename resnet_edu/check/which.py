@@ -97,7 +97,8 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
 
     It is traced, so that neither names nor the order of definition count: see `tracing.anatomy`. Classes, channels of
     the image and numbers of blocks are left out of the comparison.
-    size: of the images, in pixels; without it, the first of `SIZES` that the net takes.
+    size: of the images, in pixels; without it the first of `SIZES` that the net takes, and the last for a net whose
+          first stage keeps the whole image.
 
     Raises `ValueError` for a net without residual additions, `NotYet` if it cannot be built, and `TraceError` if it
     fails.
@@ -106,7 +107,9 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
         if not isinstance(net, nn.Module):
             with called_with(net):
                 net, _ = build(net, ())
-        traits, size = traits_of(net, size)
+        traits, tried = traits_of(net, size)
+        if size is None and traits["sizes"][0] == tried:  # a net that keeps the whole image is one for small images
+            traits, tried = traits_of(net, SIZES[-1])
     found = {
         name: {t: (traits[t], other[t]) for t in TRAITS if traits[t] != other[t]} for name, other in _known().items()
     }
@@ -115,7 +118,7 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
     table = _BOTTLENECK if traits["block"].startswith("1×1") else _BASIC
     paper = table.get(layers) == depth or (len(layers) == 3 and layers == ((depth - 2) // 6,) * 3)
     name = f"ResNet-{depth}" if paper else f"a residual net of {depth} layers"
-    return Which(name, nearest, found[nearest], {n: len(d) for n, d in found.items()}, traits, size)
+    return Which(name, nearest, found[nearest], {n: len(d) for n, d in found.items()}, traits, tried)
 
 
 def traits_of(net: nn.Module, size: int | None = None) -> tuple[dict[str, object], int]:
