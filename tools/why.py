@@ -33,7 +33,7 @@ from resnet_edu.training import Recipe, train
 HELD, STEPS, EVERY, NOISE = 237, 100, 50, 0.1
 FOLDER = Path("runs/why")
 SGD = torch.optim.SGD
-RATES = {"identity": (0.01, 0.03), "adam": (0.0003, 0.001, 0.003, 0.01), "equal": (0.001, 0.003, 0.01)}
+RATES = {"identity": (0.01, 0.03), "adam": (0.0003, 0.001, 0.003, 0.01), "equal": (0.0003, 0.001, 0.003, 0.01)}
 ADAM_20 = (0.001, 0.003, 0.01)
 
 

@@ -551,5 +551,5 @@ def _decay(share: object) -> str:
     recipe = Recipe.paper()
     pull = recipe.weight_decay * sum(map(recipe.lr_at, range(recipe.steps)))
     slips = {math.exp(-pull): "momentum makes a steady pull ten times as strong"}
-    check_number("share", share, math.exp(-pull / (1 - recipe.momentum)), slips, within=0.02)
+    check_number("share", share, math.exp(-pull / (1 - recipe.momentum)), slips)
     return "so little would be left"

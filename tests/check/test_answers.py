@@ -316,7 +316,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("8.2", {"residual": turned_round(turn=False)["residual"]}, "the network as it was"),
     ("8.2", {"residual": 50.0}, "too large"),
     ("8.2", {"plain": "high"}, "a number"),
-    ("8.3", {"share": 0.71}, "ten times as strong"),
+    ("8.3", {"share": 0.7135}, "ten times as strong"),
     ("8.3", {"share": 3.42}, "in percent"),
     ("8.3", {"share": 0.05}, "too large"),
 ]
