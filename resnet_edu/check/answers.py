@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,14 +19,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..data.dataset import load
 from ..experiment.records import RunRecord
-from ..experiment.shipped import load_records
+from ..experiment.shipped import load_records, load_trained
 from ..experiment.statistics import interval
 from ..nets import variants
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, conv1x1
 from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
 from ..tracing.anatomy import anatomy
 from ..tracing.run import Trace, trace
+from ..probes.subject import Subject, loss_and_error
+from ..tracing.run import trace
+from ..training.recipe import Recipe
 from .blocks import compare_block
 from .compare import compare_numbers, count_text, kinds, output_of, randomize
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
@@ -550,3 +555,33 @@ def _repaired(net: nn.Module) -> str:
         raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
     check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
     return f"{found.name} with option B, in all that a trace shows"
+# ---------------------------------------------------------------- chapter 8
+
+
+@_exercise("8.1")
+def _paths(paths: object, left: object, branches: object) -> str:
+    check_number("paths", paths, 2**27, {54: "each block doubles the ways, it does not add two"}, 0)
+    check_number("left", left, 1 / 32, {22 / 27: "that is the share of the blocks", 31 / 32: "that is what is gone"})
+    check_number("branches", branches, 13.5, {27: "that is the longest way"}, 0)
+    return "ways, what is left of them, and their mean length are right"
+
+
+@_exercise("8.2")
+def _turned_round(plain: object, residual: object) -> str:
+    for name, kind, given in (("plain", "plain", plain), ("residual", "resnet", residual)):
+        net = load_trained(f"{kind}56", study="digits")
+        batches = Subject(name, net, load("digits")).batches("test")
+        slips = {loss_and_error(net, batches)[1]: "that is the network as it was"}
+        net.layer3 = nn.Sequential(net.layer3[0], *list(net.layer3)[:0:-1])
+        right = loss_and_error(net, batches)[1]
+        check_number(name, given, right, slips, within=0.6 / right)  # two images of 360
+    return "both errors are those of the last stage turned round"
+
+
+@_exercise("8.3")
+def _decay(share: object) -> str:
+    recipe = Recipe.paper()
+    pull = recipe.weight_decay * sum(map(recipe.lr_at, range(recipe.steps)))
+    slips = {math.exp(-pull): "momentum makes a steady pull ten times as strong"}
+    check_number("share", share, math.exp(-pull / (1 - recipe.momentum)), slips)
+    return "so little would be left"

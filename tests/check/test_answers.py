@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,7 +13,8 @@ from torch import nn
 
 from resnet_edu import check
 from resnet_edu.check.answers import EXERCISES
-from resnet_edu.experiment.shipped import load_records
+from resnet_edu.data.dataset import load
+from resnet_edu.experiment.shipped import load_records, load_trained
 from resnet_edu.nets.blocks import PlainBlock
 from resnet_edu.nets.models import ResNet, cifar_net, plain34, resnet34, resnet50
 
@@ -136,6 +138,18 @@ def needless(t) -> int:
                 row = t.rows[row.sources[0]]
             first[a.index] = row
     return sum(row.input_shape == t.rows[index].output_shape for index, row in first.items())
+@functools.cache
+def turned_round(turn: bool = True) -> dict[str, float]:
+    """Test errors of the trained nets of 56 layers, the weights of layer3.1 to layer3.8 in the opposite order."""
+    digits, found = load("digits"), {}
+    images = digits.test_images / 255 - (digits.train_images / 255).mean(0)
+    for answer, name in (("plain", "plain56"), ("residual", "resnet56")):
+        net = load_trained(name, study="digits")
+        other = {k: re.sub(r"(?<=layer3\.)[1-8]", lambda m: str(9 - int(m[0])), k) for k in net.state_dict()}
+        net.load_state_dict({other[k] if turn else k: v.clone() for k, v in net.state_dict().items()})
+        with torch.no_grad():
+            found[answer] = 100 * (net(images).argmax(1) != digits.test_labels).double().mean().item()
+    return found
 
 
 RIGHT = {
@@ -173,6 +187,9 @@ RIGHT = {
     "9.1": {"depth": 20, "option": "B"},
     "9.2": {"reader": needless},
     "9.3": {"net": Later(lambda: cifar_net(20, shortcut="projection"))},
+    "8.1": {"paths": 134_217_728, "left": 0.03125, "branches": 13.5},
+    "8.2": turned_round(),
+    "8.3": {"share": 0.0342},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -309,6 +326,20 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("9.2", {"reader": lambda t: t.missing}, "raised AttributeError"),
     ("9.3", {"net": Later(lambda: cifar_net(20))}, "differs in"),
     ("9.3", {"net": Later(lambda: cifar_net(26, shortcut="projection"))}, "number of layers` is 26"),
+    ("8.1", {"paths": 54}, "doubles the ways"),
+    ("8.1", {"paths": 28}, "too small"),
+    ("8.1", {"left": 22 / 27}, "the share of the blocks"),
+    ("8.1", {"left": 31 / 32}, "what is gone"),
+    ("8.1", {"left": 3.125}, "in percent"),
+    ("8.1", {"branches": 27}, "the longest way"),
+    ("8.1", {"branches": 14}, "too large"),
+    ("8.2", {"plain": turned_round(turn=False)["plain"]}, "the network as it was"),
+    ("8.2", {"residual": turned_round(turn=False)["residual"]}, "the network as it was"),
+    ("8.2", {"residual": 50.0}, "too large"),
+    ("8.2", {"plain": "high"}, "a number"),
+    ("8.3", {"share": 0.7135}, "ten times as strong"),
+    ("8.3", {"share": 3.42}, "in percent"),
+    ("8.3", {"share": 0.05}, "too large"),
 ]
 
 
