@@ -26,6 +26,7 @@ from .records import RecordError, RunRecord
 RESULTS = Path(__file__).resolve().parent / "results"
 MANIFEST = "study.json"
 GRID = "grid-digits.json"
+BUGS = "bugs.json"
 SCHEMA = 1
 PREFERRED = ("cifar10-paper", "cifar10-short", "digits")  # the first that is there is taken if no study is named
 
