@@ -517,3 +517,42 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
     slips = {0.95: "that is what it promises", 1 - share: "that is how often it is wrong"}
     check_number("right", right, share, slips, within=0.05)
     return "draws, means, ends and share are right"
+
+
+# ---------------------------------------------------------------- chapter 10
+
+
+@_exercise("10.1")
+def _five_reports(bugs: object) -> str:
+    hints = {
+        "steps on test": "which images does it know by heart?",
+        "no eval": "what changes for a net when it is asked about one image at a time?",
+        "strict=False": "how many of its tensors were loaded?",
+        "last epoch": "which of two nets is in the file?",
+        "training transforms": "the weights and the mode are the same both times. Are the images?",
+    }
+    for place, given, right in zip(
+        ("i", "ii", "iii", "iv", "v"), as_list("bugs", bugs, 5, "words"), hints, strict=True
+    ):
+        check_choice(f"report {place}", word, right, hints, hints[right])
+    return "all five reports have their bugs"
+
+
+@_exercise("10.3")
+def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
+    name, fresh = check_callable(load), nn.Sequential(nn.Conv2d(1, 2, 3), nn.ModuleDict({"module": nn.BatchNorm2d(2)}))
+    trained = copy.deepcopy(fresh)
+    randomize(trained)
+    for prefix in ("", "module."):
+        saved = {prefix + key: tensor for key, tensor in trained.state_dict().items()}
+        mine, (first, *rest) = copy.deepcopy(fresh), saved
+        call(f"{name}(net, saved)", load, mine, dict(saved))
+        if not all(torch.equal(t, saved[prefix + key]) for key, t in mine.state_dict().items()):
+            raise NotYet(f"{name}: not all tensors arrive in the net if the names begin with {prefix + '0.weight'!r}")
+        for what, wrong in (("lacks", {k: saved[k] for k in rest}), ("has more than", saved | {"more": saved[first]})):
+            try:
+                load(copy.deepcopy(fresh), wrong)
+            except Exception:  # as it should be, of whatever kind
+                continue
+            raise NotYet(f"{name} is silent if a file {what} what the net needs")
+    return f"{name}: all tensors, with a prefix and without, or an error"

@@ -142,6 +142,16 @@ def load_grid(root: Path = RESULTS) -> dict[float, list[RunRecord]]:
     return dict(sorted(found.items()))
 
 
+def load_bugs(root: Path = RESULTS) -> dict[str, Any]:
+    """Return what the bugs of chapter 10 cost on the digits (`tools/bugs.py` makes it, and says what each number is).
+
+    costs:  bug -> two lists, of its mild setting and of its worse one: percentage points, a number a seed.
+    error:  of the net without bugs on new images (percent), seed by seed.
+    curves: of the first seed, errors (percent) at the end of each epoch.
+    """
+    return read_json(root / BUGS, RecordError)
+
+
 def build(record: RunRecord) -> nn.Module:
     """Return the net that a record is of, with fresh weights. The global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
