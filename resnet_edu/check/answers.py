@@ -531,9 +531,8 @@ def _five_reports(bugs: object) -> str:
         "last epoch": "which of two nets is in the file?",
         "training transforms": "the weights and the mode are the same both times. Are the images?",
     }
-    for place, given, right in zip(
-        ("i", "ii", "iii", "iv", "v"), as_list("bugs", bugs, 5, "words"), hints, strict=True
-    ):
+    words = as_list("bugs", bugs, 5, "words")
+    for place, word, right in zip(("i", "ii", "iii", "iv", "v"), words, hints, strict=True):
         check_choice(f"report {place}", word, right, hints, hints[right])
     return "all five reports have their bugs"
 
