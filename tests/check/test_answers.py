@@ -126,6 +126,24 @@ def right_ends() -> tuple[float, float]:
     return means[0] + 0.65 * (means[1] - means[0]), means[25] + 0.35 * (means[26] - means[25])
 
 
+REPORTS = ["steps on test", "no eval", "strict=False", "last epoch", "training transforms"]
+
+
+def loader(cut: Callable[[str], str] = lambda name: name.removeprefix("module."), strict: bool = True) -> Callable:
+    """The function of exercise 10.3, right or with a mistake in it."""
+
+    def load(net: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+        net.load_state_dict({cut(name): tensor for name, tensor in saved.items()}, strict=strict)
+
+    return load
+
+
+def loads_what_fits(net: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """Nothing may be missing, but anything left over."""
+    left = net.load_state_dict({n.removeprefix("module."): t for n, t in saved.items()}, strict=False)
+    assert not left.missing_keys
+
+
 RIGHT = {
     "1.1": {"cases": ["overfitting", "degradation", "unknown"]},
     "1.2": {"grid": grid(), "rate": 0.01, "left": 4.0},
@@ -158,6 +176,8 @@ RIGHT = {
     },
     "7.2": {"runs": TWINS},
     "7.4": {"draws": 27, "means": 10, "ends": right_ends(), "right": 0.68},
+    "10.1": {"bugs": REPORTS},
+    "10.3": {"load": loader()},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -286,6 +306,17 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("7.4", {"right": 0.325}, "how often it is wrong"),
     ("7.4", {"right": 68}, "in percent"),
     ("7.4", {"ends": (1.0, 2.0)}, "low end"),
+    ("10.1", {"bugs": REPORTS[1::-1] + REPORTS[2:]}, "report i` is 'no eval': which images does it know"),
+    ("10.1", {"bugs": [*REPORTS[:4], "no eval"]}, "report v` .*Are the images"),
+    ("10.1", {"bugs": ["luck", *REPORTS[1:]]}, "must be one of 'last epoch', 'no eval'"),
+    ("10.1", {"bugs": REPORTS[:4]}, "has 4 entries, and 5 words"),
+    ("10.3", {"load": loader(str)}, "Missing key"),
+    ("10.3", {"load": loader(strict=False, cut=str)}, "'module.0.weight'"),
+    ("10.3", {"load": loader(lambda name: name.replace("module.", ""))}, "Missing key"),
+    ("10.3", {"load": loader(lambda name: name.partition(".")[2])}, "Missing key"),
+    ("10.3", {"load": loader(strict=False)}, "is silent if a file lacks"),
+    ("10.3", {"load": loads_what_fits}, "is silent if a file has more than"),
+    ("10.3", {"load": lambda net, saved: None}, "not all tensors arrive"),
 ]
 
 
