@@ -5,7 +5,7 @@ IMAGES                    training and test images of CIFAR-10
 Recipe                    the package's recipes
 gradients                 what the explorer of gradients shows, from the record of the study that comes with the package
 cost                      what a bug of chapter 10 costs, as the chapter's record has it
-load_grid, load_records   the records that come with the package
+load_bugs, load_grid, load_records   the records that come with the package
 median, and Python's abs, max, min, range, round, sum, zip
 """
 
@@ -59,6 +59,9 @@ def cost(bug: str, worse: bool = False) -> float:
 
 NAMES = {
     "__builtins__": {f.__name__: f for f in (abs, max, min, range, round, sum, zip)},
-    **{f.__name__: f for f in (macs, params, get_model, Recipe, gradients, cost, load_grid, load_records, median)},
+    **{
+        f.__name__: f
+        for f in (macs, params, get_model, Recipe, gradients, cost, load_bugs, load_grid, load_records, median)
+    },
     "IMAGES": IMAGES,
 }
