@@ -585,3 +585,39 @@ def _decay(share: object) -> str:
     slips = {math.exp(-pull): "momentum makes a steady pull ten times as strong"}
     check_number("share", share, math.exp(-pull / (1 - recipe.momentum)), slips)
     return "so little would be left"
+# ---------------------------------------------------------------- chapter 10
+
+
+@_exercise("10.1")
+def _five_reports(bugs: object) -> str:
+    hints = {
+        "steps on test": "which images does it know by heart?",
+        "no eval": "what changes for a net when it is asked about one image at a time?",
+        "strict=False": "how many of its tensors were loaded?",
+        "last epoch": "which of two nets is in the file?",
+        "training transforms": "the weights and the mode are the same both times. Are the images?",
+    }
+    words = as_list("bugs", bugs, 5, "words")
+    for place, word, right in zip(("i", "ii", "iii", "iv", "v"), words, hints, strict=True):
+        check_choice(f"report {place}", word, right, hints, hints[right])
+    return "all five reports have their bugs"
+
+
+@_exercise("10.3")
+def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
+    name, fresh = check_callable(load), nn.Sequential(nn.Conv2d(1, 2, 3), nn.ModuleDict({"module": nn.BatchNorm2d(2)}))
+    trained = copy.deepcopy(fresh)
+    randomize(trained)
+    for prefix in ("", "module."):
+        saved = {prefix + key: tensor for key, tensor in trained.state_dict().items()}
+        mine, (first, *rest) = copy.deepcopy(fresh), saved
+        call(f"{name}(net, saved)", load, mine, dict(saved))
+        if not all(torch.equal(t, saved[prefix + key]) for key, t in mine.state_dict().items()):
+            raise NotYet(f"{name}: not all tensors arrive in the net if the names begin with {prefix + '0.weight'!r}")
+        for what, wrong in (("lacks", {k: saved[k] for k in rest}), ("has more than", saved | {"more": saved[first]})):
+            try:
+                load(copy.deepcopy(fresh), wrong)
+            except Exception:  # as it should be, of whatever kind
+                continue
+            raise NotYet(f"{name} is silent if a file {what} what the net needs")
+    return f"{name}: all tensors, with a prefix and without, or an error"

@@ -10,7 +10,7 @@ _NAMES = {
     "folder": "NETS Cell Source Study StudyError",
     "published": "REFERENCES results",
     "records": "RecordError RunRecord load load_dir",
-    "shipped": "load_grid load_records load_study load_trained",
+    "shipped": "load_bugs load_grid load_records load_study load_trained",
     "statistics": "headline interval summary",
 }
 _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names.split()}

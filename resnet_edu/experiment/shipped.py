@@ -26,6 +26,7 @@ from .records import RecordError, RunRecord
 RESULTS = Path(__file__).resolve().parent / "results"
 MANIFEST = "study.json"
 GRID = "grid-digits.json"
+BUGS = "bugs.json"
 SCHEMA = 1
 PREFERRED = ("cifar10-paper", "cifar10-short", "digits")  # the first that is there is taken if no study is named
 
@@ -139,6 +140,16 @@ def load_grid(root: Path = RESULTS) -> dict[float, list[RunRecord]]:
         fields = stored["common"] | run | {"recipe": stored["common"]["recipe"] | {"lr": rate}, "curves": curves}
         found.setdefault(rate, []).append(RunRecord.from_dict(fields, str(path)))
     return dict(sorted(found.items()))
+
+
+def load_bugs(root: Path = RESULTS) -> dict[str, Any]:
+    """Return what the bugs of chapter 10 cost on the digits (`tools/bugs.py` makes it, and says what each number is).
+
+    costs:  bug -> two lists, of its mild setting and of its worse one: percentage points, a number a seed.
+    error:  of the net without bugs on new images (percent), seed by seed.
+    curves: of the first seed, errors (percent) at the end of each epoch.
+    """
+    return read_json(root / BUGS, RecordError)
 
 
 def build(record: RunRecord) -> nn.Module:

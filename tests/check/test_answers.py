@@ -150,6 +150,22 @@ def turned_round(turn: bool = True) -> dict[str, float]:
         with torch.no_grad():
             found[answer] = 100 * (net(images).argmax(1) != digits.test_labels).double().mean().item()
     return found
+REPORTS = ["steps on test", "no eval", "strict=False", "last epoch", "training transforms"]
+
+
+def loader(cut: Callable[[str], str] = lambda name: name.removeprefix("module."), strict: bool = True) -> Callable:
+    """The function of exercise 10.3, right or with a mistake in it."""
+
+    def load(net: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+        net.load_state_dict({cut(name): tensor for name, tensor in saved.items()}, strict=strict)
+
+    return load
+
+
+def loads_what_fits(net: nn.Module, saved: dict[str, torch.Tensor]) -> None:
+    """Nothing may be missing, but anything left over."""
+    left = net.load_state_dict({n.removeprefix("module."): t for n, t in saved.items()}, strict=False)
+    assert not left.missing_keys
 
 
 RIGHT = {
@@ -190,6 +206,8 @@ RIGHT = {
     "8.1": {"paths": 134_217_728, "left": 0.03125, "branches": 13.5},
     "8.2": turned_round(),
     "8.3": {"share": 0.0342},
+    "10.1": {"bugs": REPORTS},
+    "10.3": {"load": loader()},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -340,6 +358,17 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("8.3", {"share": 0.7135}, "ten times as strong"),
     ("8.3", {"share": 3.42}, "in percent"),
     ("8.3", {"share": 0.05}, "too large"),
+    ("10.1", {"bugs": REPORTS[1::-1] + REPORTS[2:]}, "report i` is 'no eval': which images does it know"),
+    ("10.1", {"bugs": [*REPORTS[:4], "no eval"]}, "report v` .*Are the images"),
+    ("10.1", {"bugs": ["luck", *REPORTS[1:]]}, "must be one of 'last epoch', 'no eval'"),
+    ("10.1", {"bugs": REPORTS[:4]}, "has 4 entries, and 5 words"),
+    ("10.3", {"load": loader(str)}, "Missing key"),
+    ("10.3", {"load": loader(strict=False, cut=str)}, "is silent if a file lacks"),
+    ("10.3", {"load": loader(lambda name: name.replace("module.", ""))}, "Missing key"),
+    ("10.3", {"load": loader(lambda name: name.partition(".")[2])}, "Missing key"),
+    ("10.3", {"load": loader(strict=False)}, "is silent if a file lacks"),
+    ("10.3", {"load": loads_what_fits}, "is silent if a file has more than"),
+    ("10.3", {"load": lambda net, saved: None}, "not all tensors arrive"),
 ]
 
 

@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import re
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 import pytest
 import torch
@@ -16,6 +16,7 @@ from resnet_edu.data import dataset as data
 from resnet_edu.nets.blocks import BasicBlock, Bottleneck, PlainBlock
 from resnet_edu.nets.models import cifar_net, plain34, plain56, resnet20, resnet34, resnet50
 from resnet_edu.nets.shapes import conv_output_size
+from resnet_edu.nets.variants import VariantBlock
 from resnet_edu.tracing.run import trace
 from resnet_edu.widgets import Quiz, quiz
 from resnet_edu.widgets.quiz import QUESTIONS
@@ -244,6 +245,56 @@ def test_one_run_each():
     assert "0.2 points" in asked["question"]
     assert f"deviation of {scatter:.2f} points" in next(why for _, is_right, why in asked["options"] if is_right)
     assert right("one-run-each") == "In about one case of four."
+
+
+def test_forgotten_eval():
+    from resnet_edu.experiment.shipped import load_bugs, load_trained
+
+    net, digits = load_trained("resnet20", study="digits"), data.load("digits")
+    images = digits.test_images / 255 - (digits.train_images / 255).mean(0)
+    shuffled = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+
+    def error(net: nn.Module, order: torch.Tensor) -> float:
+        with torch.no_grad():
+            answers = torch.cat([net(some).argmax(1) for some in images[order].split(32)])
+        return 100 * (answers != digits.test_labels[order]).float().mean().item()
+
+    true, mixed, by_class = (
+        error(copy.deepcopy(net).train(mode), order)
+        for mode, order in ((False, shuffled), (True, shuffled), (True, digits.test_labels.argsort()))
+    )
+    assert true < mixed < 4
+    assert by_class > 40
+
+    record = load_bugs()  # of a smaller net
+    right_way = fmean(record["error"])
+    mixed, by_class = (right_way + fmean(points) for points in record["costs"]["no_eval"])
+    assert round(2 * right_way) / 2 == 2.5
+    assert round(mixed) == 3
+    assert by_class > 50
+    assert right("forgotten-eval") == "About 3% shuffled, more than 50% class by class."
+
+
+def test_logs():
+    """A: test errors that no net without the bug has. B: the weights are good. C: those of a net from fresh weights."""
+    from resnet_edu.experiment.shipped import load_bugs
+
+    logs = load_bugs()["curves"]
+    assert logs["steps_on_test"][1][-1] < logs["test"][-1]
+    assert min(logs["no_eval"]) > 40
+    assert logs["test"][-1] < 3
+    assert logs["train"][0] > 10 > 1 > logs["train"][-1]
+    assert right("log-a") == "The optimizer steps on the test images, too."
+    assert right("log-b") == "`eval()` is never called, and the test images come class by class."
+    assert right("log-c") == "The weights were loaded with `strict=False`, and their names did not fit."
+
+
+def test_trace_of_a_block():
+    block = VariantBlock(16, 32, 2, projection=True, projection_norm=False)
+    kinds = [row.kind for row in trace(block, (1, 16, 8, 8)).rows]
+    assert (kinds.count("Conv2d"), kinds.count("BatchNorm2d")) == (3, 2)
+    assert (block.branch(torch.randn(2, 16, 8, 8)) < 0).any()
+    assert right("trace-of-a-block") == "A projection without batch norm."
 
 
 # ---------------------------------------------------------------- a reader

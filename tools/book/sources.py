@@ -4,20 +4,21 @@ macs, params, get_model   of a net by its name ("torchvision:vgg19" for torchvis
 IMAGES                    training and test images of CIFAR-10
 Recipe                    the package's recipes
 gradients                 what the explorer of gradients shows, from the record of the study that comes with the package
-load_grid, load_records   the records that come with the package
+cost                      what a bug of chapter 10 costs, as the chapter's record has it
+load_bugs, load_grid, load_records   the records that come with the package
 median, and Python's abs, max, min, range, round, sum, zip
 """
 
 from __future__ import annotations
 
 from functools import cache
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import torch
 import torchvision
 
-from resnet_edu.experiment import load_grid, load_records
+from resnet_edu.experiment import load_bugs, load_grid, load_records
 from resnet_edu.experiment.published import IMAGES
 from resnet_edu.nets import get_model
 from resnet_edu.probes import load_shipped
@@ -51,8 +52,16 @@ def gradients(net: str, place: str, batch_norm: bool = True) -> list[float]:
     return entry["moments"][0][place]
 
 
+def cost(bug: str, worse: bool = False) -> float:
+    """Return the mean cost of a bug (percentage points) in its mild setting or in its worse one."""
+    return fmean(load_bugs()["costs"][bug][worse])
+
+
 NAMES = {
     "__builtins__": {f.__name__: f for f in (abs, max, min, range, round, sum, zip)},
-    **{f.__name__: f for f in (macs, params, get_model, Recipe, gradients, load_grid, load_records, median)},
+    **{
+        f.__name__: f
+        for f in (macs, params, get_model, Recipe, gradients, cost, load_bugs, load_grid, load_records, median)
+    },
     "IMAGES": IMAGES,
 }
