@@ -108,7 +108,7 @@ def in_v8(net: str, changes: dict, image: int = 0) -> list[str]:
       const logits = flat(nets[net].logits(x, 1, changes));
       const most = Math.max(...logits);
       const sum = logits.reduce((all, v) => all + Math.exp(v - most), 0);
-      return [logits.indexOf(most), 100 / sum, all(engine.testError(nets[net], changes))];
+      return [logits.indexOf(most), 100 / sum, Array.from(engine.testError(nets[net], changes)).at(-1).percent];
     }"""
     answer, sure, error = dissecting_worker().run(code, net, changes, image)
     return [str(answer), f"{sure:.0f}%", f"{error:.2f}%"]
