@@ -158,7 +158,8 @@ def _note(records: Sequence[RunRecord]) -> str:
     first = records[0]
     images = f", {first.dataset['train']:,} training images" if first.dataset.get("train") else ""
     devices = ", ".join(sorted({r.device.get("name") or r.device.get("type", "") for r in records}))
-    note = f"Measured on {dataset_words(first.dataset['name'])}{images}, in evaluation mode; {devices}, {first.date[:10]}."
+    where = f"{dataset_words(first.dataset['name'])}{images}"
+    note = f"Measured on {where}, in evaluation mode; {devices}, {first.date[:10]}."
     seeds = len({r.seed for r in records})
     if seeds > 1:
         note += f" The line is the mean of {seeds} seeds, the band reaches from the least to the greatest."

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources b79bac61f8546a171b93c6884da0932352c04e59ae5b51a61e4380f63f59a6b9 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources b2f704f0940f5a6e2247ac4e75ab897a134bc4454d606f8618ab330b9892cf28 */
 var ft=e=>typeof e=="number"&&Number.isFinite(e);function se(e,o=3){if(!ft(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),a=Number((e/10**n).toPrecision(o)),i=String(n).replace(/./g,s=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(s)]);return`${a===1?"":`${a} · `}10${i}`}return Number(e.toPrecision(o)).toLocaleString("en-US",{maximumFractionDigits:6})}var ut={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}},ht=e=>ft(e)?`${e.toFixed(2)}%`:"no number";var mt=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -96,6 +96,7 @@ background:var(--rx-bad-soft);color:var(--rx-ink)}
 .rx-axes .rx-axis-title{fill:var(--rx-ink);font-weight:600}
 .rx-axis{fill:none;stroke:var(--rx-strong-line)}
 .rx-swatch{display:inline-block!important;vertical-align:middle;margin-right:.45rem;flex:none}
+.rx-swatch+span{white-space:nowrap}
 .rx-choices{align-items:start}
 .rx-choices>.rx-field{margin-right:1rem}
 .rx-choices .rx-pair{min-height:2rem}

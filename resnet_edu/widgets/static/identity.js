@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 29bb71875947374704449d6b8b79efce42ed95cfd02876f34d9b0770c8fda956 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 1fc6a0f498fac42942f6f2d1d080873419b21da7d0f3969b07eeb9b0bf15cec0 */
 var U=e=>typeof e=="number"&&Number.isFinite(e);function H(e,r){let n=0;for(let t=1;t<e.length;t++)Math.abs(e[t]-r)<Math.abs(e[n]-r)&&(n=t);return n}function C(e,[r,n],[t,o]){if(e==="log"){let i=C("linear",[Math.log10(r),Math.log10(n)],[t,o]);return l=>i(Math.log10(Math.max(l,r)))}return i=>t+(i-r)/(n-r||1)*(o-t)}function F(e,r,n=5){if(!(r>e))return[e];let t=(r-e)/n,o=10**Math.floor(Math.log10(t)+1e-9),i=o*[1,2,5,10].find(a=>a*o>=t*(1-1e-9)),l=[];for(let a=Math.ceil(e/i-1e-9);a*i<=r+i*1e-9;a++)l.push(Number((a*i).toPrecision(12)));return l}function W(e,r,n=6){let[t,o]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(r)+1e-9)],i=Math.max(1,Math.ceil((o-t+1)/n)),l=[];for(let a=t-1;a<=o;a++)for(let d of o-t<2?[1,2,5]:[1]){let u=Number((d*10**a).toPrecision(6));u>=e*(1-1e-9)&&u<=r*(1+1e-9)&&(d>1||(a-t)%i===0)&&l.push(u)}return l}var _=e=>Math.round(e*10)/10;function q(e){let r="M";return e.map(([n,t])=>{if(!U(t))return r="M","";let o=`${r}${_(n)} ${_(t)}`;return r="L",o}).join("")}function M(e,r=3){if(!U(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),t=Number((e/10**n).toPrecision(r)),o=String(n).replace(/./g,i=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(i)]);return`${t===1?"":`${t} · `}10${o}`}return Number(e.toPrecision(r)).toLocaleString("en-US",{maximumFractionDigits:6})}var J={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}};var K=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -96,6 +96,7 @@ background:var(--rx-bad-soft);color:var(--rx-ink)}
 .rx-axes .rx-axis-title{fill:var(--rx-ink);font-weight:600}
 .rx-axis{fill:none;stroke:var(--rx-strong-line)}
 .rx-swatch{display:inline-block!important;vertical-align:middle;margin-right:.45rem;flex:none}
+.rx-swatch+span{white-space:nowrap}
 .rx-choices{align-items:start}
 .rx-choices>.rx-field{margin-right:1rem}
 .rx-choices .rx-pair{min-height:2rem}

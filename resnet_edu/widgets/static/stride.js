@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 14ebc5b03f086ba0078be99b28e6be1b2bc08b24a13ad434a007c60d739c8541 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources f9564dcd9b3e172a8f423ab3acae236d46adeffc7f5327df8015736b89cd04dc */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
