@@ -158,6 +158,9 @@ RIGHT = {
     },
     "7.2": {"runs": TWINS},
     "7.4": {"draws": 27, "means": 10, "ends": right_ends(), "right": 0.68},
+    "13.1": {"overwritten": ["bn2", "bn1"]},
+    "13.2": {"block": "layer3.4", "field": 235},
+    "13.3": {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps) / maps[0].numel()},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -286,6 +289,16 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("7.4", {"right": 0.325}, "how often it is wrong"),
     ("7.4", {"right": 68}, "in percent"),
     ("7.4", {"ends": (1.0, 2.0)}, "low end"),
+    ("13.1", {"overwritten": ["bn1"]}, "what comes after bn2"),
+    ("13.1", {"overwritten": ["bn1", "bn2", "conv1"]}, "what comes after conv1"),
+    ("13.1", {"overwritten": ["relu"]}, "none of conv1, bn1"),
+    ("13.1", {"overwritten": []}, "what comes after bn1"),
+    ("13.2", {"block": "layer3.3"}, "a field of 203 pixels; the image has 224"),
+    ("13.2", {"block": "layer4.0"}, "a field of 299 pixels"),
+    ("13.2", {"field": 224}, "that is the image"),
+    ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps)}, "not the sum"),
+    ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[0], maps) / 15}, "for class 1"),
+    ("13.3", {"cam": lambda maps, weight, kind: weight[kind] @ maps.mean((1, 2))}, "a value for each place"),
 ]
 
 
