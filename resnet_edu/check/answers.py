@@ -527,16 +527,14 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
 def _overwritten(overwritten: object) -> str:
     from torchvision.models import resnet18 as theirs
 
-    net, kept = theirs().eval(), {}
+    net, kept, given = theirs().eval(), {}, as_list("overwritten", overwritten, None, "names of layers")
     for name in ("conv1", "bn1", "conv2", "bn2"):
         layer = getattr(net.layer1[0], name)
         layer.register_forward_hook(lambda _, __, out, name=name: kept.update({name: (out, out.clone())}))
     net(torch.randn(1, 3, 64, 64))
-    for name in (given := as_list("overwritten", overwritten, None, "names of layers")):
-        if name not in kept:
-            raise NotYet(f"{name!r} is none of {', '.join(kept)}")
-    for name, (out, copied) in kept.items():
-        if (name in given) == torch.equal(out, copied):
+    for name in (*given, *kept):
+        check_choice("overwritten", name, name, kept, "")
+        if (name in given) == torch.equal(*kept[name]):
             raise NotYet(f"what comes after {name}: does it write over its input, or make a new tensor?")
     return "both batch normalisations' outputs are overwritten"
 

@@ -291,7 +291,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("7.4", {"ends": (1.0, 2.0)}, "low end"),
     ("13.1", {"overwritten": ["bn1"]}, "what comes after bn2"),
     ("13.1", {"overwritten": ["bn1", "bn2", "conv1"]}, "what comes after conv1"),
-    ("13.1", {"overwritten": ["relu"]}, "none of conv1, bn1"),
+    ("13.1", {"overwritten": ["relu"]}, "must be one of 'bn1', 'bn2', 'conv1'"),
     ("13.1", {"overwritten": []}, "what comes after bn1"),
     ("13.2", {"block": "layer3.3"}, "a field of 203 pixels; the image has 224"),
     ("13.2", {"block": "layer4.0"}, "a field of 299 pixels"),
