@@ -47,7 +47,8 @@ def chapter(folder: Path) -> None:
 
 def laboratories(folder: Path) -> None:
     """Write a notebook with the three explorers that compute in a worker, and a cell that reads them."""
-    notebook = nbformat.v4.new_notebook()
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}  # without it, one is asked for
+    notebook = nbformat.v4.new_notebook(metadata={"kernelspec": kernel})
     imported = "from resnet_edu.widgets import DissectingTable, IdentityExplorer, TrainingLab"
     sources = [f"{imported}\n\ntraining = TrainingLab(nets=['plain-8', 'residual-8'], width=8, steps=50)\ntraining"]
     sources += ["table = DissectingTable(net='plain20')\ntable", "slider = IdentityExplorer()\nslider"]
