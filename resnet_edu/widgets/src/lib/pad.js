@@ -58,7 +58,7 @@ export function drawingPad({ voice, onchange }) {
   let strokes = [];
   let pen = null; // where the keyboard's pen is
   let down = false;
-  const fit = checkField({ label: "Fit it to the frame", value: true, onchange: () => tell(true) });
+  const fit = checkField({ label: "Fit size and pen to the training images", value: true, onchange: () => tell(true) });
   const tell = (done) => {
     draw();
     if (strokes.length) onchange(rasterise(strokes, fit.value), done);
