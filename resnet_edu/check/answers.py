@@ -621,3 +621,46 @@ def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
                 continue
             raise NotYet(f"{name} is silent if a file {what} what the net needs")
     return f"{name}: all tensors, with a prefix and without, or an error"
+# ---------------------------------------------------------------- chapter 13
+
+
+@_exercise("13.1")
+@torch.no_grad()
+def _overwritten(overwritten: object) -> str:
+    from torchvision.models import resnet18 as theirs
+
+    net, kept, given = theirs().eval(), {}, as_list("overwritten", overwritten, None, "names of layers")
+    for name in ("conv1", "bn1", "conv2", "bn2"):
+        layer = getattr(net.layer1[0], name)
+        layer.register_forward_hook(lambda _, __, out, name=name: kept.update({name: (out, out.clone())}))
+    net(torch.randn(1, 3, 64, 64))
+    for name in (*given, *kept):
+        check_choice("overwritten", name, name, kept, "")
+        if (name in given) == torch.equal(*kept[name]):
+            raise NotYet(f"what comes after {name}: does it write over its input, or make a new tensor?")
+    return "both batch normalisations' outputs are overwritten"
+
+
+@_exercise("13.2")
+def _first_to_see_all(block: object, field: object) -> str:
+    with torch.device("meta"):
+        fields = {row.path.removesuffix(".add()"): row.receptive_field for row in trace(resnet50(), IMAGE).additions}
+    right = next(name for name, size in fields.items() if size > IMAGE[-1])
+    hint = f"that one has a field of {fields.get(block)} pixels; the image has {IMAGE[-1]}"
+    check_choice("block", block, right, fields, hint)
+    check_number("field", field, fields[right], {IMAGE[-1]: "that is the image"}, 1e-9)
+    return f"{right}, with a field of {fields[right]} pixels"
+
+
+@_exercise("13.3")
+def _activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) -> str:
+    name = check_callable(cam)
+    maps, weight = torch.randn(8, 3, 5), torch.randn(4, 8)
+    for kind in range(4):
+        found, right = call(f"{name}(...)", cam, maps, weight, kind), (weight[kind][:, None, None] * maps).sum(0) / 15
+        check_shape(f"{name}(...)", getattr(found, "shape", ()), right.shape, {(): "a value for each place is due"})
+        if torch.allclose(found, 15 * right, atol=1e-4):
+            raise NotYet("the places add up to 15 times the logit: the network takes the mean over them, not the sum")
+        if not torch.allclose(found, right, atol=1e-4):
+            raise NotYet(f"for class {kind} the places do not add up to the logit without its bias")
+    return f"{name}: the places add up to the logit, for every class"

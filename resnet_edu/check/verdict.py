@@ -15,6 +15,7 @@ import inspect
 import os
 import random
 import re
+import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
@@ -23,6 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+
+WIDTH = 72  # letters of a line for a right answer: what a page shows without scrolling
 
 # Where frames of a traceback are not the learner's. Links are not resolved: frames have the paths of the import.
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
@@ -63,7 +66,7 @@ def checker(function: Callable[..., str]) -> Callable[..., None]:
                 verdict = error
         if verdict is not None:
             raise verdict.with_traceback(None) from verdict.__cause__
-        print(f"✓ {line}")
+        print(textwrap.fill(f"✓ {line}", WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
     wrapper.__annotations__ = {**function.__annotations__, "return": "None"}
     return wrapper

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,3 +198,8 @@ def by_net(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     for record in check_comparable(records):
         groups.setdefault(record.net, []).append(record)
     return groups
+
+
+def dataset_words(name: str) -> str:
+    """Return a data set's name for a reader: of "digits[1200+237 held out]" it says what the second number is."""
+    return re.sub(r"\[\d+\+(\d+) held out\]$", r" (\1 training images held out, and tested on)", name)

@@ -23,7 +23,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiment.records import METRICS, RunRecord, by_net, check_comparable
+from ..experiment.records import METRICS, RunRecord, by_net, check_comparable, dataset_words
 from ..support.validate import one_of
 from ..training.loop import Evaluation, Event
 from .style import (
@@ -96,7 +96,7 @@ def degradation(
     nets, last = by_net(records), max(int(record.final["step"]) for record in records)
     found, seeds = looks(nets), len({r.seed for r in records})
     over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
-    alt = [f"Line chart over {last:,} training steps on {records[0].dataset['name']}{over}."]
+    alt = [f"Line chart over {last:,} training steps on {dataset_words(records[0].dataset['name'])}{over}."]
     with style():
         fig, axes = new_figure(4.2 * len(metrics), rows=len(metrics))
         for ax, name in zip(axes, metrics, strict=True):

@@ -10,6 +10,7 @@ from .block import BlockExplorer
 from .convolution import ConvolutionExplorer
 from .dissecting import DissectingTable
 from .gradients import GradientExplorer
+from .identity import IdentityExplorer
 from .network import NetworkExplorer
 from .quiz import Quiz, quiz
 from .schedule import ScheduleExplorer
@@ -22,6 +23,7 @@ __all__ = [
     "ConvolutionExplorer",
     "DissectingTable",
     "GradientExplorer",
+    "IdentityExplorer",
     "NetworkExplorer",
     "Quiz",
     "ScheduleExplorer",

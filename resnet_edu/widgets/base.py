@@ -85,10 +85,11 @@ class Laboratory(Explorer):
     """Base of explorers that compute in a worker: a built page loads its script, a kernel hands it over."""
 
     _worker = traitlets.Unicode().tag(sync=True)  # its source
+    _engine = ""  # the explorer whose worker it is, if it is another's
 
     @traitlets.default("_worker")
     def _worker_source(self) -> str:
-        return (STATIC / f"{self._explorer}.worker.js").read_text(encoding="utf-8")
+        return (STATIC / f"{self._engine or self._explorer}.worker.js").read_text(encoding="utf-8")
 
 
 def module(name: str) -> Path:

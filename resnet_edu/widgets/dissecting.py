@@ -32,7 +32,31 @@ def _file(study: ShippedStudy, net: str) -> str:
     return filename(study, net, study.weights[net]["seed"], ".safetensors")
 
 
-class DissectingTable(Laboratory):
+class TrainedNets(Laboratory):
+    """Base of explorers that run `_nets`, trained ones, in the dissecting table's worker.
+
+    Their weights come when the reader asks for them: in a page from files beside it, in a notebook from Python.
+    """
+
+    _engine = "dissecting"
+    _nets: tuple[str, ...] = NETS
+    files = traitlets.Dict(read_only=True, help="net -> sha256 and bytes of its weights").tag(sync=True)
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)
+        self.on_msg(self._send_weights)
+
+    @traitlets.default("files")
+    def _files(self) -> dict[str, dict]:
+        study = load_study(STUDY)
+        return {net: study.files[_file(study, net)] for net in self._nets}
+
+    def _send_weights(self, _: object, content: dict, __: object) -> None:
+        if content.get("weights") in self._nets:
+            self.send(content, [weights(content["weights"])])
+
+
+class DissectingTable(TrainedNets):
     """Four nets that were trained on scikit-learn's digits, run in the page: look into them, and cut.
 
         DissectingTable()
@@ -43,27 +67,16 @@ class DissectingTable(Laboratory):
     off:   blocks of `net`, named as in PyTorch, whose branches are off at first; in a plain net such a block is left
            out, which is possible where it keeps the shape.
 
-    `net` and `image` follow what the reader does, and may be set. The weights, 4.6 MB, come when the reader asks for
-    them: in a page from files beside it, in a notebook from Python.
+    `net` and `image` follow what the reader does, and may be set. The weights have 4.6 MB.
 
     Raises `traitlets.TraitError` for a wrong value.
     """
 
     _esm = module("dissecting")
     _explorer = traitlets.Unicode("dissecting").tag(sync=True)
-    files = traitlets.Dict(read_only=True, help="net -> sha256 and bytes of its weights").tag(sync=True)
     net = traitlets.Enum(NETS, "resnet20").tag(sync=True)
     image = Whole(0, 0, TESTED - 1).tag(sync=True)
     off = traitlets.List(traitlets.Unicode()).tag(sync=True)
-
-    def __init__(self, **settings: object) -> None:
-        super().__init__(**settings)
-        self.on_msg(self._send_weights)
-
-    @traitlets.default("files")
-    def _files(self) -> dict[str, dict]:
-        study = load_study(STUDY)
-        return {net: study.files[_file(study, net)] for net in NETS}
 
     @traitlets.validate("off")
     def _are_blocks(self, proposal: dict) -> list[str]:
@@ -72,10 +85,6 @@ class DissectingTable(Laboratory):
                 rule = f"`off` must name blocks of {self.net} that can be left out, {known[0]} to {known[-1]}"
                 raise traitlets.TraitError(f"{rule}, but one is {name!r}")
         return proposal["value"]
-
-    def _send_weights(self, _: object, content: dict, __: object) -> None:
-        if content.get("weights") in NETS:
-            self.send(content, [weights(content["weights"])])
 
     def static_html(self) -> str:
         """Return a table of the nets, with their errors on all test images."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import traitlets
 
 from ..experiment.published import references, why_not_comparable
-from ..experiment.records import RecordError, RunRecord, check_comparable
+from ..experiment.records import RecordError, RunRecord, check_comparable, dataset_words
 from ..experiment.shipped import load_records
 from ..experiment.statistics import summary
 from ..support.validate import one_of, whole
@@ -127,7 +127,7 @@ def curves(records: Sequence[RunRecord]) -> dict[str, object]:
     first = records[0]
     train, test = (first.dataset.get(part) or 1000 for part in ("train", "test"))
     return {
-        "dataset": first.dataset["name"],
+        "dataset": dataset_words(first.dataset["name"]),
         "last": max(net["steps"][-1] for net in nets),
         "epoch": train / first.recipe["batch_size"] if first.recipe.get("batch_size") else None,  # steps
         "image": {"train_error": 100 / train, "test_error": 100 / test},  # what one mistake weighs, in percent
@@ -158,7 +158,8 @@ def _note(records: Sequence[RunRecord]) -> str:
     first = records[0]
     images = f", {first.dataset['train']:,} training images" if first.dataset.get("train") else ""
     devices = ", ".join(sorted({r.device.get("name") or r.device.get("type", "") for r in records}))
-    note = f"Measured on {first.dataset['name']}{images}, in evaluation mode; {devices}, {first.date[:10]}."
+    where = f"{dataset_words(first.dataset['name'])}{images}"
+    note = f"Measured on {where}, in evaluation mode; {devices}, {first.date[:10]}."
     seeds = len({r.seed for r in records})
     if seeds > 1:
         note += f" The line is the mean of {seeds} seeds, the band reaches from the least to the greatest."

@@ -69,7 +69,7 @@ def heavy(visit: Visit, document: str) -> list[str]:
 def narrow(visit: Visit) -> list[str]:
     """What does not fit on a phone, nor with letters of twice the size."""
     visit.page.set_viewport_size(PHONE)
-    found = faults(visit, "sideways", "cutLetters")
+    found = faults(visit, "sideways", "cutLetters", "brokenNames")
     visit.page.evaluate("() => document.documentElement.style.fontSize = '200%'")
     found += faults(visit, "sideways")
     visit.page.evaluate("() => document.documentElement.style.fontSize = ''")

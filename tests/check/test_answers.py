@@ -208,6 +208,9 @@ RIGHT = {
     "8.3": {"share": 0.0342},
     "10.1": {"bugs": REPORTS},
     "10.3": {"load": loader()},
+    "13.1": {"overwritten": ["bn2", "bn1"]},
+    "13.2": {"block": "layer3.4", "field": 235},
+    "13.3": {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps) / maps[0].numel()},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -369,6 +372,16 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("10.3", {"load": loader(strict=False)}, "is silent if a file lacks"),
     ("10.3", {"load": loads_what_fits}, "is silent if a file has more than"),
     ("10.3", {"load": lambda net, saved: None}, "not all tensors arrive"),
+    ("13.1", {"overwritten": ["bn1"]}, "what comes after bn2"),
+    ("13.1", {"overwritten": ["bn1", "bn2", "conv1"]}, "what comes after conv1"),
+    ("13.1", {"overwritten": ["relu"]}, "must be one of 'bn1', 'bn2', 'conv1'"),
+    ("13.1", {"overwritten": []}, "what comes after bn1"),
+    ("13.2", {"block": "layer3.3"}, "a field of 203 pixels; the image has 224"),
+    ("13.2", {"block": "layer4.0"}, "a field of 299 pixels"),
+    ("13.2", {"field": 224}, "that is the image"),
+    ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps)}, "not the sum"),
+    ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[0], maps) / 15}, "for class 1"),
+    ("13.3", {"cam": lambda maps, weight, kind: weight[kind] @ maps.mean((1, 2))}, "a value for each place"),
 ]
 
 

@@ -120,11 +120,12 @@ RIGHT = [Mine, BasicBlock, torchvisions, ShortcutFirst, Backwards, Functional, I
 
 
 @pytest.mark.parametrize("block", RIGHT, ids=lambda b: b.__name__)
-def test_right_blocks_pass_with_one_line(block, capsys):
+def test_right_blocks_pass_with_one_sentence(block, capsys):
     check.residual_block(block)
     out = capsys.readouterr().out
     assert out.startswith(f"✓ {block.__name__}: ")
-    assert out.count("\n") == 1
+    assert out.count("✓") == 1
+    assert max(map(len, out.splitlines())) <= 72
 
 
 # ---------------------------------------------------------------- wrong answers: words that the message must have

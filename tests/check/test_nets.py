@@ -260,7 +260,7 @@ def test_a_deeper_net_that_is_as_good(capsys):
         getattr(deep, name).load_state_dict(getattr(shallow, name).state_dict())
     modes = deep.training, shallow.training
     check.same_function(shallow, deep)
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "25 convolutions compute what 19 do" in said
     assert "layer1 has 2 more, layer2 has 2 more and layer3 has 2 more" in said
     check.same_function(shallow, deep, blocks=1)

@@ -13,6 +13,7 @@ from run_records import make
 
 from resnet_edu.experiment import records
 from resnet_edu.experiment.records import RecordError
+from resnet_edu.experiment.shipped import load_grid
 from resnet_edu.support.files import write_atomic
 from resnet_edu.support.system import code_version, library_versions, now
 
@@ -212,3 +213,9 @@ class TestProvenance:
 
     def test_date_is_utc(self):
         assert datetime.fromisoformat(now()).utcoffset().total_seconds() == 0
+
+
+def test_a_data_sets_name_in_words():
+    assert records.dataset_words("digits") == "digits"
+    (name,) = {r.dataset["name"] for r in load_grid()[0.01]}
+    assert records.dataset_words(name) == "digits (237 training images held out, and tested on)"

@@ -25,7 +25,7 @@ from finish import strip_state
 from pack_weights import write_weights
 from playwright.sync_api import Browser, Locator, Page, Response, sync_playwright
 
-from resnet_edu.widgets import DissectingTable
+from resnet_edu.widgets.dissecting import TrainedNets
 
 if TYPE_CHECKING:
     from resnet_edu.widgets.base import Explorer
@@ -175,7 +175,7 @@ def write_explorer_page(folder: Path, explorers: Sequence[Explorer], name: str =
     for asset in ("explorers.js", "explorers.css", "book.css"):
         shutil.copy(ROOT / "book" / "assets" / asset, folder / asset)
     shutil.copytree(ROOT / "book" / "assets" / "explorers", folder / "explorers", dirs_exist_ok=True)
-    if any(isinstance(explorer, DissectingTable) for explorer in explorers):
+    if any(isinstance(explorer, TrainedNets) for explorer in explorers):
         write_weights(folder / "explorers")
     outputs = "\n".join(
         f'<div class="cell"><div class="cell_output"><div class="output text_html">'

@@ -104,6 +104,24 @@
         return inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
       }).map((e) => brief(e.textContent)),
 
+    // Names such as plain-56 that are broken over two lines.
+    brokenNames: () => {
+      const found = [];
+      const walker = document.createTreeWalker(document.querySelector("article"), NodeFilter.SHOW_TEXT);
+      while (walker.nextNode()) {
+        const text = walker.currentNode;
+        if (text.parentElement.closest("code, pre, svg, .rx")) continue;
+        for (const match of text.data.matchAll(/[A-Za-z]+-\d+/g)) {
+          const range = document.createRange();
+          range.setStart(text, match.index);
+          range.setEnd(text, match.index + match[0].length);
+          const tops = [...range.getClientRects()].map((box) => Math.round(box.top));
+          if (new Set(tops).size > 1) found.push(brief(text.data.slice(Math.max(0, match.index - 20))));
+        }
+      }
+      return found;
+    },
+
     // Folds: <details> of sphinx-design and of hidden cells, and admonitions folded by sphinx-togglebutton.
     stuckFolds: () => {
       const stuck = [];

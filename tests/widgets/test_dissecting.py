@@ -15,6 +15,7 @@ from make_widgets import MODULES
 from playwright.sync_api import Page, expect
 from traitlets import TraitError
 
+from resnet_edu.data import load as load_digits
 from resnet_edu.experiment.shipped import load_record
 from resnet_edu.widgets import DissectingTable
 from resnet_edu.widgets.dissecting import NETS, removable, weights
@@ -74,6 +75,19 @@ def test_a_drawing_is_counted_in_cells_as_the_training_images_were():
         assert set(np.flatnonzero(upright.sum(0))) <= {2, 3, 4}
 
 
+def test_a_drawing_has_as_much_ink_as_a_training_image_so_a_bare_line_is_a_one():
+    images = load_digits("digits").train_images.float() * (16 / 255)  # (N, 1, 8, 8)
+    ink = images.sum((1, 2, 3)).mean().item()
+    for strokes in ([[[0.5, 0.1], [0.5, 0.9]]], [[[0.52, 0.12], [0.48, 0.9]]]):
+        line = load("dissecting").call("rasterise", strokes, True)
+        assert sum(line) == pytest.approx(ink, rel=0.05)
+        code = "(net, x) => flat(nets[net].logits(engine.prepared(x), 1))"
+        answers = {net: int(np.argmax(dissecting_worker().run(code, net, line))) for net in NETS}
+        assert {answers[net] for net in ("plain20", "resnet20", "resnet56")} == {1}  # plain56 reads badly
+    thin = load("dissecting").call("rasterise", [[[0.5, 0.1], [0.5, 0.9]]], False)
+    assert sum(thin) < 0.5 * ink
+
+
 # ---------------------------------------------------------------- in the browser
 
 
@@ -108,7 +122,7 @@ def in_v8(net: str, changes: dict, image: int = 0) -> list[str]:
       const logits = flat(nets[net].logits(x, 1, changes));
       const most = Math.max(...logits);
       const sum = logits.reduce((all, v) => all + Math.exp(v - most), 0);
-      return [logits.indexOf(most), 100 / sum, all(engine.testError(nets[net], changes))];
+      return [logits.indexOf(most), 100 / sum, Array.from(engine.testError(nets[net], changes)).at(-1).percent];
     }"""
     answer, sure, error = dissecting_worker().run(code, net, changes, image)
     return [str(answer), f"{sure:.0f}%", f"{error:.2f}%"]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from dissecting_worker import dissecting_worker
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training_worker import Worker
 
 from resnet_edu.data import load
@@ -163,9 +164,73 @@ def test_the_error_is_that_of_pytorch_on_200_test_images(
     model = changed(trained(net), factors, list(range(9)))
     wrong = model(images).argmax(1) != digits.test[1][:TESTED]
     found = worker.run(
-        "(net, changes) => all(engine.testError(nets[net], changes))", net, {"factors": factors, "order": None}
+        "(net, changes) => Array.from(engine.testError(nets[net], changes))", net, {"factors": factors, "order": None}
     )
-    assert found == pytest.approx(100 * wrong.float().mean().item(), abs=1e-4)
+    assert [so_far["images"] for so_far in found] == list(range(5, TESTED + 1, 5))
+    for so_far in found:
+        expected = 100 * wrong[: so_far["images"]].float().mean().item()
+        assert so_far["percent"] == pytest.approx(expected, abs=1e-4)
+
+
+def way(conv: nn.Conv2d, norm: nn.BatchNorm2d, share: float, kept: float) -> nn.Conv2d:
+    """Conv and batch norm as one convolution, blended with one that hands on `kept` times what it gets."""
+    fused = fuse_conv_bn_eval(conv, norm)
+    identity = nn.init.dirac_(torch.empty_like(fused.weight))
+    fused.weight = nn.Parameter(torch.lerp(kept * identity, fused.weight, share))
+    fused.bias = nn.Parameter(share * fused.bias)
+    return fused
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["plain", "resnet"])
+@pytest.mark.parametrize("share", [0, 0.02, 0.6, 1])
+def test_blocks_on_the_way_from_the_identity_are_those_of_pytorch(
+    worker: Worker, digits: Batches, kind: str, share: float
+):
+    shallow, deep = trained(f"{kind}20"), trained(f"{kind}56")
+    some, labels = digits.normalized(digits.train[0][:40]), digits.train[1][:40]
+    whole = shallow(some)
+    for stage in shallow.stages:
+        for block in list(getattr(deep, stage))[3:]:
+            if kind == "plain":
+                block.conv1, block.bn1 = way(block.conv1, block.bn1, share, 1), nn.Identity()
+            block.conv2, block.bn2 = way(block.conv2, block.bn2, share, float(kind == "plain")), nn.Identity()
+            getattr(shallow, stage).append(block)
+    theirs = shallow(some)
+    if share == 0:
+        torch.testing.assert_close(theirs, whole, atol=1e-4, rtol=0)
+    code = """(kind, share, x) => {
+      const net = engine.deepened(nets[`${kind}20`], nets[`${kind}56`], share);
+      return { logits: flat(net.logits(Float32Array.from(x), 40)), ...engine.trainLoss(net) };
+    }"""
+    found = worker.run(code, kind, share, some.flatten().tolist())
+    np.testing.assert_allclose(np.reshape(found["logits"], (-1, 10)), theirs, atol=CLOSE, rtol=1e-3)
+    assert found["loss"] == pytest.approx(nn.functional.cross_entropy(theirs, labels).item(), rel=1e-3)
+    assert found["wrong"] == int((theirs.argmax(1) != labels).sum())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("share", "bad"), [(0.05, False), (1 / 3, True)])
+def test_on_the_way_to_random_kernels_the_loss_of_a_plain_net_rises_later(digits: Batches, share: float, bad: bool):
+    """What chapter 1 says of another direction, in a fold."""
+    some, labels = digits.normalized(digits.train[0][:100]), digits.train[1][:100]
+    for seed in range(3):
+        torch.manual_seed(seed)
+        shallow, deep = trained("plain20"), trained("plain56")
+        for stage in shallow.stages:
+            for block in list(getattr(deep, stage))[3:]:
+                for conv, norm in ((block.conv1, block.bn1), (block.conv2, block.bn2)):
+                    there = way(conv, norm, 1, 1)
+                    here = nn.init.dirac_(torch.empty_like(there.weight))
+                    for at, values in ((here, there.weight), (torch.zeros_like(there.bias), there.bias)):
+                        noise = torch.randn_like(values)
+                        values.copy_(at + share * noise * (values - at).norm() / noise.norm())
+                    setattr(block, "conv1" if conv is block.conv1 else "conv2", there)
+                block.bn1 = block.bn2 = nn.Identity()
+                getattr(shallow, stage).append(block)
+        loss = nn.functional.cross_entropy(shallow(some), labels)
+        assert (loss > 2.3) == bad
+        assert bad or loss < 0.5
 
 
 def test_test_images_are_prepared_as_in_training(worker: Worker, digits: Batches, images: Tensor):

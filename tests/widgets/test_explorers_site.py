@@ -151,17 +151,22 @@ def test_the_gradient_explorer_answers_the_questions_of_chapter_1(chapter):
     story = explorer.locator(".rx-story:visible")
     explorer.get_by_role("slider", name="Layers of the network").press("End")
     expect(story).to_contain_text("plain110: the first convolution's gradient is")
-    explorer.get_by_role("radio", name="blocks that do nothing").check()
-    slider = explorer.get_by_role("slider", name="Identity blocks added to each stage")
-    slider.focus()
-    for _ in range(20):
-        if "56 layers" in story.inner_text():
-            break
-        page.keyboard.press("ArrowRight")
-        page.wait_for_timeout(50)
-    expect(story).to_contain_text(
-        "56 layers, and not one output has changed. So a network of 56 layers with this training"
-    )
+
+
+def test_the_identity_sliders_of_chapter_1_say_what_its_text_says(chapter):
+    page = chapter(DEEPER).page
+    losses = []
+    for kind, share in (("plain", "5%"), ("resnet", "20%")):
+        slider = page.get_by_role("group", name="Identity slider").filter(has_text=f"{kind}20, trained")
+        for _ in range(20):
+            if slider.locator("output").inner_text() == share:
+                break
+            slider.get_by_role("slider").press("ArrowRight")
+        told = re.compile(rf"^{share} of the way: loss ([\d.]+),")
+        expect(slider.locator(".rx-story")).to_have_text(told, timeout=60_000)
+        losses.append(float(told.match(slider.locator(".rx-story").inner_text())[1]))
+    assert losses[0] > 2
+    assert losses[1] < 0.05
 
 
 def test_the_study_player_has_the_learning_rates_of_chapter_1(chapter):

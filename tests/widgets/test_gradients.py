@@ -1,6 +1,5 @@
-"""The gradient explorer: what Python hands over, and a reader who moves the depth, the moment, and identity blocks."""
+"""The gradient explorer: what Python hands over, and a reader who moves the depth and the moment."""
 
-import dataclasses
 import re
 import statistics
 
@@ -8,11 +7,10 @@ import pytest
 from browser import settled
 from traitlets import TraitError
 
-from resnet_edu.experiment.records import METRICS, RunRecord
 from resnet_edu.figures import style as figure
-from resnet_edu.probes.records import GradientStudy, IdentityRecord, load_shipped
+from resnet_edu.probes.records import GradientStudy, load_shipped
 from resnet_edu.widgets import GradientExplorer
-from resnet_edu.widgets.gradients import gradients, identity
+from resnet_edu.widgets.gradients import gradients
 
 HEADER = {
     "net": "many", "weights": "untrained", "parameters": 0, "batch_norm": True, "seed": 0, "threads": 1,
@@ -44,31 +42,10 @@ STUDY = GradientStudy(
     ],
     **HEADER,
 )
-POINT = {"train_loss": 0.25, "train_error": 5.0, "test_loss": 0.5, "test_error": 12.5}
-IDENTITY = IdentityRecord(
-    points=[
-        {"added": 0, "depth": 8, "parameters": 1000, **POINT, "change": 0.0},
-        {"added": 2, "depth": 20, "parameters": 3000, **POINT, "change": 0.0},
-        {"added": 4, "depth": 32, "parameters": 5000, **POINT, "train_loss": 0.2500004, "change": 3e-6},
-    ],
-    logit=12.0,
-    **{**HEADER, "net": "plain8"},
-)
-DATASET = {"name": "toy", "fingerprint": "f", "train": 100, "test": 50, "shape": [1, 8, 8], "classes": ["a", "b"]}
-
-
-def trained(seed: int, loss: float, **changes: object) -> RunRecord:
-    """A record of plain20, trained from scratch to this loss."""
-    points = [{"step": 10, "lr": 0.1, **dict.fromkeys(METRICS, 60.0), "train_loss": loss}]
-    run = RunRecord("plain20", 3000, DATASET, {"steps": 10}, seed, {"type": "cpu"}, 1, points, 1.0)
-    return dataclasses.replace(run, **changes)
-
-
-TRAINED = [trained(0, 1.0), trained(1, 2.0)]
 
 
 def explorer(**settings: object) -> GradientExplorer:
-    return GradientExplorer(STUDY, [IDENTITY], TRAINED, **settings)
+    return GradientExplorer(STUDY, **settings)
 
 
 # ---------------------------------------------------------------- what is handed over
@@ -84,36 +61,17 @@ def test_the_norms_are_those_of_the_convolutions():
     assert (gone["norms"][1], gone["first"][1], gone["loss"]) == ([], None, [2.5, None])
 
 
-def test_only_nets_of_that_kind_and_data_stand_beside_the_deeper_net():
-    others = [
-        trained(0, 1.0, net="resnet20"),
-        trained(0, 1.0, dataset={**DATASET, "fingerprint": "other"}),
-        trained(2, float("nan")),
-    ]
-    (rival,) = identity(IDENTITY, [*TRAINED, *others])["trained"]
-    assert (rival["net"], rival["runs"], rival["train_loss"]) == ("plain20", 2, 1.5)
-    assert identity(IDENTITY)["blocks"] == 3
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"depth": 9}, "`depth` must be one of 8, 20, but it is 9"),
         ({"step": 1}, "`step` must be one of 0, 20"),
-        ({"net": "vgg16"}, "`net` must be one of 'plain8'"),
-        ({"added": 3}, "`added` must be one of 0, 2, 4"),
         ({"kind": "dense"}, "'kind' trait .*'plain', 'resnet', 'both'"),
-        ({"view": "loss"}, "'view' trait .*'gradients', 'identity'"),
     ],
 )
 def test_wrong_settings_are_told(settings, message):
     with pytest.raises(TraitError, match=message):
         explorer(**settings)
-
-
-def test_no_records_of_identities_are_told():
-    with pytest.raises(ValueError, match="`identities` is empty"):
-        GradientExplorer(STUDY, [], TRAINED)
 
 
 def cells_of(page: str) -> list[list[str]]:
@@ -125,14 +83,12 @@ def test_the_tables_without_javascript():
     rows = cells_of(explorer(batch_norm=False, step=20).static_html())
     assert ["resnet20", "diverged", "–", "–"] in rows
     assert ["plain8", f"{0.5**7:.3g}", "0.5", f"{0.5**6:.3g}"] in rows
-    assert ["2", "20", "3,000", "0.25", "5.00%", "12.50%"] in cells_of(explorer(view="identity").static_html())
 
 
 def test_the_shipped_records_are_there_by_default():
     shown = GradientExplorer()
     assert shown.depth == 56
-    assert {n["kind"] for n in shown.data["gradients"]["nets"]} == {"plain", "resnet"}
-    assert any(r["net"] == "plain20" and r["trained"] for r in shown.data["identity"])
+    assert {n["kind"] for n in shown.data["nets"]} == {"plain", "resnet"}
 
 
 def test_what_chapter_1_reads_there():
@@ -225,27 +181,3 @@ def test_the_drawing_is_to_scale(explorer_page):
         return ys.map((y) => 100 ** ((one - 4 - y) / (one - hundred)));
     }""")
     assert found == pytest.approx([1.2**k for k in range(19, 0, -1)], rel=0.01)
-
-
-@pytest.mark.browser
-def test_identity_blocks_leave_the_loss_where_it_was(explorer_page):
-    page = (visit := explorer_page(explorer(view="identity"))).page
-    assert list(rows(page)) == ["plain8, trained"]
-    slider = page.get_by_role("slider", name="Identity blocks added to each stage")
-    slider.press("ArrowRight")
-    page.wait_for_selector(".rx-new")
-    assert page.locator(".rx-chart:visible rect").count() == 3 + 6
-    assert page.locator(".rx-new").count() == 6
-    assert rows(page)["with identity blocks"] == ["20", "0.25", "5.00%", "12.50%", "3,000"]
-    assert rows(page)["plain20, trained from scratch (mean of 2)"][1] == "1.5"
-    assert story(page).startswith("20 layers, and not one output has changed.")
-    assert "Training plain20 from scratch ended at 1.5." in story(page)
-    slider.press("End")
-    page.wait_for_function("() => document.querySelectorAll('.rx-new').length === 12")
-    assert "no output has changed by more than 3 · 10⁻⁶ (the largest is 12)" in story(page)
-    assert "scratch" not in story(page)  # no plain32 was trained
-    page.get_by_label("the gradient at each layer").check()
-    page.get_by_role("slider", name="Layers of the network").wait_for()
-    assert not slider.is_visible()
-    assert not visit.barriers()
-    assert not visit.complaints

@@ -122,7 +122,7 @@ def test_start_trains_the_nets_and_nothing_is_loaded_before(explorer_page, way: 
         assert float(found[net][0]) == pytest.approx(loss, rel=5e-3)  # three digits
         assert found[net][1:] == [train, test]
     told = page.locator(".rx-lab-told").inner_text()
-    assert "You expected residual-8 to make the fewest mistakes" in told
+    assert "You expected residual-8 to make the most mistakes" in told
     assert f"residual-8 {found['residual-8'][1]}" in told
     assert not visit.foreign
     assert not visit.complaints

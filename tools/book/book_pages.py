@@ -8,6 +8,7 @@ an explorer of `resnet_edu.widgets` on a page of prose. Links to chapters that t
 from __future__ import annotations
 
 import json
+import re
 from html import escape
 from statistics import fmean
 from typing import Any
@@ -196,6 +197,23 @@ class PlainAnchors(SphinxTransform):
                 table.update({key: (self.env.docname, new[name]) for key, name in found.items()})
 
 
+class WholeNames(SphinxTransform):
+    """Put names such as plain-56 into spans that a line may not end in: browsers break after a hyphen."""
+
+    default_priority = 800  # when the text is what it will be
+    verbatim = (nodes.literal, nodes.FixedTextElement, nodes.math, nodes.math_block, nodes.raw, nodes.Invisible)
+
+    def apply(self, **_: Any) -> None:
+        """Split the texts of the page at its names."""
+        for text in list(self.document.findall(nodes.Text)):
+            parts = re.split(r"(\b[A-Za-z]+-\d+\b)", str(text))
+            if len(parts) > 1 and not isinstance(text.parent, self.verbatim):
+                pieces = [
+                    nodes.inline("", p, classes=["whole-name"]) if i % 2 else nodes.Text(p) for i, p in enumerate(parts)
+                ]
+                text.parent.replace(text, pieces)
+
+
 def remove_dead_links(app: Sphinx, document: str, source: list[str]) -> None:
     """Turn links to chapters that the book does not have into words, in what Sphinx reads."""
     source[0] = without_removed(source[0])
@@ -209,5 +227,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_directive("line-key", LineKey)
     app.add_directive("explorer", ExplorerOutput)
     app.add_transform(PlainAnchors)
+    app.add_transform(WholeNames)
     app.connect("source-read", remove_dead_links)
     return {"parallel_read_safe": True, "version": "1"}

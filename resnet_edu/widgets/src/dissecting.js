@@ -5,6 +5,7 @@
 // of its blocks that are off at first) and, where there is a kernel, _worker (the worker's source). What is computed:
 // workers/dissecting.js and conv_net.js. Here is what is seen and chosen.
 import { addChartStyle, listen, liveTable, named, put } from "./lib/chart.js";
+import { netWorker } from "./lib/net_worker.js";
 import { digitPicture, mapCanvas, paint, perRow } from "./lib/maps.js";
 import { drawingPad } from "./lib/pad.js";
 import { NET_LINES, number, percent } from "./lib/plot.js";
@@ -22,33 +23,15 @@ const best = (shares) => shares.indexOf(Math.max(...shares));
 const whole = (share) => `${Math.round(100 * share)}%`;
 const clamp = (value, most) => Math.max(0, Math.min(most, value));
 
-/** Weights and worker as they come from a kernel. */
-const fromKernel = (model) => ({
-  worker: () => Promise.resolve(`${model.get("_worker")}\nrxWorkers.dissecting()`),
-  data: (net) => new Promise((done) => {
-    const hear = ({ weights }, [view]) => {
-      if (weights !== net) return;
-      model.off("msg:custom", hear);
-      done(new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice());
-    };
-    model.on("msg:custom", hear);
-    model.send({ weights: net });
-  }),
-});
-
 function render({ model, el, worker, data }) {
   addChartStyle(el, "dissecting", STYLE);
-  const source = worker ? { worker, data } : fromKernel(model);
-  const files = model.get("files");
-  const nets = Object.keys(files);
-  const megabytes = (Object.values(files).reduce((sum, { bytes }) => sum + bytes, 0) * (worker ? 4 / 3 : 1)) / 1e6; // as text in a page
+  const nets = Object.keys(model.get("files"));
+  const engine = netWorker({ model, worker, data, heard: (message) => heard(message), failed: (error) => failed(error) });
   const voice = announcer();
 
   const blocks = {}; // net -> what its worker says of its blocks, once it is there
   const changes = Object.fromEntries(nets.map((net) => [net, { factors: {}, order: null }]));
   for (const name of model.get("off")) changes[model.get("net")].factors[name] = 0;
-  let theWorker = null;
-  let url = null;
   let problem = "";
   let drawn = null; // the reader's image, instead of a test image
   let seen = null; // the worker's last answer: { image, label, answers, inside, open }
@@ -68,26 +51,11 @@ function render({ model, el, worker, data }) {
 
   // ---- the worker ----
 
-  async function load() {
+  function load() {
     openAll.disabled = true;
     problem = "";
-    try {
-      url ??= URL.createObjectURL(new Blob([await source.worker()], { type: "text/javascript" }));
-      if (!theWorker) {
-        theWorker = new Worker(url);
-        theWorker.onmessage = ({ data: message }) => heard(message);
-        theWorker.onerror = (event) => failed(event);
-      }
-      for (const net of [open(), ...nets.filter((name) => name !== open())]) {
-        if (blocks[net]) continue;
-        say(openAll, `Loading ${net} …`);
-        const found = await source.data(net);
-        if (!theWorker) return; // taken away in the meantime
-        theWorker.postMessage({ net, [typeof found === "string" ? "base64" : "bytes"]: found, sha256: files[net].sha256 });
-      }
-    } catch (error) {
-      failed(error);
-    }
+    const missing = [open(), ...nets.filter((name) => name !== open())].filter((name) => !blocks[name]);
+    return engine.open(missing, (net) => say(openAll, `Loading ${net} …`));
   }
 
   function failed(error) {
@@ -104,7 +72,7 @@ function render({ model, el, worker, data }) {
     if (busy) return void (again = true);
     busy = true;
     const image = drawn ? { image: drawn } : { test: model.get("image") };
-    theWorker.postMessage({ look: { id: ++asked, open: open(), changes, ...image } });
+    engine.post({ look: { id: ++asked, open: open(), changes, ...image } });
   }
 
   function heard(message) {
@@ -121,7 +89,7 @@ function render({ model, el, worker, data }) {
       if (again) ask(again = false);
       else if (spoken) speak();
     } else if (message.lesions) Object.assign(lesions, message.lesions);
-    else if (message.error.net === open()) errors[message.error.whole ? "whole" : "now"] = message.error.percent;
+    else if (message.error.net === open()) errors[message.error.whole ? "whole" : "now"] = message.error;
     return draw();
   }
 
@@ -185,7 +153,7 @@ function render({ model, el, worker, data }) {
       ask();
     },
   });
-  const openAll = button(`Open the four nets (${megabytes.toFixed(1)} MB)`, load, { class: "rx-button rx-ds-open" });
+  const openAll = button(`Open the four nets (${engine.megabytes(nets).toFixed(1)} MB)`, load, { class: "rx-button rx-ds-open" });
   const wrong = h("div", { class: "rx-error", role: "alert", hidden: true });
   const note = h("div", { class: "rx-note rx-ds-note" });
 
@@ -230,12 +198,13 @@ function render({ model, el, worker, data }) {
       bars.forEach((bar, i) => (bar.style.height = `${Math.max(2, 100 * found[i])}%`));
     }
     const count = (kind) => Object.entries(lesions).filter(([net]) => kindOf(net) === kind).reduce((sum, [, { changed, all }]) => [sum[0] + changed, sum[1] + all], [0, 0]);
-    const told = ([changed, all]) => `${changed} of ${all} times (${whole(changed / (all || 1))})`;
+    const times = ([changed, all]) => `${changed} of ${all} times (${whole(changed / (all || 1))})`;
     say(share, Object.keys(lesions).length < nets.length ? "Leaving out every block once …"
-      : `Leave any single block out of the whole nets, and the answer for this image changes ${told(count("plain"))} in the plain nets, ${told(count("resnet"))} in the residual ones: ${nets.map((net) => `${net} ${lesions[net].changed} of ${lesions[net].all}`).join(", ")}.`);
+      : `Leave any single block out of the whole nets, and the answer for this image changes ${times(count("plain"))} in the plain nets, ${times(count("resnet"))} in the residual ones: ${nets.map((net) => `${net} ${lesions[net].changed} of ${lesions[net].all}`).join(", ")}.`);
     const answer = answers[open()];
     if (!answer || !inside) return;
-    const row = (words, p, error) => [words, String(best(p)), whole(Math.max(...p)), error === undefined ? "…" : percent(error)];
+    const told = (error) => (!error ? "…" : percent(error.percent) + (error.images < TESTED ? ` of ${error.images} …` : ""));
+    const row = (words, p, error) => [words, String(best(p)), whole(Math.max(...p)), told(error)];
     results.fill({
       caption: `${open()}: this image, and the error on ${TESTED} test images`,
       columns: [[""], ["answer", "number"], ["sure", "number"], ["error", "number"]],
@@ -438,12 +407,7 @@ function render({ model, el, worker, data }) {
       if (test.value !== model.get("image")) test.set(model.get("image"));
       if (!drawn) ask();
     }),
-    voice.stop, draw.cancel,
-    () => {
-      theWorker?.terminate();
-      theWorker = null;
-      if (url) URL.revokeObjectURL(url);
-    },
+    voice.stop, draw.cancel, engine.end,
   ];
   return () => ends.forEach((end) => end());
 }

@@ -75,8 +75,8 @@ function outcome(lanes, guess) {
   const short = ({ net, broke, error: last }) => `${net.net} ${broke ? `diverged at step ${broke.step}` : percent(last.train)}`;
   const sentences = [`Training images that are wrong after ${thousands(lanes[0].target)} steps: ${order.map(short).join(", ")}.`];
   if (guess) {
-    const best = order.filter((lane) => error(lane) <= error(order[0])).map((lane) => lane.net.net);
-    sentences.unshift(best.includes(guess) ? `You expected ${guess} to make the fewest mistakes, and it did.` : `You expected ${guess} to make the fewest mistakes; it was ${best.join(" and ")}.`);
+    const worst = order.filter((lane) => error(lane) >= error(order.at(-1))).map((lane) => lane.net.net);
+    sentences.unshift(worst.includes(guess) ? `You expected ${guess} to make the most mistakes, and it did.` : `You expected ${guess} to make the most mistakes; it was ${worst.join(" and ")}.`);
   }
   for (const deep of lanes) {
     const shallow = order.find((lane) => lane.net.kind === deep.net.kind && lane.net.depth < deep.net.depth);
@@ -280,7 +280,7 @@ function render({ model, el, worker }) {
     const chosen = choices();
     const idle = phase === "ready" || phase === "loading";
     question.set(question.value, chosen.nets.map((name) => [name, name]));
-    say(ask.querySelector("legend"), `Predict first: which net will make the fewest mistakes on its own training images after ${thousands(chosen.steps)} steps?`);
+    say(ask.querySelector("legend"), `Predict first: which net will make the most mistakes on its own training images after ${thousands(chosen.steps)} steps?`);
     ask.hidden = !(asking && phase === "ready");
     say(start, { ready: "Start", loading: "Loading …", running: "Pause", paused: "Go on", over: `${thousands(chosen.steps)} more steps` }[phase]);
     start.disabled = lanes.every((lane) => lane.broke);

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources e843c07b32e42b53d29848046fdb97114978ee56be48f522241fe550c16f6fae */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources baa1c2f25ebaf9a786dfad5b18225d397e85cdd1ab01c08645e67b8e1c596216 */
 var C=e=>typeof e=="number"&&Number.isFinite(e);function $(e,[r,o],[t,a]){if(e==="log"){let n=$("linear",[Math.log10(r),Math.log10(o)],[t,a]);return l=>n(Math.log10(Math.max(l,r)))}return n=>t+(n-r)/(o-r||1)*(a-t)}function O(e,r,o=5){if(!(r>e))return[e];let t=(r-e)/o,a=10**Math.floor(Math.log10(t)+1e-9),n=a*[1,2,5,10].find(c=>c*a>=t*(1-1e-9)),l=[];for(let c=Math.ceil(e/n-1e-9);c*n<=r+n*1e-9;c++)l.push(Number((c*n).toPrecision(12)));return l}function P(e,r,o=6){let[t,a]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(r)+1e-9)],n=Math.max(1,Math.ceil((a-t+1)/o)),l=[];for(let c=t-1;c<=a;c++)for(let p of a-t<2?[1,2,5]:[1]){let f=Number((p*10**c).toPrecision(6));f>=e*(1-1e-9)&&f<=r*(1+1e-9)&&(p>1||(c-t)%n===0)&&l.push(f)}return l}var j=e=>Math.round(e*10)/10;function L(e){let r="M";return e.map(([o,t])=>{if(!C(t))return r="M","";let a=`${r}${j(o)} ${j(t)}`;return r="L",a}).join("")}function y(e,r=3){if(!C(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let o=Math.floor(Math.log10(Math.abs(e))),t=Number((e/10**o).toPrecision(r)),a=String(o).replace(/./g,n=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(n)]);return`${t===1?"":`${t} · `}10${a}`}return Number(e.toPrecision(r)).toLocaleString("en-US",{maximumFractionDigits:6})}var R=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -96,6 +96,7 @@ background:var(--rx-bad-soft);color:var(--rx-ink)}
 .rx-axes .rx-axis-title{fill:var(--rx-ink);font-weight:600}
 .rx-axis{fill:none;stroke:var(--rx-strong-line)}
 .rx-swatch{display:inline-block!important;vertical-align:middle;margin-right:.45rem;flex:none}
+.rx-swatch+span{white-space:nowrap}
 .rx-choices{align-items:start}
 .rx-choices>.rx-field{margin-right:1rem}
 .rx-choices .rx-pair{min-height:2rem}

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources a469cc8aeac29f0410df1e108427c6c45e5631741562c2e4f1f697f2f44e1279 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 95d71909c7858b39f510e88ab12fca3e7aad5cf76bb1ad8e9269e3c644d9628e */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

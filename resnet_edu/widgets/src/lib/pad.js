@@ -5,7 +5,9 @@ import { button, checkField, h } from "./ui.js";
 
 const FINE = 32; // pixels a side of the bitmap
 const COARSE = 8;
-const RADIUS = 2.1; // of the pen, in pixels of the bitmap: strokes as thick as those of the training images
+const RADIUS = 2.1; // of the pen, in pixels of the bitmap
+const INK = 310; // pixels that are set in a training image, whatever the digit: their means are 303 to 330
+const PENS = [1.6, 4.5]; // the thinnest and the thickest that is taken for it
 const WIDE = 23; // pixels that most training images have at most between left and right, and where their middle is
 const MIDDLE = 15;
 const STEP = 1 / 16; // of the pen, by keyboard
@@ -29,18 +31,20 @@ function apart(x, y, [ax, ay], [bx, by]) {
   return (x - ax - along * dx) ** 2 + (y - ay - along * dy) ** 2;
 }
 
-/** Strokes, lists of points [x, y] from 0 to 1, as 64 whole numbers from 0 to 16; `fit` says whether they are fitted. */
+/**
+ * Strokes, lists of points [x, y] from 0 to 1, as 64 whole numbers from 0 to 16. With `fit` they are moved and stretched,
+ * and drawn with a pen so thick that there is as much ink as in a training image.
+ */
 export function rasterise(strokes, fit = true) {
   const image = new Array(COARSE * COARSE).fill(0);
   const inked = strokes.filter((stroke) => stroke.length);
   if (!inked.length) return image;
   const lines = fit ? fitted(inked) : inked.map((stroke) => stroke.map(([x, y]) => [x * FINE, y * FINE]));
-  const touched = (x, y) => lines.some((line) => line.some((p, i) => apart(x, y, line[Math.max(0, i - 1)], p) <= RADIUS ** 2));
-  for (let row = 0; row < FINE; row++) {
-    for (let column = 0; column < FINE; column++) {
-      if (touched(column + 0.5, row + 0.5)) image[Math.floor(row / 4) * COARSE + Math.floor(column / 4)] += 1;
-    }
-  }
+  const far = (x, y) => lines.reduce((least, line) => line.reduce((d, p, i) => Math.min(d, apart(x, y, line[Math.max(0, i - 1)], p)), least), Infinity);
+  const distances = Float64Array.from({ length: FINE ** 2 }, (_, p) => far((p % FINE) + 0.5, Math.floor(p / FINE) + 0.5));
+  const thick = Math.sqrt(distances.slice().sort()[INK - 1]);
+  const radius = fit ? Math.max(PENS[0], Math.min(PENS[1], thick)) : RADIUS;
+  distances.forEach((distance, p) => (image[Math.floor(p / FINE / 4) * COARSE + Math.floor((p % FINE) / 4)] += distance <= radius ** 2));
   return image;
 }
 
@@ -54,7 +58,7 @@ export function drawingPad({ voice, onchange }) {
   let strokes = [];
   let pen = null; // where the keyboard's pen is
   let down = false;
-  const fit = checkField({ label: "Fit it to the frame", value: true, onchange: () => tell(true) });
+  const fit = checkField({ label: "Fit size and pen to the training images", value: true, onchange: () => tell(true) });
   const tell = (done) => {
     draw();
     if (strokes.length) onchange(rasterise(strokes, fit.value), done);

@@ -56,11 +56,11 @@ function failed(output, error) {
   if (table) table.hidden = false;
 }
 
-/** The text of a script that an explorer runs in a Web Worker; loaded when it is first asked for. */
-const workerOf = (name, load) => () => load(`${name}.worker`).then(() => `(${globalThis.rxWorkers[name]})()`);
+/** The text of a script that an explorer runs in a Web Worker, its own or another's; loaded when it is first asked for. */
+const workerOf = (name, load) => (whose = name) => load(`${whose}.worker`).then(() => `(${globalThis.rxWorkers[whose]})()`);
 
 /** What a script of data beside the explorer's holds: `dissecting.plain20.js` the text that it gives the name plain20. */
-const dataOf = (name, load) => (part) => load(`${name}.${part}`).then(() => globalThis.rxData[part]);
+const dataOf = (name, load) => (part, whose = name) => load(`${whose}.${part}`).then(() => globalThis.rxData[part]);
 
 /**
  * Load a script beside this one, each once: a promise. Scripts, because from a folder on disk nothing else may be read.

@@ -212,3 +212,25 @@ export class ConvNet {
     return { changed, all: places.length };
   }
 }
+
+/** A convolution so far on the way to what it is: at 0 it hands on `kept` times what it gets. */
+function onTheWay({ weight, bias, ...shape }, share, kept) {
+  const values = weight.map((v) => share * v);
+  for (let o = 0; o < shape.outputs; o++) values[(o * 9 + 4) * shape.inputs + o] += (1 - share) * kept;
+  return { ...shape, weight: values, bias: bias.map((v) => share * v) };
+}
+
+/**
+ * `shallow`, and at the end of each stage the blocks that `deep` has more, so far on the way to what they are there: at a
+ * share of 0 they do nothing. A plain block does so by kernels that hand on what they get, a residual one by a branch of 0.
+ */
+export function deepened(shallow, deep, share) {
+  const { residual } = shallow;
+  const added = ({ first, second, ...block }) => (
+    { ...block, first: residual ? first : onTheWay(first, share, 1), second: onTheWay(second, share, residual ? 0 : 1) });
+  const blocks = [1, 2, 3].flatMap((stage) => {
+    const [own, all] = [shallow, deep].map((net) => net.blocks.filter((block) => block.stage === stage));
+    return [...own, ...all.slice(own.length).map(added)];
+  });
+  return Object.assign(Object.create(ConvNet.prototype), shallow, { blocks });
+}

@@ -4,15 +4,16 @@
 //      numbers from 0 to 16, or the index of a test image), the net to look into, and for each net its changes.
 // Out: { net } when it is there, or { net, problem }; then for each look { id, image, label, answers, inside } at once,
 //      and what takes longer after it, piece by piece, until the next look: { id, error } and { id, lesions }.
-import { ConvNet, largest, norm, softmax } from "./conv_net.js";
+import { ConvNet, deepened, largest, norm, softmax } from "./conv_net.js";
 import { IMAGES, TRAIN, meanImage, unpacked } from "./digits.js";
 import { sha256 } from "./sha256.js";
 
-export { ConvNet, sha256 };
+export { ConvNet, deepened, sha256 };
 
 const PIXELS = 64;
 const TESTED = 200; // images of an error
 const AT_ONCE = 5; // of them, before the page is heard again
+const LEARNT = 40; // training images of a loss
 
 const { pixels, labels } = unpacked();
 const scaled = (values) => Float32Array.from(values, (v) => Math.round((v * 255) / 16) / 255); // bytes in the package
@@ -25,15 +26,26 @@ export const testImage = (index) => ({ image: Array.from(pixels.subarray((TRAIN 
 
 const TEST = prepared(pixels.subarray(TRAIN * PIXELS, (TRAIN + TESTED) * PIXELS));
 
-/** Percent of the first 200 test images that a net takes for another digit. A generator: it stops after every few images. */
+/** Percent of the first 200 test images that a net takes for another digit: a generator of { percent, images } so far. */
 export function* testError(net, changes) {
   let wrong = 0;
   for (let at = 0; at < TESTED; at += AT_ONCE) {
     const logits = net.logits(TEST.subarray(at * PIXELS, (at + AT_ONCE) * PIXELS), AT_ONCE, changes);
     for (let i = 0; i < AT_ONCE; i++) wrong += largest(logits.subarray(10 * i, 10 * i + 10)) !== labels[TRAIN + at + i];
-    yield;
+    const images = at + AT_ONCE;
+    yield { percent: (100 * wrong) / images, images };
   }
-  return (100 * wrong) / TESTED;
+}
+
+const FIRST = prepared(pixels.subarray(0, LEARNT * PIXELS));
+
+/** Of a net's answers for the first training images, the mean loss and how many are wrong. */
+export function trainLoss(net) {
+  const logits = net.logits(FIRST, LEARNT);
+  const answers = Array.from({ length: LEARNT }, (_, i) => logits.subarray(10 * i, 10 * i + 10));
+  const most = answers.map((answer) => Math.max(...answer));
+  const losses = answers.map((answer, i) => most[i] - answer[labels[i]] + Math.log(answer.reduce((sum, v) => sum + Math.exp(v - most[i]), 0)));
+  return { loss: losses.reduce((a, b) => a + b) / LEARNT, wrong: answers.filter((answer, i) => largest(answer) !== labels[i]).length };
 }
 
 /** What a net makes of one image: { logits, blocks, evidence }; of each block the maps x, f and sum, with their sizes. */
@@ -56,19 +68,23 @@ const unchanged = (changes) => !changes?.order && !Object.values(changes?.factor
 /** Returns what hears the page's messages; `post` sends one to it. */
 function serve(post) {
   const nets = {};
-  const errors = {}; // of nets and their changes, as far as they are known
+  const errors = {}; // of nets and their changes: what is known so far, and the rest of the work
+  const losses = {}; // of nets, on training images
   let work = null; // a generator of what takes longer
   let timer = 0;
 
   function* background({ id, open, changes }, image) {
+    for (const wanted of !nets[open] ? [] : unchanged(changes[open]) ? [{}] : [changes[open], {}]) {
+      const key = JSON.stringify([open, wanted]);
+      const known = (errors[key] ??= { rest: testError(nets[open], wanted) });
+      do {
+        known.error = known.rest.next().value ?? known.error;
+        post({ id, error: { net: open, whole: wanted !== changes[open], ...known.error } });
+        yield;
+      } while (known.error.images < TESTED);
+    }
     for (const [name, net] of Object.entries(nets)) {
       post({ id, lesions: { [name]: yield* net.lesions(image) } });
-    }
-    if (!nets[open]) return;
-    for (const wanted of unchanged(changes[open]) ? [{}] : [{}, changes[open]]) {
-      const key = JSON.stringify([open, wanted]);
-      errors[key] ??= yield* testError(nets[open], wanted);
-      post({ id, error: { net: open, whole: wanted !== changes[open], percent: errors[key] } });
     }
   }
 
@@ -99,7 +115,12 @@ function serve(post) {
     soon();
   }
 
-  return ({ data }) => (data.look ? look(data.look) : add(data));
+  function blend({ shallow, deep, percent }) {
+    losses[deep] ??= trainLoss(nets[deep]).loss;
+    post({ blend: { percent, trained: losses[deep], ...trainLoss(deepened(nets[shallow], nets[deep], percent / 100)) } });
+  }
+
+  return ({ data }) => (data.look ? look(data.look) : data.blend ? blend(data.blend) : add(data));
 }
 
 globalThis.onmessage = serve((message) => globalThis.postMessage(message));

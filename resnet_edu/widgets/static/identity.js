@@ -1,0 +1,108 @@
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 84f78345fb43b864364235d7da4b6ad829ac729966c287ce345a2448f693bc8f */
+var U=e=>typeof e=="number"&&Number.isFinite(e);function H(e,r){let n=0;for(let t=1;t<e.length;t++)Math.abs(e[t]-r)<Math.abs(e[n]-r)&&(n=t);return n}function C(e,[r,n],[t,o]){if(e==="log"){let i=C("linear",[Math.log10(r),Math.log10(n)],[t,o]);return l=>i(Math.log10(Math.max(l,r)))}return i=>t+(i-r)/(n-r||1)*(o-t)}function F(e,r,n=5){if(!(r>e))return[e];let t=(r-e)/n,o=10**Math.floor(Math.log10(t)+1e-9),i=o*[1,2,5,10].find(a=>a*o>=t*(1-1e-9)),l=[];for(let a=Math.ceil(e/i-1e-9);a*i<=r+i*1e-9;a++)l.push(Number((a*i).toPrecision(12)));return l}function W(e,r,n=6){let[t,o]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(r)+1e-9)],i=Math.max(1,Math.ceil((o-t+1)/n)),l=[];for(let a=t-1;a<=o;a++)for(let d of o-t<2?[1,2,5]:[1]){let u=Number((d*10**a).toPrecision(6));u>=e*(1-1e-9)&&u<=r*(1+1e-9)&&(d>1||(a-t)%i===0)&&l.push(u)}return l}var _=e=>Math.round(e*10)/10;function q(e){let r="M";return e.map(([n,t])=>{if(!U(t))return r="M","";let o=`${r}${_(n)} ${_(t)}`;return r="L",o}).join("")}function M(e,r=3){if(!U(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),t=Number((e/10**n).toPrecision(r)),o=String(n).replace(/./g,i=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(i)]);return`${t===1?"":`${t} · `}10${o}`}return Number(e.toPrecision(r)).toLocaleString("en-US",{maximumFractionDigits:6})}var J={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}};var K=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
+   system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
+.rx,
+:is(html[data-theme=light], body[data-jp-theme-light=true], .vscode-light) .rx {
+  color-scheme: light; --rx-paper: #fff; --rx-ink: #1c2127; --rx-muted: #56606b; --rx-line: #d3d8de;
+  --rx-strong-line: #7b8794; --rx-soft: #f4f6f8; --rx-accent: #1f6aa5; --rx-accent-soft: #e3eff9;
+  --rx-add: #b4491a; --rx-add-soft: #fdf1ea; --rx-good: #2f6f44; --rx-good-soft: #e8f4ec; --rx-bad: #b3261e;
+  --rx-bad-soft: #fdecea; --rx-on-accent: #fff; --rx-slab: #cfe0ef; --rx-slab-top: #e4eef7;
+  --rx-slab-side: #aecbe3;
+}
+@media (prefers-color-scheme: dark) {
+.rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+}
+:is(html[data-theme=dark], body[data-jp-theme-light=false], .vscode-dark, html[theme=dark]) .rx {
+  color-scheme: dark; --rx-paper: #14181e; --rx-ink: #e2e7ec; --rx-muted: #a5b0bb; --rx-line: #3a434d;
+  --rx-strong-line: #7d8994; --rx-soft: #1e242b; --rx-accent: #79b8ec; --rx-accent-soft: #1d3347;
+  --rx-add: #f2a27a; --rx-add-soft: #35261f; --rx-good: #86cfa0; --rx-good-soft: #1d3226; --rx-bad: #ff9d94;
+  --rx-bad-soft: #3d1f1d; --rx-on-accent: #10151a; --rx-slab: #34516b; --rx-slab-top: #45688a;
+  --rx-slab-side: #263d52;
+}
+.rx,:is(html[data-theme=light],body[data-jp-theme-light=true],.vscode-light) .rx{--rx-plain:#d55e00;--rx-residual:#0072b2;--rx-other:#6b7580;--rx-wrong:#c62a2a}
+@media (prefers-color-scheme:dark){.rx{--rx-plain:#f5924a;--rx-residual:#5cb0ee;--rx-other:#a5b0bb;--rx-wrong:#ff7b72}}
+:is(html[data-theme=dark],body[data-jp-theme-light=false],.vscode-dark,html[theme=dark]) .rx{--rx-plain:#f5924a;--rx-residual:#5cb0ee;--rx-other:#a5b0bb;--rx-wrong:#ff7b72}
+:where(.rx [stroke="#D55E00" i]){stroke:var(--rx-plain)}
+:where(.rx [fill="#D55E00" i]){fill:var(--rx-plain)}
+:where(.rx [stroke="#0072B2" i]){stroke:var(--rx-residual)}
+:where(.rx [fill="#0072B2" i]){fill:var(--rx-residual)}
+.rx{container-type:inline-size;box-sizing:border-box;max-width:100%;margin:.75rem 0 1.25rem;padding:.9rem 1rem 1rem;
+border:1px solid var(--rx-line);border-radius:.5rem;background:var(--rx-paper);color:var(--rx-ink);
+font-size:.92rem;line-height:1.45;font-variant-numeric:tabular-nums;text-align:left}
+.rx *{box-sizing:border-box}
+.rx [hidden]{display:none!important}
+.rx p{margin:.4rem 0;max-width:44rem}
+.rx-title{margin:0 0 .5rem;font-weight:650}
+.rx-spoken{position:absolute;width:1px;height:1px;margin:-1px;overflow:hidden;clip-path:inset(50%);white-space:nowrap}
+.rx-controls{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,13rem),1fr));gap:.6rem 1.1rem;
+align-items:start;margin-bottom:.8rem}
+.rx-field{min-width:0;margin:0;padding:0;border:0}
+.rx-field>label,.rx-field>legend{display:block;float:none;width:auto;margin:0 0 .15rem;padding:0;font-size:.84rem;
+font-weight:600;line-height:1.3;color:var(--rx-ink)}
+.rx-unit{font-weight:400;color:var(--rx-muted)}
+.rx-pair{display:flex;align-items:center;gap:.5rem}
+.rx :is(.rx-number,.rx-select){height:2rem;margin:0;padding:0 .45rem;border:1px solid var(--rx-strong-line);
+border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;font-size:.9rem}
+.rx .rx-number{width:4.6rem;flex:none;text-align:right}
+.rx .rx-number[aria-invalid=true]{border-color:var(--rx-bad)}
+.rx .rx-select{width:100%}
+.rx-range{flex:1;min-width:0;height:1.5rem;margin:0;accent-color:var(--rx-accent)}
+.rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
+.rx-note:not(:empty){margin-top:.15rem}
+.rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
+.rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
+.rx-radio label{margin:0}
+.rx-radio input:disabled+label{color:var(--rx-muted);text-decoration:line-through}
+.rx .rx-button{min-height:2rem;margin:0;padding:.1rem .75rem;border:1px solid var(--rx-strong-line);border-radius:.3rem;
+background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font-weight:550;cursor:pointer}
+.rx .rx-button:hover{border-color:var(--rx-accent)}
+.rx .rx-button:is(:disabled,[aria-disabled]){color:var(--rx-muted);cursor:default}
+.rx .rx-button[aria-pressed=true]{background:var(--rx-accent);border-color:var(--rx-accent);color:var(--rx-on-accent)}
+.rx .rx-quiet{padding:.1rem .3rem;border-color:transparent;background:none;color:var(--rx-accent);text-decoration:underline}
+.rx-row{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .9rem;margin:.5rem 0}
+.rx .rx-hint{color:var(--rx-muted);font-size:.82rem}
+.rx-player{display:inline-flex;gap:.35rem}
+.rx :focus-visible{outline:3px solid var(--rx-accent)!important;outline-offset:2px}
+.rx-scroll{max-width:100%;overflow:auto;border:1px solid var(--rx-line);border-radius:.35rem;overscroll-behavior-x:contain}
+.rx .rx-table{display:table;width:100%;margin:0;border:0;border-collapse:separate;border-spacing:0;
+background:none;color:var(--rx-ink);font-size:.82rem;line-height:1.35}
+.rx .rx-table caption{caption-side:top;padding:.4rem .6rem;color:var(--rx-muted);font-size:1em;text-align:left}
+.rx .rx-table :is(th,td){padding:.28rem .5rem;border:0;border-bottom:1px solid var(--rx-line);
+background:var(--rx-paper);color:inherit;font-weight:400;text-align:left;vertical-align:top;white-space:nowrap}
+.rx .rx-table thead th{position:sticky;top:0;z-index:1;background:var(--rx-soft);font-weight:600}
+.rx .rx-table tfoot :is(th,td){border-top:2px solid var(--rx-line);font-weight:600}
+.rx .rx-table .rx-num{text-align:right}
+.rx svg{display:block;max-width:100%}
+.rx svg text{fill:var(--rx-ink);font-family:inherit}
+.rx-error{padding:.5rem .7rem;border-left:4px solid var(--rx-bad);border-radius:0 .3rem .3rem 0;
+background:var(--rx-bad-soft);color:var(--rx-ink)}
+.rx-error strong{color:var(--rx-bad)}
+.rx-up{color:var(--rx-add)}.rx-down{color:var(--rx-good)}
+@media (prefers-reduced-motion:reduce){.rx *{transition:none!important;animation:none!important}}
+@media print{.rx-controls,.rx-player{display:none}}
+`;function P(e,r="",n=""){let t=e.getRootNode(),o=t instanceof ShadowRoot?t:document.head;for(let[i,l]of[["shared",K],[r,n]]){if(!l||o.querySelector(`style[data-rx="${i}"]`))continue;let a=document.createElement("style");a.dataset.rx=i,a.textContent=l,o.append(a)}}var pe="http://www.w3.org/2000/svg",me=0,V=(e="x")=>`rx-${e}-${++me}-${Math.random().toString(36).slice(2,7)}`;function G(e,r,n){for(let[t,o]of Object.entries(r??{}))o==null||o===!1||(t.startsWith("on")?e.addEventListener(t.slice(2),o):t==="value"||t==="checked"||t==="disabled"||t==="hidden"?e[t]=o:e.setAttribute(t,o===!0?"":o));return e.append(...n.flat(9).filter(t=>t!=null&&t!==!1)),e}var h=(e,r,...n)=>G(document.createElement(e),r,n),g=(e,r,...n)=>G(document.createElementNS(pe,e),r,n);function R(e,r){return e.textContent!==r&&(e.textContent=r),e}function Y(e){let r=0,n=()=>{r||(r=requestAnimationFrame(()=>{r=0,e()}))};return n.cancel=()=>{r&&cancelAnimationFrame(r),r=0},n}var Z=(e,...r)=>h("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:n=>n.ctrlKey||n.metaKey||n.stopPropagation()},r);var Q=`.rx-holder{min-width:0;margin:.2rem 0 .4rem}
+.rx svg.rx-chart{touch-action:pan-y;user-select:none}
+.rx-chart text{font-size:12.5px}
+.rx-grid{stroke:var(--rx-line)}
+.rx-axes text{fill:var(--rx-muted)}
+.rx-axes .rx-axis-title{fill:var(--rx-ink);font-weight:600}
+.rx-axis{fill:none;stroke:var(--rx-strong-line)}
+.rx-swatch{display:inline-block!important;vertical-align:middle;margin-right:.45rem;flex:none}
+.rx-swatch+span{white-space:nowrap}
+.rx-choices{align-items:start}
+.rx-choices>.rx-field{margin-right:1rem}
+.rx-choices .rx-pair{min-height:2rem}
+.rx .rx-wrap th{white-space:normal}
+@container (max-width:36rem){.rx-choices>.rx-field{width:100%}}
+`;var z=7.2,ge=30,be=42;function X(e,{width:r,height:n,x:t,y:o,right:i=12}){let l=(x,$)=>(x.format??M)($),a=(o.kind==="log"?W:F)(...o.domain),d=a.map(x=>o.zero&&x===o.domain[0]?"0":l(o,x)),s={left:Math.ceil(Math.max(...d.map(x=>x.length))*z)+12,right:r-i,top:ge,bottom:n-be},b=C("linear",t.domain,[s.left,s.right]),f=C(o.kind,o.domain,[s.bottom,s.top]),m=(x,$,N,S)=>g("text",{x,y:$,"text-anchor":S},N),v=Math.max(2,Math.floor((s.right-s.left)/(z*6))),E=F(...t.domain,Math.min(6,v)).filter(x=>!t.whole||Number.isInteger(x)),O=g("g");return e.replaceChildren(g("g",{class:"rx-axes","aria-hidden":"true"},a.map((x,$)=>[g("path",{class:"rx-grid",d:`M${s.left} ${f(x)}H${s.right}`}),m(s.left-7,f(x)+4,d[$],"end")]),E.map(x=>m(Math.min(b(x),r-l(t,x).length*z/2),s.bottom+18,l(t,x),"middle")),g("path",{class:"rx-axis",d:`M${s.left} ${s.top}V${s.bottom}H${s.right}`}),g("text",{x:0,y:14,class:"rx-axis-title"},o.title),m(Math.min(r,Math.max(s.right,t.title.length*z)),n-6,t.title,"end")),O),ve(e,r,n),{sx:b,sy:f,layer:O,...s}}function ve(e,r,n){for(let[t,o]of Object.entries({width:r,height:n,viewBox:`0 0 ${r} ${n}`}))e.setAttribute(t,o)}function ee(e,r,n=""){let t=g("svg",{class:`rx-chart ${n}`,role:"img","aria-label":e}),o=h("div",{class:"rx-holder"},t),i=0,l=()=>{i=Math.floor(o.clientWidth),i>0&&r(t,i)},a=new ResizeObserver(()=>Math.floor(o.clientWidth)!==i&&l());return a.observe(o),{node:o,root:t,draw:l,stop:()=>a.disconnect()}}var re=({color:e,dash:r,width:n})=>({fill:"none",stroke:e,"stroke-width":n,"stroke-dasharray":r.map(t=>(t*n).toFixed(1)).join(" ")||null});function te(e,r){for(let[n,t]of Object.entries(r))e.set(n,t);e.save_changes()}function ne(e,r,n){let t=r.split(" ").map(o=>`change:${o}`);return t.forEach(o=>e.on(o,n)),()=>t.forEach(o=>e.off(o,n))}function oe(e,r,n){P(e,"chart",Q),P(e,r,n)}var ke=e=>({worker:()=>Promise.resolve(`${e.get("_worker")}
+rxWorkers.dissecting()`),data:r=>new Promise(n=>{let t=({weights:o},[i])=>{o===r&&(e.off("msg:custom",t),n(new Uint8Array(i.buffer,i.byteOffset,i.byteLength).slice()))};e.on("msg:custom",t),e.send({weights:r})})});function ae({model:e,worker:r,data:n,heard:t,failed:o}){let i=r?{worker:r,data:n}:ke(e),l=e.get("files"),[a,d,u]=[null,null,!1];return{async open(s,b=()=>{}){try{d??(d=URL.createObjectURL(new Blob([await i.worker("dissecting")],{type:"text/javascript"}))),!a&&!u&&(a=new Worker(d),a.onmessage=f=>t(f.data),a.onerror=o);for(let f of s){b(f);let m=await i.data(f,"dissecting");if(u)return;a.postMessage({net:f,[typeof m=="string"?"base64":"bytes"]:m,sha256:l[f].sha256})}}catch(f){o(f)}},post:s=>a.postMessage(s),megabytes:s=>s.reduce((b,f)=>b+l[f].bytes,0)*(r?4/3:1)/1e6,end(){u=!0,a?.terminate(),d&&URL.revokeObjectURL(d)}}}var ie=`.rx-id-chance{stroke:var(--rx-muted);stroke-dasharray:3 3}
+.rx-id-point{fill:var(--rx-paper);stroke-width:2}
+`;var w=[0,1,2,3,4,5,7,10,15,20,30,40,50,60,80,100],se=Math.log(10),le=40;function we({model:e,el:r,worker:n,data:t}){oe(r,"identity",ie);let o=e.get("kind"),i={...J[o==="plain"?"plain":"residual"],width:2.4},[l,a]=[`${o}20`,`${o}56`],d=new Map,u=ae({model:e,worker:n,data:t,heard:O,failed:E}),[s,b]=["ready",""],f=0,m=null,v=()=>w[H(w,e.get("percent"))];function E(c){[s,b]=["ready",`The nets could not be opened here: ${c.message??"the browser refuses a worker"}.`],L()}function O(c){return c.problem?E({message:`${c.net}: ${c.problem}`}):(c.blend?(d.set(c.blend.percent,c.blend),m=null):++f===2&&(s="there"),x(),L())}function x(){s!=="there"||m!==null||(m=[v(),...w].find(c=>!d.has(c))??null,m!==null&&u.post({blend:{shallow:l,deep:a,percent:m}}))}function $(){s==="ready"&&([s,f,b]=["loading",0,""],u.open([l,a])),x(),L()}let N=V("identity"),S=h("input",{class:"rx-range",type:"range",id:N,min:0,max:w.length-1,step:1,oninput:()=>te(e,{percent:w[S.value]})}),B=h("output",{for:N}),D=h("p",{class:"rx-story",role:"status"}),ce=h("p",{class:"rx-hint"},`Computed in this page with the trained ${l} and ${a}, in evaluation mode, on ${le} training images. Dotted: the loss of a guess, ${M(se)}.`);function de(){if(b)return b;let c=d.get(v());if(s==="ready")return`Move the slider: ${u.megabytes([l,a]).toFixed(1)} MB of weights come into the page.`;if(!c)return s==="loading"?"The nets are on their way …":"…";let k=`loss ${M(c.loss)}, ${c.wrong} of ${le} images wrong`;return v()===0?`18 blocks that do nothing: ${k}. So does ${l}. ${a}, trained from scratch, has a loss of ${M(c.trained)}.`:v()===100?`The 18 blocks are those of ${a}: ${k}.`:`${v()}% of the way: ${k}.`}let T=ee("Loss along the way",(c,k)=>{let y=w.filter(p=>d.has(p)),fe=Math.max(3,...y.map(p=>1.05*d.get(p).loss)),A=X(c,{width:k,height:Math.round(Math.min(260,Math.max(200,k*.4))),right:14,x:{domain:[0,100],title:`from the identity to the blocks of ${a}`,format:p=>`${p}%`},y:{domain:[0,fe],title:"loss"}}),j=p=>[A.sx(p),A.sy(d.get(p).loss)];A.layer.append(g("path",{class:"rx-id-chance",d:`M${A.left} ${A.sy(se)}H${A.right}`}),g("path",{...re(i),d:q(y.map(j))}),...y.filter(p=>p===v()).map(p=>g("circle",{cx:j(p)[0],cy:j(p)[1],r:5.5,class:"rx-id-point",stroke:i.color})))});function I(){let c=v();S.value=w.indexOf(c),R(B,`${c}%`),S.setAttribute("aria-valuetext",`${c}% of the way`),R(D,de());let k=w.filter(y=>d.has(y)).map(y=>`${y}%: ${M(d.get(y).loss)}`);T.root.setAttribute("aria-label",`Loss along the way. ${k.join(", ")||"Nothing is computed yet."}`),T.draw()}let L=Y(I);r.append(Z("Identity slider",h("div",{class:"rx-title"},`${l}, trained, and 18 blocks more`),h("div",{class:"rx-field"},h("label",{for:N},"From doing nothing to what was learnt"),h("div",{class:"rx-pair"},B,S)),T.node,D,ce)),I();let xe=[ne(e,"percent",$),L.cancel,T.stop,u.end];return()=>xe.forEach(c=>c())}var He={render:we};export{He as default};
