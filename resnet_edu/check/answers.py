@@ -21,11 +21,11 @@ from torch import Tensor, nn
 from ..experiment.records import RunRecord
 from ..experiment.shipped import load_records
 from ..experiment.statistics import interval
-from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, conv1x1
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv1x1
 from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
 from ..tracing.run import trace
 from .blocks import compare_block
-from .compare import compare_numbers, count_text, kinds, output_of, randomize
+from .compare import check_forward, compare_numbers, count_text, kinds, output_of, randomize
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
 from .verdict import NotYet, build, call, called_with, check_callable, checker
 
@@ -517,3 +517,40 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
     slips = {0.95: "that is what it promises", 1 - share: "that is how often it is wrong"}
     check_number("right", right, share, slips, within=0.05)
     return "draws, means, ends and share are right"
+
+
+# ---------------------------------------------------------------- chapter 14
+
+
+@_exercise("14.1")
+def _excitation(parameters: object, macs: object) -> str:
+    channels = [c for c, blocks in ((256, 3), (512, 4), (1024, 6), (2048, 3)) for _ in range(blocks)]
+    weights, biases = sum(2 * c * c // 16 for c in channels), sum(c + c // 16 for c in channels)
+    slips = {
+        weights: "both convolutions have biases",
+        weights / 2: "and the second convolution?",
+    }
+    check_number("parameters", parameters, weights + biases, slips, 1e-6)
+    check_number("macs", macs, weights, {weights + biases: "a bias is no multiply-add"}, 1e-6)
+    return "parameters and multiply-adds are right"
+
+
+@_exercise("14.2")
+def _stochastic_depth(blocks: object, factor: object) -> str:
+    slips = {27: "that is for a probability of a half for all blocks", 40.5: "the first block is number 1, and not 0"}
+    check_number("blocks", blocks, 40.25, slips)
+    check_number("factor", factor, 1.25, {0.8: "that is how many are kept", 5: "0.2 is the share that is skipped"})
+    return "the mean depth and the factor are right"
+
+
+@_exercise("14.3")
+def _preactivation(block: Callable[..., nn.Module]) -> str:
+    name, images = check_callable(block, "class"), torch.randn(4, 8, 8, 10, generator=torch.Generator().manual_seed(1))
+    with called_with(block, "in_channels", "out_channels", "stride"):
+        for args in ((8, 8, 1), (8, 16, 2)):
+            reference = PreActBlock(*args)
+            randomize(reference)
+            mine, what = build(block, args)
+            check_forward(mine, images, what)
+            compare_numbers(mine, reference, images, what, {})
+    return f"{name}: outputs, running statistics and gradients are right"
