@@ -12,10 +12,12 @@ from .answers import answer
 from .blocks import bottleneck, residual_block, shortcut
 from .nets import network, same_function
 from .shapes import output_size, receptive_field, shape_printer, stage_table
-from .training import initialise, schedule, train_step
+from .training import evaluation, initialise, schedule, train_step
 from .verdict import NotYet
+from .which import which_resnet
 
 __all__ = [
-    "NotYet", "answer", "bottleneck", "initialise", "network", "output_size", "receptive_field", "residual_block",
-    "same_function", "schedule", "shape_printer", "shortcut", "stage_table", "train_step",
+    "NotYet", "answer", "bottleneck", "evaluation", "initialise", "network", "output_size", "receptive_field",
+    "residual_block", "same_function", "schedule", "shape_printer", "shortcut", "stage_table", "train_step",
+    "which_resnet",
 ]  # fmt: skip

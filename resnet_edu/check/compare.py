@@ -254,9 +254,19 @@ def check_forward(mine: nn.Module, x: Tensor, what: str) -> None:
         raise NotYet(f"{what} gives two outputs for one input in evaluation mode: is there something random (dropout)?")
 
 
+def biased(mine: nn.Module) -> tuple[int, str]:
+    """Return how many parameters are biases of convolutions, and what to say of them; (0, "") without any."""
+    found = {name: m.bias for name, m in mine.named_modules() if isinstance(m, nn.Conv2d) and m.bias is not None}
+    if not found:
+        return 0, ""
+    names = list_text([name or "itself" for name in found][:4])
+    text = f"the convolutions {names} have" if len(found) > 1 else f"the convolution {names} has"
+    text = f"{len(found)} convolutions have" if len(found) > 4 else text
+    why = "which does nothing: a batch normalisation belongs after it, and takes it away"
+    return sum(bias.numel() for bias in found.values()), f"{text} a bias, {why}"
+
+
 def check_no_bias(mine: nn.Module, what: str) -> None:
     """Raise `NotYet` if a convolution has a bias: the batch normalisation after it takes it away again."""
-    biased = [name or "itself" for name, m in mine.named_modules() if isinstance(m, nn.Conv2d) and m.bias is not None]
-    if biased:
-        text = f"convolutions {list_text(biased[:4])} have" if len(biased) > 1 else f"convolution {biased[0]} has"
-        raise NotYet(f"{what}: the {text} a bias, which does nothing: the batch normalisation after it takes it away")
+    if text := biased(mine)[1]:
+        raise NotYet(f"{what}: {text}")

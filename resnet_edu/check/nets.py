@@ -11,11 +11,13 @@ Sources
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..nets.blocks import SHORTCUTS, Bottleneck, ZeroPadShortcut
@@ -96,7 +98,6 @@ def _with_other_padding(reference: ResNet) -> list[ResNet]:
 
 def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
     if compare.kinds(mine) != compare.kinds(reference):
-        compare.check_no_bias(mine, what)
         raise NotYet(f"{what}{compare.count_text(mine, reference)}: {_about_layers(mine, reference, x)}")
     other = [n for n in tensors(mine) if n not in tensors(reference)]
     if names and other:
@@ -104,32 +105,94 @@ def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, na
 
 
 def _about_layers(mine: nn.Module, reference: ResNet, x: Tensor) -> str:
-    own, right = compare.kinds(mine), compare.kinds(reference)
-    missing, extra = right - own, own - right
+    """Return what differs in the layers; of several causes that which explains the most parameters comes first."""
     repeated = _repeated_convolution(mine, x)
     if repeated:
         return f"layers run several times, such as {repeated}: each block of a stage should be an object of its own"
-    for _, shape in extra:
-        head = {("parameter", s) for s in (shape, shape[:1], *(tuple(p.shape) for p in reference.fc.parameters()))}
-        if len(shape) == 2 and set(missing) | set(extra) <= head:
-            return f"the last linear layer goes from {shape[1]} to {shape[0]} values, which is not the size asked for"
-    have, due = (_convolutions(counter, larger=True) for counter in (own, right))
-    if have != due:
-        few = "few" if have < due else "many"
-        return f"too {few} blocks or layers: {have} convolutions are larger than 1x1, and {due} should be"
-    have, due = (_convolutions(counter, larger=False) for counter in (own, right))
-    if have > due and any(len(s) == 4 and s[0] == s[1] and s[2] == 1 for _, s in extra):
-        return "a projection joins equal numbers of channels: does a stage halve the map that should keep its size?"
-    if have != due:
-        return f"{abs(have - due)} {'more' if have > due else 'fewer'} 1x1 convolutions than due: which shortcut is it?"
-    if not extra and any(role == "statistic" for role, _ in missing):
-        return "a batch normalisation is missing: on the projections, or after the stem?"
-    return "the number of layers is right, their sizes are not: how many channels has each stage?"
+    causes = sorted(_causes(mine, reference), reverse=True)
+    if len(causes) > 1:
+        return "".join(f"\n  {count:,} parameters: {sentence}" for count, sentence in causes)
+    return causes[0][1] if causes else "the number of layers is right, their sizes are not: how many channels has each?"
+
+
+def _causes(mine: nn.Module, reference: ResNet) -> list[tuple[int, str]]:
+    """Return the known causes of other layers: the number of parameters that each explains, and a sentence."""
+    own, right = (compare.kinds(net) for net in (mine, reference))
+    found = [compare.biased(mine)]
+    own.subtract(("parameter", tuple(m.bias.shape)) for m in _all(mine, nn.Conv2d) if m.bias is not None)
+    head = next(reversed(_all(mine, nn.Linear)), None)
+    stem = next((m for m in _all(mine, nn.Conv2d) if m.in_channels == reference.conv1.in_channels), None)
+    for layer, due, about in ((head, reference.fc, _about_head), (stem, reference.conv1, _about_stem)):
+        if layer is not None and (text := about(layer, due)):
+            ours, theirs = (Counter(("parameter", tuple(p.shape)) for p in _weights(m)) for m in (layer, due))
+            own, right = own - ours, right - theirs
+            found.append((abs(_size(ours) - _size(theirs)), text))
+    missing, extra = right - own, own - right
+    for larger in (True, False):
+        count = _convolutions(own, larger) - _convolutions(right, larger)
+        changed = {k: n for k, n in (extra if count > 0 else missing).items() if _is_kernel(k, larger)}
+        equal = sum(n for (_, shape), n in changed.items() if shape[0] == shape[1] and count > 0 and not larger)
+        if larger and count:
+            amount, due = ("many" if count > 0 else "few"), _convolutions(right, larger)
+            text = f"too {amount} blocks or layers: {due + count} convolutions are larger than 1x1, and {due} should be"
+        elif equal:
+            text = _about_equal(mine, equal)
+        else:
+            text = f"{abs(count)} {'more' if count > 0 else 'fewer'} 1x1 convolutions than due: which shortcut is it?"
+        found.append((_size(changed) if count else 0, text))
+    norms = [len(_all(net, nn.BatchNorm2d)) - len(_all(net, nn.Conv2d)) for net in (reference, mine)]
+    if norms[0] > norms[1] and any(role == "statistic" for role, _ in missing):
+        lost = norms[0] - norms[1]
+        text = "a batch normalisation is" if lost == 1 else f"{lost} batch normalisations are"
+        flat = {k: n for k, n in missing.items() if len(k[1]) == 1}
+        found.append((_size(flat), f"{text} missing: on the projections, or after the stem?"))
+    return [(count, text) for count, text in found if count]
+
+
+def _about_head(mine: nn.Linear, right: nn.Linear) -> str:
+    sizes = f"the last linear layer goes from {mine.in_features} to {mine.out_features} values"
+    return "" if mine.weight.shape == right.weight.shape else f"{sizes}, which is not the size asked for"
+
+
+def _about_stem(mine: nn.Conv2d, right: nn.Conv2d) -> str:
+    """Return what to say of another first convolution; "" for one that differs in channels only, or not at all."""
+    if mine.kernel_size == right.kernel_size:
+        return ""
+    made = "small images, of 32 pixels" if mine.kernel_size[0] < right.kernel_size[0] else "large images, of 224 pixels"
+    return f"the stem, a {shape_text(mine.kernel_size)} with stride {mine.stride[0]}, is made for {made}"
+
+
+def _about_equal(mine: nn.Module, count: int) -> str:
+    """Return what to say of so many projections between equal numbers of channels."""
+    subject = "a projection joins" if count == 1 else f"{count} projections join"
+    steps = [m.stride[0] for m in _all(mine, nn.Conv2d) if m.kernel_size == (1, 1) and m.in_channels == m.out_channels]
+    why = "does a stage halve the map that should keep its size?"
+    if max(steps) == 1:
+        why = "where the shape stays, the shortcut is the identity"
+    return f"{subject} equal numbers of channels: {why}"
+
+
+def _weights(layer: nn.Linear | nn.Conv2d) -> list[nn.Parameter]:
+    """Return the parameters of a layer; of a convolution without its bias, which is counted by itself."""
+    return [layer.weight] if isinstance(layer, nn.Conv2d) else list(layer.parameters())
+
+
+def _all(net: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
+    return [m for m in net.modules() if isinstance(m, kind)]
+
+
+def _size(counter: Mapping[compare.Kind, int]) -> int:
+    """Return how many parameters there are of these kinds."""
+    return sum(n * math.prod(shape) for (role, shape), n in counter.items() if role == "parameter")
+
+
+def _is_kernel(kind: compare.Kind, larger: bool) -> bool:
+    return len(kind[1]) == 4 and (kind[1][2:] != (1, 1)) == larger
 
 
 def _convolutions(counter: Counter, larger: bool) -> int:
     """Return how many convolutions are larger than 1x1, or how many are 1x1."""
-    return sum(n for (_, shape), n in counter.items() if len(shape) == 4 and (shape[2:] != (1, 1)) == larger)
+    return sum(n for kind, n in counter.items() if _is_kernel(kind, larger))
 
 
 def _repeated_convolution(mine: nn.Module, x: Tensor) -> str:
@@ -165,6 +228,7 @@ _MISTAKES = {
     "relu head": "a ReLU is at the end, after the linear layer; logits may be negative",
     "no stem relu": "the ReLU after the first convolution is missing",
     "no stem pool": "the max pooling after the first convolution is missing",
+    "stem stride": "the first convolution has another stride than that of the paper",
     "no stem bn": "the first batch normalisation is not used",
     # in the blocks, as `blocks.compute_with` calls them:
     "early relu": "in its blocks a ReLU comes before the addition, so that the branch can only add",
@@ -194,7 +258,8 @@ def _with_strides(net: nn.Module, x: Tensor, strides: tuple[int, ...], every_blo
 
 def _run(net: nn.Module, x: Tensor, mistake: str) -> Tensor:
     """Return the outputs of the net in training mode with one mistake; the net stays as it is."""
-    x = net.conv1(x)
+    step = 3 - net.conv1.stride[0] if mistake == "stem stride" else net.conv1.stride
+    x = F.conv2d(x, net.conv1.weight, None, step, net.conv1.padding)
     x = x if mistake == "no stem bn" else batch_norm(net.bn1, x)
     x = x if mistake == "no stem relu" else torch.relu(x)
     if net.maxpool is not None and mistake != "no stem pool":

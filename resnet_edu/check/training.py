@@ -1,4 +1,4 @@
-"""Checkers of the recipe: `train_step`, `initialise` and `schedule`.
+"""Checkers of the recipe: `train_step`, `evaluation`, `initialise` and `schedule`.
 
 Sources
   [1] PyTorch's documentation, "Optimizing Model Parameters": the order of the calls in a training step.
@@ -9,17 +9,19 @@ Sources
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from .compare import tensors
-from .values import as_number, compare_values
+from .values import as_number, check_number, compare_values
 from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
 
 STEPS = 3
@@ -180,6 +182,81 @@ def _explain_loss(name: str, losses: list[float], right: list[object]) -> None:
     name = f"{name}: the update is right, but what it returns"
     name_mistake(name, mistakes, lambda wrong: np.allclose(losses, wrong, 1e-4, 1e-4))
     raise NotYet(f"{name} is not the mean loss before it")
+
+
+@checker
+def evaluation(evaluate: Callable[[nn.Module, Iterable], object]) -> str:
+    """Check a test: `evaluate(model, batches)`, which returns the accuracy, or the pair (mean loss, accuracy).
+
+    batches: a DataLoader of images, float32 (B, C, H, W), and labels, int64 (B,); its last batch is smaller. The loss
+    is the mean cross-entropy of all images (nats), the accuracy a share of them. The model arrives in training mode;
+    its weights and running statistics are to stay.
+    """
+    name = check_callable(evaluate)
+    net, images, labels = _net_to_evaluate()
+    before = {n: t.detach().clone() for n, t in tensors(net).items()}
+    batches = DataLoader(TensorDataset(images.clone(), labels.clone()), batch_size=8)
+    value = call(f"{name}(model, batches)", evaluate, net, batches)
+    changed = [n for n, t in tensors(net).items() if not torch.equal(t, before[n])]
+    trained = [n for n in changed if isinstance(tensors(net)[n], nn.Parameter)]
+    if trained:
+        raise NotYet(
+            f"{name} changes {len(trained)} of the model's weights: does an optimizer step on the test images?"
+        )
+    if any(p.grad is not None for p in net.parameters()):
+        raise NotYet(f"{name} leaves gradients behind: a test needs no backward pass")
+    if changed:
+        hint = "The model was in training mode: each answer depends on its batch, and test images leave a trace"
+        raise NotYet(f"{name}: {len(changed)} running statistics of batch normalisation move. {hint}")
+    loss, accuracy = value if isinstance(value, (tuple, list)) and len(value) == 2 else (None, value)
+    right = _scores(net.eval(), images, labels)
+    _check_score(name, "accuracy", accuracy, right, net, images, labels)
+    if loss is not None:
+        _check_score(name, "loss", loss, right, net, images, labels)
+    return f"{name}: all {len(images)} images count alike, and the model stays as it was"
+
+
+def _net_to_evaluate() -> tuple[nn.Module, Tensor, Tensor]:
+    """Return a net in training mode, with running statistics that are not its data's, and 20 images with labels."""
+    generator = torch.Generator().manual_seed(5)
+    net = _small_net()
+    net[1].running_mean.normal_(generator=generator)
+    images = torch.randn(20, 3, 6, 6, generator=generator) + 2 * torch.randn(20, 3, 1, 1, generator=generator)
+    labels = net.eval()(images).argmax(1)
+    labels[[0, 3, 5, 9, 12, 16, 17]] += 1  # seven wrong answers, most of them in the last batches
+    return net.train(), images, labels % 4
+
+
+@torch.no_grad()
+def _scores(net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, list[float]]:
+    """Return sums over each batch: of right answers ("accuracy") and of losses ("loss")."""
+    found: dict[str, list[float]] = {"accuracy": [], "loss": []}
+    for x, y in zip(images.split(8), labels.split(8), strict=True):
+        logits = net(x)
+        found["accuracy"].append((logits.argmax(1) == y).sum().item())
+        found["loss"].append(F.cross_entropy(logits, y, reduction="sum").item())
+    return found
+
+
+def _check_score(
+    name: str, what: str, given: object, scores: dict[str, list[float]], net: nn.Module, x: Tensor, y: Tensor
+) -> None:
+    sums, sizes = scores[what], (8, 8, 4)
+    right = sum(sums) / 20
+    in_training = _scores(copy.deepcopy(net).train(), x, y)[what]
+    means = [part / size for part, size in zip(sums, sizes, strict=True)]
+    other = "the error" if what == "accuracy" else "the accuracy; the loss comes first"
+    slips = {
+        sum(means) / 3: "the mean of the batches' means: images of the smaller last batch count more than others",
+        sum(sums) / 24: "divided by batches times batch size, and the last batch is smaller",
+        sum(sums[:2]) / 16: "without the last, smaller batch: the test is of all images",
+        means[-1]: "of the last batch alone",
+        sum(in_training) / 20: "in training mode: batch normalisation uses each batch's own statistics",
+        sum(means): "the batches' means are summed up, and not divided",
+        sum(sums): "the sum over all images; divide by their number",
+        (1 - right if what == "accuracy" else sum(scores["accuracy"]) / 20): f"that is {other}",
+    }
+    check_number(f"the {what} of {name}", given, right, slips)
 
 
 TOLERANCE = 0.04  # of a standard deviation; that of the smallest layer here scatters by 0.6%

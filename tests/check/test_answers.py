@@ -14,7 +14,7 @@ from resnet_edu import check
 from resnet_edu.check.answers import EXERCISES
 from resnet_edu.experiment.shipped import load_records
 from resnet_edu.nets.blocks import BasicBlock, PlainBlock
-from resnet_edu.nets.models import ResNet, plain34, resnet34, resnet50
+from resnet_edu.nets.models import ResNet, cifar_net, plain34, resnet34, resnet50
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -149,6 +149,18 @@ def right_ends() -> tuple[float, float]:
     return means[0] + 0.65 * (means[1] - means[0]), means[25] + 0.35 * (means[26] - means[25])
 
 
+def needless(t) -> int:
+    """Blocks that keep their shape, and have something on the shortcut."""
+    first = {}  # addition -> the first row of its shortcut
+    for a in t.additions:
+        if a.shortcut_kind != "identity":
+            row = t.rows[a.shortcut]
+            while isinstance(row.sources[0], int) and t.rows[row.sources[0]].on_shortcut:
+                row = t.rows[row.sources[0]]
+            first[a.index] = row
+    return sum(row.input_shape == t.rows[index].output_shape for index, row in first.items())
+
+
 RIGHT = {
     "1.1": {"cases": ["overfitting", "degradation", "unknown"]},
     "1.2": {"grid": grid(), "rate": 0.01, "left": 4.0},
@@ -181,6 +193,9 @@ RIGHT = {
     },
     "7.2": {"runs": TWINS},
     "7.4": {"draws": 27, "means": 10, "ends": right_ends(), "right": 0.68},
+    "9.1": {"depth": 20, "option": "B"},
+    "9.2": {"reader": needless},
+    "9.3": {"net": Later(lambda: cifar_net(20, shortcut="projection"))},
     "14.1": {"parameters": 2_530_992, "macs": 2_514_944},  # +2.5 million: Hu et al., section 4
     "14.2": {"blocks": 54 - 0.5 * 55 / 2, "factor": torch.tensor(1.25)},
     "14.3": {"block": PreAct},
@@ -312,6 +327,14 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("7.4", {"right": 0.325}, "how often it is wrong"),
     ("7.4", {"right": 68}, "in percent"),
     ("7.4", {"ends": (1.0, 2.0)}, "low end"),
+    ("9.1", {"depth": 18}, "that is its name"),
+    ("9.1", {"option": "A"}, "with each option"),
+    ("9.1", {"option": "D"}, "must be one of"),
+    ("9.2", {"reader": lambda t: sum(a.shortcut_kind != "identity" for a in t.additions)}, "every shortcut"),
+    ("9.2", {"reader": lambda t: 6}, "too large"),
+    ("9.2", {"reader": lambda t: t.missing}, "raised AttributeError"),
+    ("9.3", {"net": Later(lambda: cifar_net(20))}, "differs in"),
+    ("9.3", {"net": Later(lambda: cifar_net(26, shortcut="projection"))}, "number of layers` is 26"),
     ("14.1", {"parameters": 2_514_944}, "have biases"),
     ("14.1", {"macs": 2_530_992}, "no multiply-add"),
     ("14.2", {"blocks": 27}, "for all blocks"),

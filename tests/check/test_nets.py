@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 from resnet_edu import check
+from resnet_edu.nets import variants
 from resnet_edu.nets.blocks import BasicBlock
 from resnet_edu.nets.models import cifar_net, plain20, resnet18, resnet20, resnet34
 
@@ -202,6 +203,42 @@ def without_norms(net):
 def test_wrong_nets_for_imagenet_are_named(change, words):
     with pytest.raises(check.NotYet, match=words):
         check.network(lambda: change(resnet18()), like="resnet18")
+
+
+def test_several_causes_are_ranked_by_the_parameters_that_they_explain():
+    """A published net: 11.8 million parameters in six projections, and 59 biases that are nearly none."""
+    with pytest.raises(check.NotYet) as told:
+        check.network(variants.projected_resnet50, like="resnet50")
+    lines = str(told.value).splitlines()[1:]
+    explained = [int(line.split()[0].replace(",", "")) for line in lines]
+    assert explained == sorted(explained, reverse=True)
+    assert "6 projections join equal numbers of channels: where the shape stays" in lines[0]
+    assert explained[0] == sum(n * (c * c) for n, c in ((1, 512), (3, 1024), (2, 2048)))
+    assert "from 2048 to 10 values" in lines[1]
+    assert explained[1] == 990 * (2048 + 1)
+    assert "59 convolutions have a bias" in str(told.value)
+
+
+def test_a_stem_for_small_images_is_named():
+    build = variants.cifar_stem_resnet18
+    with pytest.raises(check.NotYet, match="the stem, a 3×3 with stride 1, is made for small images"):
+        check.network(lambda: build(num_classes=1000), like="resnet18")
+    with pytest.raises(check.NotYet, match="7×7 with stride 2, is made for large images"):
+        check.network(lambda depth: variants.Variant([(depth - 2) // 6] * 3, (16, 32, 64), num_classes=10))
+    with pytest.raises(check.NotYet, match="first convolution has another stride"):
+        check.network(lambda d: strided_stem(cifar_net(d)))
+
+
+def strided_stem(net):
+    net.conv1.stride = (2, 2)
+    return net
+
+
+def test_a_published_net_that_is_halved_early_has_two_causes():
+    with pytest.raises(check.NotYet) as told:
+        check.network(lambda: variants.halved_resnet34(num_classes=1000), like="resnet34")
+    assert "does a stage halve the map that should keep its size?" in str(told.value)
+    assert "4 batch normalisations are missing" in str(told.value)
 
 
 def test_options_are_checked():
