@@ -552,6 +552,27 @@ def _repaired(net: nn.Module) -> str:
     return f"{found.name} with option B, in all that a trace shows"
 
 
+# ---------------------------------------------------------------- chapter 11
+
+
+@_exercise("11.1")
+def _speed(per_second: object, hours: object) -> str:
+    right = 20 * 50_000 / 4555.5
+    slips = {right / 20: "there are 20 epochs", right * 1.2: "test images are not trained on"}
+    check_number("per_second", per_second, right, slips, 0.01)
+    check_number("hours", hours, 64_000 * 128 / right / 3600, {64_000 / right / 3600: "a step is 128 images"}, 0.01)
+    return "speed and hours are right"
+
+
+@_exercise("11.3")
+def _sizes(as_published: object, padded: object) -> str:
+    for name, given, right in (("as_published", as_published, (71, 166)), ("padded", padded, (65, 160))):
+        given = as_list(name, given, 2, "numbers")
+        check_number(f"{name}[0]", given[0], right[0], {right[0] + 1: "one pixel less passes, too"}, 1e-9)
+        check_number(f"{name}[1]", given[1], right[1], {right[1] - 1: "one pixel more passes, too"}, 1e-9)
+    return "smallest and largest images are right"
+
+
 # ---------------------------------------------------------------- chapter 14
 
 

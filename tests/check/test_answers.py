@@ -196,6 +196,8 @@ RIGHT = {
     "9.1": {"depth": 20, "option": "B"},
     "9.2": {"reader": needless},
     "9.3": {"net": Later(lambda: cifar_net(20, shortcut="projection"))},
+    "11.1": {"per_second": 219.5, "hours": 10.37},
+    "11.3": {"as_published": (71, 166), "padded": [65, 160]},  # those that a trace passes: see the solution
     "14.1": {"parameters": 2_530_992, "macs": 2_514_944},  # +2.5 million: Hu et al., section 4
     "14.2": {"blocks": 54 - 0.5 * 55 / 2, "factor": torch.tensor(1.25)},
     "14.3": {"block": PreAct},
@@ -335,6 +337,12 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("9.2", {"reader": lambda t: t.missing}, "raised AttributeError"),
     ("9.3", {"net": Later(lambda: cifar_net(20))}, "differs in"),
     ("9.3", {"net": Later(lambda: cifar_net(26, shortcut="projection"))}, "number of layers` is 26"),
+    ("11.1", {"per_second": 10.98}, "there are 20 epochs"),
+    ("11.1", {"per_second": 263.4}, "not trained on"),
+    ("11.1", {"hours": 0.081}, "a step is 128 images"),
+    ("11.3", {"as_published": (72, 166)}, "one pixel less"),
+    ("11.3", {"padded": (65, 159)}, "one pixel more"),
+    ("11.3", {"padded": (96, 160)}, "too large"),
     ("14.1", {"parameters": 2_514_944}, "have biases"),
     ("14.1", {"macs": 2_530_992}, "no multiply-add"),
     ("14.2", {"blocks": 27}, "for all blocks"),
