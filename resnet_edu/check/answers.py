@@ -24,7 +24,7 @@ from ..experiment.records import RunRecord
 from ..experiment.shipped import load_records, load_trained
 from ..experiment.statistics import interval
 from ..nets import variants
-from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, conv1x1
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv1x1
 from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
 from ..tracing.anatomy import anatomy
 from ..tracing.run import Trace, trace
@@ -32,7 +32,7 @@ from ..probes.subject import Subject, loss_and_error
 from ..tracing.run import trace
 from ..training.recipe import Recipe
 from .blocks import compare_block
-from .compare import compare_numbers, count_text, kinds, output_of, randomize
+from .compare import check_forward, compare_numbers, count_text, kinds, output_of, randomize
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
 from .verdict import NotYet, build, call, called_with, check_callable, checker
 from .which import which_resnet
@@ -664,3 +664,61 @@ def _activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) -> str:
         if not torch.allclose(found, right, atol=1e-4):
             raise NotYet(f"for class {kind} the places do not add up to the logit without its bias")
     return f"{name}: the places add up to the logit, for every class"
+
+
+# ---------------------------------------------------------------- chapter 11
+
+
+@_exercise("11.1")
+def _speed(per_second: object, hours: object) -> str:
+    right = 20 * 50_000 / 4555.5
+    slips = {right / 20: "there are 20 epochs", right * 1.2: "test images are not trained on"}
+    check_number("per_second", per_second, right, slips, 0.01)
+    check_number("hours", hours, 64_000 * 128 / right / 3600, {64_000 / right / 3600: "a step is 128 images"}, 0.01)
+    return "speed and hours are right"
+
+
+@_exercise("11.3")
+def _sizes(as_published: object, padded: object) -> str:
+    for name, given, right in (("as_published", as_published, (71, 166)), ("padded", padded, (65, 160))):
+        given = as_list(name, given, 2, "numbers")
+        check_number(f"{name}[0]", given[0], right[0], {right[0] + 1: "one pixel less passes, too"}, 1e-9)
+        check_number(f"{name}[1]", given[1], right[1], {right[1] - 1: "one pixel more passes, too"}, 1e-9)
+    return "smallest and largest images are right"
+
+
+# ---------------------------------------------------------------- chapter 14
+
+
+@_exercise("14.1")
+def _excitation(parameters: object, macs: object) -> str:
+    channels = [c for c, blocks in ((256, 3), (512, 4), (1024, 6), (2048, 3)) for _ in range(blocks)]
+    weights, biases = sum(2 * c * c // 16 for c in channels), sum(c + c // 16 for c in channels)
+    slips = {
+        weights: "both convolutions have biases",
+        weights / 2: "and the second convolution?",
+    }
+    check_number("parameters", parameters, weights + biases, slips, 1e-6)
+    check_number("macs", macs, weights, {weights + biases: "a bias is no multiply-add"}, 1e-6)
+    return "parameters and multiply-adds are right"
+
+
+@_exercise("14.2")
+def _stochastic_depth(blocks: object, factor: object) -> str:
+    slips = {27: "that is for a probability of a half for all blocks", 40.5: "the first block is number 1, and not 0"}
+    check_number("blocks", blocks, 40.25, slips)
+    check_number("factor", factor, 1.25, {0.8: "that is how many are kept", 5: "0.2 is the share that is skipped"})
+    return "the mean depth and the factor are right"
+
+
+@_exercise("14.3")
+def _preactivation(block: Callable[..., nn.Module]) -> str:
+    name, images = check_callable(block, "class"), torch.randn(4, 8, 8, 10, generator=torch.Generator().manual_seed(1))
+    with called_with(block, "in_channels", "out_channels", "stride"):
+        for args in ((8, 8, 1), (8, 16, 2)):
+            reference = PreActBlock(*args)
+            randomize(reference)
+            mine, what = build(block, args)
+            check_forward(mine, images, what)
+            compare_numbers(mine, reference, images, what, {})
+    return f"{name}: outputs, running statistics and gradients are right"

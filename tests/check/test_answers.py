@@ -16,6 +16,8 @@ from resnet_edu.check.answers import EXERCISES
 from resnet_edu.data.dataset import load
 from resnet_edu.experiment.shipped import load_records, load_trained
 from resnet_edu.nets.blocks import PlainBlock
+from resnet_edu.experiment.shipped import load_records
+from resnet_edu.nets.blocks import BasicBlock, PlainBlock
 from resnet_edu.nets.models import ResNet, cifar_net, plain34, resnet34, resnet50
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -40,6 +42,29 @@ class Halve(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.branch(x) + self.shortcut(x))
+
+
+class PreAct(nn.Module):
+    """The block of exercise 14.3, or with a mistake: where the projection starts, or a ReLU behind the addition."""
+
+    def __init__(self, inside: int, out: int, stride: int, early: bool = True, last: bool = False) -> None:
+        super().__init__()
+        self.early, self.end = early, nn.ReLU() if last else nn.Identity()
+        self.first = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU())
+        self.rest = nn.Sequential(
+            nn.Conv2d(inside, out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+            nn.Conv2d(out, out, 3, padding=1, bias=False),
+        )
+        same = stride == 1 and inside == out
+        self.shortcut = None if same else nn.Conv2d(inside, out, 1, stride, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.first(x)
+        if self.shortcut is not None:
+            x = self.shortcut(out if self.early else x)
+        return self.end(self.rest(out) + x)
 
 
 def pooled_shortcut(pool: type[nn.Module] = nn.AvgPool2d, norm: bool = True, bias: bool = False, size: int = 2):
@@ -211,6 +236,11 @@ RIGHT = {
     "13.1": {"overwritten": ["bn2", "bn1"]},
     "13.2": {"block": "layer3.4", "field": 235},
     "13.3": {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps) / maps[0].numel()},
+    "11.1": {"per_second": 219.5, "hours": 10.37},
+    "11.3": {"as_published": (71, 166), "padded": [65, 160]},  # those that a trace passes: see the solution
+    "14.1": {"parameters": 2_530_992, "macs": 2_514_944},  # +2.5 million: Hu et al., section 4
+    "14.2": {"blocks": 54 - 0.5 * 55 / 2, "factor": torch.tensor(1.25)},
+    "14.3": {"block": PreAct},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -382,6 +412,20 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps)}, "not the sum"),
     ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[0], maps) / 15}, "for class 1"),
     ("13.3", {"cam": lambda maps, weight, kind: weight[kind] @ maps.mean((1, 2))}, "a value for each place"),
+    ("11.1", {"per_second": 10.98}, "there are 20 epochs"),
+    ("11.1", {"per_second": 263.4}, "not trained on"),
+    ("11.1", {"hours": 0.081}, "a step is 128 images"),
+    ("11.3", {"as_published": (72, 166)}, "one pixel less"),
+    ("11.3", {"padded": (65, 159)}, "one pixel more"),
+    ("11.3", {"padded": (96, 160)}, "too large"),
+    ("14.1", {"parameters": 2_514_944}, "have biases"),
+    ("14.1", {"macs": 2_530_992}, "no multiply-add"),
+    ("14.2", {"blocks": 27}, "for all blocks"),
+    ("14.2", {"blocks": 40.5}, "number 1, and not 0"),
+    ("14.2", {"factor": 0.8}, "how many are kept"),
+    ("14.3", {"block": functools.partial(PreAct, early=False)}, "8, 16, 2"),
+    ("14.3", {"block": functools.partial(PreAct, last=True)}, "8, 8, 1"),
+    ("14.3", {"block": lambda a, b, stride: BasicBlock(a, b, stride)}, "8, 8, 1"),
 ]
 
 
