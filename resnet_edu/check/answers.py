@@ -26,10 +26,9 @@ from ..experiment.statistics import interval
 from ..nets import variants
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv1x1
 from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
+from ..probes.subject import Subject, loss_and_error
 from ..tracing.anatomy import anatomy
 from ..tracing.run import Trace, trace
-from ..probes.subject import Subject, loss_and_error
-from ..tracing.run import trace
 from ..training.recipe import Recipe
 from .blocks import compare_block
 from .compare import check_forward, compare_numbers, count_text, kinds, output_of, randomize
@@ -555,6 +554,8 @@ def _repaired(net: nn.Module) -> str:
         raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
     check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
     return f"{found.name} with option B, in all that a trace shows"
+
+
 # ---------------------------------------------------------------- chapter 8
 
 
@@ -585,6 +586,8 @@ def _decay(share: object) -> str:
     slips = {math.exp(-pull): "momentum makes a steady pull ten times as strong"}
     check_number("share", share, math.exp(-pull / (1 - recipe.momentum)), slips)
     return "so little would be left"
+
+
 # ---------------------------------------------------------------- chapter 10
 
 
@@ -621,6 +624,8 @@ def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
                 continue
             raise NotYet(f"{name} is silent if a file {what} what the net needs")
     return f"{name}: all tensors, with a prefix and without, or an error"
+
+
 # ---------------------------------------------------------------- chapter 13
 
 

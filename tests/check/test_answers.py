@@ -15,8 +15,6 @@ from resnet_edu import check
 from resnet_edu.check.answers import EXERCISES
 from resnet_edu.data.dataset import load
 from resnet_edu.experiment.shipped import load_records, load_trained
-from resnet_edu.nets.blocks import PlainBlock
-from resnet_edu.experiment.shipped import load_records
 from resnet_edu.nets.blocks import BasicBlock, PlainBlock
 from resnet_edu.nets.models import ResNet, cifar_net, plain34, resnet34, resnet50
 
@@ -163,6 +161,8 @@ def needless(t) -> int:
                 row = t.rows[row.sources[0]]
             first[a.index] = row
     return sum(row.input_shape == t.rows[index].output_shape for index, row in first.items())
+
+
 @functools.cache
 def turned_round(turn: bool = True) -> dict[str, float]:
     """Test errors of the trained nets of 56 layers, the weights of layer3.1 to layer3.8 in the opposite order."""
@@ -175,6 +175,8 @@ def turned_round(turn: bool = True) -> dict[str, float]:
         with torch.no_grad():
             found[answer] = 100 * (net(images).argmax(1) != digits.test_labels).double().mean().item()
     return found
+
+
 REPORTS = ["steps on test", "no eval", "strict=False", "last epoch", "training transforms"]
 
 
