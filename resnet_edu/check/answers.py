@@ -727,3 +727,29 @@ def _preactivation(block: Callable[..., nn.Module]) -> str:
             check_forward(mine, images, what)
             compare_numbers(mine, reference, images, what, {})
     return f"{name}: outputs, running statistics and gradients are right"
+
+
+# ---------------------------------------------------------------- chapter 12
+
+
+@_exercise("12.1")
+def _without_mistake(images: object) -> str:
+    right = 381  # the first n with z^2 / (n + z^2) below 0.01, z = 1.96
+    slips = {right - 1: "with one picture less the end lies above 1% still", 299: "that is for the exact interval"}
+    check_number("images", images, right, slips, 1e-9)
+    return "from 381 pictures on"
+
+
+@_exercise("12.2")
+def _confusion(confusion: Callable[[Tensor, Tensor, int], Tensor]) -> str:
+    from sklearn.metrics import confusion_matrix
+
+    name, (truth, said) = check_callable(confusion), torch.randint(4, (2, 60))
+    right = torch.from_numpy(confusion_matrix(truth, said, labels=range(5)))  # no image is of the last class
+    found = call(f"{name}(...)", confusion, truth, said, 5)
+    check_shape(f"{name}(...)", getattr(found, "shape", ()), right.shape, {(): "a tensor is due"})
+    if torch.equal(found.long(), right.T):
+        raise NotYet("rows and columns are exchanged: a row is what an image is, a column what it is called")
+    if not torch.equal(found.long(), right):
+        raise NotYet(f"{name}: the counts are not right for 60 images of which none is of the last class")
+    return f"{name}: the counts are right"

@@ -8,11 +8,13 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import torch
+
 from ..figures import predictions as drawings
 from ..figures.style import Picture
 from ..nets.models import imported
 from ..probes.additions import additions
-from ..support.system import available_cores, prepare_process, resolve_device
+from ..support.system import prepare_process, resolve_device
 from ..training.classifier import Classifier, load_classifier
 from ..training.export import export
 from ..training.predictions import Predictions
@@ -64,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.images and not args.export:
         raise ValueError("name a photo or a folder to label, or --export")
     device = resolve_device(args.device)
-    prepare_process(available_cores())
+    prepare_process(torch.get_num_threads())
     classifier = load_classifier(args.weights, args.net and imported(args.net))
     out = Path(args.out) if args.out else RUNS / f"predict-{datetime.now():%Y%m%d-%H%M%S}"
     pictures: dict[str, Picture] = {}

@@ -21,7 +21,7 @@ from ..figures.style import Picture
 from ..nets.models import split_name
 from ..probes import Subject
 from ..probes.records import ProbeRecord
-from ..support.system import available_cores, make_bar, prepare_process, resolve_device
+from ..support.system import make_bar, prepare_process, resolve_device
 from ..training.classifier import Classifier, load_classifier
 from .degrade import RUNS
 from .options import names
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     resolve_device(args.device)
     check_options(args)
     out = Path(args.out) if args.out else RUNS / f"probe-{args.question}-{datetime.now():%Y%m%d-%H%M%S}"
-    prepare_process(available_cores())
+    prepare_process(torch.get_num_threads())
     classifier = None if args.weights in (FRESH, SHIPPED) else load_classifier(args.weights)
     dataset = data.load(args.data) if classifier is None else images_for(classifier, args)
     study = study_of(args, dataset)

@@ -90,7 +90,8 @@ def run(args: argparse.Namespace) -> int:
         vars(args).update({name: value for name, value in usual.items() if getattr(args, name) is None})
     seeds = {} if getattr(args, "study.seeds") else {"seeds": [args.seed or 0]}
     study = options.study_of(args, nets=_needed(args), **seeds)
-    prepare_process(max(1, available_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun's; it limits each of them to one thread
+    prepare_process(max(1, available_cores() // processes) if processes else torch.get_num_threads())
     with exit_on_termination(), joined(study.device) as (group, device):
         which = f"seed{study.seeds[0]}" if len(study.seeds) == 1 else f"{len(study.seeds)}seeds"
         name = f"{args.net.replace(':', '-')}-{Path(args.data or 'digits').resolve().name}-{which}"
