@@ -733,6 +733,15 @@ def _preactivation(block: Callable[..., nn.Module]) -> str:
 
 
 @_exercise("12.1")
+def _always(error: object, mean_of_classes: object) -> str:
+    check_number("error", error, 10.0, {0.1: "in percent, please", 90: "that is how many are right"}, 1e-9)
+    check_number(
+        "mean_of_classes", mean_of_classes, 50.0, {0.5: "in percent, please", 10: "each class counts once"}, 1e-9
+    )
+    return "both errors are right"
+
+
+@_exercise("12.2")
 def _without_mistake(images: object) -> str:
     right = 381  # the first n with z^2 / (n + z^2) below 0.01, z = 1.96
     slips = {right - 1: "with one picture less the end lies above 1% still", 299: "that is for the exact interval"}
@@ -740,7 +749,7 @@ def _without_mistake(images: object) -> str:
     return "from 381 pictures on"
 
 
-@_exercise("12.2")
+@_exercise("12.3")
 def _confusion(confusion: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     from sklearn.metrics import confusion_matrix
 

@@ -243,8 +243,9 @@ RIGHT = {
     "14.1": {"parameters": 2_530_992, "macs": 2_514_944},  # +2.5 million: Hu et al., section 4
     "14.2": {"blocks": 54 - 0.5 * 55 / 2, "factor": torch.tensor(1.25)},
     "14.3": {"block": PreAct},
-    "12.1": {"images": 381},
-    "12.2": {"confusion": lambda t, s, k: torch.bincount(t * k + s, minlength=k * k).view(k, k)},
+    "12.1": {"error": 10, "mean_of_classes": 50},
+    "12.2": {"images": 381},
+    "12.3": {"confusion": lambda t, s, k: torch.bincount(t * k + s, minlength=k * k).view(k, k)},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -430,12 +431,14 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("14.3", {"block": functools.partial(PreAct, early=False)}, "8, 16, 2"),
     ("14.3", {"block": functools.partial(PreAct, last=True)}, "8, 8, 1"),
     ("14.3", {"block": lambda a, b, stride: BasicBlock(a, b, stride)}, "8, 8, 1"),
-    ("12.1", {"images": 380}, "one picture less"),
-    ("12.1", {"images": 299}, "exact interval"),
-    ("12.1", {"images": 100}, "images"),
-    ("12.2", {"confusion": lambda t, s, k: torch.bincount(s * k + t, minlength=k * k).view(k, k)}, "exchanged"),
-    ("12.2", {"confusion": lambda t, s, k: torch.eye(k)}, "counts are not right"),
-    ("12.2", {"confusion": lambda t, s, k: torch.bincount(t * 4 + s, minlength=16).view(4, 4)}, "5"),
+    ("12.2", {"images": 380}, "one picture less"),
+    ("12.2", {"images": 299}, "exact interval"),
+    ("12.2", {"images": 100}, "images"),
+    ("12.3", {"confusion": lambda t, s, k: torch.bincount(s * k + t, minlength=k * k).view(k, k)}, "exchanged"),
+    ("12.3", {"confusion": lambda t, s, k: torch.eye(k)}, "counts are not right"),
+    ("12.3", {"confusion": lambda t, s, k: torch.bincount(t * 4 + s, minlength=16).view(4, 4)}, r"\(4, 4\)"),
+    ("12.1", {"error": 0.1}, "percent"),
+    ("12.1", {"mean_of_classes": 10}, "counts once"),
 ]
 
 
