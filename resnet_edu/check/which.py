@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -77,8 +78,8 @@ class Which:
         t, same = self.traits, "the same in all that is compared" if not self.differences else "but for:"
         lines = [
             f"{self.name}, with blocks {', '.join(map(str, t['layers']))} in its stages",
-            f"{t['parameters']:,} parameters, {t['macs']:,} multiply-adds for an image of {self.size}×{self.size}, "
-            f"maps of {', '.join(map(str, t['sizes']))}",
+            f"{t['parameters']:,} parameters; for an image of {self.size}×{self.size} {t['macs']:,} multiply-adds, and "
+            f"maps of {', '.join(map(str, t['sizes']))} pixels",
             f"nearest: {self.nearest}, {same}",
         ]
         for trait, (own, other) in self.differences.items():
@@ -87,7 +88,9 @@ class Which:
                 f"  {'':{len(trait)}}  there {_text(other)}",
                 f"    ({TRAITS[trait]})",
             ]
-        return "\n".join(lines)
+        return "\n".join(
+            textwrap.fill(line, 78, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2)) for line in lines
+        )
 
     __repr__ = __str__
 

@@ -43,7 +43,8 @@ def anatomy(trace: Trace) -> dict[str, object]:
     layers:     blocks in each stage, a stage being a run of blocks whose outputs have one shape.
     widths:     channels that each stage passes on; `sizes`: height of its maps; `strides`: of its first block.
     stem:       what comes before the first block; `head`: how the last maps become a vector.
-    block:      the layers of most blocks in their order, such as "3×3 bn relu 3×3 bn + relu".
+    block:      the layers of most blocks in their order, such as "3×3 bn relu 3×3 bn + relu"; behind it, for a
+                bottleneck, how many times its narrowest channels it ends in: ", ×4".
     shortcut:   what is on it where the shape changes, such as "1×1 bn" or "zero padding".
     projections: how many blocks that keep the shape have something on the shortcut all the same.
     biases:     which convolutions have one.
@@ -150,7 +151,7 @@ def _branch_text(block: _Block, rows: list[Row]) -> str:
     ratio = widths[-1] / min(widths) if widths else 1
     users = [row for row in rows if block.last in row.sources]
     after = next((word for row in users if (word := _word(row)).rstrip("6") in _ACTIVATIONS), "")
-    return f"{text} {after}".strip() + (f", {ratio:g} times the channels at its end" if ratio > 1 else "")
+    return f"{text} {after}".strip() + (f", ×{ratio:g}" if ratio > 1 else "")
 
 
 def _strided(block: _Block) -> str:
