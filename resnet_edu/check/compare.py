@@ -262,7 +262,7 @@ def biased(mine: nn.Module) -> tuple[int, str]:
     names = list_text([name or "itself" for name in found][:4])
     text = f"the convolutions {names} have" if len(found) > 1 else f"the convolution {names} has"
     text = f"{len(found)} convolutions have" if len(found) > 4 else text
-    why = "which does nothing: the batch normalisation after it takes it away"
+    why = "which does nothing: a batch normalisation belongs after it, and takes it away"
     return sum(bias.numel() for bias in found.values()), f"{text} a bias, {why}"
 
 

@@ -120,15 +120,13 @@ def _causes(mine: nn.Module, reference: ResNet) -> list[tuple[int, str]]:
     own, right = (compare.kinds(net) for net in (mine, reference))
     found = [compare.biased(mine)]
     own.subtract(("parameter", tuple(m.bias.shape)) for m in _all(mine, nn.Conv2d) if m.bias is not None)
-    for kind, sentence in ((nn.Linear, _about_head), (nn.Conv2d, _about_stem)):
-        first, last = (0, 1) if kind is nn.Conv2d else (-1, None)
-        pairs = [_all(net, kind)[first:last] for net in (mine, reference)]
-        if all(pairs) and (text := sentence(*(pair[0] for pair in pairs))):
-            kinds = [Counter(("parameter", tuple(p.shape)) for p in pair[0].parameters()) for pair in pairs]
-            if kind is nn.Conv2d:
-                kinds = [Counter({k: n for k, n in each.items() if len(k[1]) == 4}) for each in kinds]
-            own, right = own - kinds[0], right - kinds[1]
-            found.append((abs(_size(kinds[0]) - _size(kinds[1])), text))
+    head = next(reversed(_all(mine, nn.Linear)), None)
+    stem = next((m for m in _all(mine, nn.Conv2d) if m.in_channels == reference.conv1.in_channels), None)
+    for layer, due, about in ((head, reference.fc, _about_head), (stem, reference.conv1, _about_stem)):
+        if layer is not None and (text := about(layer, due)):
+            ours, theirs = (Counter(("parameter", tuple(p.shape)) for p in _weights(m)) for m in (layer, due))
+            own, right = own - ours, right - theirs
+            found.append((abs(_size(ours) - _size(theirs)), text))
     missing, extra = right - own, own - right
     for larger in (True, False):
         count = _convolutions(own, larger) - _convolutions(right, larger)
@@ -161,8 +159,7 @@ def _about_stem(mine: nn.Conv2d, right: nn.Conv2d) -> str:
     if mine.kernel_size == right.kernel_size:
         return ""
     made = "small images, of 32 pixels" if mine.kernel_size[0] < right.kernel_size[0] else "large images, of 224 pixels"
-    window = f"{shape_text(mine.kernel_size)} with stride {mine.stride[0]}"
-    return f"the stem is for {made}: it begins with a {window}. With what does the net of the paper begin?"
+    return f"the stem, a {shape_text(mine.kernel_size)} with stride {mine.stride[0]}, is made for {made}"
 
 
 def _about_equal(mine: nn.Module, count: int) -> str:
@@ -173,6 +170,11 @@ def _about_equal(mine: nn.Module, count: int) -> str:
     if max(steps) == 1:
         why = "where the shape stays, the shortcut is the identity"
     return f"{subject} equal numbers of channels: {why}"
+
+
+def _weights(layer: nn.Linear | nn.Conv2d) -> list[nn.Parameter]:
+    """Return the parameters of a layer; of a convolution without its bias, which is counted by itself."""
+    return [layer.weight] if isinstance(layer, nn.Conv2d) else list(layer.parameters())
 
 
 def _all(net: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:

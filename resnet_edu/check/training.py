@@ -221,7 +221,9 @@ def _net_to_evaluate() -> tuple[nn.Module, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(5)
     net = _small_net()
     net[1].running_mean.normal_(generator=generator)
-    images = torch.randn(20, 3, 6, 6, generator=generator)
+    with torch.no_grad():  # answers that differ from image to image, and with the mode
+        net[-1].weight.mul_(8), net[-1].bias.zero_()
+    images = torch.randn(20, 3, 6, 6, generator=generator) + 2 * torch.randn(20, 3, 1, 1, generator=generator)
     labels = net.eval()(images).argmax(1)
     labels[[0, 3, 5, 9, 12, 16, 17]] += 1  # seven wrong answers, most of them in the last batches
     return net.train(), images, labels % 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -77,8 +78,8 @@ class Which:
         t, same = self.traits, "the same in all that is compared" if not self.differences else "but for:"
         lines = [
             f"{self.name}, with blocks {', '.join(map(str, t['layers']))} in its stages",
-            f"{t['parameters']:,} parameters, {t['macs']:,} multiply-adds for an image of {self.size}×{self.size}, "
-            f"maps of {', '.join(map(str, t['sizes']))}",
+            f"{t['parameters']:,} parameters; for an image of {self.size}×{self.size} {t['macs']:,} multiply-adds, and "
+            f"maps of {', '.join(map(str, t['sizes']))} pixels",
             f"nearest: {self.nearest}, {same}",
         ]
         for trait, (own, other) in self.differences.items():
@@ -87,7 +88,9 @@ class Which:
                 f"  {'':{len(trait)}}  there {_text(other)}",
                 f"    ({TRAITS[trait]})",
             ]
-        return "\n".join(lines)
+        return "\n".join(
+            textwrap.fill(line, 78, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2)) for line in lines
+        )
 
     __repr__ = __str__
 
@@ -97,7 +100,8 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
 
     It is traced, so that neither names nor the order of definition count: see `tracing.anatomy`. Classes, channels of
     the image and numbers of blocks are left out of the comparison.
-    size: of the images, in pixels; without it, the first of `SIZES` that the net takes.
+    size: of the images, in pixels; without it the first of `SIZES` that the net takes, and the last for a net whose
+          first stage keeps the whole image.
 
     Raises `ValueError` for a net without residual additions, `NotYet` if it cannot be built, and `TraceError` if it
     fails.
@@ -106,7 +110,9 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
         if not isinstance(net, nn.Module):
             with called_with(net):
                 net, _ = build(net, ())
-        traits, size = traits_of(net, size)
+        traits, tried = traits_of(net, size)
+        if size is None and traits["sizes"][0] == tried:  # a net that keeps the whole image is one for small images
+            traits, tried = traits_of(net, SIZES[-1])
     found = {
         name: {t: (traits[t], other[t]) for t in TRAITS if traits[t] != other[t]} for name, other in _known().items()
     }
@@ -115,13 +121,13 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
     table = _BOTTLENECK if traits["block"].startswith("1×1") else _BASIC
     paper = table.get(layers) == depth or (len(layers) == 3 and layers == ((depth - 2) // 6,) * 3)
     name = f"ResNet-{depth}" if paper else f"a residual net of {depth} layers"
-    return Which(name, nearest, found[nearest], {n: len(d) for n, d in found.items()}, traits, size)
+    return Which(name, nearest, found[nearest], {n: len(d) for n, d in found.items()}, traits, tried)
 
 
 def traits_of(net: nn.Module, size: int | None = None) -> tuple[dict[str, object], int]:
     """Return the traits of a net, and the size of the images with which it was traced, in pixels."""
-    convs = (m for m in net.modules() if isinstance(m, nn.modules.conv._ConvNd))
-    channels = next((m.in_channels for m in convs), 3) or 3  # 0: of a lazy layer
+    taken = [m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
+    channels = next((c for c in (3, 1) if c in taken), (taken or [3])[0] or 3)  # 0: of a lazy layer
     run = partial(_traced, net, channels)
     sizes = SIZES if size is None else (whole("size", size),)
     for tried in sizes[:-1]:

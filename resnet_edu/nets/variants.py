@@ -84,8 +84,9 @@ class Variant(nn.Module):
     stem_norm:      whether a batch norm is behind it; `stem_relu`, `stem_pool` (3x3, stride 2) likewise.
     first_stride:   of the first stage's first block; `later_stride` of the other stages'.
     extra:          for each stage the blocks behind the first, counted from 1, that have a projection without need.
-    bias:           whether convolutions of stem and branches have one. The other options are `VariantBlock`'s.
+    bias:           whether convolutions of stem and branches have one.
     window:         None for global average pooling; a number of pixels for a fixed one.
+    options:        those of `VariantBlock`: projection_bias, projection_norm, early_relu.
     """
 
     def __init__(
@@ -104,10 +105,8 @@ class Variant(nn.Module):
         later_stride: int = 2,
         extra: Sequence[Sequence[int]] = (),
         bias: bool = False,
-        projection_bias: bool = False,
-        projection_norm: bool = True,
-        early_relu: bool = False,
         window: int | None = None,
+        **options: bool,
     ) -> None:
         super().__init__()
         kernel, stride, padding = stem
@@ -116,12 +115,6 @@ class Variant(nn.Module):
         parts += [nn.ReLU()] if stem_relu else []
         parts += [nn.MaxPool2d(3, 2, 1)] if stem_pool else []
         self.stem = nn.Sequential(*parts)
-        options = {
-            "bias": bias,
-            "projection_bias": projection_bias,
-            "projection_norm": projection_norm,
-            "early_relu": early_relu,
-        }
         self.stages = nn.Sequential()
         channels = widths[0]
         for i, (count, width) in enumerate(zip(layers, widths, strict=True)):
@@ -129,11 +122,11 @@ class Variant(nn.Module):
             stage = nn.Sequential()
             for b in range(count):
                 stride = 1 if b else later_stride if i else first_stride
-                needed = stride > 1 or channels != out
-                projection = needed or (b in extra[i] if i < len(extra) else False)
-                width_of_3x3 = width if bottleneck else None
-                block = VariantBlock(channels, out, stride, width=width_of_3x3, projection=projection, **options)
-                stage.append(block)
+                projection = stride > 1 or channels != out or (i < len(extra) and b in extra[i])
+                inner = width if bottleneck else None
+                stage.append(
+                    VariantBlock(channels, out, stride, width=inner, projection=projection, bias=bias, **options)
+                )
                 channels = out
             self.stages.append(stage)
         self.pool = nn.AdaptiveAvgPool2d(1) if window is None else nn.AvgPool2d(window)

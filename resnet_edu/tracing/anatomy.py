@@ -43,7 +43,8 @@ def anatomy(trace: Trace) -> dict[str, object]:
     layers:     blocks in each stage, a stage being a run of blocks whose outputs have one shape.
     widths:     channels that each stage passes on; `sizes`: height of its maps; `strides`: of its first block.
     stem:       what comes before the first block; `head`: how the last maps become a vector.
-    block:      the layers of most blocks in their order, such as "3×3 bn relu 3×3 bn + relu".
+    block:      the layers of most blocks in their order, such as "3×3 bn relu 3×3 bn + relu"; behind it, for a
+                bottleneck, how many times its narrowest channels it ends in: ", ×4".
     shortcut:   what is on it where the shape changes, such as "1×1 bn" or "zero padding".
     projections: how many blocks that keep the shape have something on the shortcut all the same.
     biases:     which convolutions have one.
@@ -150,7 +151,7 @@ def _branch_text(block: _Block, rows: list[Row]) -> str:
     ratio = widths[-1] / min(widths) if widths else 1
     users = [row for row in rows if block.last in row.sources]
     after = next((word for row in users if (word := _word(row)).rstrip("6") in _ACTIVATIONS), "")
-    return f"{text} {after}".strip() + (f", {ratio:g} times the channels at its end" if ratio > 1 else "")
+    return f"{text} {after}".strip() + (f", ×{ratio:g}" if ratio > 1 else "")
 
 
 def _strided(block: _Block) -> str:
@@ -179,7 +180,9 @@ def _head_text(rows: list[Row]) -> str:
     pools = [row for row in rows if "pool" in row.kind.lower() or row.kind == "mean"]
     text = "no pooling"
     if pools:
-        text = _word(pools[-1]) if pools[-1].kernel else "max" if "max" in pools[-1].kind.lower() else "mean"
+        last = pools[-1]
+        whole = max(last.output_shape[2:], default=1) == 1  # a fixed window over the whole map is a mean, too
+        text = _word(last) if not whole else "max" if "max" in last.kind.lower() else "mean"
     linear = sum("inear" in row.kind for row in rows)
     norm = "bn relu " if any("norm" in row.kind.lower() for row in rows) else ""
     return norm + text + ("" if linear == 1 else f", {linear} linear layers")

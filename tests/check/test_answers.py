@@ -14,7 +14,7 @@ from resnet_edu import check
 from resnet_edu.check.answers import EXERCISES
 from resnet_edu.experiment.shipped import load_records
 from resnet_edu.nets.blocks import PlainBlock
-from resnet_edu.nets.models import ResNet, plain34, resnet34, resnet50
+from resnet_edu.nets.models import ResNet, cifar_net, plain34, resnet34, resnet50
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -142,6 +142,16 @@ def loads_what_fits(net: nn.Module, saved: dict[str, torch.Tensor]) -> None:
     """Nothing may be missing, but anything left over."""
     left = net.load_state_dict({n.removeprefix("module."): t for n, t in saved.items()}, strict=False)
     assert not left.missing_keys
+def needless(t) -> int:
+    """Blocks that keep their shape, and have something on the shortcut."""
+    first = {}  # addition -> the first row of its shortcut
+    for a in t.additions:
+        if a.shortcut_kind != "identity":
+            row = t.rows[a.shortcut]
+            while isinstance(row.sources[0], int) and t.rows[row.sources[0]].on_shortcut:
+                row = t.rows[row.sources[0]]
+            first[a.index] = row
+    return sum(row.input_shape == t.rows[index].output_shape for index, row in first.items())
 
 
 RIGHT = {
@@ -178,6 +188,9 @@ RIGHT = {
     "7.4": {"draws": 27, "means": 10, "ends": right_ends(), "right": 0.68},
     "10.1": {"bugs": REPORTS},
     "10.3": {"load": loader()},
+    "9.1": {"depth": 20, "option": "B"},
+    "9.2": {"reader": needless},
+    "9.3": {"net": Later(lambda: cifar_net(20, shortcut="projection"))},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -317,6 +330,14 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("10.3", {"load": loader(strict=False)}, "is silent if a file lacks"),
     ("10.3", {"load": loads_what_fits}, "is silent if a file has more than"),
     ("10.3", {"load": lambda net, saved: None}, "not all tensors arrive"),
+    ("9.1", {"depth": 18}, "that is its name"),
+    ("9.1", {"option": "A"}, "with each option"),
+    ("9.1", {"option": "D"}, "must be one of"),
+    ("9.2", {"reader": lambda t: sum(a.shortcut_kind != "identity" for a in t.additions)}, "every shortcut"),
+    ("9.2", {"reader": lambda t: 6}, "too large"),
+    ("9.2", {"reader": lambda t: t.missing}, "raised AttributeError"),
+    ("9.3", {"net": Later(lambda: cifar_net(20))}, "differs in"),
+    ("9.3", {"net": Later(lambda: cifar_net(26, shortcut="projection"))}, "number of layers` is 26"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Nets as others published them: their repairs are torchvision's nets, and their numbers are those of their structure."""
+"""Nets as others published them: repaired they are the right ones, and their sizes are those of their structure."""
 
 import pytest
 import torch
@@ -86,15 +86,15 @@ def test_the_image_sizes_that_a_fixed_window_takes():
         assert [fits(size) for size in FITS] == [False, True, True, True, False, False]
 
 
-FITS = (68, 69, 96, 164, 165, 224)
+FITS = (70, 71, 96, 166, 167, 224)
 
 
 def test_a_bias_before_a_batch_norm_does_nothing():
     torch.manual_seed(0)
-    net, x = variants.biased_resnet50(), torch.randn(4, 3, 32, 32)
+    net, x = variants.biased_resnet50().double(), torch.randn(4, 3, 32, 32).double()
     before = net(x)
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.Conv2d):
                 module.bias.add_(torch.randn_like(module.bias))
-    torch.testing.assert_close(net(x), before, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(net(x), before)
