@@ -522,6 +522,36 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
     return "draws, means, ends and share are right"
 
 
+# ---------------------------------------------------------------- chapter 9
+
+
+@_exercise("9.1")
+def _one_name(depth: object, option: object) -> str:
+    check_number("depth", depth, 20, {18: "that is its name; what does the number of parameters say?"}, 1e-9)
+    check_choice("option", option, "B", "ABC", "count the parameters of a network of that depth with each option")
+    return "the parameters tell which network it is"
+
+
+@_exercise("9.2")
+def _needless(reader: Callable[[Trace], object]) -> str:
+    name = check_callable(reader)
+    for net in (variants.projected_resnet50(), variants.labml_resnet20(), resnet18(shortcut="projection_all")):
+        traced = trace(net, (1, 3, 32, 32))
+        got, right = as_number(f"{name}(t)", call(f"{name}(t)", reader, traced)), anatomy(traced)["projections"]
+        every = sum(a.shortcut_kind != "identity" for a in traced.additions)
+        check_number(f"{name}(t)", got, right, {every: "that is every shortcut with something on it"}, 1e-9)
+    return f"{name} is right for three networks"
+
+
+@_exercise("9.3")
+def _repaired(net: nn.Module) -> str:
+    found, due = which_resnet(net), "the paper's for CIFAR-10, with option B"
+    if found.nearest != due or found.differences:
+        raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
+    check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
+    return f"{found.name} with option B, in all that a trace shows"
+
+
 # ---------------------------------------------------------------- chapter 10
 
 
@@ -558,31 +588,3 @@ def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
                 continue
             raise NotYet(f"{name} is silent if a file {what} what the net needs")
     return f"{name}: all tensors, with a prefix and without, or an error"
-# ---------------------------------------------------------------- chapter 9
-
-
-@_exercise("9.1")
-def _one_name(depth: object, option: object) -> str:
-    check_number("depth", depth, 20, {18: "that is its name; what does the number of parameters say?"}, 1e-9)
-    check_choice("option", option, "B", "ABC", "count the parameters of a network of that depth with each option")
-    return "the parameters tell which network it is"
-
-
-@_exercise("9.2")
-def _needless(reader: Callable[[Trace], object]) -> str:
-    name = check_callable(reader)
-    for net in (variants.projected_resnet50(), variants.labml_resnet20(), resnet18(shortcut="projection_all")):
-        traced = trace(net, (1, 3, 32, 32))
-        got, right = as_number(f"{name}(t)", call(f"{name}(t)", reader, traced)), anatomy(traced)["projections"]
-        every = sum(a.shortcut_kind != "identity" for a in traced.additions)
-        check_number(f"{name}(t)", got, right, {every: "that is every shortcut with something on it"}, 1e-9)
-    return f"{name} is right for three networks"
-
-
-@_exercise("9.3")
-def _repaired(net: nn.Module) -> str:
-    found, due = which_resnet(net), "the paper's for CIFAR-10, with option B"
-    if found.nearest != due or found.differences:
-        raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
-    check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
-    return f"{found.name} with option B, in all that a trace shows"

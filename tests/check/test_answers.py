@@ -142,6 +142,8 @@ def loads_what_fits(net: nn.Module, saved: dict[str, torch.Tensor]) -> None:
     """Nothing may be missing, but anything left over."""
     left = net.load_state_dict({n.removeprefix("module."): t for n, t in saved.items()}, strict=False)
     assert not left.missing_keys
+
+
 def needless(t) -> int:
     """Blocks that keep their shape, and have something on the shortcut."""
     first = {}  # addition -> the first row of its shortcut
@@ -186,11 +188,11 @@ RIGHT = {
     },
     "7.2": {"runs": TWINS},
     "7.4": {"draws": 27, "means": 10, "ends": right_ends(), "right": 0.68},
-    "10.1": {"bugs": REPORTS},
-    "10.3": {"load": loader()},
     "9.1": {"depth": 20, "option": "B"},
     "9.2": {"reader": needless},
     "9.3": {"net": Later(lambda: cifar_net(20, shortcut="projection"))},
+    "10.1": {"bugs": REPORTS},
+    "10.3": {"load": loader()},
 }
 
 WRONG = [  # exercise, what is handed in instead, and words of the message
@@ -319,6 +321,14 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("7.4", {"right": 0.325}, "how often it is wrong"),
     ("7.4", {"right": 68}, "in percent"),
     ("7.4", {"ends": (1.0, 2.0)}, "low end"),
+    ("9.1", {"depth": 18}, "that is its name"),
+    ("9.1", {"option": "A"}, "with each option"),
+    ("9.1", {"option": "D"}, "must be one of"),
+    ("9.2", {"reader": lambda t: sum(a.shortcut_kind != "identity" for a in t.additions)}, "every shortcut"),
+    ("9.2", {"reader": lambda t: 6}, "too large"),
+    ("9.2", {"reader": lambda t: t.missing}, "raised AttributeError"),
+    ("9.3", {"net": Later(lambda: cifar_net(20))}, "differs in"),
+    ("9.3", {"net": Later(lambda: cifar_net(26, shortcut="projection"))}, "number of layers` is 26"),
     ("10.1", {"bugs": REPORTS[1::-1] + REPORTS[2:]}, "report i` is 'no eval': which images does it know"),
     ("10.1", {"bugs": [*REPORTS[:4], "no eval"]}, "report v` .*Are the images"),
     ("10.1", {"bugs": ["luck", *REPORTS[1:]]}, "must be one of 'last epoch', 'no eval'"),
@@ -330,14 +340,6 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("10.3", {"load": loader(strict=False)}, "is silent if a file lacks"),
     ("10.3", {"load": loads_what_fits}, "is silent if a file has more than"),
     ("10.3", {"load": lambda net, saved: None}, "not all tensors arrive"),
-    ("9.1", {"depth": 18}, "that is its name"),
-    ("9.1", {"option": "A"}, "with each option"),
-    ("9.1", {"option": "D"}, "must be one of"),
-    ("9.2", {"reader": lambda t: sum(a.shortcut_kind != "identity" for a in t.additions)}, "every shortcut"),
-    ("9.2", {"reader": lambda t: 6}, "too large"),
-    ("9.2", {"reader": lambda t: t.missing}, "raised AttributeError"),
-    ("9.3", {"net": Later(lambda: cifar_net(20))}, "differs in"),
-    ("9.3", {"net": Later(lambda: cifar_net(26, shortcut="projection"))}, "number of layers` is 26"),
 ]
 
 
