@@ -131,7 +131,7 @@ def test_glossary_says_where_each_term_is_introduced():
         letter for letter, block in letters for _ in block.strip().split("\n\n")
     ]
     for terms, (_, rest) in glossary().items():
-        assert re.search(r"\S \[(Chapter \d|More machines|Notation|Numbers in memory)\]\([^)]+\)$", rest), (
+        assert re.search(r"\S \[(Chapter \d+|More machines|Notation|Numbers in memory)\]\([^)]+\)$", rest), (
             f"{terms}: where is it introduced?"
         )
 
