@@ -80,7 +80,7 @@ def test_a_drawing_has_as_much_ink_as_a_training_image_so_a_bare_line_is_a_one()
     ink = images.sum((1, 2, 3)).mean().item()
     for strokes in ([[[0.5, 0.1], [0.5, 0.9]]], [[[0.52, 0.12], [0.48, 0.9]]]):
         line = load("dissecting").call("rasterise", strokes, True)
-        assert sum(line) == pytest.approx(ink, rel=0.05)
+        assert sum(line) == pytest.approx(ink, rel=0.1)
         code = "(net, x) => flat(nets[net].logits(engine.prepared(x), 1))"
         answers = {net: int(np.argmax(dissecting_worker().run(code, net, line))) for net in NETS}
         assert {answers[net] for net in ("plain20", "resnet20", "resnet56")} == {1}  # plain56 reads badly

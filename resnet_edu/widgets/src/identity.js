@@ -79,7 +79,7 @@ function render({ model, el, worker, data }) {
     const known = STOPS.filter((stop) => found.has(stop));
     const most = Math.max(3, ...known.map((stop) => 1.05 * found.get(stop).loss));
     const plot = axes(root, {
-      width, height: Math.round(Math.min(260, Math.max(200, width * 0.4))), right: 14,
+      width, height: Math.round(Math.min(260, Math.max(200, width * 0.4))), right: 24,
       x: { domain: [0, 100], title: `from the identity to the blocks of ${deep}`, format: (v) => `${v}%` },
       y: { domain: [0, most], title: "loss" },
     });
