@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import json
-import logging
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -84,7 +83,6 @@ def _write_onnx(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, of its own inner doings
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         names = {"input_names": ["pixels"], "output_names": ["logits", "probabilities"]}
         made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     made.model.metadata_props["classes"] = classes

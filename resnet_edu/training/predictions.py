@@ -64,7 +64,7 @@ class Predictions:
     def images(self, count: int | None = None) -> Tensor:
         """Return the first images as the net got them, uint8 (N, C, H, W)."""
         if isinstance(self.pixels, Tensor):
-            return self.pixels[:count]
+            return self.pixels[:count].cpu()
         return torch.from_numpy(read_images(self.names[:count], self.pixels)[0])
 
     def unseen(self) -> Predictions:
