@@ -61,6 +61,8 @@ def lighter(page: str) -> str:
     page = re.sub(r'<link rel="preload" as="script" href="[^"]*/fontawesome\.js[^"]*" ?/?>', "", page)
     viewports = r'(<meta name="viewport"[^>]*>)\s*<meta name="viewport"[^>]*>'
     page = re.sub(viewports, r"\1", page)
+    if ">.ipynb</span>" in page:
+        page = page.replace("Download source file", "One file, for Colab, Kaggle and Jupyter")
     # For paper only: the title and the contents a second time, which the search would quote.
     page = re.sub(r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)', "", page, flags=re.DOTALL)
     # The theme's script puts "auto" back. Without scripts that is a theme without colours.

@@ -24,6 +24,7 @@ from playwright.sync_api import Page, sync_playwright
 from repository import Repository
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+NO_CHROMIUM = "no Chromium found: apt-get install chromium, or set CHROMIUM to its path"
 MARGIN = {"top": "18mm", "bottom": "20mm", "left": "20mm", "right": "20mm"}
 FOOT = """<div style="width: 100%; margin: 0 20mm; color: #555; font: 8pt sans-serif; display: flex">
 <span style="flex: 1">{title}</span><span class="pageNumber"></span></div>"""
@@ -56,7 +57,11 @@ def printed(site: Path, name: str, address: str, together: Iterable[str] = (), f
     for element in article.select(NOT_PRINTED if folds else f"{NOT_PRINTED}, details"):
         element.decompose()
     for fold in article.find_all("details"):
-        fold["open"] = ""
+        if "hide" in fold.get("class", []):  # code, whose summary is a button
+            fold.summary.decompose()
+            fold.unwrap()
+        else:
+            fold["open"] = ""
     number = article.select_one("h1 .section-number")
     for place, heading in enumerate(article.find_all("h2") if number else (), 1):
         heading.insert(0, f"{number.text.strip()}{place} ")
@@ -68,7 +73,7 @@ def printed(site: Path, name: str, address: str, together: Iterable[str] = (), f
 
     article["id"] = place_of(name)
     for element in article.find_all(id=True):  # the article itself is not among them
-        if not element.find_parent("svg"):  # pictures refer to their parts in many ways, by names that are their own
+        if not element.find_parent(["svg", "figure"]):  # pictures refer to their parts, by names that are their own
             element["id"] = place_of(name, element["id"])
     for image in article.find_all("img", src=re.compile("^(?!data:)")):
         image["src"] = (path.parent / image["src"]).resolve().as_uri()
@@ -145,7 +150,7 @@ def main() -> None:
     if not (site / f"{names[0]}.html").is_file():
         sys.exit(f"{site} has no site: run `make book`")
     if not chromium():
-        sys.exit("no Chromium found: apt-get install chromium, or set CHROMIUM to its path")
+        sys.exit(NO_CHROMIUM)
     address = Repository.from_config(ROOT / "_config.yml").site
 
     with sync_playwright() as playwright:
