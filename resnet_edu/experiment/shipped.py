@@ -173,7 +173,7 @@ def read_file(study: ShippedStudy, name: str) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        way = "install the package again, the whole of it: a downloaded chapter brings only what it loads"
+        way = "install the whole package (a downloaded chapter has room for few weights)"
         raise ShippedError(f"{path} is missing, but {MANIFEST} names it: {way}") from None
     found = hashlib.sha256(data).hexdigest()
     if found != study.files[name]["sha256"]:

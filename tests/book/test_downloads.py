@@ -84,7 +84,8 @@ def of_code(*texts: str) -> nbformat.NotebookNode:
 
 
 def test_a_download_holds_the_package_and_the_weights_that_it_loads():
-    notebook = bring_along(of_code('load_trained("plain20", study="digits")', '"resnet20", "digits"'), Repository())
+    stored = of_code('load_trained(plain20.__name__, study="digits")', '"resnet20", "digits"')
+    notebook = bring_along(stored, Repository())
     _, setup, *others = notebook.cells
     assert is_setup(setup)
     assert [cell.cell_type for cell in others] == ["code", "code"], "nothing is missing"

@@ -41,7 +41,7 @@ CELL = (
 """
     + FIRST_LINE
     + '''
-# It is in this cell, as text, with the trained weights that the chapter loads. Nothing else is asked for it.
+# It is in this cell, as text, with the trained weights that the chapter loads: no other place is asked for them.
 import base64
 import lzma
 import subprocess
@@ -133,8 +133,8 @@ def weights_of(notebook: nbformat.NotebookNode) -> list[Path]:
     texts = [cell.source for cell in notebook.cells if "load_trained(" in cell.source]
 
     def named(path: Path) -> bool:
-        words = path.parent.name, path.name.partition("-seed")[0]
-        return any(all(re.search(f"[\"']{word}[\"']", text) for word in words) for text in texts)
+        study, net = f"[\"']{path.parent.name}[\"']", rf"\b{path.name.partition('-seed')[0]}\b"
+        return any(re.search(study, text) and re.search(net, text) for text in texts)
 
     return sorted(filter(named, RESULTS.glob("*/*.safetensors")), key=lambda path: (path.stat().st_size, path))
 
