@@ -41,7 +41,10 @@ def test_a_download_is_a_clean_notebook(site: Path, chapter: str):
         else:
             assert "{cite:" not in cell.source, "a role of the site's, which notebooks show as code"
             assert "](#" not in cell.source, "a place that only the site knows by this name"
-            assert "](../" not in cell.source, "a page that is not beside the notebook"
+            assert not re.search(r"\]\((?!https?:)[^)]*\.(ipynb|md)\b", cell.source), (
+                "a page that is not beside the notebook"
+            )
+            assert "<div class=" not in cell.source, "a box that only the site draws"
     assert sum(map(is_setup, notebook.cells)) == 1
 
 

@@ -117,7 +117,7 @@ def bring_along(notebook: nbformat.NotebookNode, repository: Repository) -> nbfo
     wheel, package = lean_wheel()
     cell = notebook.cells[place]
     cell.source = CELL.replace("WHEEL", wheel).replace("PACKAGE", package).replace("{WEIGHTS}", f"{{{held}}}")
-    cell.metadata.cellView = "form"  # [1]
+    cell.metadata |= {"cellView": "form", "_kg_hide-input": True}  # in Colab ([1]) and in Kaggle
     if missing:
         whole = f"[the whole package]({repository.url})" if repository.url else "the whole package"
         note = f"**Not in this file**, because they are large: {', '.join(missing)}. Cells that load them need {whole}."
