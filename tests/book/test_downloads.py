@@ -7,6 +7,8 @@ import lzma
 import re
 import shutil
 import zipfile
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import nbformat
@@ -14,13 +16,14 @@ import pytest
 from bare import HOSTED, BareEnvironment
 from chapter_files import is_setup, put_setup
 from chapters import ROOT, toc_documents
-from downloads import bring_along, lean_wheel, links_from_anywhere, plain_citations, quoted_boxes
+from downloads import CELL, bring_along, lean_wheel, links_from_anywhere, plain_citations, quoted_boxes
 from make_site import empty_site
 from nbclient import NotebookClient
 from repository import Repository
 
 from resnet_edu.experiment.shipped import load_study, read_file
 
+IMPORTS = (ast.Import, ast.ImportFrom)
 CHAPTERS = [name for name in toc_documents() if name.startswith("notebooks/")]
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda name: Path(name).name)
@@ -113,6 +116,33 @@ def test_a_download_holds_the_package_and_the_weights_that_it_loads():
     assert all("src" in path.parts for path in left_out if path.suffix in (".js", ".css", ".txt"))
 
 
+@pytest.mark.parametrize(
+    ("there", "installs"), [(None, True), ("0.1.0", False), ("0.1.0+hours", False), ("0.1.0+hold", True)]
+)
+def test_a_download_replaces_what_a_download_has_installed_and_nothing_else(
+    monkeypatch, there: str | None, installs: bool
+):
+    tree = ast.parse(CELL)
+    tree.body = [node for node in tree.body if isinstance(node, (*IMPORTS, ast.FunctionDef))]
+    space: dict = {}
+    exec(compile(tree, "set-up", "exec"), space)  # all of the cell but the calls
+
+    def version(_: str) -> str:
+        if there is None:
+            raise PackageNotFoundError
+        return there
+
+    commands = []
+    monkeypatch.setattr(space["subprocess"], "run", lambda command, check: commands.append(command))
+    space |= {"version": version, "unpacked": lambda text: text}
+    space["bring"]("resnet_edu-0.1.0+hours-py3-none-any.whl", b"wheel", {"digits/study.json": b"is there and stays"})
+    assert len(commands) == installs
+    assert load_study("digits").name == "digits"
+    for command in commands:
+        kept = {word.partition("==")[0]: word.partition("==")[2] for word in command if "==" in word}
+        assert kept == {name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}
+
+
 def test_what_is_too_large_for_a_download_is_named():
     notebook = of_code('[load_trained(net, study="digits") for net in ("resnet56", "plain20", "plain56")]')
     _, setup, note, _ = bring_along(notebook, Repository("https://github.com/ada/nets")).cells
@@ -155,7 +185,6 @@ def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, mon
 
 
 OPTIONAL = {"pandas", "pyarrow", "ray"}  # what the package can do without, and every chapter
-IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def packages(texts: list[str]) -> set[str]:
