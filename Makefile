@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help book widgets test test-all test-site lint serve bench audit strip clean
+.PHONY: help book pdf widgets test test-all test-site lint serve bench strip clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ $(INSTALLED): pyproject.toml requirements.txt
 
 book: $(INSTALLED) ## execute the chapters (the first runs the default experiment), build the site in _build/html
 	$(BIN)/python tools/book/make_site.py
+
+pdf: $(INSTALLED) | _build/html/index.html ## print the built site as PDF, in _build/pdf (FOLDS=--open-folds: with hints and solutions)
+	$(BIN)/python tools/book/make_pdf.py $(FOLDS)
 
 # The products are committed: only who edits the explorers' JavaScript needs node and npm (20 or newer).
 widgets: ## bundle the explorers' JavaScript, after an edit of it (needs npm)

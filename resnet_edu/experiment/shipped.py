@@ -184,7 +184,8 @@ def read_file(study: ShippedStudy, name: str) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise ShippedError(f"{path} is missing, but {MANIFEST} names it: install the package again") from None
+        way = "install the whole package (a downloaded chapter has room for few weights)"
+        raise ShippedError(f"{path} is missing, but {MANIFEST} names it: {way}") from None
     found = hashlib.sha256(data).hexdigest()
     if found != study.files[name]["sha256"]:
         raise ShippedError(f"{path} is damaged or was changed: its sha256 is {found}: install the package again")

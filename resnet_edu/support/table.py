@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 110  # columns, of the notes below a table of text
+# The line of an addition stands out in any notebook, by a tint and a bar; a page of the book has its own two colours.
+ADDITION = "background: var(--book-add-bg, #b4491a24); box-shadow: inset 4px 0 0 var(--book-add, #b4491a)"
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ class Table:
         head = "".join(f'<th scope="col"{_aligned(c)}>{escape(c.title)}</th>' for c in self.columns if not c.below)
         lines = [self._html_cells(c) for c in self.cells()]
         foot = f"<tfoot><tr>{lines.pop()}</tr></tfoot>" if self.total is not None else ""
-        classes = [f' class="{escape(c)}"' if c else "" for c in self.classes] or [""] * len(lines)
+        classes = [_row(c) for c in self.classes] or [""] * len(lines)
         body = "\n".join(f"<tr{c}>{line}</tr>" for c, line in zip(classes, lines, strict=True))
         return (
             f'<div class="{css}-scroll" tabindex="0" role="{role}" aria-label="{caption}" style="overflow-x: auto">'
@@ -168,6 +170,11 @@ class TableList(list):
 
     def _repr_html_(self) -> str:
         return self.table().to_html()
+
+
+def _row(css: str) -> str:
+    style = f' style="{ADDITION}"' if "is-add" in css.split() else ""
+    return f' class="{escape(css)}"{style}' if css else ""
 
 
 def _aligned(column: Column) -> str:

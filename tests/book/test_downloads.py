@@ -1,20 +1,29 @@
 """The notebooks that a reader downloads from the site, and what a hosted notebook (Colab, Kaggle) does with them."""
 
 import ast
+import base64
+import io
+import lzma
 import re
 import shutil
+import zipfile
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import nbformat
 import pytest
 from bare import HOSTED, BareEnvironment
-from browser import served
-from chapter_files import finish_downloads, is_setup, links_from_anywhere, plain_citations, setup_cell
+from chapter_files import is_setup, put_setup
 from chapters import ROOT, toc_documents
+from downloads import CELL, bring_along, lean_wheel, links_from_anywhere, plain_citations, quoted_boxes
 from make_site import empty_site
 from nbclient import NotebookClient
 from repository import Repository
 
+from resnet_edu.experiment.shipped import load_study, read_file
+
+IMPORTS = (ast.Import, ast.ImportFrom)
 CHAPTERS = [name for name in toc_documents() if name.startswith("notebooks/")]
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda name: Path(name).name)
@@ -35,7 +44,10 @@ def test_a_download_is_a_clean_notebook(site: Path, chapter: str):
         else:
             assert "{cite:" not in cell.source, "a role of the site's, which notebooks show as code"
             assert "](#" not in cell.source, "a place that only the site knows by this name"
-            assert "](../" not in cell.source, "a page that is not beside the notebook"
+            assert not re.search(r"\]\((?!https?:)[^)]*\.(ipynb|md)\b", cell.source), (
+                "a page that is not beside the notebook"
+            )
+            assert "<div class=" not in cell.source, "a box that only the site draws"
     assert sum(map(is_setup, notebook.cells)) == 1
 
 
@@ -50,20 +62,93 @@ def test_a_citation_becomes_words_and_a_link():
         plain_citations("{cite:t}`nobody1900`")
 
 
-def test_a_link_of_a_download_leads_somewhere():
+def test_a_link_of_a_download_leads_to_the_site_or_is_words():
     text = (
         "See [chapter `2`](02-b.ipynb#why), [more](../book/more.md#a), [below](#here), [w](https://a.org/b#c).\n"
         "`x[0](y)`\n\n```python\nlayers[i](x)\n```\n![p](q.png)"
     )
     code = "`x[0](y)`\n\n```python\nlayers[i](x)\n```\n![p](q.png)"
-    alone = f"See [chapter `2`](02-b.ipynb), more, below, [w](https://a.org/b#c).\n{code}"
-    assert links_from_anywhere(text, Repository()) == alone
-    files = "https://github.com/ada/nets/blob/main"
+    assert links_from_anywhere(text, Repository()) == f"See chapter `2`, more, below, [w](https://a.org/b#c).\n{code}"
+    pages = "https://ada.github.io/nets"
     known = (
-        f"See [chapter `2`]({files}/notebooks/02-b.ipynb), [more]({files}/book/more.md), below, "
+        f"See [chapter `2`]({pages}/notebooks/02-b.html#why), [more]({pages}/book/more.html#a), below, "
         f"[w](https://a.org/b#c).\n{code}"
     )
     assert links_from_anywhere(text, Repository("https://github.com/ada/nets")) == known
+
+
+def test_a_box_is_a_quotation():
+    text = '<div class="predict">\n\n**Predict.** One.\n\n```python\nx\n```\n\n</div>\n\n<div>\n\nNo box.\n\n</div>'
+    quoted = "> **Predict.** One.\n>\n> ```python\n> x\n> ```\n\n<div>\n\nNo box.\n\n</div>"
+    assert quoted_boxes(text) == quoted
+
+
+def of_code(*texts: str) -> nbformat.NotebookNode:
+    """A notebook of a title, a set-up cell and cells of code."""
+    cells = [nbformat.v4.new_markdown_cell("# Title"), *map(nbformat.v4.new_code_cell, texts)]
+    return put_setup(nbformat.v4.new_notebook(cells=cells))
+
+
+def test_a_download_holds_the_package_and_the_weights_that_it_loads():
+    stored = of_code('load_trained(plain20.__name__, study="digits")', '"resnet20", "digits"')
+    notebook = bring_along(stored, Repository())
+    _, setup, *others = notebook.cells
+    assert is_setup(setup)
+    assert [cell.cell_type for cell in others] == ["code", "code"], "nothing is missing"
+    (call,) = (node.value for node in ast.parse(setup.source).body if isinstance(node, ast.Expr))
+    wheel, package, weights = map(ast.literal_eval, call.args)
+
+    def unpacked(text: str) -> bytes:
+        return lzma.decompress(base64.b64decode(text))
+
+    assert {name: unpacked(text) for name, text in weights.items()} == {
+        "digits/plain20-seed0.safetensors": read_file(load_study("digits"), "plain20-seed0.safetensors")
+    }
+    with zipfile.ZipFile(io.BytesIO(unpacked(package))) as archive:
+        names = [name for name in archive.namelist() if ".dist-info/" not in name]
+        (listed,) = (name for name in archive.namelist() if name.endswith(".dist-info/RECORD"))
+        assert [line.partition(",")[0] for line in archive.read(listed).decode().split()] == archive.namelist()
+        assert wheel.startswith(listed.removesuffix(".dist-info/RECORD"))
+        for name in names:
+            assert archive.read(name) == (ROOT / name).read_bytes()
+    left_out = {path for path in (ROOT / "resnet_edu").rglob("*") if path.is_file()} - {ROOT / name for name in names}
+    assert {path.suffix for path in left_out} <= {".pyc", ".safetensors", ".js", ".css", ".txt"}
+    assert all("src" in path.parts for path in left_out if path.suffix in (".js", ".css", ".txt"))
+
+
+@pytest.mark.parametrize(
+    ("there", "installs"), [(None, True), ("0.1.0", False), ("0.1.0+hours", False), ("0.1.0+hold", True)]
+)
+def test_a_download_replaces_what_a_download_has_installed_and_nothing_else(
+    monkeypatch, there: str | None, installs: bool
+):
+    tree = ast.parse(CELL)
+    tree.body = [node for node in tree.body if isinstance(node, (*IMPORTS, ast.FunctionDef))]
+    space: dict = {}
+    exec(compile(tree, "set-up", "exec"), space)  # all of the cell but the calls
+
+    def version(_: str) -> str:
+        if there is None:
+            raise PackageNotFoundError
+        return there
+
+    commands = []
+    monkeypatch.setattr(space["subprocess"], "run", lambda command, check: commands.append(command))
+    space |= {"version": version, "unpacked": lambda text: text}
+    space["bring"]("resnet_edu-0.1.0+hours-py3-none-any.whl", b"wheel", {"digits/study.json": b"is there and stays"})
+    assert len(commands) == installs
+    assert load_study("digits").name == "digits"
+    for command in commands:
+        kept = {word.partition("==")[0]: word.partition("==")[2] for word in command if "==" in word}
+        assert kept == {name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}
+
+
+def test_what_is_too_large_for_a_download_is_named():
+    notebook = of_code('[load_trained(net, study="digits") for net in ("resnet56", "plain20", "plain56")]')
+    _, setup, note, _ = bring_along(notebook, Repository("https://github.com/ada/nets")).cells
+    assert '"digits/plain20-seed0.safetensors": """' in setup.source
+    assert "digits/plain56-seed0.safetensors, digits/resnet56-seed0.safetensors" in note.source
+    assert "(https://github.com/ada/nets)" in note.source
 
 
 def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, monkeypatch):
@@ -100,7 +185,6 @@ def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, mon
 
 
 OPTIONAL = {"pandas", "pyarrow", "ray"}  # what the package can do without, and every chapter
-IMPORTS = (ast.Import, ast.ImportFrom)
 
 
 def packages(texts: list[str]) -> set[str]:
@@ -117,12 +201,10 @@ def code_of(notebook: nbformat.NotebookNode) -> str:
 
 @pytest.mark.site
 @pytest.mark.slow
-def test_downloads_run_where_only_torch_is(
-    site: Path, wheel_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    """The shortest chapter runs there, and installs from loopback; what the others and the package import is there."""
-    shutil.copytree(site / "_sources" / "notebooks", tmp_path / "notebooks")
-    shutil.copy(wheel_file, tmp_path)
+def test_downloads_run_where_only_torch_is(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The shortest chapter runs there, and all load what they need; what they import is there. All comes from them."""
+    folder = tmp_path / "notebooks"
+    shutil.copytree(site / "_sources" / "notebooks", folder)
     log, bare = tmp_path / "pip.log", BareEnvironment(tmp_path / "python")
     monkeypatch.setenv("JUPYTER_PATH", str(bare.jupyter_path))
     monkeypatch.setenv("PIP_LOG", str(log))
@@ -132,16 +214,14 @@ def test_downloads_run_where_only_torch_is(
     assert not {"resnet-edu", "matplotlib", "scikit-learn", "anywidget", "safetensors", "torchinfo"} & set(before)
 
     def run(notebook: nbformat.NotebookNode) -> None:
-        where = {"metadata": {"path": tmp_path / "notebooks"}}
-        NotebookClient(notebook, timeout=600, kernel_name="bare", resources=where).execute()
+        NotebookClient(notebook, timeout=600, kernel_name="bare", resources={"metadata": {"path": folder}}).execute()
 
-    with served(tmp_path) as bases:
-        finish_downloads(tmp_path / "notebooks", Repository(source=f"{bases['http']}{wheel_file.name}"))
-        notebooks = [nbformat.read(tmp_path / f"{name}.ipynb", as_version=4) for name in CHAPTERS]
-        shortest, *others = sorted(notebooks, key=lambda notebook: len(code_of(notebook)))
-        run(shortest)
+    notebooks = [nbformat.read(folder / f"{Path(name).name}.ipynb", as_version=4) for name in CHAPTERS]
+    shortest, *others = sorted(notebooks, key=lambda notebook: len(code_of(notebook)))
+    run(shortest)
     after = bare.versions()
     assert {name: after.get(name) for name in before} == before, "something that was there has been replaced"
+    assert after["resnet-edu"] == lean_wheel()[0].split("-")[1], "the site is older than the package: run `make book`"
     text = log.read_text(encoding="utf-8")
     (installed,) = re.findall(r"Successfully installed (.+)", text)
     assert "resnet-edu" in installed
@@ -149,11 +229,19 @@ def test_downloads_run_where_only_torch_is(
     assert "Uninstalling" not in text
 
     log.unlink()
-    code = list(map(code_of, others))
+    code = list(map(code_of, notebooks))
     modules = [path.read_text(encoding="utf-8") for path in (ROOT / "resnet_edu").rglob("*.py")]
     statements = {ast.unparse(node) for text in code for node in ast.parse(text).body if isinstance(node, IMPORTS)}
     wanted = packages(code) | packages(modules) - OPTIONAL
     there = f"assert not [name for name in {sorted(wanted)} if not importlib.util.find_spec(name)]"
-    texts = [setup_cell(), *sorted(statements - {"from __future__ import annotations"}), "import importlib.util", there]
+    loads = {call for text in code for call in re.findall(r"load_(?:trained|records|record|grid)\([^()]*\)", text)}
+    set_up = [next(filter(is_setup, notebook.cells)).source for notebook in others]
+    texts = [
+        *set_up,
+        *sorted(statements - {"from __future__ import annotations"}),
+        "import importlib.util",
+        there,
+        *loads,
+    ]
     run(nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, texts))))
     assert not log.exists(), "a package that is there is not installed again"

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+import make_pdf
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from chapters import ROOT
@@ -30,7 +31,6 @@ from resnet_edu.widgets.dissecting import TrainedNets
 if TYPE_CHECKING:
     from resnet_edu.widgets.base import Explorer
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 CHECKS = Path(__file__).with_name("site_checks.js")
 
@@ -52,9 +52,10 @@ def chromium_program() -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start a Chromium and close it afterwards."""
-    program = chromium_program()
+    if not make_pdf.chromium():
+        unavailable(make_pdf.NO_CHROMIUM)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=make_pdf.chromium(), args=make_pdf.FLAGS)
         yield browser
         browser.close()
 

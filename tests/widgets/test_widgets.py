@@ -4,7 +4,9 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import make_widgets
 import pytest
@@ -93,6 +95,12 @@ def test_an_output_has_the_view_and_a_table_for_readers_without_javascript(explo
     assert json.loads(view) == data[VIEW]
     assert re.search("<table|<ol", data["text/html"])
     assert data["text/plain"]
+
+
+def test_in_colab_the_view_is_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    data, _ = sample(EXPLORERS[0])._repr_mimebundle_()
+    assert set(data) == {VIEW, "text/plain"}
 
 
 def test_traits_say_value_and_rule():

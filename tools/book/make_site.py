@@ -21,8 +21,9 @@ from pathlib import Path
 import claims
 import nbformat
 import yaml
-from chapter_files import finish_downloads, setup_cell
+from chapter_files import setup_cell
 from chapters import ROOT, toc_documents
+from downloads import finish_downloads
 from finish import finish_pages
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
