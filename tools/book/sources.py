@@ -4,6 +4,7 @@ macs, params, get_model   of a net by its name ("torchvision:vgg19" for torchvis
 IMAGES                    training and test images of CIFAR-10
 Recipe                    the package's recipes
 gradients                 what the explorer of gradients shows, from the record of the study that comes with the package
+seconds                   that a forward pass takes, for one image or 32, as the record that comes along has them
 cost                      what a bug of chapter 10 costs, as the chapter's record has it
 load_bugs, load_grid, load_records   the records that come with the package
 median, and Python's abs, max, min, range, round, sum, zip
@@ -11,6 +12,7 @@ median, and Python's abs, max, min, range, round, sum, zip
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from statistics import fmean, median
 from typing import Any
@@ -20,6 +22,7 @@ import torchvision
 
 from resnet_edu.experiment import load_bugs, load_grid, load_records
 from resnet_edu.experiment.published import IMAGES
+from resnet_edu.experiment.shipped import RESULTS
 from resnet_edu.nets import get_model
 from resnet_edu.probes import load_shipped
 from resnet_edu.tracing import Trace, trace
@@ -52,6 +55,11 @@ def gradients(net: str, place: str, batch_norm: bool = True) -> list[float]:
     return entry["moments"][0][place]
 
 
+def seconds(net: str, batch: int) -> float:
+    """Return the shortest time that was measured of a forward pass ("VGG-19", 1 or 32 images)."""
+    return min(json.loads((RESULTS / "forward.json").read_text())["nets"][net]["seconds"][str(batch)])
+
+
 def cost(bug: str, worse: bool = False) -> float:
     """Return the mean cost of a bug (percentage points) in its mild setting or in its worse one."""
     return fmean(load_bugs()["costs"][bug][worse])
@@ -61,7 +69,7 @@ NAMES = {
     "__builtins__": {f.__name__: f for f in (abs, max, min, range, round, sum, zip)},
     **{
         f.__name__: f
-        for f in (macs, params, get_model, Recipe, gradients, cost, load_bugs, load_grid, load_records, median)
+        for f in (macs, params, get_model, Recipe, gradients, seconds, cost, load_bugs, load_grid, load_records, median)
     },
     "IMAGES": IMAGES,
 }
