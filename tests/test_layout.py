@@ -149,3 +149,9 @@ def test_side_effects_are_seen():
     harmless = "def f():\n    torch.set_num_threads(1)\nif __name__ == '__main__':\n    print(1)"
     assert calls_on_import(ast.parse(harmless)) == set()
     assert calls_on_import(ast.parse(f"torch.manual_seed(0)\n{harmless}")) == {"manual_seed"}
+
+
+def test_help_and_version_do_not_wait_for_pytorch():
+    code = "import sys; from resnet_edu import cli; cli.build_parser().format_help(); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

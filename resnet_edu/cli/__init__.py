@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from .. import __version__
-from . import degrade, predict, probe, results, trace, train
+
+COMMANDS = {  # a module each, which is imported when its command is used: PyTorch alone takes seconds
+    "trace": "print the shapes, parameters and multiply-adds of a model",
+    "degrade": "train plain and residual nets and compare them",
+    "train": "train one net, also on several GPUs with torchrun",
+    "predict": "say what photos show, by a trained net, and how often that is wrong",
+    "probe": "ask trained nets about gradients, responses, blocks and loss",
+    "results": "print measured errors beside the published ones",
+}
+
+
+class _Command(argparse.ArgumentParser):
+    """The parser of one command, filled when it is used."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, by the options of the command's module."""
+        if self.description is None:
+            command = importlib.import_module(f".{self.prog.rpartition(' ')[2]}", __name__)
+            self.description, self.epilog = command.DESCRIPTION, command.EXAMPLES
+            command.add_options(self)
+            self.set_defaults(run=command.run)
+        return super().parse_known_args(args, namespace)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser with every command."""
     parser = argparse.ArgumentParser(prog="resnet-edu", description="Residual networks to read, trace and train.")
     parser.add_argument("--version", action="version", version=f"resnet-edu {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (trace, degrade, train, predict, probe, results):
-        name = command.__name__.rpartition(".")[2]
-        texts = {"help": command.HELP, "description": command.DESCRIPTION, "epilog": command.EXAMPLES}
-        sub = commands.add_parser(name, **texts, formatter_class=argparse.RawDescriptionHelpFormatter)
-        command.add_options(sub)
-        sub.set_defaults(run=command.run)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Command)
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     return parser
 
 

@@ -27,7 +27,6 @@ from .options import add_options  # noqa: F401 - all of the table
 
 RUNS = Path("runs")  # where studies go that are given no folder
 
-HELP = "train plain and residual nets and compare them"
 DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
 

@@ -23,7 +23,6 @@ from .degrade import RUNS
 FORMATS = ("text", "csv", "json")
 MOST_MAPS = 5  # photos that --maps draws
 
-HELP = "say what photos show, by a trained net, and how often that is wrong"
 DESCRIPTION = """\
 Label photos by a net that `resnet-edu train` has left. Of a folder with a folder for each class (of its test part, if
 it has one) it also tells how often the labels are wrong, with 95% intervals (Wilson's), which class is taken for which,

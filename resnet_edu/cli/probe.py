@@ -26,7 +26,6 @@ from ..training.classifier import Classifier, load_classifier
 from .degrade import RUNS
 from .options import names
 
-HELP = "ask trained nets about gradients, responses, blocks and loss"
 DESCRIPTION = """\
 Ask nets what they are like inside. Each question leaves a record (JSON) for each net and a figure (PNG, SVG) in a new
 folder in runs/. The nets are those that were trained on the data and come with the package, unless other weights are

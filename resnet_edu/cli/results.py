@@ -13,7 +13,6 @@ from ..experiment.shipped import ShippedStudy
 from ..support.table import WIDTH
 
 FORMATS = ("text", "markdown", "json")
-HELP = "print measured errors beside the published ones"
 DESCRIPTION = """\
 Print the final errors of the studies that come with the package: means over the seeds with sample standard deviations,
 beside what the paper and others report for the same nets. The difference is given in standard deviations where the

@@ -23,7 +23,6 @@ from ..tracing.run import Trace, TraceError, trace
 
 FORMATS = ("text", "markdown", "csv", "json")
 VIEWS = ("layers", "convs", "stages")
-HELP = "print the shapes, parameters and multiply-adds of a model"
 DESCRIPTION = "Run a model once without arithmetic and print a row for every operation that its author wrote."
 EXAMPLES = """\
 NAME is

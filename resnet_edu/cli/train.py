@@ -40,7 +40,6 @@ from ..training.recipe import Recipe
 from . import options
 from .degrade import RUNS
 
-HELP = "train one net, also on several GPUs with torchrun"
 DESCRIPTION = """\
 Train one net, and leave its record (JSON), its weights (safetensors, with all that it takes to use them), its curves
 (PNG, SVG) and its last state. Stopped, by Ctrl-C or otherwise, the same command goes on where it was.
@@ -80,8 +79,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
-    if ":" in (args.net or "") and os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does
     start = starts.load_start(args.start, args.net) if args.start else None
     if start is not None:  # what was not given is as these weights have it
         args.net = args.net or start.name

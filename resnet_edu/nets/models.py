@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -243,9 +245,11 @@ def get_model(name: str, **options: object) -> ResNet:
 def imported(name: str) -> Callable[..., nn.Module]:
     """Return what builds a net of your own, by a name such as "my_nets:small_resnet": module, colon, callable.
 
-    Raises `ValueError` if there is no such thing.
+    The current directory can be imported from, as by `python -m`. Raises `ValueError` if there is no such thing.
     """
     module, _, attribute = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

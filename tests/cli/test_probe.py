@@ -19,7 +19,7 @@ from resnet_edu.training.loop import evaluate
 def process(monkeypatch, tmp_path):
     """The command sets its process up; the next test gets it as it was."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("resnet_edu.cli.probe.available_cores", lambda: 1)
+    monkeypatch.setattr("resnet_edu.cli.probe.prepare_process", lambda threads: None)
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
