@@ -29,6 +29,8 @@ from hatchling.builders.wheel import WheelBuilder
 from pybtex.database import Entry, parse_file
 from repository import Repository
 
+from resnet_edu.experiment.start import STUDY
+
 BIBLIOGRAPHY = ROOT / "book" / "references.bib"
 RESULTS = ROOT / "resnet_edu" / "experiment" / "results"
 MOST = 13_000_000  # letters that weights may add to a notebook: all eight nets
@@ -128,9 +130,11 @@ def bring_along(notebook: nbformat.NotebookNode, repository: Repository) -> nbfo
 def weights_of(notebook: nbformat.NotebookNode) -> list[Path]:
     """Return the files of trained weights that its cells load, the smallest first.
 
-    A cell that calls `load_trained` may load all nets that it names, of all studies that it names.
+    A cell that calls `load_trained` may load all nets that it names, of all studies that it names. What is shipped for
+    fine-tuning is named by the command.
     """
     texts = [cell.source for cell in notebook.cells if "load_trained(" in cell.source]
+    texts += [f'"{STUDY}" {cell.source}' for cell in notebook.cells if "--start shipped" in cell.source]
 
     def named(path: Path) -> bool:
         study, net = f"[\"']{path.parent.name}[\"']", rf"\b{path.name.partition('-seed')[0]}\b"

@@ -65,8 +65,11 @@ def lighter(page: str) -> str:
     """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
     page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
     page = re.sub(r'<link rel="preload" as="script" href="[^"]*/fontawesome\.js[^"]*" ?/?>', "", page)
-    viewports = r'(<meta name="viewport"[^>]*>)\s*<meta name="viewport"[^>]*>'
-    page = re.sub(viewports, r"\1", page)
+    page = re.sub(r'(<meta name="viewport".*)<meta name="viewport"[^>]*>', r"\1", page, flags=re.DOTALL)
+    # Docutils gives references the roles of a list that has been taken out of the standard; the logo is in no landmark.
+    page = page.replace(' role="doc-biblioentry"', "").replace('<div role="list" class="cit', '<div class="cit')
+    logo = r'<div class="sidebar-primary-item">(?=\s*<a[^>]*class="navbar-brand logo")'
+    page = re.sub(logo, '<div class="sidebar-primary-item" role="region" aria-label="Book">', page)
     if ">.ipynb</span>" in page:
         page = page.replace("Download source file", "One file, for Colab, Kaggle and Jupyter")
     # For paper only: the title and the contents a second time, which the search would quote.
