@@ -175,6 +175,7 @@ def test_the_build_stops_at_a_wrong_number_and_says_where(tmp_path, monkeypatch:
 @pytest.mark.site
 def test_wrong_numbers_would_be_found_out():
     """The run accounts for a number. Would it, by chance, for others that differ a little in the last digit?"""
+    in_all = 0
     for name in toc_documents():
         if not (ROOT / f"{name}.ipynb").is_file():
             continue
@@ -190,4 +191,7 @@ def test_wrong_numbers_would_be_found_out():
                 for other in (value for value in others if value > 0):
                     tried += 1
                     found += not chapter.met(part, dataclasses.replace(claim, value=other))
-        assert found >= 0.8 * tried > 0, f"{name}: of {tried} wrong numbers only {found} would be noticed"
+        few = max(1, 0.2 * tried)  # one by chance, where a chapter has few such numbers
+        assert tried - found <= few, f"{name}: of {tried} wrong numbers only {found} would be noticed"
+        in_all += tried
+    assert in_all > 100

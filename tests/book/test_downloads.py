@@ -143,7 +143,8 @@ def test_a_download_replaces_what_a_download_has_installed_and_nothing_else(
         assert kept == {name: metadata.version(name) for name in ("torch", "torchvision", "numpy")}
 
 
-def test_what_is_too_large_for_a_download_is_named():
+def test_what_is_too_large_for_a_download_is_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("downloads.MOST", 2_100_000)
     notebook = of_code('[load_trained(net, study="digits") for net in ("resnet56", "plain20", "plain56")]')
     _, setup, note, _ = bring_along(notebook, Repository("https://github.com/ada/nets")).cells
     assert '"digits/plain20-seed0.safetensors": """' in setup.source

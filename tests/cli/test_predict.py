@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_maps(trained, capsys):
 
 
 def test_a_net_of_ones_own(monkeypatch, trained, capsys):
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)  # another test's
     Path("my_nets.py").write_text(
         "from torch import nn\n"
         "def small(classes):\n"

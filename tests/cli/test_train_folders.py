@@ -1,6 +1,7 @@
 """`resnet-edu train` on folders of images: each thing that one wants of it, from the command line."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -212,6 +213,7 @@ def test_a_net_of_ones_own(capsys, monkeypatch, here):
     photos()
     Path("my_nets.py").write_text(MINE)
     monkeypatch.syspath_prepend(str(here))
+    monkeypatch.delitem(sys.modules, "my_nets", raising=False)  # another test's
     assert train("--steps", "4", "--keep", "best", "--hold-out", "8", net="my_nets:small") == 0
     import my_nets
 
