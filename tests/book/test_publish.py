@@ -79,7 +79,7 @@ def test_a_page_loses_what_it_need_not_carry():
     twice = '<div id="jb-print-docs-body"><h1>T</h1><div><nav>Contents</nav></div></div>\n<div id="searchbox"></div>'
     script = '<script src="../_static/a/fontawesome.js?x=1"></script>'
     list_of = '<div role="list" class="citation-list"><div class="citation" id="id1" role="doc-biblioentry">'
-    page = lighter(f"<head>{view}<title>T</title>{view}</head>{script}{twice}{list_of}<p>T</p>")
+    page = lighter(f"<head>{view}{view}<title>T</title>{view}</head>{script}{twice}{list_of}<p>T</p>")
     bare = '<div class="citation-list"><div class="citation" id="id1">'
     assert page == f'<head>{view}<title>T</title></head><div id="searchbox"></div>{bare}<p>T</p>'
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import itertools
 import json
 import posixpath
 import re
@@ -65,7 +66,8 @@ def lighter(page: str) -> str:
     """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
     page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
     page = re.sub(r'<link rel="preload" as="script" href="[^"]*/fontawesome\.js[^"]*" ?/?>', "", page)
-    page = re.sub(r'(<meta name="viewport".*)<meta name="viewport"[^>]*>', r"\1", page, flags=re.DOTALL)
+    before = itertools.count()
+    page = re.sub(r'<meta name="viewport"[^>]*>', lambda match: "" if next(before) else match[0], page)
     # Docutils gives references the roles of a list that has been taken out of the standard; the logo is in no landmark.
     page = page.replace(' role="doc-biblioentry"', "").replace('<div role="list" class="cit', '<div class="cit')
     logo = r'<div class="sidebar-primary-item">(?=\s*<a[^>]*class="navbar-brand logo")'
