@@ -187,14 +187,6 @@ def test_a_build_that_fails_or_is_killed_leaves_the_site_of_before(tmp_path, mon
 
 # What the package can do without, and every chapter.
 OPTIONAL = {"d2l", "onnx", "onnxruntime", "onnxscript", "pandas", "pyarrow", "ray"}
-    "d2l",
-    "onnx",
-    "onnxruntime",
-    "onnxscript",
-    "pandas",
-    "pyarrow",
-    "ray",
-}  # what the package can do without, and every chapter
 
 
 def packages(texts: list[str]) -> set[str]:
