@@ -136,9 +136,9 @@ def test_key_has_the_colours_and_dashes_of_the_figures():
 
 def copy_of_the_book(folder: Path) -> Path:
     """Copy what the build reads."""
-    for name in ("book", "notebooks", "tools/book"):
+    for name in ("book", "notebooks", "resnet_edu", "tools/book"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("_toc.yml", "_config.yml", "pyproject.toml"):
+    for name in ("_toc.yml", "_config.yml", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder)
     return folder
 
