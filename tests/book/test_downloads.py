@@ -234,7 +234,7 @@ def test_downloads_run_where_only_torch_is(site: Path, tmp_path: Path, monkeypat
     code = list(map(code_of, notebooks))
     modules = [path.read_text(encoding="utf-8") for path in (ROOT / "resnet_edu").rglob("*.py")]
     statements = {ast.unparse(node) for text in code for node in ast.parse(text).body if isinstance(node, IMPORTS)}
-    wanted = packages(code) | packages(modules) - OPTIONAL
+    wanted = (packages(code) | packages(modules)) - OPTIONAL
     there = f"assert not [name for name in {sorted(wanted)} if not importlib.util.find_spec(name)]"
     loads = {call for text in code for call in re.findall(r"load_(?:trained|records|record|grid)\([^()]*\)", text)}
     set_up = [next(filter(is_setup, notebook.cells)).source for notebook in others]
