@@ -236,7 +236,8 @@ def test_downloads_run_where_only_torch_is(site: Path, tmp_path: Path, monkeypat
     statements = {ast.unparse(node) for text in code for node in ast.parse(text).body if isinstance(node, IMPORTS)}
     wanted = (packages(code) | packages(modules)) - OPTIONAL
     there = f"assert not [name for name in {sorted(wanted)} if not importlib.util.find_spec(name)]"
-    loads = {call for text in code for call in re.findall(r"load_(?:trained|records|record|grid)\([^()]*\)", text)}
+    literal = r"load_(?:trained|records|record|grid)\((?:[\"'][^()]*)?\)"
+    loads = {call for text in code for call in re.findall(literal, text)}
     set_up = [next(filter(is_setup, notebook.cells)).source for notebook in others]
     texts = [
         *set_up,
