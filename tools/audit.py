@@ -1,43 +1,36 @@
 """Print the figures of every page of the built site: bytes, requests, what axe finds, complaints, Lighthouse's marks.
 
-Run by `make audit`, after `make book`. The site is served compressed, as hosts of static pages do. Lighthouse (12, for
+Run by `make audit`, after `make book`. The site is served compressed, as hosts of static pages do. Lighthouse (13, for
 a phone) runs if `npx` is there; it takes half a minute a page. The last lines say which bounds do not hold.
 """
 
 from __future__ import annotations
 
 import argparse
-import functools
 import gzip
-import http.server
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tools" / "book"), str(ROOT / "tests" / "helpers")]
 
+import make_pdf  # noqa: E402
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
-from browser import Visit, chromium, chromium_program  # noqa: E402
+from browser import BYTES, Visit, chromium  # noqa: E402
 from chapters import toc_documents  # noqa: E402
 from make_site import SITE  # noqa: E402
+from serve import Quiet, served  # noqa: E402
 
 MARKS = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo": 100}
-BYTES = {True: 350_000, False: 200_000}  # a chapter, another page
 TEXT = (".html", ".js", ".css", ".svg", ".json", ".txt", ".ipynb")
 
 
-class Compressed(http.server.SimpleHTTPRequestHandler):
+class Compressed(Quiet):
     """Serves files, those of text compressed, and lets them be kept."""
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
 
     def send_head(self) -> object:
         """Send the head of a file; return the file, or None once all is sent."""
@@ -54,15 +47,6 @@ class Compressed(http.server.SimpleHTTPRequestHandler):
         if self.command == "GET":
             self.wfile.write(body)
         return None
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """Serve a folder on loopback; yield its address."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Compressed, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
 
 
 def barriers(visit: Visit) -> list[str]:
@@ -90,7 +74,7 @@ def lighthouse(address: str) -> dict[str, int]:
         f"--only-categories={','.join(MARKS)}",
     ]
     command.append("--chrome-flags=--headless=new --no-sandbox --disable-gpu")
-    environment = {**os.environ, "CHROME_PATH": chromium_program()}
+    environment = {**os.environ, "CHROME_PATH": make_pdf.chromium()}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         print(f"Lighthouse failed: {done.stderr.strip()[-300:]}", file=sys.stderr)
@@ -108,7 +92,7 @@ def main() -> int:
     marks_too = not arguments.no_lighthouse and shutil.which("npx")
     beyond = []
     print(f"{'page':44} {'kB':>4} {'requests':>8} {'axe':>4} {'complaints':>10}  {'  '.join(MARKS)}")
-    with served(SITE) as base, chromium() as browser:
+    with served(SITE, Compressed) as base, chromium() as browser:
         for name in arguments.pages or toc_documents():
             page = browser.new_page(viewport={"width": 1280, "height": 900})
             visit = Visit(page, base).open(f"{name}.html")

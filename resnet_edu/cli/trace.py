@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import inspect
 import json
 import operator
 import os
 import re
-import sys
 import sysconfig
 import traceback
 from collections.abc import Callable
@@ -18,7 +16,7 @@ import torch
 from torch import nn
 
 from ..nets import models
-from ..support.system import resolve_device
+from ..support.system import import_here, resolve_device
 from ..tracing.run import Trace, TraceError, trace
 
 FORMATS = ("text", "markdown", "csv", "json")
@@ -144,10 +142,8 @@ def _load_own(name: str) -> nn.Module:
     source, _, attribute = name.partition(":")
     if not source or not attribute:
         raise ValueError(f"a model of your own is package.module:callable, but the name is {name!r}")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` does
     try:
-        model = operator.attrgetter(attribute)(importlib.import_module(source))
+        model = operator.attrgetter(attribute)(import_here(source))
     except (Exception, SystemExit) as error:  # whatever a file may do
         raise ImportError(f"cannot import {name!r}: {_failure(error)}") from error
     if callable(model) and not isinstance(model, nn.Module):

@@ -296,13 +296,16 @@ def _draw(labels: np.ndarray, take: np.ndarray, seed: int) -> np.ndarray:
     return mask
 
 
-def normalization(images: Tensor, kind: str = "per_pixel_mean") -> tuple[Tensor, Tensor]:
+def normalization(images: Tensor, kind: Normalize = "per_pixel_mean") -> tuple[Tensor, Tensor]:
     """Return what to subtract and what to divide by, for values scaled to 0..1, of training images uint8 (N, C, H, W).
 
-    "per_pixel_mean": the mean image (C, H, W), and 1 ([1]); "per_channel": mean and standard deviation (C, 1, 1).
+    "per_pixel_mean": the mean image (C, H, W), and 1 ([1]); "per_channel": mean and standard deviation (C, 1, 1). A
+    pair that is known from elsewhere is returned as it is.
 
     Raises `ValueError` for another kind, or if a channel never varies (there is nothing to learn from it).
     """
+    if isinstance(kind, tuple | list):
+        return kind
     one_of("normalize", kind, NORMALIZE)
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     squares = torch.zeros(images.shape[1:], dtype=torch.float64)
@@ -388,8 +391,7 @@ class Batches:
     """
 
     def __init__(self, dataset: Dataset, normalize: Normalize, device: torch.device) -> None:
-        known = not isinstance(normalize, str)
-        mean, deviation = normalize if known else normalization(dataset.train_images, normalize)
+        mean, deviation = normalization(dataset.train_images, normalize)
         self.device = device
         self.mean, self.deviation = mean.to(device), deviation.to(device)
         self.train = dataset.train_images.to(device), dataset.train_labels.to(device)

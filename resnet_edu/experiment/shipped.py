@@ -21,7 +21,7 @@ from ..nets.models import get_model
 from ..support.files import fields_of, read_json
 from ..training import weights
 from . import records
-from .records import RecordError, RunRecord
+from .records import RecordError, RunRecord, run_name
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MANIFEST = "study.json"
@@ -163,7 +163,7 @@ def filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
 
     Raises `ValueError`, naming what is there, if the study has none of that net and seed.
     """
-    name = f"{net}-seed{seed}{ending}"
+    name = run_name(net, seed) + ending
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"
         runs = [file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending)]

@@ -10,15 +10,13 @@ Sources
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from ..support.system import import_here
 from ..support.validate import one_of, whole
 from .blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv3x3
 from .initialise import init_weights
@@ -248,10 +246,8 @@ def imported(name: str) -> Callable[..., nn.Module]:
     The current directory can be imported from, as by `python -m`. Raises `ValueError` if there is no such thing.
     """
     module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        return getattr(importlib.import_module(module), attribute)
+        return getattr(import_here(module), attribute)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"the net {name!r} cannot be imported: {error}") from None
 

@@ -78,8 +78,7 @@ class Classifier:
 
         options: all that the net is built with; None for `num_classes` and `in_channels`, as the data has them.
         """
-        known = not isinstance(normalize, str)
-        mean, deviation = normalize if known else normalization(dataset.train_images, normalize)
+        mean, deviation = normalization(dataset.train_images, normalize)
         if options is None:
             options = {"num_classes": len(dataset.classes), "in_channels": dataset.shape[0]}
         about = {"dataset": dataset.name, "fingerprint": dataset.fingerprint} | about

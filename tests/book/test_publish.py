@@ -1,16 +1,14 @@
 """What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
 
 import re
-import threading
 from base64 import b64encode
-from functools import partial
 from hashlib import sha256
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 from xml.etree import ElementTree
 
 import pytest
+from chapters import ROOT
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
@@ -19,7 +17,7 @@ from fontTools.ttLib import TTFont
 from formulas import drawn
 from publish import AmericanWords, MarkChinese
 from repository import Repository
-from serve import VERSION, Handler
+from serve import VERSION, Handler, served
 from sphinx.errors import SphinxError
 
 
@@ -67,9 +65,9 @@ def test_american_spellings_are_keywords():
         ("https://github.com/Owner/book", "https://nets.example/x", "https://nets.example/x/"),
     ],
 )
-def test_the_address_of_the_site(monkeypatch: pytest.MonkeyPatch, url: str, variable: str, address: str):
-    monkeypatch.setenv("RESNET_EDU_SITE_URL", variable)
-    repository = Repository(url)
+def test_the_address_of_the_site(url: str, variable: str, address: str):
+    environment = {"RESNET_EDU_REPOSITORY_URL": url, "RESNET_EDU_SITE_URL": variable}
+    repository = Repository.from_config(ROOT / "_config.yml", environment)
     assert repository.site == address
     assert repository.settings().get("html", {}).get("baseurl", "") == address
 
@@ -127,19 +125,16 @@ def test_icons_that_are_shown_stay(tmp_path):
 def test_served_pages_reload_after_a_build(tmp_path, monkeypatch):
     (tmp_path / "index.html").write_text(with_policy('<head><meta charset="utf-8"></head>', set()))
     (tmp_path / "a.txt").write_text("a")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=tmp_path))
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    base = f"http://127.0.0.1:{server.server_port}"
 
     def read(path: str) -> str:
-        with urlopen(base + path) as answer:
+        with urlopen(base.rstrip("/") + path) as answer:
             return answer.read().decode()
 
-    page = read("/")
-    assert VERSION in page
-    assert "Content-Security-Policy" not in page, "it would forbid the script that reloads"
-    assert read("/a.txt") == "a"
-    before = read(VERSION)
-    monkeypatch.setattr(Handler, "builds", Handler.builds + 1)
-    assert read(VERSION) != before
-    server.shutdown()
+    with served(tmp_path, Handler) as base:
+        page = read("/")
+        assert VERSION in page
+        assert "Content-Security-Policy" not in page, "it would forbid the script that reloads"
+        assert read("/a.txt") == "a"
+        before = read(VERSION)
+        monkeypatch.setattr(Handler, "builds", Handler.builds + 1)
+        assert read(VERSION) != before

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import nbformat
 import pytest
-from browser import DESKTOP, PHONE, Visit
+from browser import BYTES, DESKTOP, PHONE, Visit
 from chapters import ROOT, toc_documents
 from finish import STATE_SCRIPT
 from PIL import Image
@@ -61,7 +61,7 @@ def colours(visit: Visit, scheme: str) -> list[str]:
 
 def heavy(visit: Visit, document: str) -> list[str]:
     """Whether a page takes too many bytes, compressed, before anything is asked of it; its pictures come on top."""
-    most = 350_000 if document in CHAPTERS else 200_000
+    most = BYTES[document in CHAPTERS]
     texts = (re.sub(rb"data:image/(?:png|jpeg);base64,[^\"')]+", b"", body) for body in visit.bodies())
     total = sum(len(gzip.compress(text)) for text in texts)
     return [f"weight: {total:,} bytes compressed, at most {most:,}"] if total > most else []

@@ -6,12 +6,9 @@ Debian's package `chromium`, or the one that $CHROMIUM names. What is asked insi
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import os
 import shutil
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import make_pdf
 import pytest
+import serve
 from axe_playwright_python.sync_playwright import Axe
 from chapters import ROOT
 from finish import strip_state
@@ -31,6 +29,7 @@ from resnet_edu.widgets.dissecting import TrainedNets
 if TYPE_CHECKING:
     from resnet_edu.widgets.base import Explorer
 
+BYTES = {True: 350_000, False: 200_000}  # of a chapter, of another page: at most, compressed
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 CHECKS = Path(__file__).with_name("site_checks.js")
 
@@ -40,13 +39,6 @@ def unavailable(reason: str) -> NoReturn:
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-def chromium_program() -> str:
-    """Return the path of the Chromium that $CHROMIUM names, or of one that is installed."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    return program or unavailable("no Chromium found: apt-get install chromium, or set CHROMIUM to its path")
 
 
 @contextmanager
@@ -63,15 +55,8 @@ def chromium() -> Iterator[Browser]:
 @contextmanager
 def served(folder: Path) -> Iterator[dict[str, str]]:
     """Serve a folder on loopback; yield where it begins, for each of the two ways to open it."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield {"http": f"http://127.0.0.1:{server.server_port}/", "file": f"{folder.as_uri()}/"}
-    server.shutdown()
+    with serve.served(folder) as address:
+        yield {"http": address, "file": f"{folder.as_uri()}/"}
 
 
 @dataclass

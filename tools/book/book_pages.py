@@ -16,6 +16,7 @@ from typing import Any
 from chapters import Chapter, anchors, chapters, without_removed
 from docutils import nodes
 from docutils.statemachine import StringList
+from publish import wrap_words
 from sphinx import addnodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
@@ -35,6 +36,8 @@ from resnet_edu.figures.style import (
     set_steps,
     style,
 )
+
+NAMES = re.compile(r"(\b[A-Za-z]+-\d+\b)")  # of nets, such as plain-56
 
 
 class _Pages(SphinxDirective):
@@ -205,13 +208,7 @@ class WholeNames(SphinxTransform):
 
     def apply(self, **_: Any) -> None:
         """Split the texts of the page at its names."""
-        for text in list(self.document.findall(nodes.Text)):
-            parts = re.split(r"(\b[A-Za-z]+-\d+\b)", str(text))
-            if len(parts) > 1 and not isinstance(text.parent, self.verbatim):
-                pieces = [
-                    nodes.inline("", p, classes=["whole-name"]) if i % 2 else nodes.Text(p) for i, p in enumerate(parts)
-                ]
-                text.parent.replace(text, pieces)
+        wrap_words(self.document, NAMES, lambda name: nodes.inline("", name, classes=["whole-name"]), self.verbatim)
 
 
 def remove_dead_links(app: Sphinx, document: str, source: list[str]) -> None:

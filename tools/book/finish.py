@@ -187,17 +187,17 @@ def finish_pages(site: Path, address: str) -> None:
         sys.exit(f"The build reported success, but these pages are missing: {', '.join(missing)}")
 
     static = site / "_static"
-    write_weights(static / "explorers")
     write_card(static / "card.png")
     texts = {
         page: lighter(page.read_text(encoding="utf-8")) for page in site.rglob("*.html") if static not in page.parents
     }
-    scripts = [script.read_text(encoding="utf-8") for script in static.rglob("*.js") if "weights" not in script.name]
+    scripts = [script.read_text(encoding="utf-8") for script in static.rglob("*.js")]
     words = {word for text in [*texts.values(), *scripts] for word in re.findall(r"[\w-]+", text)}
     handlers = {unescape(code) for text in texts.values() for code in re.findall(r'\son[a-z]+="([^"]*)"', text)}
     for page, text in texts.items():
         text = one_style_sheet(static, scripts_that_wait(static, text), words)
         page.write_text(with_policy(text, handlers), encoding="utf-8")
+    write_weights(static / "explorers")  # after the words were collected: scripts too, megabytes without any
     only_used_icons(static, list(texts.values()))
     for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # all browsers read woff2
         for file in static.rglob(unused):

@@ -36,7 +36,6 @@ EXECUTED = BUILD / "jupyter_execute" / "notebooks"  # the chapters with their ou
 AT_ONCE = 2  # chapters
 CACHE = BUILD / ".jupyter_cache"
 
-
 PACKAGE = ("resnet_edu", "pyproject.toml")  # what a chapter's output depends on, apart from its own cells
 SOURCES = (*PACKAGE, "notebooks", "book", "tools/book", "_config.yml", "_toc.yml")  # what the site is made from
 
@@ -173,7 +172,7 @@ def main() -> None:
     repository = Repository.from_config(ROOT / "_config.yml")
     setup_cell(repository.source)  # an address that cannot be one is told now, and not after the build
 
-    state, note = f"{state_of(SOURCES)} {repository} {repository.site} {arguments.text}", BUILD / "site_state"
+    state, note = f"{state_of(SOURCES)} {repository} {arguments.text}", BUILD / "site_state"
     if SITE.exists() and note.is_file() and note.read_text() == state:
         print(f"Nothing has changed since {SITE} was built.")
         return

@@ -7,6 +7,7 @@ Chinese, so that they are spoken and drawn as such.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -22,6 +23,20 @@ LONGEST = 200  # letters of a description that are shown at all
 CARD = "_static/card.png"  # 1200 x 630
 
 
+def wrap_words(
+    document: nodes.document,
+    pattern: re.Pattern[str],
+    wrap: Callable[[str], nodes.Node],
+    verbatim: tuple[type[nodes.Node], ...],
+) -> None:
+    """Replace what matches `pattern`, one group, in the texts of a document; those inside of `verbatim` stay."""
+    for text in list(document.findall(nodes.Text)):
+        parts = pattern.split(text)  # every second one matches
+        if len(parts) > 1 and not isinstance(text.parent, verbatim):
+            pieces = [wrap(part) if i % 2 else nodes.Text(part) for i, part in enumerate(parts) if part]
+            text.parent.replace(text, pieces)
+
+
 class MarkChinese(SphinxPostTransform):
     """Put a language on Chinese words."""
 
@@ -30,16 +45,12 @@ class MarkChinese(SphinxPostTransform):
 
     def run(self, **_: Any) -> None:
         """Split the texts that have Chinese words in them."""
-        for text in list(self.document.findall(nodes.Text)):
-            if isinstance(text.parent, (nodes.raw, nodes.literal_block, nodes.literal)) or not CHINESE.search(text):
-                continue
-            parts = CHINESE.split(text)  # every second one is Chinese
-            spans = [
-                nodes.raw("", f'<span lang="zh-Hans">{part}</span>', format="html") if i % 2 else nodes.Text(part)
-                for i, part in enumerate(parts)
-                if part
-            ]
-            text.parent.replace(text, spans)
+        wrap_words(self.document, CHINESE, self.marked, (nodes.raw, nodes.literal_block, nodes.literal))
+
+    @staticmethod
+    def marked(words: str) -> nodes.raw:
+        """Return Chinese words with their language."""
+        return nodes.raw("", f'<span lang="zh-Hans">{words}</span>', format="html")
 
 
 class AmericanWords(SphinxPostTransform):

@@ -30,11 +30,13 @@ class Repository:
     url:    https://github.com/OWNER/NAME or the like, without a slash at the end.
     branch: the branch that readers get.
     source: what pip installs the package from: the branch's archive on GitHub (which needs no git), else git+URL.
+    address: where the built site will be, if that is told.
     """
 
     url: str = ""
     branch: str = "main"
     source: str = ""
+    address: str = ""
 
     @classmethod
     def from_config(cls, path: Path, environment: Mapping[str, str] = os.environ) -> Repository:
@@ -50,14 +52,14 @@ class Repository:
         source = f"git+{url}@{branch}" if url else ""
         if url.startswith("https://github.com/"):
             source = f"{url}/archive/refs/heads/{branch}.zip"
-        return cls(url, branch, environment.get(SOURCE_VARIABLE) or source)
+        address = environment.get(SITE_VARIABLE, "").strip()
+        return cls(url, branch, environment.get(SOURCE_VARIABLE) or source, address)
 
     @property
     def site(self) -> str:
-        """Where the site will be, with a slash at the end: $RESNET_EDU_SITE_URL or GitHub's pages; "" if unknown."""
-        told = os.environ.get(SITE_VARIABLE, "").strip()
+        """Where the site will be, with a slash at the end: `address`, or GitHub's pages; "" if unknown."""
         on_github = re.fullmatch(r"https://github\.com/([^/]+)/([^/]+)", self.url)
-        address = told or (f"https://{on_github[1].lower()}.github.io/{on_github[2]}" if on_github else "")
+        address = self.address or (f"https://{on_github[1].lower()}.github.io/{on_github[2]}" if on_github else "")
         return address.rstrip("/") + "/" if address else ""
 
     def settings(self) -> dict[str, Any]:

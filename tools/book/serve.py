@@ -6,6 +6,7 @@ Run by `make serve`. Changes are looked for every second. A build that fails say
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import http.server
 import re
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from make_site import SITE, SOURCES, source_files
@@ -28,13 +30,26 @@ setInterval(async () => {{
 </script></head>"""
 
 
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Serves the site; its pages ask every second whether there is a newer one."""
-
-    builds = 1
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves files, and writes no log."""
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+@contextlib.contextmanager
+def served(folder: Path, handler: type[Quiet] = Quiet, port: int = 0) -> Iterator[str]:
+    """Serve a folder on loopback; yield its address, with a slash at the end. Port 0 is any that is free."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(handler, directory=folder))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+class Handler(Quiet):
+    """Serves the site; its pages ask every second whether there is a newer one."""
+
+    builds = 1
 
     def do_GET(self) -> None:
         """Send a file, or the number of the build."""
@@ -65,11 +80,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--port", type=int, default=8000)
     port = parser.parse_args().port
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=SITE))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    print(f"http://127.0.0.1:{port}/ until Ctrl-C; changes of the sources are built at once")
     before = times()
-    try:
+    with served(SITE, Handler, port) as address, contextlib.suppress(KeyboardInterrupt):
+        print(f"{address} until Ctrl-C; changes of the sources are built at once")
         while True:
             time.sleep(1)
             now = times()
@@ -78,8 +91,6 @@ def main() -> None:
                 build = Path(__file__).with_name("make_site.py")
                 if subprocess.run([sys.executable, build], check=False).returncode == 0:
                     Handler.builds += 1
-    except KeyboardInterrupt:
-        server.shutdown()
 
 
 if __name__ == "__main__":
