@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @linux
 @pytest.mark.slow
 def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
-    options = ["--nets", "plain8,resnet8", "--quick", "--steps", "200"]
+    options = ["--nets", "plain8,resnet8", "--quick", "--steps", "80"]
     options += ["--checkpoint-seconds", "0", "--workers", "2"]
     out, command, printed = tmp_path / "out", [*COMMAND, *options, "--out", "out"], []
     ways = [
@@ -39,7 +39,7 @@ def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
     ]
     for i, (number, to, status) in enumerate(ways):
         process = start_at_terminal(printed or command, tmp_path)
-        wait_for_steps(process, out, 40 + 100 * i)
+        wait_for_steps(process, out, 20 + 40 * i)
         workers, before = workers_of(process, None), steps_done(out)
         to(process.pid, number)
         said, err = process.communicate(timeout=100)
@@ -60,7 +60,7 @@ def test_stopped_in_every_way_and_gone_on_with_the_printed_command(tmp_path):
     found = records.load_dir(out)
     recipe = Recipe(**found[0].recipe)
     undisturbed = degradation.run(Study(("plain8", "resnet8"), recipe, workers=2), HEAD, progress=False)
-    assert recipe.steps == 200
+    assert recipe.steps == 80
     assert all(a.same_result(b) for a, b in zip(found, undisturbed, strict=True))
 
 

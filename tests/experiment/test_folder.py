@@ -397,7 +397,7 @@ from resnet_edu.experiment import Source, Study, records, run
 
 torch.set_num_threads(1)  # and no pool of threads that a forked process would miss
 source = Source("digits", head=(64, 32))
-recipe = Recipe(80, batch_size=16, lr=0.05, augment=True, eval_every=20)
+recipe = Recipe(40, batch_size=16, lr=0.05, augment=True, eval_every=10)
 study = Study(("plain8", "resnet8"), recipe, device="cpu", workers=0, checkpoint_seconds=0, source=source)
 images = source.load()
 

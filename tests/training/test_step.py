@@ -195,7 +195,7 @@ class TestPrecision:
             for seed in range(3):
                 torch.manual_seed(seed)
                 net = cifar_net(8, num_classes=2)
-                recipe = Recipe(24, batch_size=32, lr=0.05, augment=True, eval_every=24)
+                recipe = Recipe(12, batch_size=32, lr=0.05, augment=True, eval_every=12)
                 losses.append(train(net, small, recipe, seed=seed, precision=precision).evaluations[-1].train_loss)
             return losses
 

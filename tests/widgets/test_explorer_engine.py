@@ -13,7 +13,7 @@ from resnet_edu.tracing.run import TraceError, trace
 from resnet_edu.widgets import NetworkExplorer
 from resnet_edu.widgets.network import DEFAULTS, DEPTHS, SHORTCUTS, build_net
 
-NETS = 200
+NETS = 100
 
 
 @pytest.fixture(scope="module")
