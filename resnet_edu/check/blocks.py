@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck
 from . import compare
-from .compare import Kind, Mistakes, close, tensors
+from .compare import Kind, close, tensors
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, name_mistake, shape_text
 
 Builder = Callable[[int, int, int], nn.Module]
@@ -90,7 +90,9 @@ def compare_block(
     _compare_layers(mine, reference, what, args)
     _check_strides(mine, what, args[2])
     _check_output(mine, x, what, shape, args)
-    compare.compare_numbers(mine, reference, x, what, _mistakes_of(reference))
+    known = _ANY_BLOCK | _RESIDUAL | (_BOTTLENECK if hasattr(reference, "conv3") else {})
+    mistakes = {sentence: functools.partial(compute_with, mistake=key) for key, sentence in known.items()}
+    compare.compare_numbers(mine, reference, x, what, mistakes)
 
 
 _ANY_BLOCK = {
@@ -129,14 +131,6 @@ _BOTTLENECK = {
     "early stride": "the first 1x1 convolution has the stride (version 1, as in the paper); here the 3x3 has it (v1.5)",
     "late stride": "the last 1x1 convolution has the stride",
 }
-
-
-def _mistakes_of(block: nn.Module) -> Mistakes:
-    """Return the known mistakes of a block of the package."""
-    known = _ANY_BLOCK | _RESIDUAL
-    if hasattr(block, "conv3"):
-        known |= _BOTTLENECK
-    return {sentence: functools.partial(compute_with, mistake=key) for key, sentence in known.items()}
 
 
 def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
@@ -216,7 +210,8 @@ def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args
         return
     if not tensors(mine):
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
-    compare.check_no_bias(mine, what)
+    if text := compare.biased(mine)[1]:
+        raise NotYet(f"{what}: {text}")
     missing, extra = right - own, own - right
     about_shortcut = _about_shortcut(reference, missing, extra, args)
     raise NotYet(f"{what}{compare.count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")

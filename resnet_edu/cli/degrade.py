@@ -8,7 +8,6 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from ..data.dataset import Dataset
@@ -23,9 +22,7 @@ from ..support.signals import exit_on_termination
 from ..training.checkpoint import CheckpointError
 from ..training.loop import TrainingDiverged
 from . import options
-from .options import add_options  # noqa: F401 - all of the table
-
-RUNS = Path("runs")  # where studies go that are given no folder
+from .options import RUNS, add_options, out_folder  # noqa: F401 - all of the table
 
 DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
@@ -64,8 +61,7 @@ def _begin(args: argparse.Namespace) -> None:
     """Begin a study in a new folder."""
     study, engine = degradation.choose_device(options.study_of(args), _engine(args))
     source = options.source_of(args)
-    name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    out = Path(args.out) if args.out else RUNS / name
+    out = out_folder(args, Path(source.data).resolve().name)
     with folders.claimed(out), _how_to_go_on(args, out):
         dataset = source.load(urls=args.mirrors)
         study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
@@ -79,17 +75,14 @@ def _go_on(args: argparse.Namespace) -> None:
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
     study = options.changed(args, folders.load(out))
     with folders.locked(out), _how_to_go_on(args, out):
-        done, runs = len(folders.finished(out, study)), len(study.cells)
+        done, runs, data = len(folders.finished(out, study)), len(study.cells), study.source
         begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
-        data = study.source if done == runs else _images(args, study)
+        if done < runs and args.data is not None:  # where the images are now
+            data = dataclasses.replace(data or Source(""), data=args.data)
+        if done < runs and args.mirrors is not None:
+            data = data.load(urls=args.mirrors)
         _report(degradation.run(study, data, out, resume=True, engine=engine), out)
-
-
-def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
-    """Return where the images of a study are now, or the images if they may have to be downloaded."""
-    source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
-    return source if args.mirrors is None else source.load(urls=args.mirrors)
 
 
 @contextlib.contextmanager
@@ -136,9 +129,7 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
 
 def _report(records: list[RunRecord], out: Path) -> None:
     """Write the figure, and print the table, the sentence and where everything is."""
-    picture = curves.degradation(records, "both")
-    for ending in ("png", "svg"):
-        picture.save(out / f"degradation.{ending}")
+    curves.degradation(records, "both").save_both(out / "degradation")
     files = f"{len(records)} records, and the figure degradation (.png, .svg), are in {out}"
     print(summary(records), headline(records), files, sep="\n\n")
 

@@ -281,6 +281,11 @@ class Picture:
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
         return f'<figure class="resnet-figure" style="margin:1em 0">{self.svg()}{caption}</figure>'
 
+    def save_both(self, stem: str | os.PathLike[str]) -> None:
+        """Write the files `stem`.png and `stem`.svg, see `save`."""
+        for ending in (".png", ".svg"):
+            self.save(f"{stem}{ending}")
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a `.png` (150 dots an inch) or `.svg` file on white and return its path; an older one is replaced.
 

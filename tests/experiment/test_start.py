@@ -85,7 +85,7 @@ def test_nets_that_are_shipped():
 @pytest.mark.parametrize(
     ("source", "net", "words"),
     [
-        ("torchvision", None, "--start torchvision needs a net: name it"),
+        ("torchvision", None, "--start-from torchvision needs a net: name it"),
         ("torchvision", "resnet20", "torchvision has no weights of resnet20"),
         ("torchvision", "plain18", "torchvision has no weights of plain18"),
         ("shipped", "resnet110", "has no record of resnet110"),
