@@ -170,7 +170,12 @@ def load(
         if source in _PIXELS and given is not None and (source, name) != ("cifar10", "resize"):
             raise ValueError(f"`{name}` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
     if source == "digits":
-        return _from_arrays(_split(_digits()))
+        from sklearn.datasets import load_digits  # here, because it takes a second to import
+
+        bunch = load_digits()
+        images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 8, 8) 0..16 -> (1797, 1, 8, 8)
+        found = ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
+        return _from_arrays(_split(found))
     if source == "cifar10":
         root = root or os.environ.get("RESNET_EDU_DATA") or "data"
         return _resized(_from_arrays(load_cifar10(root, urls=urls, progress=progress)), resize)
@@ -192,14 +197,6 @@ def _resized(dataset: Dataset, size: int | None) -> Dataset:
         for new, old in zip(changed[-1].split(1024), images.split(1024), strict=True):  # bounded memory
             new.copy_(F.interpolate(old, (size, size), mode="bilinear", antialias=True))
     return dataclasses.replace(dataset, train_images=changed[0], test_images=changed[1])
-
-
-def _digits() -> ImageArrays:
-    from sklearn.datasets import load_digits  # here, because it takes a second to import
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 8, 8) 0..16 -> (1797, 1, 8, 8)
-    return ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
 
 
 def _split(found: ImageArrays) -> ImageArrays:

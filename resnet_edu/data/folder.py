@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -232,12 +232,6 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
     return found
 
 
-@lru_cache(maxsize=1)
-def _endings() -> frozenset[str]:
-    """Return the endings of files that Pillow can decode, such as ".png"."""
-    return frozenset(e for e, kind in Image.registered_extensions().items() if kind not in _NO_PICTURES)
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # links may form a ring
 
@@ -246,7 +240,8 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     """Return whether a file has the ending of an image, or is one of the usual kinds under another name."""
     if not (entry.is_symlink() or entry.is_file()):
         return False
-    if os.path.splitext(entry.name)[1].lower() in _endings():
+    kind = Image.registered_extensions().get(os.path.splitext(entry.name)[1].lower())
+    if kind is not None and kind not in _NO_PICTURES:
         return True  # or a damaged one
     try:
         with Image.open(entry.path, formats=_SNIFFED):
@@ -332,13 +327,6 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _whites(headers: dict[str, _Header]) -> dict[str, int]:
-    """Return the value of white of each image of more than 8 bits: for TIFFs of 16 that of the bits in use."""
-    used = max((h.most for h in headers.values()), default=0)
-    in_use = 2 ** max(8, used.bit_length()) - 1
-    return {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
-
-
 def _pixels(file: str, resized: bool, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
     # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
@@ -404,7 +392,10 @@ def _decode(
         headers = dict(results(partial(_header, resized=size is not None), "checking images", files))
         if not headers:
             raise _report_of(bad, files, root)
-        whites = _whites(headers)
+        # White is what the format has, or for TIFFs of 16 bits the bits that are in use.
+        used = max((h.most for h in headers.values()), default=0)
+        in_use = 2 ** max(8, used.bit_length()) - 1
+        whites = {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
         notes = _check_headers(headers, root, size, channels, whites)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = size or next(iter(headers.values())).size

@@ -54,9 +54,6 @@ class Drawing:
     __repr__ = __str__
 
 
-# What blocks and nets share.
-
-
 def _element(name: str, content: str = "", **attributes: object) -> str:
     """Return an SVG element; `stroke_width=2` becomes `stroke-width="2"`, and None leaves an attribute out."""
     words = [f' {key.replace("_", "-")}="{value}"' for key, value in attributes.items() if value is not None]
@@ -107,8 +104,6 @@ def _shortcut_start(t: Trace, add: Row) -> int:
         source = t.rows[source].sources[0]
     return source if isinstance(source, int) else _INPUT
 
-
-# Blocks.
 
 _BOX_WIDTH, _WIDEST, _BOX_HEIGHT = 166, 384, 30  # of boxes of equal channels; of the most channels where they differ
 _GAP, _SHAPE_GAP = 16, 26  # between boxes; with a shape beside the arrow
@@ -231,8 +226,6 @@ def _arrow(x: float, top: float, bottom: float) -> str:
     line = _path(f"M{x:.1f} {top:.1f}V{bottom - 5:.1f}", "currentColor", 1.5)
     return line + _element("path", d=f"M{x:.1f} {bottom:.1f}l-4 -8h8z", fill="currentColor")
 
-
-# Nets.
 
 _MARGIN, _COLUMN, _BOX, _HEIGHT = 47, 98, 68, 11  # in units of the drawing; its letters have 9
 _NEAR, _FAR, _BAND = 4, 14, 18  # space below a box, where a shortcut begins or ends, and between bands
@@ -361,8 +354,6 @@ def _net_alt(title: str, t: Trace, layers: _Layers) -> str:
     end = f"{count} shortcut{'s' * (count > 1)}, {dashed} of them dashed" if count else "no shortcut"
     return f"{title}: {'; '.join(parts)}; {end}."
 
-
-# A sketch.
 
 _GOAL = (352, 62)
 _CLASSES = {

@@ -121,8 +121,6 @@ def module_geometry(module: nn.Module) -> Geometry | None:
     )
 
 
-# ---- receptive fields ----------------------------------------------------------------------------------------------
-
 _LOCAL_MODULES = {"torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout"}
 _LOCAL_NAMES = {"Identity", "StochasticDepth", "FrozenBatchNorm2d", "LayerNorm2d", "DropPath", "ChannelShuffle"}
 _GLOBAL_NAMES = {"MultiheadAttention", "Softmax", "Softmin", "LogSoftmax"}

@@ -91,8 +91,6 @@ class Recorder(TorchFunctionMode):
         self.elsewhere: dict[str, nn.Module] = {}  # layers that ran in other threads, by path
         self._outer_error = sys.exc_info()[1]
 
-    # ---- life cycle ------------------------------------------------------------------------------------------------
-
     @contextmanager
     def watching(self) -> Iterator[Recorder]:
         """Record what happens inside the block, and undo everything afterwards, whatever happened."""
@@ -133,8 +131,6 @@ class Recorder(TorchFunctionMode):
             node = Node("input", "input", outputs=(tuple(given.shape),), fields=fields, from_input=True)
             self._made_by[id(given)] = (weakref.ref(given), node)
         return given
-
-    # ---- tensors and parameters ------------------------------------------------------------------------------------
 
     def _source(self, tensor: Tensor) -> Node | None:
         """Return the node that made `tensor`; a parameter that is used directly gets a row of its own."""
@@ -177,8 +173,6 @@ class Recorder(TorchFunctionMode):
             node = nodes.setdefault(name, Node(name, "not called", note="not reached by this forward pass"))
             self._count_parameters(node, [p])
         return list(nodes.values())
-
-    # ---- modules ---------------------------------------------------------------------------------------------------
 
     def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
@@ -290,8 +284,6 @@ class Recorder(TorchFunctionMode):
         node.outputs = tuple(shapes)
         self.nodes.append(node)
 
-    # ---- functions -------------------------------------------------------------------------------------------------
-
     def __torch_function__(
         self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
     ) -> object:
@@ -336,8 +328,6 @@ class Recorder(TorchFunctionMode):
         used += self._runner.stand_ins_of(used) if self._meta else []
         self._finish(node, output, set(map(storage_of, used)))
         return result, macs
-
-    # ---- failures --------------------------------------------------------------------------------------------------
 
     def _note_failure(self, error: Exception, frame: _Frame | None, call: str | None, values: object) -> None:
         """Remember where an exception came up; layers further out that it passes on its way add nothing."""

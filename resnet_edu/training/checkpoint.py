@@ -105,11 +105,6 @@ def head_of(path: Path) -> dict[str, Any]:
     return {}
 
 
-def identity_of(path: Path) -> dict[str, Any]:
-    """Return what `load` would compare with the identity of a run; {} without a whole checkpoint."""
-    return head_of(path).get("identity", {})
-
-
 def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
     digest, _, body = raw.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:

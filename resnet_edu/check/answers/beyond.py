@@ -27,9 +27,6 @@ from .table import exercise
 IMAGE = (1, 3, 224, 224)
 
 
-# ---------------------------------------------------------------- chapter 8
-
-
 @exercise("8.1")
 def _paths(paths: object, left: object, branches: object) -> str:
     check_number("paths", paths, 2**27, {54: "each block doubles the ways, it does not add two"}, 0)
@@ -59,9 +56,6 @@ def _decay(share: object) -> str:
     return "so little would be left"
 
 
-# ---------------------------------------------------------------- chapter 9
-
-
 @exercise("9.1")
 def _one_name(depth: object, option: object) -> str:
     check_number("depth", depth, 20, {18: "that is its name; what does the number of parameters say?"}, 1e-9)
@@ -87,9 +81,6 @@ def _repaired(net: nn.Module) -> str:
         raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
     check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
     return f"{found.name} with option B, in all that a trace shows"
-
-
-# ---------------------------------------------------------------- chapter 10
 
 
 @exercise("10.1")
@@ -127,9 +118,6 @@ def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
     return f"{name}: all tensors, with a prefix and without, or an error"
 
 
-# ---------------------------------------------------------------- chapter 11
-
-
 @exercise("11.1")
 def _speed(per_second: object, hours: object) -> str:
     right = 20 * 50_000 / 4555.5
@@ -146,9 +134,6 @@ def _sizes(as_published: object, padded: object) -> str:
         check_number(f"{name}[0]", given[0], right[0], {right[0] + 1: "one pixel less passes, too"}, 1e-9)
         check_number(f"{name}[1]", given[1], right[1], {right[1] - 1: "one pixel more passes, too"}, 1e-9)
     return "smallest and largest images are right"
-
-
-# ---------------------------------------------------------------- chapter 12
 
 
 @exercise("12.1")
@@ -181,9 +166,6 @@ def _confusion(confusion: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     if not torch.equal(found.long(), right):
         raise NotYet(f"{name}: the counts are not right for 60 images of which none is of the last class")
     return f"{name}: the counts are right"
-
-
-# ---------------------------------------------------------------- chapter 13
 
 
 @exercise("13.1")
@@ -226,9 +208,6 @@ def _activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) -> str:
         if not torch.allclose(found, right, atol=1e-4):
             raise NotYet(f"for class {kind} the places do not add up to the logit without its bias")
     return f"{name}: the places add up to the logit, for every class"
-
-
-# ---------------------------------------------------------------- chapter 14
 
 
 @exercise("14.1")

@@ -27,9 +27,6 @@ from .table import exercise
 IMAGE = (1, 3, 224, 224)
 
 
-# ---------------------------------------------------------------- chapter 1
-
-
 @exercise("1.1")
 def _three_results(cases: object) -> str:
     hints = {
@@ -101,9 +98,6 @@ def _where_it_begins(runs: object, begins: object) -> str:
     return "your runs say so"
 
 
-# ---------------------------------------------------------------- chapter 2
-
-
 @exercise("2.2")
 def _shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
     block, image = BasicBlock(64, 128, stride=2, shortcut="zero_pad"), torch.rand(1, 64, 7, 7)
@@ -146,9 +140,6 @@ def _zeros_at_the_end(plain: object, residual: object) -> str:
     check_number("plain", plain, found[0], {10: every})
     check_number("residual", residual, found[1], {0: "is there no other way around the blocks?"})
     return "right for both networks"
-
-
-# ---------------------------------------------------------------- chapter 3
 
 
 @exercise("3.2")
@@ -202,9 +193,6 @@ def _layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
     return "that is the layer in the box"
 
 
-# ---------------------------------------------------------------- chapter 4
-
-
 @exercise("4.1")
 def _two_layers(early_weights: object, early_macs: object, late_weights: object, late_macs: object) -> str:
     given = {"early": (early_weights, early_macs), "late": (late_weights, late_macs)}
@@ -251,9 +239,6 @@ def _one_width(net: object, falls_more: object) -> str:
     costs = ("multiply-adds", "parameters")
     check_choice("falls_more", falls_more, costs[in_parameters], costs, text)
     return "the network, and what falls more, are right"
-
-
-# ---------------------------------------------------------------- chapter 5
 
 
 @exercise("5.2")
@@ -346,9 +331,6 @@ def _option_c(block: object, parameters: object, macs: object) -> str:
     return "the block, and what is added to the whole network, are right"
 
 
-# ---------------------------------------------------------------- chapter 6
-
-
 @exercise("6.4")
 def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object) -> str:
     for name, given in (("held_out", held_out), ("rates", rates), ("test", test)):
@@ -372,9 +354,6 @@ def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object)
     text += " Is 0 in it? And is a larger error better?"
     check_choice("verdict", verdict, right, ("worse", "noise", "better"), text)
     return "each optimizer has its own best rate, and the verdict is that of your errors"
-
-
-# ---------------------------------------------------------------- chapter 7
 
 
 @exercise("7.1")
