@@ -146,20 +146,13 @@ def run(
         return _train_all(study, dataset, folder, engine, progress, on_record, on_event)
 
 
-def resume(
-    folder: str | os.PathLike[str],
-    data: Images | None = None,
-    **options: Any,
-) -> list[RunRecord]:
+def resume(folder: str | os.PathLike[str], data: Images | None = None, **options: Any) -> list[RunRecord]:
     """Go on with the study in `folder`, however it was stopped, and return all of its records.
 
-    Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
-    records are then, number for number, those of a study that was never stopped.
-
+    On a processor these are, number for number, those of a study that was never stopped. Raises `StudyError` if there
+    is none in the folder, or another process is at work on it.
     data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now.
     options: `engine`, `progress`, `on_record` and `on_event`, as for `run`.
-
-    Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
     """
     study = folders.load(folder)
     return run(study, study.source if data is None else data, folder, resume=True, **options)
@@ -199,10 +192,8 @@ def complete(study: Study, dataset: Dataset, engine: RayEngine | None = None) ->
     elif threads is None:
         shares = min(workers, len(study.cells))
         threads = max(1, system.available_cores() // shares) if shares else torch.get_num_threads()
-    source = study.source and study.source.absolute()
-    return dataclasses.replace(
-        study, recipe=recipe, workers=workers, threads=threads, source=source, dataset=folders.facts(dataset)
-    )
+    found = {"source": study.source and study.source.absolute(), "dataset": folders.facts(dataset)}
+    return dataclasses.replace(study, recipe=recipe, workers=workers, threads=threads, **found)
 
 
 def _train_all(
@@ -276,17 +267,10 @@ def _run_one(
             last = time.monotonic()
             send(event)
 
+    weights_folder = folder if study.save_weights else None
+    how = {"precision": study.precision, "checkpoint": folder and folders.checkpoint(folder, study, cell)}
     try:
-        return run_cell(
-            cell,
-            dataset,
-            study.device,
-            callback,
-            code,
-            folder if study.save_weights else None,
-            precision=study.precision,
-            checkpoint=folder and folders.checkpoint(folder, study, cell),
-        )
+        return run_cell(cell, dataset, study.device, callback, code, weights_folder, **how)
     except TrainingDiverged as error:
         raise TrainingDiverged(error.step, error.lr, f"{cell.name}: {error.what}") from None
 
@@ -330,19 +314,8 @@ def run_cell(
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
         title = " ".join([cell.net, *(f"{k}={v}" for k, v in options.items()), *filter(None, [origin])])
         checkpoint = dataclasses.replace(checkpoint, net=title)
-    history = train(
-        model,
-        dataset,
-        cell.recipe,
-        seed=cell.seed,
-        device=device,
-        precision=precision,
-        callback=callback,
-        checkpoint=checkpoint,
-        group=group,
-        normalization=known,
-        keep_best=keep_best,
-    )
+    how = {"seed": cell.seed, "device": device, "precision": precision, "normalization": known, "keep_best": keep_best}
+    history = train(model, dataset, cell.recipe, callback=callback, checkpoint=checkpoint, group=group, **how)
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
