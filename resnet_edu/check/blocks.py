@@ -88,7 +88,13 @@ def compare_block(
         shape = reference(x).shape
     compare.check_forward(mine, x, what)
     _compare_layers(mine, reference, what, args)
-    _check_strides(mine, what, args[2])
+    main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
+    if args[2] > 1 and main.count(args[2]) > 1:
+        convolutions = f"{main.count(args[2])} convolutions of the main path have stride {args[2]}"
+        raise NotYet(f"{what}: {convolutions}: the map is made smaller twice")
+    if args[2] == 1 and any(s > 1 for s in main):
+        hint = "is it written into the layer?"
+        raise NotYet(f"{what}: a convolution has a stride above 1 although the block's stride is 1: {hint}")
     _check_output(mine, x, what, shape, args)
     known = _ANY_BLOCK | _RESIDUAL | (_BOTTLENECK if hasattr(reference, "conv3") else {})
     mistakes = {sentence: functools.partial(compute_with, mistake=key) for key, sentence in known.items()}
@@ -263,17 +269,6 @@ def _kind_text(kind: Kind, count: int) -> str:
     if len(shape) == 1:
         return f"{count} scale{s}, shift{s} or bias{'es' * (count > 1)} of {shape[0]} channels"
     return f"{count} parameter{s} of shape {shape_text(shape) or 1}"
-
-
-def _check_strides(mine: nn.Module, what: str, stride: int) -> None:
-    """Raise `NotYet` if convolutions of the main path have strides that cannot be right."""
-    main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
-    if stride > 1 and main.count(stride) > 1:
-        hint = "the map is made smaller twice"
-        raise NotYet(f"{what}: {main.count(stride)} convolutions of the main path have stride {stride}: {hint}")
-    if stride == 1 and any(s > 1 for s in main):
-        hint = "is it written into the layer?"
-        raise NotYet(f"{what}: a convolution has a stride above 1 although the block's stride is 1: {hint}")
 
 
 @torch.no_grad()

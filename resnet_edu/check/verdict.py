@@ -18,7 +18,6 @@ import re
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -153,21 +152,16 @@ def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
     except NotYet:
         raise
     except Exception as error:
-        own = _own_part(error.__traceback__)
+        own = error.__traceback__  # from the learner's first line on; all of it if no line is the learner's
+        while own is not None and not _is_learners(own.tb_frame.f_code.co_filename):
+            own = own.tb_next
+        own = own or error.__traceback__
         text = f"{what} raised {type(error).__name__}: {str(error).strip() or 'without a message'}"
         lines = [frame for frame in traceback.extract_tb(own) if _is_learners(frame.filename)]
         if lines:
             last = lines[-1]
             text += f"\n  in line {last.lineno}, in {last.name}" + (f": {last.line}" if last.line else "")
         raise NotYet(text) from error.with_traceback(own)
-
-
-def _own_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the learner's first line on; all of it if no line is the learner's."""
-    own = trace
-    while own is not None and not _is_learners(own.tb_frame.f_code.co_filename):
-        own = own.tb_next
-    return own or trace
 
 
 def _is_learners(filename: str) -> bool:

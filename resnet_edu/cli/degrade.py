@@ -53,24 +53,21 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     with exit_on_termination():
-        _begin(args) if args.resume is None else _go_on(args)
+        if args.resume is not None:
+            return _go_on(args)
+        study, engine = degradation.choose_device(options.study_of(args), _engine(args))
+        source = options.source_of(args)
+        out = out_folder(args, Path(source.data).resolve().name)
+        with folders.claimed(out), _how_to_go_on(args, out):
+            dataset = source.load(urls=args.mirrors)
+            study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
+            _announce(args, study, dataset, engine, out)
+            _report(degradation.run(study, dataset, out, engine=engine), out)
     return 0
 
 
-def _begin(args: argparse.Namespace) -> None:
-    """Begin a study in a new folder."""
-    study, engine = degradation.choose_device(options.study_of(args), _engine(args))
-    source = options.source_of(args)
-    out = out_folder(args, Path(source.data).resolve().name)
-    with folders.claimed(out), _how_to_go_on(args, out):
-        dataset = source.load(urls=args.mirrors)
-        study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
-        _announce(args, study, dataset, engine, out)
-        _report(degradation.run(study, dataset, out, engine=engine), out)
-
-
-def _go_on(args: argparse.Namespace) -> None:
-    """Go on with a study that was stopped."""
+def _go_on(args: argparse.Namespace) -> int:
+    """Go on with a study that was stopped, and return the exit status."""
     engine = _engine(args)
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
     study = options.changed(args, folders.load(out))
@@ -83,6 +80,7 @@ def _go_on(args: argparse.Namespace) -> None:
         if done < runs and args.mirrors is not None:
             data = data.load(urls=args.mirrors)
         _report(degradation.run(study, data, out, resume=True, engine=engine), out)
+    return 0
 
 
 @contextlib.contextmanager
@@ -119,10 +117,8 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
     what = ", ".join(study.nets) + (f" x {seeds} seeds" if seeds > 1 else "")
     lines = options.describe(what, dataset, study.recipe)
     if engine is not None:
-        lines.append(
-            f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
-            "machines, the folder below must be on a file system that they share"
-        )
+        shares = f"{engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU"
+        lines.append(f"Ray gives each run {shares}; its machines must share the file system of the folder below")
     lines += [f"files: {out}", f"if it is stopped, this goes on: {command(args, out)}"]
     print("\n".join(lines), file=sys.stderr, flush=True)
 

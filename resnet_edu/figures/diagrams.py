@@ -251,7 +251,12 @@ def nets(models: Mapping[str, nn.Module], shape: Sequence[int], caption: str | N
     sizes = sorted({size for layers in columns.values() for size in layers}, key=_area, reverse=True)
     width = _MARGIN + _COLUMN * len(columns)
     out, y, places = [], float(_TOP), {}
-    wide = {(size, i) for title, layers in columns.items() for size, i in _joints(traces[title], layers)}
+    wide = {  # the layers below which a shortcut begins or ends
+        _last(layers, i)
+        for title, layers in columns.items()
+        for add in traces[title].additions
+        for i in (add.index, _shortcut_start(traces[title], add))
+    }
     for size in sizes:
         count = max(len(layers.get(size, ())) for layers in columns.values())
         if places:
@@ -273,7 +278,12 @@ def _area(size: str) -> int:
 
 def _layers(title: str, t: Trace) -> _Layers:
     """Return map size -> the rows that are drawn, in the order of the run."""
-    found = {size: [r for r in rows if _is_drawn(r)] for size, rows in rows_by_size(t).items()}
+
+    def is_drawn(row: Row) -> bool:
+        pools = "Pool" in row.kind and row.output_shape != row.input_shape  # VGG's pooling of 7x7 to 7x7 does not
+        return not row.on_shortcut and (row.kind in ("Conv2d", "Linear") or pools)
+
+    found = {size: [r for r in rows if is_drawn(r)] for size, rows in rows_by_size(t).items()}
     found = {size: rows for size, rows in found.items() if rows}
     areas = [area for _, area in sorted((r.index, _area(size)) for size, rows in found.items() for r in rows)]
     if areas != sorted(areas, reverse=True):
@@ -281,20 +291,10 @@ def _layers(title: str, t: Trace) -> _Layers:
     return found
 
 
-def _is_drawn(row: Row) -> bool:
-    pools = "Pool" in row.kind and row.output_shape != row.input_shape  # VGG's adaptive pooling of 7x7 to 7x7 does not
-    return not row.on_shortcut and (row.kind in ("Conv2d", "Linear") or pools)
-
-
 def _last(layers: _Layers, index: int) -> tuple[str, int] | None:
     """Return size and place in its band of the last layer that is drawn when row `index` is reached, if any is."""
     done = [(size, i) for size, rows in layers.items() for i, row in enumerate(rows) if row.index <= index]
     return done[-1] if done else None
-
-
-def _joints(t: Trace, layers: _Layers) -> set[tuple[str, int] | None]:
-    """Return the layers below which a shortcut begins or ends, as `_last` does; None is above the first one."""
-    return {_last(layers, i) for add in t.additions for i in (add.index, _shortcut_start(t, add))} - {None}
 
 
 def _draw_column(x: float, title: str, t: Trace, layers: _Layers, places: Mapping[tuple[str, int], float]) -> list[str]:

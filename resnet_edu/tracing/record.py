@@ -325,7 +325,7 @@ class Recorder(TorchFunctionMode):
         node.note = NOT_COUNTED if macs is None else ""
         node.fields = ops.after_call(name, geometry, _join_inputs(node), args, kwargs)
         used = list(tensors_in((args, kwargs)))
-        used += self._runner.stand_ins_of(used) if self._meta else []
+        used += [self._runner.stand_ins[id(t)][1] for t in used if self._meta and id(t) in self._runner.stand_ins]
         self._finish(node, output, set(map(storage_of, used)))
         return result, macs
 
