@@ -265,10 +265,10 @@ def _kind_text(kind: Kind, count: int) -> str:
     if len(shape) == 4:
         return f"{count} convolution{s} of {shape_text(shape[2:])} from {shape[1]} to {shape[0]} channels"
     if role == "statistic":
-        return f"{count} running statistic{s} (mean or variance) of {shape_text(shape) or 1} channels"
+        return f"{count} running statistic{s} (mean or variance) of {shape_text(shape or (1,))} channels"
     if len(shape) == 1:
         return f"{count} scale{s}, shift{s} or bias{'es' * (count > 1)} of {shape[0]} channels"
-    return f"{count} parameter{s} of shape {shape_text(shape) or 1}"
+    return f"{count} parameter{s} of shape {shape_text(shape or (1,))}"
 
 
 @torch.no_grad()

@@ -24,6 +24,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..tracing import rows
+
+shape_text = functools.partial(rows.shape_text, sign="×")  # 4×8×9×9
 WIDTH = 72  # letters of a line for a right answer: what a page shows without scrolling
 
 # Where frames of a traceback are not the learner's. Links are not resolved: frames have the paths of the import.
@@ -177,11 +180,6 @@ def name_mistake(what: str, mistakes: Mapping[str, Any], explains: Callable[[Any
     for sentence, wrong in mistakes.items():
         if explains(wrong):
             raise NotYet(f"{what}: {sentence}")
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """Return a shape as text: "4×8×9×9"."""
-    return "×".join(map(str, shape))
 
 
 def list_text(items: Iterable[object]) -> str:

@@ -107,18 +107,15 @@ def run(
     data:     a source of `data.load`, a `Source`, or a `Dataset`.
     folder:   for the records, each written as soon as its net is done, and for all that it takes to go on if the study
               is stopped (`folder.py`); it must not hold records yet.
-    resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none. A
-              script can so be started again until it is through.
+    resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none.
     engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
               a `RayEngine`. The records are the same. The machines of a cluster must share `folder`.
     progress: show one line on stderr: what is running, steps done, time left.
     on_record: called with each record when its net is done.
     on_event: called with a `Cell` and an `Event` while that net trains, such as `LiveCurves`. From other processes
-              come all evaluations, and of the steps a few a second. A run that was done before, or goes on from a
-              checkpoint, begins with "resumed". What it raises ends the study.
+              come all evaluations, and of the steps a few a second. What it raises ends the study.
 
     Works in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
-
     Raises `ValueError`, `OSError` or `RuntimeError` before any training for data, a device or a folder that cannot be
     used; `TrainingDiverged` and `WorkerDied` name the net.
     """
@@ -291,13 +288,10 @@ def run_cell(
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
-    device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
     weights_folder: gets the final weights, and the best ones (`-best`) if they are kept; None leaves none.
     checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
-    group:      as for `train`; the first process alone writes weights.
-    start:      the trained net to start from, see `start.py`.
-    keep_best:  as for `train`.
+    start:      the trained net to start from, see `start.py`. The others are those of `train`.
 
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.

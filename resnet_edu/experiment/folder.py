@@ -297,15 +297,11 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[St
 
 
 def load(folder: str | os.PathLike[str]) -> Study:
-    """Return the study in a folder.
-
-    Raises `StudyError` if there is none, or if it is damaged.
-    """
+    """Return the study in a folder. Raises `StudyError` if there is none, or if it is damaged."""
     path = Path(folder) / STUDY_FILE
     if not path.exists():
         raise StudyError(f"there is no study to resume in {folder}: there is no file {path}")
-    earlier = ("checkpoint_steps",)  # a field of studies that were begun before
-    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA, earlier)
+    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
     try:
         values["recipe"] = Recipe(**values["recipe"])
         values["source"] = values["source"] and Source(**values["source"])
