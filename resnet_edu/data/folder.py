@@ -136,9 +136,8 @@ def list_images(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[l
     found = _class_files(_parts(path)[0][-1], path, [])
     if strange := sorted(found.keys() - set(classes)):
         known = ", ".join(classes[:9]) + ", ..." * (len(classes) > 9)
-        raise ValueError(
-            f"{path} has folders that are no classes of this net ({', '.join(strange[:3])}): it has {known}"
-        )
+        folders = f"{path} has folders that are no classes of this net ({', '.join(strange[:3])})"
+        raise ValueError(f"{folders}: it has {known}")
     labels = [list(classes).index(name) for name, files in found.items() for _ in files]
     return [file for files in found.values() for file in files], labels
 
@@ -435,18 +434,16 @@ def _check_headers(
         return [file for file, header in headers.items() if test(header)]
 
     grey = where(lambda header: header.grey)
-    found = {
-        "read as RGB, being grey among images in colour": grey if channels is None and len(grey) < len(headers) else [],
-        **{
-            f"read as {white.bit_length()} bits, {white:,} being white": [f for f in whites if whites[f] == white]
-            for white in sorted(set(whites.values()))
-        },
-        "read by the upper 8 of 16 bits a colour": where(lambda header: header.wide),
-        "read up to the first of several frames": where(lambda header: header.frames),
-        f"enlarged to more than twice the size, {wanted and max(wanted)} pixels": where(
-            lambda h: any(2 * old < new for old, new in zip(h.size, wanted or h.size, strict=True))
-        ),
-    }
+    mixed = grey if channels is None and len(grey) < len(headers) else []
+    found = {"read as RGB, being grey among images in colour": mixed}
+    for white in sorted(set(whites.values())):
+        bits = f"read as {white.bit_length()} bits, {white:,} being white"
+        found[bits] = [file for file in whites if whites[file] == white]
+    found["read by the upper 8 of 16 bits a colour"] = where(lambda header: header.wide)
+    found["read up to the first of several frames"] = where(lambda header: header.frames)
+    if wanted is not None:
+        small = where(lambda header: any(2 * old < new for old, new in zip(header.size, wanted, strict=True)))
+        found[f"enlarged to more than twice the size, {max(wanted)} pixels"] = small
     return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in found.items() if which]
 
 

@@ -133,11 +133,6 @@ _LOCAL_CALLS = {
 }
 
 
-def kind_of(module: nn.Module) -> str:
-    """Return the word under which a module is shown."""
-    return KINDS.get(type(module), type(module).__name__)
-
-
 def is_local(module: nn.Module) -> bool:
     """Return whether the layer works on each pixel by itself (in training mode batch norm's means are ignored)."""
     name = type(module).__name__

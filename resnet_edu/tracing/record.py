@@ -248,7 +248,8 @@ class Recorder(TorchFunctionMode):
     def _add_leaf(self, frame: _Frame, inner: list[Node], result: object) -> None:
         """Write one row for a leaf in place of those of the calls inside it."""
         module = frame.module
-        kind, (shapes, sources, storages) = ops.kind_of(module), tuple(zip(*frame.inputs, strict=True)) or ((), (), ())
+        kind = ops.KINDS.get(type(module), type(module).__name__)
+        shapes, sources, storages = tuple(zip(*frame.inputs, strict=True)) or ((), (), ())
         if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
             kind, shapes, sources = "add", inner[0].inputs, inner[0].sources
         bias = module.bias is not None if isinstance(module, nn.Linear) else None

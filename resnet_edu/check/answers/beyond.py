@@ -139,9 +139,8 @@ def _sizes(as_published: object, padded: object) -> str:
 @exercise("12.1")
 def _always(error: object, mean_of_classes: object) -> str:
     check_number("error", error, 10.0, {0.1: "in percent, please", 90: "that is how many are right"}, 1e-9)
-    check_number(
-        "mean_of_classes", mean_of_classes, 50.0, {0.5: "in percent, please", 10: "each class counts once"}, 1e-9
-    )
+    slips = {0.5: "in percent, please", 10: "each class counts once"}
+    check_number("mean_of_classes", mean_of_classes, 50.0, slips, 1e-9)
     return "both errors are right"
 
 
@@ -214,10 +213,7 @@ def _activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) -> str:
 def _excitation(parameters: object, macs: object) -> str:
     channels = [c for c, blocks in ((256, 3), (512, 4), (1024, 6), (2048, 3)) for _ in range(blocks)]
     weights, biases = sum(2 * c * c // 16 for c in channels), sum(c + c // 16 for c in channels)
-    slips = {
-        weights: "both convolutions have biases",
-        weights / 2: "and the second convolution?",
-    }
+    slips = {weights: "both convolutions have biases", weights / 2: "and the second convolution?"}
     check_number("parameters", parameters, weights + biases, slips, 1e-6)
     check_number("macs", macs, weights, {weights + biases: "a bias is no multiply-add"}, 1e-6)
     return "parameters and multiply-adds are right"

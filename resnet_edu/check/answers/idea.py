@@ -225,9 +225,8 @@ def _one_width(net: object, falls_more: object) -> str:
     mine = call("tracing `net`", trace, net, IMAGE)
     if mine.additions:
         raise NotYet(f"`net` has {len(mine.additions)} additions, and a plain network has none")
-    own, right, old = (
-        [(r.kind, *r.output_shape[1:]) for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual)
-    )
+    drawn = ([r for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual))
+    own, right, old = ([(r.kind, *r.output_shape[1:]) for r in rows] for rows in drawn)
     if own == old:
         raise NotYet("`net` is plain-34 as it was: its stages have 64, 128, 256 and 512 channels")
     if len(own) != 34:
@@ -257,13 +256,8 @@ def _nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> str:
         "the convolution has the stride: three quarters of the pixels stay unread": lambda maps: maps[:, :, ::2, ::2],
         "the largest of the four pixels is taken; ResNet-D takes their mean": lambda maps: F.max_pool2d(maps, 2),
     }
-    compare_numbers(
-        mine,
-        reference,
-        x,
-        what,
-        {text: lambda net, maps, shrink=shrink: net[2](net[1](shrink(maps))) for text, shrink in mistakes.items()},
-    )
+    wrong = {text: lambda net, maps, shrink=shrink: net[2](net[1](shrink(maps))) for text, shrink in mistakes.items()}
+    compare_numbers(mine, reference, x, what, wrong)
     return f"{name}: outputs, running statistics and gradients are those of ResNet-D's shortcut"
 
 
@@ -339,10 +333,8 @@ def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object)
     for name, tried in held_out.items():
         if not isinstance(tried, dict) or len(tried) < 3:
             raise NotYet(f"`held_out[{name!r}]` must be a dictionary of three rates or more, each with its errors")
-        means = {
-            rate: statistics.fmean(as_percentages(f"held_out[{name!r}][{rate}]", errors, None))
-            for rate, errors in tried.items()
-        }
+        found = {rate: as_percentages(f"held_out[{name!r}][{rate}]", errors, None) for rate, errors in tried.items()}
+        means = {rate: statistics.fmean(errors) for rate, errors in found.items()}
         best = min(means, key=means.get)
         if rates[name] != best:
             text = f"and of those you tried {best} has the lowest mean error on the held-out images, {means[best]:.1f}%"
@@ -362,10 +354,8 @@ def _five_sigma(mean: object, deviation: object, error: object, deviations_away:
     right, s, divided_by_n = statistics.fmean(runs), statistics.stdev(runs), statistics.pstdev(runs)
     root = len(runs) ** 0.5
     check_number("mean", mean, right, {statistics.median(runs): "that is the median"})
-    slips = {
-        divided_by_n: "divided by 6? These runs are a sample of all that could be made",
-        s**2: "that is its square, the variance",
-    }
+    sample = "divided by 6? These runs are a sample of all that could be made"
+    slips = {divided_by_n: sample, s**2: "that is its square, the variance"}
     check_number("deviation", deviation, s, slips, 0.01)
     slips = {
         s / 6: "divided by the number of runs, and not by its root",
