@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from pathlib import Path
 
 import torch
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     for name, picture in pictures.items():
         out.mkdir(parents=True, exist_ok=True)
         picture.save_both(out / name)
-        print(f"{out / name}.png, .svg: {picture.alt}", file=sys.stderr)
+        print(f"{out / name}.png, .svg: {textwrap.shorten(picture.alt, 200)}", file=sys.stderr)
     if args.export:
         path = out / f"{Path(args.weights).stem}.{args.export}"
         difference = export(classifier, path)

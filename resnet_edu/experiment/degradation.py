@@ -374,7 +374,7 @@ class Progress:
             if self.last is not None:
                 steps += f", error {self.last.train_error:.1f}% seen, {self.last.test_error:.1f}% unseen"
         self.bar.set_description_str(f"{names or 'finishing'}: {steps}", refresh=False)
-        self.bar.update(gain)
+        self.bar.update(min(gain, self.bar.total - self.bar.n))  # sums of fractions: tqdm warns of more than all
         if event.kind == "resumed" and not self.bar.disable:
             self.bar.initial += gain  # as above
             self.bar.refresh()
