@@ -162,7 +162,8 @@ class _Runs:
         cell = cell if more is None else _longer(cell, before, more, out)
         if first:
             together = f" in {self.group.size} processes" if self.group.size > 1 else ""
-            lines = options.describe(cell.name + together, self.dataset, cell.recipe)
+            origin = f", started from {self.args.start}," if start else ""
+            lines = options.describe(cell.name + together + origin, self.dataset, cell.recipe)
             lines.append(f"files: {out}; if it is stopped, the same command goes on")
             print("\n".join(lines), file=sys.stderr, flush=True)
         line = Progress([cell], done=set(), show=first)

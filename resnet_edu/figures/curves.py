@@ -36,6 +36,7 @@ from .style import (
     label_ends,
     looks,
     new_figure,
+    set_decades,
     set_steps,
     style,
 )
@@ -57,9 +58,9 @@ def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
     ax.set(title=METRIC_TITLES[metric], ylabel=METRIC_AXES[metric])
     set_steps(ax, last_step, ticks)
     if metric.endswith("loss"):
-        ax.set_yscale("log")
         if not math.isfinite(top):
             ax.set_ylim(0.1, 10)  # matplotlib finds no limits of a logarithmic axis without data
+        set_decades(ax)
     else:
         ax.set_ylim(0, min(100, max(1, top * 1.06)) if top > 0 else 100)
 

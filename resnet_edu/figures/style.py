@@ -175,9 +175,10 @@ def in_words(lines: Iterable[tuple], unit: str = "") -> str:
 
 
 def set_decades(ax: Axes) -> None:
-    """Give a logarithmic y axis round numbers, not powers that are hard to read, unless they get long."""
+    """Give a logarithmic y axis, whose lines are drawn, round numbers instead of powers that are hard to read."""
     ax.set_yscale("log", nonpositive="mask")
-    ax.yaxis.set_major_locator(LogLocator(numticks=7))
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(MaxNLocator(6) if 0 < high < 10 * low else LogLocator(numticks=7))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
