@@ -140,10 +140,7 @@ _BOTTLENECK = {
 
 
 def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
-    """Return what a block in training mode computes with a mistake in it; the block stays as it is.
-
-    mistake: a key of the tables above ([2], [3]).
-    """
+    """Return what a block in training mode computes with a mistake, a key of the tables above; it stays as it is."""
     layers = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
     if hasattr(block, "conv3"):
         layers.append((block.conv3, block.bn3))

@@ -48,10 +48,7 @@ _SIZE_MISTAKES: dict[str, Callable[[int, int, int, int], int]] = {
 
 @checker
 def output_size(function: Callable[[int, int, int, int], int]) -> str:
-    """Check convolution arithmetic: `my_size(size, kernel, stride, padding)`, the output size along one side.
-
-    Compared with `conv_output_size` ([1]), for sizes that fit.
-    """
+    """Check convolution arithmetic: `my_size(size, kernel, stride, padding)`, the output size along one side ([1])."""
     name = check_callable(function)
     right = [conv_output_size(*case) for case in SIZES]
     got = [_returned(f"{name}{case}", call(f"{name}{case}", function, *case)) for case in SIZES]

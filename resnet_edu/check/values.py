@@ -111,10 +111,7 @@ def compare_values(
     mistakes: Mapping[str, Sequence[float]],
     within: float = 0.0,
 ) -> None:
-    """Raise `NotYet` with the mistake that gives what the learner got, or with the first of the cases that is wrong.
-
-    within: the share by which numbers may differ.
-    """
+    """Raise `NotYet` with the mistake that gives these numbers, `within` a share, or with the first wrong case."""
 
     def wrong(due: Sequence[float]) -> list[int]:
         return [i for i, (a, b) in enumerate(zip(got, due, strict=True)) if not math.isclose(a, b, rel_tol=within)]

@@ -146,10 +146,7 @@ def called_with(builder: Callable[..., nn.Module], *names: str, strange: str = "
 
 
 def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Return what the learner's `function` returns; raise `NotYet` from the exception that it raises.
-
-    what: text of the call for messages, such as "MyBlock(8, 16, 2)".
-    """
+    """Return what the learner's `function` returns, or raise `NotYet` from what it raises, as the call `what`."""
     try:
         return function(*args)
     except NotYet:

@@ -153,10 +153,7 @@ def given(args: argparse.Namespace, what: str) -> dict[str, Any]:
 
 
 def changed(args: argparse.Namespace, study: Study) -> Study:
-    """Return a study that goes on, with what may change then.
-
-    Raises `StudyError` if another option was given, or other images.
-    """
+    """Return a study that goes on, with what may change then. Raises `StudyError` for other options or images."""
     if any(v is not None and n not in LATER and not n.startswith("engine.") for n, v in vars(args).items()):
         allowed = "--data, --mirrors, --workers, --checkpoint-seconds and those of Ray"
         raise StudyError(f"a study goes on as it began: with --resume go only {allowed}")
@@ -192,10 +189,7 @@ def check_mirrors(args: argparse.Namespace, data: str) -> None:
 
 
 def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) -> Recipe:
-    """Return the recipe that the options ask for, as far as it does not depend on the images.
-
-    steps: of --epochs, when the images are known.
-    """
+    """Return the recipe asked for, as far as no images are needed; `steps` are those of --epochs, once known."""
     if args.epochs is not None:
         whole("--epochs", args.epochs)
     elif args.quick and args.steps is None:

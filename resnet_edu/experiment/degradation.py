@@ -252,10 +252,7 @@ def _run_one(
     send: Callable[[Event], object],
     pace: float = 0.1,
 ) -> RunRecord:
-    """Do one run of a study, in a worker or in this process; what it leaves goes to `folder`.
-
-    send: gets all evaluations, and of the steps at most one in `pace` seconds.
-    """
+    """Do one run; `folder` gets what it leaves, `send` all evaluations, and a step in `pace` seconds at most."""
     last = 0.0
 
     def callback(event: Event) -> None:

@@ -76,10 +76,7 @@ def load_start(source: str, net: str | None = None) -> Classifier:
 
 
 def give(net: nn.Module, start: Classifier) -> str:
-    """Give `net` all of the start's weights but those of its head, and return what to call them, with a checksum.
-
-    Raises `weights.WeightsError` if they do not fit.
-    """
+    """Give `net` the start's weights but for its head, and return their name, or raise `weights.WeightsError`."""
     head, own = head_of(net)[0], net.state_dict()
     state = {k: own[k] if k.startswith(f"{head}.") and k in own else t for k, t in start.net.state_dict().items()}
     origin = f"{start.name} trained on {start.about.get('dataset', 'other images')}"
@@ -89,10 +86,7 @@ def give(net: nn.Module, start: Classifier) -> str:
 
 
 def normalization_for(start: Classifier, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Return the start's mean and deviation for images of (C, H, W); a mean image of another size gives its colours.
-
-    Raises `ValueError` for another number of channels.
-    """
+    """Return mean and deviation for images of (C, H, W); a mean image of another size gives its colours."""
     if shape[0] != start.shape[0]:
         way = f"read them with --channels {start.shape[0]}"
         raise ValueError(f"the weights take images of {start.shape[0]} channels, but these have {shape[0]}: {way}")

@@ -106,10 +106,7 @@ def degradation(
 
 
 def training(record: RunRecord, unseen: str = "test", caption: str | None = None) -> Picture:
-    """Return loss and error of one run over its steps, on the images that it learns from and on others.
-
-    unseen: what the others are called.
-    """
+    """Return loss and error of one run over its steps; `unseen` names the images that it does not learn from."""
     names, last = {"train": "training", "test": unseen}, int(record.final["step"])
     alt = [f"Line charts over {last:,} training steps of {record.net} on {record.dataset['name']}."]
     with style():

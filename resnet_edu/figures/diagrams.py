@@ -31,10 +31,7 @@ _INPUT = -1  # in the place of a row's index
 
 @dataclass(frozen=True)
 class Drawing:
-    """Diagrams side by side, as SVG texts, with one text alternative each; shows itself in a notebook.
-
-    On a narrow page they stand below each other.
-    """
+    """SVGs side by side, on a narrow page below each other, each with a text alternative; a notebook shows it."""
 
     parts: Sequence[str]
     alts: Sequence[str]
@@ -298,10 +295,7 @@ def _last(layers: _Layers, index: int) -> tuple[str, int] | None:
 
 
 def _draw_column(x: float, title: str, t: Trace, layers: _Layers, places: Mapping[tuple[str, int], float]) -> list[str]:
-    """Return one net: the line through its layers, their boxes, its additions and shortcuts.
-
-    places: (map size, place in its band) -> the top of a box there.
-    """
+    """Return one net, with boxes that begin at `places`: (map size, place in its band) -> height."""
     centre, right = x + _BOX / 2, x + _BOX
     out, bands = [_text(centre, 11, title, 10, bold=True)], list(dict.fromkeys(size for size, _ in places))
     marks = {_last(layers, add.index) for add in t.additions}

@@ -108,10 +108,7 @@ class Look(NamedTuple):
     width: float
 
     def draw(self, ax: Axes, x: Sequence[float], y: Sequence[float | None], label: str, **options: Any) -> list[End]:
-        """Draw a line with gaps where y is None, and return its end for `label_ends`: an empty list if it has no point.
-
-        options: as of `Axes.plot`.
-        """
+        """Draw a line, as `Axes.plot`, with gaps where y is None; return its end for `label_ends`, if any."""
         values = [math.nan if value is None else value for value in y]
         ax.plot(x, values, **{"color": self.color, "ls": self.dash, "lw": self.width, "label": label, **options})
         known = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b)]
@@ -311,10 +308,7 @@ class Picture:
 
 
 def _clean(raw: bytes) -> str:
-    """Return the SVG without prolog, metadata, and the style sheet that would apply to the whole page.
-
-    Letters are of the page's font, and their size follows `--book-letters`.
-    """
+    """Return the SVG without prolog, metadata and style sheet, with the page's font, sized by `--book-letters`."""
     svg = raw.decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)

@@ -66,10 +66,7 @@ class _Frame:
 
 
 class Recorder(TorchFunctionMode):
-    """Records one forward pass into `nodes`.
-
-    training: the flag that every module gets while it runs; None leaves all flags as they are.
-    """
+    """Records one forward pass into `nodes`; modules have the flag `training` meanwhile, or their own if it is None."""
 
     def __init__(self, model: nn.Module, meta: bool, training: bool | None) -> None:
         super().__init__()
@@ -198,10 +195,7 @@ class Recorder(TorchFunctionMode):
             self._stack.append(frame)
 
     def _is_leaf(self, module: nn.Module) -> bool:
-        """Return whether a module becomes one row: if it has no modules, and is one of PyTorch's own or not the model.
-
-        Of a whole model its functions are all that there is to see.
-        """
+        """Return whether a module becomes one row: it has no modules, and is one of PyTorch's own or not the model."""
         childless = not any(m is not None for m in module._modules.values())
         container = type(module).__module__ == "torch.nn.modules.container"
         own = _is_own(module) or module is not self._model
