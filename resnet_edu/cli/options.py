@@ -38,7 +38,7 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def one_seed(text: str) -> tuple[int]:
+def seed(text: str) -> tuple[int]:
     """Return the seeds of a study that has this one."""
     return (int(text),)
 
@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(what, "--stem", "cifar: 3x3 with stride 1, for small images; imagenet: 7x7 with stride 2 and pooling",
         choices=STEMS)
     seeds = what.add_mutually_exclusive_group()
-    add(seeds, "--seed", "of weights, batches and augmentation (default: 0)", dest="study.seeds", type=one_seed,
+    add(seeds, "--seed", "of weights, batches and augmentation (default: 0)", dest="study.seeds", type=seed,
         metavar="K")
     add(seeds, "--seeds", "runs of each net, with seeds 0..N-1 (default: 1)", dest="study.seeds", type=int, metavar="N")
     add(what, "--resize", "make the images of a folder or of cifar10 this wide and high", dest="source.resize",
