@@ -107,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
             dataset = images if source.held is None else images.hold_out(source.held)
             built = {} if start is None else {k: v for k, v in start.options.items() if k not in OF_DATA}
             built = tuple((built | ({"stem": args.stem} if args.stem else {})).items())
-            _Runs(args, images, dataset, built, group, str(resolve_device(device))).all(study, start, out)
+            how = group, str(resolve_device(device)), study.precision
+            _Runs(args, images, dataset, built, *how).all(study, start, out)
     return 0
 
 
@@ -121,6 +122,7 @@ class _Runs:
     built: tuple[tuple[str, Any], ...]  # what the net is built with, beside what the data say
     group: Group
     device: str
+    precision: str
 
     def all(self, study: Study, start: Classifier | None, out: Path) -> None:
         """Do all runs that have no record yet, and print what came out."""
@@ -137,11 +139,6 @@ class _Runs:
             table = Summary(row | {"net": kind} for kind, rows in found.items() for row in summary(rows))
             table.unseen = self.unseen
             print(table, *([versus(*found.values(), tuple(found), self.unseen)] if start else []), sep="\n\n")
-
-    @property
-    def precision(self) -> str:
-        """What it is trained in."""
-        return getattr(self.args, "study.precision") or "auto"
 
     @property
     def unseen(self) -> str:

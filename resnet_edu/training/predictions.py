@@ -96,10 +96,11 @@ class Predictions:
         """Return the error of each class that is there, and of all, with 95% intervals ([1])."""
         matrix = self.confusion()
         images, right = [*matrix.sum(1).tolist(), int(matrix.sum())], [*matrix.diagonal().tolist(), int(matrix.trace())]
-        counted, records = zip((*self.classes, "all"), images, right, strict=True), []
-        for name, count, good in ((name, n, good) for name, n, good in counted if n):
-            ends = dict(zip(("error", "low", "high"), error_interval(count - good, count), strict=True))
-            records.append({"class": name, "images": count, "wrong": count - good, **ends})
+        records = []
+        for name, count, good in zip((*self.classes, "all"), images, right, strict=True):
+            if count:
+                ends = dict(zip(("error", "low", "high"), error_interval(count - good, count), strict=True))
+                records.append({"class": name, "images": count, "wrong": count - good, **ends})
         rows = [r | {"error": f"{r['error']:.1f}", "interval": f"{r['low']:.1f} to {r['high']:.1f}"} for r in records]
         columns = [Column("class", "class"), Column("images", "images", True), Column("wrong", "wrong", True)]
         columns += [Column("error", "error %", True), Column("interval", "95% interval", True)]
