@@ -67,7 +67,7 @@ def train_step(step: Step) -> str:
         _explain_weights(name, got, right)
     if not np.allclose(losses, right.returned, 1e-4, 1e-4):
         what = f"{name}: the update is right, but what it returns"
-        mistakes = {"the sum of the losses, not their mean": 8, "the mean loss, divided by the batch size again": 1 / 8}
+        mistakes = {"the sum of the losses, not their mean": 8, "the mean, divided by the batch size once more": 1 / 8}
         name_mistake(what, mistakes, lambda f: np.allclose(losses, np.multiply(right.returned, f), 1e-4, 1e-4))
         raise NotYet(f"{what} is not the mean loss before it")
     if any(isinstance(value, Tensor) and value.requires_grad for value in got.returned):

@@ -246,7 +246,7 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
 def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:
     """Return lines that say what will be trained, on which images and how."""
     n, m = len(dataset.train_images), len(dataset.test_images)
-    falls = f", /10 after {' and '.join(f'{s:,}' for s in recipe.milestones)} steps" if recipe.milestones else ""
+    falls = f", /10 after step {' and step '.join(f'{s:,}' for s in recipe.milestones)}" if recipe.milestones else ""
     falls = ", falling to 0 in half a cosine wave" if recipe.schedule == "cosine" else falls
     how = f"{'no' if not recipe.augment else 'with' if recipe.crop == 'pad' else 'resized-crop'} augmentation"
     how += ", nothing mirrored" if recipe.augment and not recipe.flip else ""

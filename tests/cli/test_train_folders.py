@@ -26,7 +26,9 @@ DRAW = curves.training
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
-    monkeypatch.setattr(curves, "training", lambda *about: SimpleNamespace(save=lambda path: None))  # it takes seconds
+    monkeypatch.setattr(
+        curves, "training", lambda *about: SimpleNamespace(save_both=lambda stem: None)
+    )  # it takes seconds
     return tmp_path
 
 
