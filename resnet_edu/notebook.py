@@ -20,14 +20,9 @@ WHITE = {"figure.facecolor": "white", "axes.facecolor": "white"}  # a picture of
 
 
 def start(device: str | torch.device = "auto") -> torch.device:
-    """Begin a chapter: print the versions and the device, set matplotlib's style, and return the device.
+    """Begin a chapter: print the versions and the device (see `resolve_device`), and return the device.
 
-    device: "auto" (a CUDA card, else an Apple graphics unit, else the processor), or what `torch.device` takes.
-
-    Plots that a reader makes with matplotlib get the book's sizes and grid, on white. Random numbers and the number of
-    threads are left alone.
-
-    Raises `ValueError` for an unknown device and `RuntimeError` for one that this machine does not have.
+    Plots that a reader makes with matplotlib get the book's sizes and grid, on white.
     """
     found = resolve_device(device)
     matplotlib.rcParams.update(STYLE | WHITE)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck
 from . import compare
-from .compare import Kind, Mistakes, close, tensors
+from .compare import Kind, close, tensors
 from .verdict import NotYet, build, call, called_with, check_callable, checker, list_text, name_mistake, shape_text
 
 Builder = Callable[[int, int, int], nn.Module]
@@ -88,9 +88,17 @@ def compare_block(
         shape = reference(x).shape
     compare.check_forward(mine, x, what)
     _compare_layers(mine, reference, what, args)
-    _check_strides(mine, what, args[2])
+    main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
+    if args[2] > 1 and main.count(args[2]) > 1:
+        convolutions = f"{main.count(args[2])} convolutions of the main path have stride {args[2]}"
+        raise NotYet(f"{what}: {convolutions}: the map is made smaller twice")
+    if args[2] == 1 and any(s > 1 for s in main):
+        hint = "is it written into the layer?"
+        raise NotYet(f"{what}: a convolution has a stride above 1 although the block's stride is 1: {hint}")
     _check_output(mine, x, what, shape, args)
-    compare.compare_numbers(mine, reference, x, what, _mistakes_of(reference))
+    known = _ANY_BLOCK | _RESIDUAL | (_BOTTLENECK if hasattr(reference, "conv3") else {})
+    mistakes = {sentence: functools.partial(compute_with, mistake=key) for key, sentence in known.items()}
+    compare.compare_numbers(mine, reference, x, what, mistakes)
 
 
 _ANY_BLOCK = {
@@ -131,19 +139,8 @@ _BOTTLENECK = {
 }
 
 
-def _mistakes_of(block: nn.Module) -> Mistakes:
-    """Return the known mistakes of a block of the package."""
-    known = _ANY_BLOCK | _RESIDUAL
-    if hasattr(block, "conv3"):
-        known |= _BOTTLENECK
-    return {sentence: functools.partial(compute_with, mistake=key) for key, sentence in known.items()}
-
-
 def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
-    """Return what a block in training mode computes with a mistake in it; the block stays as it is.
-
-    mistake: a key of the tables above ([2], [3]).
-    """
+    """Return what a block in training mode computes with a mistake, a key of the tables above; it stays as it is."""
     layers = [(block.conv1, block.bn1), (block.conv2, block.bn2)]
     if hasattr(block, "conv3"):
         layers.append((block.conv3, block.bn3))
@@ -216,7 +213,8 @@ def _compare_layers(mine: nn.Module, reference: nn.Module, what: str, args: Args
         return
     if not tensors(mine):
         raise NotYet(f"{what}: the module has no parameters at all. Are its layers made in __init__?")
-    compare.check_no_bias(mine, what)
+    if text := compare.biased(mine)[1]:
+        raise NotYet(f"{what}: {text}")
     missing, extra = right - own, own - right
     about_shortcut = _about_shortcut(reference, missing, extra, args)
     raise NotYet(f"{what}{compare.count_text(mine, reference)}: {about_shortcut or _about_layers(missing, extra)}")
@@ -264,21 +262,10 @@ def _kind_text(kind: Kind, count: int) -> str:
     if len(shape) == 4:
         return f"{count} convolution{s} of {shape_text(shape[2:])} from {shape[1]} to {shape[0]} channels"
     if role == "statistic":
-        return f"{count} running statistic{s} (mean or variance) of {shape_text(shape) or 1} channels"
+        return f"{count} running statistic{s} (mean or variance) of {shape_text(shape or (1,))} channels"
     if len(shape) == 1:
         return f"{count} scale{s}, shift{s} or bias{'es' * (count > 1)} of {shape[0]} channels"
-    return f"{count} parameter{s} of shape {shape_text(shape) or 1}"
-
-
-def _check_strides(mine: nn.Module, what: str, stride: int) -> None:
-    """Raise `NotYet` if convolutions of the main path have strides that cannot be right."""
-    main = [m.stride[0] for m in mine.modules() if isinstance(m, nn.Conv2d) and m.kernel_size != (1, 1)]
-    if stride > 1 and main.count(stride) > 1:
-        hint = "the map is made smaller twice"
-        raise NotYet(f"{what}: {main.count(stride)} convolutions of the main path have stride {stride}: {hint}")
-    if stride == 1 and any(s > 1 for s in main):
-        hint = "is it written into the layer?"
-        raise NotYet(f"{what}: a convolution has a stride above 1 although the block's stride is 1: {hint}")
+    return f"{count} parameter{s} of shape {shape_text(shape or (1,))}"
 
 
 @torch.no_grad()

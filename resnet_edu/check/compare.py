@@ -264,9 +264,3 @@ def biased(mine: nn.Module) -> tuple[int, str]:
     text = f"{len(found)} convolutions have" if len(found) > 4 else text
     why = "which does nothing: a batch normalisation belongs after it, and takes it away"
     return sum(bias.numel() for bias in found.values()), f"{text} a bias, {why}"
-
-
-def check_no_bias(mine: nn.Module, what: str) -> None:
-    """Raise `NotYet` if a convolution has a bias: the batch normalisation after it takes it away again."""
-    if text := biased(mine)[1]:
-        raise NotYet(f"{what}: {text}")

@@ -10,6 +10,7 @@ Sources
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections import Counter
@@ -67,7 +68,11 @@ def network(net: Callable[..., nn.Module], like: str = "cifar", shortcut: str | 
 
 def _compare(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
     compare.randomize(reference)
-    _compare_layers(mine, reference, x, what, names)
+    if compare.kinds(mine) != compare.kinds(reference):
+        raise NotYet(f"{what}{compare.count_text(mine, reference)}: {_about_layers(mine, reference, x)}")
+    other = [n for n in tensors(mine) if n not in tensors(reference)]
+    if names and other:
+        raise NotYet(f"{what} has {len(other)} tensors with other names than torchvision's, such as {other[0]!r}")
     with torch.no_grad():
         y = compare.expect_tensor(what, call(f"{what} with images of {shape_text(x.shape)}", mine.eval(), x.clone()))
     compare.check_forward(mine, x, what)
@@ -96,19 +101,14 @@ def _with_other_padding(reference: ResNet) -> list[ResNet]:
     return nets
 
 
-def _compare_layers(mine: nn.Module, reference: ResNet, x: Tensor, what: str, names: bool) -> None:
-    if compare.kinds(mine) != compare.kinds(reference):
-        raise NotYet(f"{what}{compare.count_text(mine, reference)}: {_about_layers(mine, reference, x)}")
-    other = [n for n in tensors(mine) if n not in tensors(reference)]
-    if names and other:
-        raise NotYet(f"{what} has {len(other)} tensors with other names than torchvision's, such as {other[0]!r}")
-
-
 def _about_layers(mine: nn.Module, reference: ResNet, x: Tensor) -> str:
     """Return what differs in the layers; of several causes that which explains the most parameters comes first."""
-    repeated = _repeated_convolution(mine, x)
-    if repeated:
-        return f"layers run several times, such as {repeated}: each block of a stage should be an object of its own"
+    with contextlib.suppress(Exception):  # the comparison says what fails
+        names = Counter(name for name, _ in compare.run_order(mine.eval(), x))
+        repeated = [n for n, c in names.items() if c > 1 and isinstance(mine.get_submodule(n), nn.Conv2d)]
+        if repeated:
+            way = "each block of a stage should be an object of its own"
+            return f"layers run several times, such as {repeated[0]}: {way}"
     causes = sorted(_causes(mine, reference), reverse=True)
     if len(causes) > 1:
         return "".join(f"\n  {count:,} parameters: {sentence}" for count, sentence in causes)
@@ -136,7 +136,12 @@ def _causes(mine: nn.Module, reference: ResNet) -> list[tuple[int, str]]:
             amount, due = ("many" if count > 0 else "few"), _convolutions(right, larger)
             text = f"too {amount} blocks or layers: {due + count} convolutions are larger than 1x1, and {due} should be"
         elif equal:
-            text = _about_equal(mine, equal)
+            joins = [m for m in _all(mine, nn.Conv2d) if m.kernel_size == (1, 1) and m.in_channels == m.out_channels]
+            why = "does a stage halve the map that should keep its size?"
+            if all(m.stride[0] == 1 for m in joins):
+                why = "where the shape stays, the shortcut is the identity"
+            subject = "a projection joins" if equal == 1 else f"{equal} projections join"
+            text = f"{subject} equal numbers of channels: {why}"
         else:
             text = f"{abs(count)} {'more' if count > 0 else 'fewer'} 1x1 convolutions than due: which shortcut is it?"
         found.append((_size(changed) if count else 0, text))
@@ -162,16 +167,6 @@ def _about_stem(mine: nn.Conv2d, right: nn.Conv2d) -> str:
     return f"the stem, a {shape_text(mine.kernel_size)} with stride {mine.stride[0]}, is made for {made}"
 
 
-def _about_equal(mine: nn.Module, count: int) -> str:
-    """Return what to say of so many projections between equal numbers of channels."""
-    subject = "a projection joins" if count == 1 else f"{count} projections join"
-    steps = [m.stride[0] for m in _all(mine, nn.Conv2d) if m.kernel_size == (1, 1) and m.in_channels == m.out_channels]
-    why = "does a stage halve the map that should keep its size?"
-    if max(steps) == 1:
-        why = "where the shape stays, the shortcut is the identity"
-    return f"{subject} equal numbers of channels: {why}"
-
-
 def _weights(layer: nn.Linear | nn.Conv2d) -> list[nn.Parameter]:
     """Return the parameters of a layer; of a convolution without its bias, which is counted by itself."""
     return [layer.weight] if isinstance(layer, nn.Conv2d) else list(layer.parameters())
@@ -193,15 +188,6 @@ def _is_kernel(kind: compare.Kind, larger: bool) -> bool:
 def _convolutions(counter: Counter, larger: bool) -> int:
     """Return how many convolutions are larger than 1x1, or how many are 1x1."""
     return sum(n for kind, n in counter.items() if _is_kernel(kind, larger))
-
-
-def _repeated_convolution(mine: nn.Module, x: Tensor) -> str:
-    """Return the name of a convolution that runs more than once in a forward pass, or ""."""
-    try:
-        names = Counter(name for name, _ in compare.run_order(mine.eval(), x))
-    except Exception:  # the comparison says what fails
-        return ""
-    return next((n for n, c in names.items() if c > 1 and isinstance(mine.get_submodule(n), nn.Conv2d)), "")
 
 
 def _mistakes(net: ResNet) -> Mistakes:
@@ -290,7 +276,15 @@ def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None
         for name, part in deep.named_children()
     }
     if blocks is not None:
-        _check_stages(shallow, grown, blocks)
+        whole("blocks", blocks)
+        stages = {n: m for n, m in shallow.named_children() if n.startswith("layer") and isinstance(m, nn.Sequential)}
+        if not stages:
+            raise ValueError("the shallow net has no stages layer1, layer2 and so on whose blocks could be counted")
+        for name, stage in stages.items():
+            more, due = grown.get(name, 0), blocks * _convolutions_of(stage[-1])
+            if more != due:
+                text = f"{name} of the deep net has {more} more convolutions"
+                raise NotYet(f"{text}; with blocks={blocks}, {due} are due")
     channels = next(m.in_channels for m in shallow.modules() if isinstance(m, nn.Conv2d))
     images = torch.randn(8, channels, 16, 16, generator=torch.Generator().manual_seed(4))
     with torch.no_grad():
@@ -308,15 +302,3 @@ def same_function(shallow: nn.Module, deep: nn.Module, blocks: int | None = None
 
 def _convolutions_of(part: nn.Module | None) -> int:
     return 0 if part is None else sum(isinstance(m, nn.Conv2d) for m in part.modules())
-
-
-def _check_stages(shallow: nn.Module, grown: dict[str, int], blocks: int) -> None:
-    """Raise `NotYet` unless each stage has as many convolutions more as so many blocks have."""
-    whole("blocks", blocks)
-    stages = {n: m for n, m in shallow.named_children() if n.startswith("layer") and isinstance(m, nn.Sequential)}
-    if not stages:
-        raise ValueError("the shallow net has no stages layer1, layer2 and so on whose blocks could be counted")
-    for name, stage in stages.items():
-        more, due = grown.get(name, 0), blocks * _convolutions_of(stage[-1])
-        if more != due:
-            raise NotYet(f"{name} of the deep net has {more} more convolutions; with blocks={blocks}, {due} are due")

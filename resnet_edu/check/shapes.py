@@ -48,10 +48,7 @@ _SIZE_MISTAKES: dict[str, Callable[[int, int, int, int], int]] = {
 
 @checker
 def output_size(function: Callable[[int, int, int, int], int]) -> str:
-    """Check convolution arithmetic: `my_size(size, kernel, stride, padding)`, the output size along one side.
-
-    Compared with `conv_output_size` ([1]), for sizes that fit.
-    """
+    """Check convolution arithmetic: `my_size(size, kernel, stride, padding)`, the output size along one side ([1])."""
     name = check_callable(function)
     right = [conv_output_size(*case) for case in SIZES]
     got = [_returned(f"{name}{case}", call(f"{name}{case}", function, *case)) for case in SIZES]
@@ -62,14 +59,8 @@ def output_size(function: Callable[[int, int, int, int], int]) -> str:
 
 Layers = list[tuple[int, int]]  # (kernel, stride) of each layer, from the image on
 STACKS: list[Layers] = [
-    [(3, 1)],
-    [(3, 1), (3, 1)],
-    [(3, 2), (3, 1)],
-    [(7, 2), (3, 2)],
-    [(1, 2), (3, 1)],
-    [(7, 2), (3, 2), (3, 1), (3, 1), (3, 2), (3, 1)],
-    [(5, 3), (2, 2), (3, 1)],
-    [],
+    *([(3, 1)], [(3, 1), (3, 1)], [(3, 2), (3, 1)], [(7, 2), (3, 2)], [(1, 2), (3, 1)]),
+    *([(7, 2), (3, 2), (3, 1), (3, 1), (3, 2), (3, 1)], [(5, 3), (2, 2), (3, 1)], []),
 ]
 
 
@@ -152,7 +143,11 @@ def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -
     whole("size", size)
     with torch.device("meta"):
         model = get_model(net)
-    right = _stages(model, size)
+    height, right = conv_output_size(conv_output_size(size, 7, 2, 3), 3, 2, 1), []
+    for i, stage in enumerate(getattr(model, name) for name in model.stages):
+        height = conv_output_size(height, 3, 2, 1) if i else height
+        last = stage[-1].conv3 if hasattr(stage[-1], "conv3") else stage[-1].conv2
+        right.append((last.out_channels, height, len(stage), sum(p.numel() for p in stage.parameters())))
     rows = rows.tolist() if hasattr(rows, "tolist") else rows  # of numpy or torch
     rows = [row.tolist() if hasattr(row, "tolist") else row for row in rows]
     table = [tuple(row) if isinstance(row, Sequence) and not isinstance(row, str) else (row,) for row in rows]
@@ -172,29 +167,13 @@ def stage_table(rows: Sequence[Stage], net: str = "resnet34", size: int = 224) -
     return f"{net}: {list_text(titles)} of all {len(right)} stages are right"
 
 
-def _stages(model: ResNet, size: int) -> list[tuple[int, int, int, int]]:
-    size = conv_output_size(conv_output_size(size, 7, 2, 3), 3, 2, 1)
-    found = []
-    for i, name in enumerate(model.stages):
-        stage = getattr(model, name)
-        size = conv_output_size(size, 3, 2, 1) if i else size
-        last = stage[-1].conv3 if hasattr(stage[-1], "conv3") else stage[-1].conv2
-        found.append((last.out_channels, size, len(stage), sum(p.numel() for p in stage.parameters())))
-    return found
-
-
 def _column_mistakes(title: str, right: list[int], model: ResNet, size: int) -> dict[str, list[int]]:
     """Return the known mistakes of a column that are none for this net."""
     stages = [getattr(model, name) for name in model.stages]
     if title == "channels":
-        found = {
-            "these are the channels of the 3x3 convolutions; a bottleneck passes on more": [
-                stage[0].conv2.out_channels for stage in stages
-            ],
-            "these are the channels that reach a stage, not those that it passes on": [
-                stage[0].conv1.in_channels for stage in stages
-            ],
-        }
+        inner = "these are the channels of the 3x3 convolutions; a bottleneck passes on more"
+        before = "these are the channels that reach a stage, not those that it passes on"
+        found = {inner: [s[0].conv2.out_channels for s in stages], before: [s[0].conv1.in_channels for s in stages]}
     elif title == "size":
         halved = conv_output_size(right[-1], 3, 2, 1)
         stem = conv_output_size(size, 7, 2, 3)
@@ -216,18 +195,16 @@ def _column_mistakes(title: str, right: list[int], model: ResNet, size: int) -> 
             return [sum(p.numel() for n, p in stage.named_parameters() if keep(n, p)) for stage in stages]
 
         norms = count(lambda name, p: p.dim() == 1)  # half of them are scales, and half shifts
+        convs = count(lambda name, p: "downsample" not in name and p.dim() > 1)
+        half = count(lambda name, p: p.dim() > 1 or "weight" in name)
         found = {
             "scales and shifts of batch normalisation are left out": count(lambda name, p: p.dim() > 1),
             "the shortcuts' projections are left out": count(lambda name, p: "downsample" not in name),
-            "the shortcuts' projections and all of batch normalisation are left out": count(
-                lambda name, p: "downsample" not in name and p.dim() > 1
-            ),
-            "batch normalisation has two learnt numbers a channel, a scale and a shift": count(
-                lambda name, p: p.dim() > 1 or "weight" in name
-            ),
-            "running mean and variance are counted, and nothing learns them": list(
-                map(sum, zip(right, norms, strict=True))
-            ),
+            "the shortcuts' projections and all of batch normalisation are left out": convs,
+            "batch normalisation has two learnt numbers a channel, a scale and a shift": half,
+            "running mean and variance are counted, and nothing learns them": [
+                a + b for a, b in zip(right, norms, strict=True)
+            ],
         }
     return {sentence: wrong for sentence, wrong in found.items() if wrong != right}
 
@@ -245,40 +222,32 @@ def shape_printer(function: Printer) -> str:
     what else is in it is free. The net is left as it was, and without hooks, also if it fails.
     """
     name = check_callable(function)
-    for net, shape in ((_net(), (2, 3, 9, 12)), (_net_with_one_relu(), (4, 6))):
+    block, relu = BasicBlock(4, 8, stride=2), nn.ReLU()
+    block.downsample[1].eval()  # frozen
+    pools = nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    unordered = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), block, *pools, nn.Linear(8, 5))  # its layers run otherwise
+    twice = nn.Sequential(nn.Linear(6, 7), relu, nn.Linear(7, 3), relu)
+    for net, shape in ((unordered, (2, 3, 9, 12)), (twice, (4, 6))):
         before = copy.deepcopy(net)
         leaves = {n for n, m in net.named_modules() if not list(m.children())}
         runs = run_order(copy.deepcopy(net).eval(), torch.zeros(shape))
         expected = [(n, tuple(output.shape)) for n, output in runs if n in leaves]
-        hooks = _count_hooks(net)
-        text = _printed(f"{name}(net, {', '.join(map(str, shape))})", function, net, shape)
+        hooks, out, what = _count_hooks(net), io.StringIO(), f"{name}(net, {', '.join(map(str, shape))})"
+        with contextlib.redirect_stdout(out):
+            returned = call(what, function, net, *shape)
+        if not out.getvalue().strip():
+            hint = "Are the hooks registered, and does the net run?"
+            raise NotYet(f"{what} prints nothing. {hint if returned is None else 'It returns something: print it'}")
         _check_left_behind(name, net, before, hooks)
-        _check_lines(name, text, net, expected)
-    _check_after_failure(name, function)
+        _check_lines(name, out.getvalue(), net, expected)
+    # Hooks and modes must not outlive an error of the net either, here of a layer that its input does not fit.
+    net = nn.Sequential(nn.Linear(6, 7), nn.BatchNorm1d(7), nn.Linear(9, 3))
+    state = _count_hooks(net), _modes(net)
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
+        function(net, 4, 6)
+    if (_count_hooks(net), _modes(net)) != state:
+        raise NotYet(f"{name} works, but if the net fails, its hooks or its mode stay behind. What runs in any case?")
     return f"{name}: a line for every layer in the order of the run, no hook left behind, and the net as it was"
-
-
-def _net() -> nn.Sequential:
-    """Return a net whose layers run in another order than they are defined in, with a frozen batch norm."""
-    block = BasicBlock(4, 8, stride=2)
-    block.downsample[1].eval()
-    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
-
-
-def _net_with_one_relu() -> nn.Sequential:
-    """Return a net with a layer that runs twice."""
-    relu = nn.ReLU()
-    return nn.Sequential(nn.Linear(6, 7), relu, nn.Linear(7, 3), relu)
-
-
-def _printed(what: str, function: Printer, net: nn.Module, shape: tuple[int, ...]) -> str:
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out):
-        returned = call(what, function, net, *shape)
-    if not out.getvalue().strip():
-        hint = "Are the hooks registered, and does the net run?"
-        raise NotYet(f"{what} prints nothing. {hint if returned is None else 'It returns something: print it'}")
-    return out.getvalue()
 
 
 def _count_hooks(net: nn.Module) -> int:
@@ -306,29 +275,15 @@ def _check_left_behind(name: str, net: nn.Module, before: nn.Module, hooks: int)
         raise NotYet(f"{name} leaves gradients behind, or switches them off: looking at shapes needs none")
 
 
-def _check_after_failure(name: str, function: Printer) -> None:
-    """Raise `NotYet` if hooks or modes outlive an error of the net, here of a layer that its input does not fit."""
-    net = nn.Sequential(nn.Linear(6, 7), nn.BatchNorm1d(7), nn.Linear(9, 3))
-    before = _count_hooks(net), _modes(net)
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(Exception):
-        function(net, 4, 6)
-    if (_count_hooks(net), _modes(net)) != before:
-        raise NotYet(f"{name} works, but if the net fails, its hooks or its mode stay behind. What runs in any case?")
-
-
 _SHAPE = re.compile(r"\d+(?:\s*[,x×]\s*\d+)+|[(\[]\s*\d+\s*,?\s*[)\]]")  # 2, 3 or 2x3, also (2,) and [2]
 
 
-def _read(line: str, known: set[str]) -> tuple[str | None, list[tuple[int, ...]]]:
-    """Return the first known name of a line, and its shapes."""
-    shapes = [tuple(map(int, re.findall(r"\d+", text))) for text in _SHAPE.findall(line)]
-    words = re.findall(r"[\w.]+", _SHAPE.sub(" ", line))
-    return next((word for word in words if word in known), None), shapes
-
-
 def _check_lines(name: str, text: str, net: nn.Module, expected: list[Row]) -> None:
-    known = {n for n, _ in net.named_modules() if n}
-    lines = [(n, shapes) for n, shapes in (_read(line, known) for line in text.splitlines()) if n and shapes]
+    known, lines = {n for n, _ in net.named_modules() if n}, []
+    for line in text.splitlines():
+        shapes = [tuple(map(int, re.findall(r"\d+", part))) for part in _SHAPE.findall(line)]
+        words = re.findall(r"[\w.]+", _SHAPE.sub(" ", line))
+        lines += [(word, shapes) for word in words if word in known and shapes][:1]
     if not lines:
         first = text.strip().splitlines()[0]
         raise NotYet(f"no line of {name} has both a name of `named_modules` and a shape. The first is {first!r}")
@@ -342,8 +297,15 @@ def _check_lines(name: str, text: str, net: nn.Module, expected: list[Row]) -> N
     missing = [n for n in due if n not in got]
     if missing:
         raise NotYet(f"{name} leaves out {list_text(missing)}: a layer may be inside a module inside another one")
+    if sorted(got) == sorted(due) and got != due:
+        defined = [n for n, _ in net.named_modules() if n in due]
+        why = "the order in which they are defined" if got == sorted(got, key=defined.index) else "another order"
+        raise NotYet(f"{name} has all lines, but in {why}; due is the order in which the layers run")
+    if len(got) < len(due):
+        raise NotYet(f"{name} has one line for a layer that runs twice; a hook is called at every run")
     if got != due:
-        raise NotYet(f"{name} {_about_order(got, due, net)}")
+        hint = "are hooks registered more than once?"
+        raise NotYet(f"{name} prints {len(got)} lines for {len(due)} runs of layers: {hint}")
     for (n, shapes), (_, right) in zip(lines, expected, strict=True):
         if right in shapes:
             continue
@@ -351,14 +313,3 @@ def _check_lines(name: str, text: str, net: nn.Module, expected: list[Row]) -> N
             raise NotYet(f"{name}: the line of {n} has a shape without the batch, its first number")
         printed = list_text(map(shape_text, shapes))
         raise NotYet(f"{name}: the line of {n} has {printed}. Is that the shape of its output, and of this layer?")
-
-
-def _about_order(got: list[str], due: list[str], net: nn.Module) -> str:
-    if sorted(got) == sorted(due):
-        defined = [n for n, _ in net.named_modules() if n in due]
-        places = [defined.index(n) for n in got]
-        why = "the order in which they are defined" if places == sorted(places) else "another order"
-        return f"has all lines, but in {why}; due is the order in which the layers run"
-    if len(got) < len(due):
-        return "has one line for a layer that runs twice; a hook is called at every run"
-    return f"prints {len(got)} lines for {len(due)} runs of layers: are hooks registered more than once?"

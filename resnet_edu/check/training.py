@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ from .values import as_number, check_number, compare_values
 from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
 
 STEPS = 3
-_RATE, _MOMENTUM, _DECAY = 0.1, 0.9, 1e-2
+_RATE = 0.1
+OPTIMIZER = partial(torch.optim.SGD, lr=_RATE, momentum=0.9, weight_decay=1e-2)
 Step = Callable[[nn.Module, torch.optim.Optimizer, Tensor, Tensor], object]
 
 _STEP_MISTAKES = {  # sentence -> mistake of `_step_with`
@@ -64,7 +66,10 @@ def train_step(step: Step) -> str:
     if not _equal(got.state, right.state):
         _explain_weights(name, got, right)
     if not np.allclose(losses, right.returned, 1e-4, 1e-4):
-        _explain_loss(name, losses, right.returned)
+        what = f"{name}: the update is right, but what it returns"
+        mistakes = {"the sum of the losses, not their mean": 8, "the mean, divided by the batch size once more": 1 / 8}
+        name_mistake(what, mistakes, lambda f: np.allclose(losses, np.multiply(right.returned, f), 1e-4, 1e-4))
+        raise NotYet(f"{what} is not the mean loss before it")
     if any(isinstance(value, Tensor) and value.requires_grad for value in got.returned):
         raise NotYet(f"{name}: all is right, but the loss holds on to its graph, and so would a sum of losses")
     return f"{name}: {STEPS} updates give the right weights, running statistics and losses"
@@ -73,29 +78,19 @@ def train_step(step: Step) -> str:
 def _small_net() -> nn.Module:
     """Return a small net with batch norm: the same one each time."""
     generator = torch.Generator().manual_seed(0)
-    net = nn.Sequential(
-        nn.Conv2d(3, 6, 3, padding=1, bias=False),
-        nn.BatchNorm2d(6),
-        nn.ReLU(),
-        nn.AdaptiveAvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(24, 4),
-    )
+    layers = nn.Conv2d(3, 6, 3, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU()
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(24, 4))
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.normal_(0, 0.4, generator=generator)
     return net
 
 
-def _optimizer(net: nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.SGD(net.parameters(), _RATE, momentum=_MOMENTUM, weight_decay=_DECAY)
-
-
 def _run_steps(step: Step) -> _Run:
     """Return what is left of some steps of a small net. They find it in evaluation mode, with old gradients."""
     generator = torch.Generator().manual_seed(1)
     net = _small_net().eval()
-    optimizer = _optimizer(net)
+    optimizer = OPTIMIZER(net.parameters())
     updates: list[object] = []
     optimizer.register_step_pre_hook(lambda *_: updates.append(None))
     for parameter in net.parameters():
@@ -117,7 +112,7 @@ def _step_with(mistake: str) -> Step:
     def step(model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor) -> float:
         model.train(mistake != "no mode")
         if mistake == "new optimizer":
-            optimizer = _optimizer(model)
+            optimizer = OPTIMIZER(model.parameters())
         if mistake not in ("no zero", "late zero"):
             optimizer.zero_grad()
         if mistake == "first image":
@@ -174,16 +169,6 @@ def _explain_weights(name: str, got: _Run, right: _Run) -> None:
     raise NotYet(f"{name}: after {STEPS} steps the weights are not the right ones. {hint}")
 
 
-def _explain_loss(name: str, losses: list[float], right: list[object]) -> None:
-    mistakes = {
-        "the sum of the losses, not their mean": [8 * loss for loss in right],
-        "the mean loss, divided by the batch size once more": [loss / 8 for loss in right],
-    }
-    name = f"{name}: the update is right, but what it returns"
-    name_mistake(name, mistakes, lambda wrong: np.allclose(losses, wrong, 1e-4, 1e-4))
-    raise NotYet(f"{name} is not the mean loss before it")
-
-
 @checker
 def evaluation(evaluate: Callable[[nn.Module, Iterable], object]) -> str:
     """Check a test: `evaluate(model, batches)`, which returns the accuracy, or the pair (mean loss, accuracy).
@@ -197,12 +182,10 @@ def evaluation(evaluate: Callable[[nn.Module, Iterable], object]) -> str:
     before = {n: t.detach().clone() for n, t in tensors(net).items()}
     batches = DataLoader(TensorDataset(images.clone(), labels.clone()), batch_size=8)
     value = call(f"{name}(model, batches)", evaluate, net, batches)
-    changed = [n for n, t in tensors(net).items() if not torch.equal(t, before[n])]
-    trained = [n for n in changed if isinstance(tensors(net)[n], nn.Parameter)]
+    changed = [t for n, t in tensors(net).items() if not torch.equal(t, before[n])]
+    trained = [t for t in changed if isinstance(t, nn.Parameter)]
     if trained:
-        raise NotYet(
-            f"{name} changes {len(trained)} of the model's weights: does an optimizer step on the test images?"
-        )
+        raise NotYet(f"{name} changes {len(trained)} of the model's weights: is there an optimizer's step in it?")
     if any(p.grad is not None for p in net.parameters()):
         raise NotYet(f"{name} leaves gradients behind: a test needs no backward pass")
     if changed:
@@ -291,27 +274,39 @@ def initialise(function: Callable[[nn.Module], object]) -> str:
     for seed, net in enumerate(nets, start=1):
         torch.default_generator.manual_seed(seed)
         call(f"{name}(net)", function, net)
-    _check_kept(name, nets[0], before)
+    own, old = (dict(net.named_parameters()) for net in (nets[0], before))
+    if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in old.items()}:
+        raise NotYet(f"{name}: the net has other parameters than before; fill values in, in place")
+    if not all(p.requires_grad for p in own.values()):
+        raise NotYet(f"{name}: some parameters can no longer be trained: their requires_grad is False")
+    if not all(p.isfinite().all() for p in own.values()):
+        raise NotYet(f"{name}: some weights are no finite numbers")
+    if all(torch.equal(p, old[n]) for n, p in own.items()):
+        raise NotYet(f"{name} leaves the net as it was. Does it change the net's own weights, or copies of them?")
     for number, (new, other, old) in enumerate(zip(*map(_kernels, (*nets, before)), strict=True), start=1):
         _check_drawn(f"{name}: the kernel of convolution {number}", new, other, old)
     _check_spread(name, _kernels(nets[0]))
     _check_normal(name, _kernels(nets[0]))
-    _check_rest(name, nets[0], before)
+    for kind, attribute, start, what in (
+        (nn.BatchNorm2d, "weight", 1, "scale of a batch norm"),
+        (nn.Conv2d, "bias", 0, "bias of a convolution"),
+        (nn.BatchNorm2d, "bias", 0, "shift of a batch norm"),
+    ):
+        values = [getattr(m, attribute) for m in nets[0].modules() if isinstance(m, kind)]
+        if any((value != start).any() for value in values if value is not None):
+            raise NotYet(f"{name}: the {what} should begin at {start}, and does not")
+    if not all(map(torch.equal, nets[0][-1].parameters(), before[-1].parameters())):
+        raise NotYet(f"{name}: the linear layer is changed, and it should be left as it is")
     return f"{name}: every kernel has He's variance for its own layer, and the rest is as it should be"
 
 
 def _net_to_initialise() -> nn.Sequential:
     """Return a net with weights that no start would give. Kernel sizes, channels and strides all differ."""
     net = nn.Sequential(
-        nn.Conv2d(16, 192, 3, bias=False),
-        nn.BatchNorm2d(192),
-        nn.ReLU(),
+        *(nn.Conv2d(16, 192, 3, bias=False), nn.BatchNorm2d(192), nn.ReLU()),
         nn.Sequential(nn.Conv2d(192, 64, 5, stride=2), nn.BatchNorm2d(64), nn.ReLU()),
-        nn.Conv2d(64, 640, 1, bias=False),
-        nn.BatchNorm2d(640),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(640, 50),
+        *(nn.Conv2d(64, 640, 1, bias=False), nn.BatchNorm2d(640)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(640, 50)),
     )
     with torch.no_grad():
         for place, parameter in enumerate(net.parameters()):
@@ -321,19 +316,6 @@ def _net_to_initialise() -> nn.Sequential:
 
 def _kernels(net: nn.Module) -> list[Tensor]:
     return [m.weight.detach() for m in net.modules() if isinstance(m, nn.Conv2d)]
-
-
-def _check_kept(name: str, net: nn.Module, before: nn.Module) -> None:
-    """Raise `NotYet` if parameters are exchanged, frozen, no finite numbers, or all as they were."""
-    own, old = dict(net.named_parameters()), dict(before.named_parameters())
-    if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in old.items()}:
-        raise NotYet(f"{name}: the net has other parameters than before; fill values in, in place")
-    if not all(p.requires_grad for p in own.values()):
-        raise NotYet(f"{name}: some parameters can no longer be trained: their requires_grad is False")
-    if not all(p.isfinite().all() for p in own.values()):
-        raise NotYet(f"{name}: some weights are no finite numbers")
-    if all(torch.equal(p, old[n]) for n, p in own.items()):
-        raise NotYet(f"{name} leaves the net as it was. Does it change the net's own weights, or copies of them?")
 
 
 def _check_drawn(what: str, new: Tensor, other: Tensor, old: Tensor) -> None:
@@ -378,20 +360,6 @@ def _check_normal(name: str, kernels: list[Tensor]) -> None:
         raise NotYet(f"{name} the tails of the distribution are cut off; a normal one has them")
     if not 2.8 < fourth < 3.2:
         raise NotYet(f"{name} the distribution is not normal: its fourth moment is {fourth:.1f}, not 3")
-
-
-def _check_rest(name: str, net: nn.Sequential, before: nn.Sequential) -> None:
-    for kind, attribute, start, what in (
-        (nn.BatchNorm2d, "weight", 1, "scale of a batch norm"),
-        (nn.Conv2d, "bias", 0, "bias of a convolution"),
-        (nn.BatchNorm2d, "bias", 0, "shift of a batch norm"),
-    ):
-        for module in net.modules():
-            value = getattr(module, attribute, None)
-            if isinstance(module, kind) and value is not None and (value != start).any():
-                raise NotYet(f"{name}: the {what} should begin at {start}, and does not")
-    if not all(map(torch.equal, net[-1].parameters(), before[-1].parameters())):
-        raise NotYet(f"{name}: the linear layer is changed, and it should be left as it is")
 
 
 FIRST, SECOND, END = 32_000, 48_000, 64_000

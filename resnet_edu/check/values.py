@@ -25,8 +25,11 @@ def check_number(
     if math.isclose(given, right, rel_tol=within, abs_tol=within if abs(right) < 1 else 0):
         return
     hint = "too large" if given > right else "too small" if given < right else "not a number"
-    if _is_rounded(given, right):
-        hint = "that may be right, rounded too far to tell: give more digits"
+    _, point, places = repr(float(given)).partition(".")
+    if point and places.isdigit() and not float(given).is_integer():
+        unit = 10.0 ** -len(places)
+        if given in (round(right, len(places)), round(math.trunc(right / unit) * unit, len(places))):
+            hint = "that may be right, rounded too far to tell: give more digits"
     slips = dict(slips or {})
     if 0 < right < 1:
         slips.setdefault(100 * right, "that is 100 times too much. Is it in percent?")
@@ -35,15 +38,6 @@ def check_number(
             hint = sentence
             break
     raise NotYet(f"`{name}` is {given:,.6g}: {hint}")
-
-
-def _is_rounded(given: float, right: float) -> bool:
-    """Return whether `given` has a decimal point, and is `right` rounded or cut off to as many places."""
-    _, point, places = repr(float(given)).partition(".")
-    if not point or not places.isdigit() or float(given).is_integer():
-        return False
-    unit = 10.0 ** -len(places)
-    return given in (round(right, len(places)), round(math.trunc(right / unit) * unit, len(places)))
 
 
 def as_number(name: str, given: object) -> float:
@@ -117,10 +111,7 @@ def compare_values(
     mistakes: Mapping[str, Sequence[float]],
     within: float = 0.0,
 ) -> None:
-    """Raise `NotYet` with the mistake that gives what the learner got, or with the first of the cases that is wrong.
-
-    within: the share by which numbers may differ.
-    """
+    """Raise `NotYet` with the mistake that gives these numbers, `within` a share, or with the first wrong case."""
 
     def wrong(due: Sequence[float]) -> list[int]:
         return [i for i, (a, b) in enumerate(zip(got, due, strict=True)) if not math.isclose(a, b, rel_tol=within)]

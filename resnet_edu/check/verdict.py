@@ -18,13 +18,15 @@ import re
 import textwrap
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from ..tracing import rows
+
+shape_text = functools.partial(rows.shape_text, sign="×")  # 4×8×9×9
 WIDTH = 72  # letters of a line for a right answer: what a page shows without scrolling
 
 # Where frames of a traceback are not the learner's. Links are not resolved: frames have the paths of the import.
@@ -144,30 +146,22 @@ def called_with(builder: Callable[..., nn.Module], *names: str, strange: str = "
 
 
 def call(what: str, function: Callable[..., Any], *args: Any) -> Any:
-    """Return what the learner's `function` returns; raise `NotYet` from the exception that it raises.
-
-    what: text of the call for messages, such as "MyBlock(8, 16, 2)".
-    """
+    """Return what the learner's `function` returns, or raise `NotYet` from what it raises, as the call `what`."""
     try:
         return function(*args)
     except NotYet:
         raise
     except Exception as error:
-        own = _own_part(error.__traceback__)
+        own = error.__traceback__  # from the learner's first line on; all of it if no line is the learner's
+        while own is not None and not _is_learners(own.tb_frame.f_code.co_filename):
+            own = own.tb_next
+        own = own or error.__traceback__
         text = f"{what} raised {type(error).__name__}: {str(error).strip() or 'without a message'}"
         lines = [frame for frame in traceback.extract_tb(own) if _is_learners(frame.filename)]
         if lines:
             last = lines[-1]
             text += f"\n  in line {last.lineno}, in {last.name}" + (f": {last.line}" if last.line else "")
         raise NotYet(text) from error.with_traceback(own)
-
-
-def _own_part(trace: TracebackType | None) -> TracebackType | None:
-    """Return the traceback from the learner's first line on; all of it if no line is the learner's."""
-    own = trace
-    while own is not None and not _is_learners(own.tb_frame.f_code.co_filename):
-        own = own.tb_next
-    return own or trace
 
 
 def _is_learners(filename: str) -> bool:
@@ -183,11 +177,6 @@ def name_mistake(what: str, mistakes: Mapping[str, Any], explains: Callable[[Any
     for sentence, wrong in mistakes.items():
         if explains(wrong):
             raise NotYet(f"{what}: {sentence}")
-
-
-def shape_text(shape: Iterable[int]) -> str:
-    """Return a shape as text: "4×8×9×9"."""
-    return "×".join(map(str, shape))
 
 
 def list_text(items: Iterable[object]) -> str:

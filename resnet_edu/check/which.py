@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache
 
 import torch
 from torch import nn
@@ -15,7 +15,7 @@ from ..nets.blocks import Bottleneck
 from ..nets.models import ResNet, cifar_net
 from ..support.validate import whole
 from ..tracing.anatomy import anatomy
-from ..tracing.run import Trace, TraceError, trace
+from ..tracing.run import TraceError, trace
 from .verdict import build, called_with, preserved_state
 
 SIZES = (224, 96, 32)  # of images that are tried, in pixels
@@ -82,12 +82,9 @@ class Which:
             f"maps of {', '.join(map(str, t['sizes']))} pixels",
             f"nearest: {self.nearest}, {same}",
         ]
-        for trait, (own, other) in self.differences.items():
-            lines += [
-                f"  {trait}: {_text(own)}",
-                f"  {'':{len(trait)}}  there {_text(other)}",
-                f"    ({TRAITS[trait]})",
-            ]
+        for trait, values in self.differences.items():
+            own, other = (", ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values)
+            lines += [f"  {trait}: {own}", f"  {'':{len(trait)}}  there {other}", f"    ({TRAITS[trait]})"]
         return "\n".join(
             textwrap.fill(line, 78, subsequent_indent=" " * (len(line) - len(line.lstrip()) + 2)) for line in lines
         )
@@ -128,35 +125,24 @@ def traits_of(net: nn.Module, size: int | None = None) -> tuple[dict[str, object
     """Return the traits of a net, and the size of the images with which it was traced, in pixels."""
     taken = [m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
     channels = next((c for c in (3, 1) if c in taken), (taken or [3])[0] or 3)  # 0: of a lazy layer
-    run = partial(_traced, net, channels)
     sizes = SIZES if size is None else (whole("size", size),)
-    for tried in sizes[:-1]:
+    for size in sizes:
         try:
-            found, size = run(tried), tried
+            found = trace(net, (1, channels, size, size))
             break
         except TraceError:
-            continue
-    else:
-        size = sizes[-1]
-        found = run(size)
+            if size == sizes[-1]:
+                raise
     try:
-        run(2 * size)
+        trace(net, (1, channels, 2 * size, 2 * size))
         images = "any size"
     except TraceError:
         images = "one size"
     return anatomy(found) | {"images": images}, size
 
 
-def _traced(net: nn.Module, channels: int, size: int) -> Trace:
-    return trace(net, (1, channels, size, size))
-
-
-@lru_cache(maxsize=1)
+@cache
 def _known() -> dict[str, dict[str, object]]:
     """Return the traits of the known nets."""
     with torch.device("meta"):
         return {name: traits_of(build())[0] for name, build in KNOWN.items()}
-
-
-def _text(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

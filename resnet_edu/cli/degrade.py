@@ -8,7 +8,6 @@ import dataclasses
 import shlex
 import sys
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 
 from ..data.dataset import Dataset
@@ -23,9 +22,7 @@ from ..support.signals import exit_on_termination
 from ..training.checkpoint import CheckpointError
 from ..training.loop import TrainingDiverged
 from . import options
-from .options import add_options  # noqa: F401 - all of the table
-
-RUNS = Path("runs")  # where studies go that are given no folder
+from .options import RUNS, add_options, out_folder  # noqa: F401 - all of the table
 
 DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
@@ -56,40 +53,34 @@ on from the last checkpoints, about a minute old at most. On a processor the res
 def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     with exit_on_termination():
-        _begin(args) if args.resume is None else _go_on(args)
+        if args.resume is not None:
+            return _go_on(args)
+        study, engine = degradation.choose_device(options.study_of(args), _engine(args))
+        source = options.source_of(args)
+        out = out_folder(args, Path(source.data).resolve().name)
+        with folders.claimed(out), _how_to_go_on(args, out):
+            dataset = source.load(urls=args.mirrors)
+            study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
+            _announce(args, study, dataset, engine, out)
+            _report(degradation.run(study, dataset, out, engine=engine), out)
     return 0
 
 
-def _begin(args: argparse.Namespace) -> None:
-    """Begin a study in a new folder."""
-    study, engine = degradation.choose_device(options.study_of(args), _engine(args))
-    source = options.source_of(args)
-    name = f"{Path(source.data).resolve().name}-{datetime.now():%Y%m%d-%H%M%S}"
-    out = Path(args.out) if args.out else RUNS / name
-    with folders.claimed(out), _how_to_go_on(args, out):
-        dataset = source.load(urls=args.mirrors)
-        study = options.fit_recipe(args, dataclasses.replace(study, source=source), dataset)
-        _announce(args, study, dataset, engine, out)
-        _report(degradation.run(study, dataset, out, engine=engine), out)
-
-
-def _go_on(args: argparse.Namespace) -> None:
-    """Go on with a study that was stopped."""
+def _go_on(args: argparse.Namespace) -> int:
+    """Go on with a study that was stopped, and return the exit status."""
     engine = _engine(args)
     out = Path(args.resume) if args.resume else folders.newest_unfinished(RUNS)
     study = options.changed(args, folders.load(out))
     with folders.locked(out), _how_to_go_on(args, out):
-        done, runs = len(folders.finished(out, study)), len(study.cells)
+        done, runs, data = len(folders.finished(out, study)), len(study.cells), study.source
         begin = f"the study in {out} is finished" if done == runs else f"going on with the study in {out}"
         print(f"{begin}: {done} of {runs} runs are done", file=sys.stderr, flush=True)
-        data = study.source if done == runs else _images(args, study)
+        if done < runs and args.data is not None:  # where the images are now
+            data = dataclasses.replace(data or Source(""), data=args.data)
+        if done < runs and args.mirrors is not None:
+            data = data.load(urls=args.mirrors)
         _report(degradation.run(study, data, out, resume=True, engine=engine), out)
-
-
-def _images(args: argparse.Namespace, study: Study) -> Source | Dataset | None:
-    """Return where the images of a study are now, or the images if they may have to be downloaded."""
-    source = study.source if args.data is None else dataclasses.replace(study.source or Source(""), data=args.data)
-    return source if args.mirrors is None else source.load(urls=args.mirrors)
+    return 0
 
 
 @contextlib.contextmanager
@@ -126,19 +117,15 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
     what = ", ".join(study.nets) + (f" x {seeds} seeds" if seeds > 1 else "")
     lines = options.describe(what, dataset, study.recipe)
     if engine is not None:
-        lines.append(
-            f"Ray gives each run {engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU; if it has several "
-            "machines, the folder below must be on a file system that they share"
-        )
+        shares = f"{engine.cpus_per_run} CPU and {engine.gpus_per_run:g} GPU"
+        lines.append(f"Ray gives each run {shares}; its machines must share the file system of the folder below")
     lines += [f"files: {out}", f"if it is stopped, this goes on: {command(args, out)}"]
     print("\n".join(lines), file=sys.stderr, flush=True)
 
 
 def _report(records: list[RunRecord], out: Path) -> None:
     """Write the figure, and print the table, the sentence and where everything is."""
-    picture = curves.degradation(records, "both")
-    for ending in ("png", "svg"):
-        picture.save(out / f"degradation.{ending}")
+    curves.degradation(records, "both").save_both(out / "degradation")
     files = f"{len(records)} records, and the figure degradation (.png, .svg), are in {out}"
     print(summary(records), headline(records), files, sep="\n\n")
 

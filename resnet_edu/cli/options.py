@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Container
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,12 +21,12 @@ from ..training.loop import check_fit
 from ..training.recipe import ADAMW, OPTIMIZERS, SCHEDULES, Recipe
 from ..training.step import PRECISIONS
 
-OF_ONE_NET = (  # options of `train` alone
-    *("--net", "--seed", "--stem", "--start", "--freeze-epochs", "--body-share", "--keep", "--more-steps"),
-)
+RUNS = Path("runs")  # for the files of commands that are given no --out
+# Options of `train` alone. torchrun has a --start-method: `--start` would be short for that.
+OF_ONE_NET = ("--net", "--seed", "--stem", "--start-from", "--freeze-epochs", "--body-share", "--keep", "--more-steps")
 CROPS = {"pad-crop": {"augment": True, "crop": "pad"}, "resized-crop": {"augment": True, "crop": "resized"}}
 CROPS |= {"none": {"augment": False}}
-FINE = {"lr": 0.01, "body_share": 0.1, "normalize": "start", "warmup_lr": None}  # what differs with --start
+FINE = {"lr": 0.01, "body_share": 0.1, "normalize": "start", "warmup_lr": None}  # what differs with --start-from
 QUICK_NETS = ("plain8", "resnet8", "plain14", "resnet14")
 QUICK_IMAGES = (512, 256)  # for training, and to test on
 # Destinations that go with --resume, beside those of Ray.
@@ -36,11 +38,22 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def seed(text: str) -> tuple[int]:
+    """Return the seeds of a study that has this one."""
+    return (int(text),)
+
+
+def out_folder(args: argparse.Namespace, name: str) -> Path:
+    """Return the folder that --out names, or a new one in `RUNS` with this name and the time."""
+    return Path(args.out) if args.out else RUNS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+
+
 def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = None) -> None:
     """Add to a parser all options of a study, or those of these flags.
 
     The destination of many says what they set: an attribute of a `Study`, a `Recipe`, a `Source` or a `RayEngine`.
     """
+    parser.set_defaults(start=None, freeze_epochs=None, quick=None)  # not every command has them
 
     def add(group: argparse._ArgumentGroup, flag: str, text: str, **more: Any) -> None:
         if flag in flags if flags is not None else flag not in OF_ONE_NET:
@@ -54,10 +67,13 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
         f"(default: {cifar10.URLS_VARIABLE}, or else a built-in list)", type=cifar10.parse_addresses,
         metavar="URL,URL,...")
     add(what, "--net", "resnet20, plain56, resnet110, ..., or module:callable, which is called with num_classes and, "
-        "if it names it, in_channels (default: that of --start FILE)", metavar="NAME")
+        "if it names it, in_channels (default: that of --start-from FILE)", metavar="NAME")
     add(what, "--stem", "cifar: 3x3 with stride 1, for small images; imagenet: 7x7 with stride 2 and pooling",
         choices=STEMS)
-    add(what, "--seed", "of weights, batches and augmentation (default: 0)", type=int, metavar="N")
+    seeds = what.add_mutually_exclusive_group()
+    add(seeds, "--seed", "of weights, batches and augmentation (default: 0)", dest="study.seeds", type=seed,
+        metavar="K")
+    add(seeds, "--seeds", "runs of each net, with seeds 0..N-1 (default: 1)", dest="study.seeds", type=int, metavar="N")
     add(what, "--resize", "make the images of a folder or of cifar10 this wide and high", dest="source.resize",
         type=int, metavar="PIXELS")
     add(what, "--channels", "read a folder as grey (1) or RGB (3) (default: grey if all its images are)",
@@ -67,7 +83,6 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(what, "--hold-out", "to choose a recipe or weights: test on N of the training images, and not on the test "
         "images (the paper: 5000)", dest="source.held", type=int, metavar="N")
     add(what, "--nets", f"names of nets (default: {','.join(NETS)})", dest="study.nets", type=names, metavar="A,B,...")
-    add(what, "--seeds", "runs of each net, with seeds 0..N-1 (default: 1)", dest="study.seeds", type=int, metavar="N")
     add(what, "--quick", "a smoke run of seconds: 8 and 14 layers, 20 steps, few images", **switch)
 
     how, digits = parser.add_argument_group("how it is trained"), Recipe.digits()
@@ -80,8 +95,8 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(how, "--batch-size", "images a step (default: 128)", dest="recipe.batch_size", type=int, metavar="N")
     add(how, "--optimizer", f"(default: sgd; adamw has {ADAMW['lr']:g} as learning rate and {ADAMW['weight_decay']:g} "
         "as weight decay)", dest="recipe.optimizer", choices=OPTIMIZERS)
-    add(how, "--lr", f"learning rate at the start (default: 0.1; {FINE['lr']:g} with --start)", dest="recipe.lr",
-        type=float, metavar="RATE")
+    add(how, "--lr", f"learning rate at the start (default: 0.1; {FINE['lr']:g} with --start-from)",
+        dest="recipe.lr", type=float, metavar="RATE")
     add(how, "--weight-decay", "(default: 0.0001)", dest="recipe.weight_decay", type=float, metavar="SHARE")
     add(how, "--schedule", "steps: the rate falls twice to a tenth; cosine: it falls to 0 in half a wave (default: "
         "steps)", dest="recipe.schedule", choices=SCHEDULES)
@@ -89,8 +104,9 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
         "at random (default: the recipe's)", choices=CROPS)
     add(how, "--no-flip", "mirror nothing: for letters, digits and signs", dest="recipe.flip", action="store_const",
         const=False)
-    add(how, "--start", "begin with trained weights and a new head: torchvision's, those that come with the package, "
-        "or those in a file; with --seeds also from scratch, to compare", metavar="torchvision|shipped|FILE")
+    add(how, "--start-from", "begin with trained weights and a new head: torchvision's, those that come with the "
+        "package, or those in a file (of `train`, or torchvision's .pth); with --seeds also from scratch, to compare",
+        dest="start", metavar="torchvision|shipped|FILE")
     add(how, "--freeze-epochs", "epochs in which only the new head learns (default: 1, and at most a fifth of all)",
         type=int, metavar="N")
     add(how, "--body-share", f"learning rate of the rest, as a share of the head's (default: {FINE['body_share']:g})",
@@ -137,10 +153,7 @@ def given(args: argparse.Namespace, what: str) -> dict[str, Any]:
 
 
 def changed(args: argparse.Namespace, study: Study) -> Study:
-    """Return a study that goes on, with what may change then.
-
-    Raises `StudyError` if another option was given, or other images.
-    """
+    """Return a study that goes on, with what may change then. Raises `StudyError` for other options or images."""
     if any(v is not None and n not in LATER and not n.startswith("engine.") for n, v in vars(args).items()):
         allowed = "--data, --mirrors, --workers, --checkpoint-seconds and those of Ray"
         raise StudyError(f"a study goes on as it began: with --resume go only {allowed}")
@@ -176,10 +189,7 @@ def check_mirrors(args: argparse.Namespace, data: str) -> None:
 
 
 def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) -> Recipe:
-    """Return the recipe that the options ask for, as far as it does not depend on the images.
-
-    steps: of --epochs, when the images are known.
-    """
+    """Return the recipe asked for, as far as no images are needed; `steps` are those of --epochs, once known."""
     if args.epochs is not None:
         whole("--epochs", args.epochs)
     elif args.quick and args.steps is None:
@@ -193,13 +203,13 @@ def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) ->
         recipe = Recipe.scaled(DEFAULT_STEPS if steps is None else steps, depth)
     changes, own = {"batch_size": 32} if args.quick else {}, given(args, "recipe")
     slow = recipe.warmup_lr is not None
-    if getattr(args, "start", None):
+    if args.start:
         changes |= FINE
     elif "body_share" in own:
-        raise ValueError("--body-share is for weights to start from: add --start")
+        raise ValueError("--body-share is for weights to start from: add --start-from")
     if own.get("optimizer") == "adamw":
         changes |= ADAMW
-    elif "lr" in own and slow and not getattr(args, "start", None):
+    elif "lr" in own and slow and not args.start:
         changes["warmup_lr"] = own["lr"] / 10
     if own.get("schedule") == "cosine":
         changes["milestones"] = ()
@@ -221,11 +231,11 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
         if not each:
             raise ValueError(f"--batch-size is {size}, but there are only {images} training images")
         recipe = recipe_of(args, study.depth, args.epochs * each)
-    if getattr(args, "start", None):
+    if args.start:
         frozen = min(each, recipe.steps // 5) if args.freeze_epochs is None else args.freeze_epochs * each
         recipe = recipe.replace(frozen=frozen)
-    elif getattr(args, "freeze_epochs", None) is not None:
-        raise ValueError("--freeze-epochs is for weights to start from: add --start")
+    elif args.freeze_epochs is not None:
+        raise ValueError("--freeze-epochs is for weights to start from: add --start-from")
     recipe = recipe.replace(batch_size=size)
     check_fit(recipe, dataset)
     if _kind(args) == "paper" and "eval_every" not in own:
@@ -236,19 +246,18 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
 def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:
     """Return lines that say what will be trained, on which images and how."""
     n, m = len(dataset.train_images), len(dataset.test_images)
-    falls = f", /10 after {' and '.join(f'{s:,}' for s in recipe.milestones)} steps" if recipe.milestones else ""
+    falls = f", /10 after step {' and step '.join(f'{s:,}' for s in recipe.milestones)}" if recipe.milestones else ""
     falls = ", falling to 0 in half a cosine wave" if recipe.schedule == "cosine" else falls
     how = f"{'no' if not recipe.augment else 'with' if recipe.crop == 'pad' else 'resized-crop'} augmentation"
     how += ", nothing mirrored" if recipe.augment and not recipe.flip else ""
-    how += f"; the head alone learns for {recipe.frozen:,} steps" if recipe.frozen else ""
-    how += f", the rest at {recipe.body_share:g} times its rate" if recipe.body_share != 1 else ""
+    how += f"; up to step {recipe.frozen:,} only the head learns" if recipe.frozen else ""
+    how += f"; the body learns at {recipe.body_share:g} times the head's rate" if recipe.body_share != 1 else ""
     labels = torch.cat([dataset.train_labels, dataset.test_labels])
-    evaluations = -(-recipe.steps // recipe.eval_every)
     slow = f", {recipe.warmup_lr:g} to begin with" if recipe.warmup_lr else ""
     return [
         f"{what} on {dataset.name}: {n:,} + {m:,} images of {'x'.join(map(str, dataset.shape))}",
         f"classes: {counts_text(labels.numpy(), dataset.classes)}",
         f"recipe: {recipe.steps:,} steps of {recipe.batch_size} images ({recipe.steps * recipe.batch_size / n:.1f} "
         f"epochs){', AdamW' * (recipe.optimizer == 'adamw')}, learning rate {recipe.lr:g}{slow}{falls}, {how}; "
-        f"{evaluations} evaluation{'s' * (evaluations > 1)} of all images",
+        f"evaluations of all images: {-(-recipe.steps // recipe.eval_every)}",
     ]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from datetime import datetime
+import textwrap
 from pathlib import Path
 
 import torch
 
 from ..figures import predictions as drawings
-from ..figures.style import Picture
 from ..nets.models import imported
 from ..probes.additions import additions
 from ..support.system import prepare_process, resolve_device
-from ..training.classifier import Classifier, load_classifier
+from ..training.classifier import load_classifier
 from ..training.export import export
 from ..training.predictions import Predictions
-from .degrade import RUNS
+from .options import out_folder
 
 FORMATS = ("text", "csv", "json")
 MOST_MAPS = 5  # photos that --maps draws
@@ -44,16 +43,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("weights", metavar="WEIGHTS", help="the file (.safetensors) that `resnet-edu train` has left")
     add("images", nargs="*", metavar="PHOTO|FOLDER", help="a photo, a folder of photos, or one with a folder a class")
     add("--format", choices=FORMATS, default="text", help="csv and json have each class's probability (default: text)")
-    add(
-        "--maps",
-        action="store_true",
-        help=f"draw x, F(x) and their sum at each addition, of {MOST_MAPS} photos at most",
-    )
-    add(
-        "--export",
-        choices=("onnx", "pt2"),
-        help="write the net, with its normalisation, for other programs, and try it",
-    )
+    maps_help = f"draw x, F(x) and their sum at each addition, of {MOST_MAPS} photos at most"
+    add("--maps", action="store_true", help=maps_help)
+    export_help = "write the net, with its normalisation, for other programs, and try it"
+    add("--export", choices=("onnx",), help=export_help)
     add("--net", metavar="MODULE:CALLABLE", help="what builds the net, if it is not of this package")
     add("--skip-damaged", action="store_true", help="leave out files that cannot be read")
     add("--device", default="auto", metavar="auto|cpu|cuda|mps", help="(default: auto)")
@@ -67,8 +60,7 @@ def run(args: argparse.Namespace) -> int:
     device = resolve_device(args.device)
     prepare_process(torch.get_num_threads())
     classifier = load_classifier(args.weights, args.net and imported(args.net))
-    out = Path(args.out) if args.out else RUNS / f"predict-{datetime.now():%Y%m%d-%H%M%S}"
-    pictures: dict[str, Picture] = {}
+    out, pictures = out_folder(args, "predict"), {}
     if args.images:
         found = classifier.predict(args.images, device=device, skip_damaged=args.skip_damaged, progress=True)
         print(text_of(found, args.format))
@@ -78,13 +70,14 @@ def run(args: argparse.Namespace) -> int:
                 print(f"\n{scored.errors()}\n\n{scored.confusion_table()}")
             if len(scored.wrong(1)):
                 pictures["mistakes"] = drawings.mistakes(scored)
-        if args.maps:
-            pictures |= draw_maps(classifier, found)
+        for i, pixels in enumerate(found.images(MOST_MAPS) if args.maps else ()):
+            photo, inside = Path(found.names[i]), additions(classifier.net, classifier.normalized(pixels[None]))
+            title = f"What is added, for {photo.name} ({found.labels[i]})"
+            pictures[f"maps-{i + 1}-{photo.stem}"] = drawings.maps(inside, title)
     for name, picture in pictures.items():
         out.mkdir(parents=True, exist_ok=True)
-        for ending in ("png", "svg"):
-            picture.save(out / f"{name}.{ending}")
-        print(f"{out / name}.png, .svg: {picture.alt}", file=sys.stderr)
+        picture.save_both(out / name)
+        print(f"{out / name}.png, .svg: {textwrap.shorten(picture.alt, 200)}", file=sys.stderr)
     if args.export:
         path = out / f"{Path(args.weights).stem}.{args.export}"
         difference = export(classifier, path)
@@ -105,13 +98,3 @@ def text_of(found: Predictions, form: str) -> str:
         return f"The net was trained on all {len(found):,} images: their error says nothing of others."
     rest = f"The net was trained on {int(found.known.sum()):,} of the {len(found):,} images: they are left out."
     return rest if found.known.any() else "The net was trained on none of these images."
-
-
-def draw_maps(classifier: Classifier, found: Predictions) -> dict[str, Picture]:
-    """Return file name -> figure of what is added where, for the first photos."""
-    pictures = {}
-    for i, (name, pixels) in enumerate(zip(found.names[:MOST_MAPS], found.images(MOST_MAPS), strict=True)):
-        stem = f"maps-{i + 1}-{Path(name).stem}"
-        inside = additions(classifier.net, classifier.normalized(pixels[None]))
-        pictures[stem] = drawings.maps(inside, f"What is added, for {Path(name).name} ({found.labels[i]})")
-    return pictures

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 import torch
@@ -23,8 +22,7 @@ from ..probes import Subject
 from ..probes.records import ProbeRecord
 from ..support.system import make_bar, prepare_process, resolve_device
 from ..training.classifier import Classifier, load_classifier
-from .degrade import RUNS
-from .options import names
+from .options import names, out_folder
 
 DESCRIPTION = """\
 Ask nets what they are like inside. Each question leaves a record (JSON) for each net and a figure (PNG, SVG) in a new
@@ -101,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command and return its exit status; errors are raised as exceptions with a message for the user."""
     resolve_device(args.device)
     check_options(args)
-    out = Path(args.out) if args.out else RUNS / f"probe-{args.question}-{datetime.now():%Y%m%d-%H%M%S}"
+    out = out_folder(args, f"probe-{args.question}")
     prepare_process(torch.get_num_threads())
     classifier = None if args.weights in (FRESH, SHIPPED) else load_classifier(args.weights)
     dataset = data.load(args.data) if classifier is None else images_for(classifier, args)
@@ -118,8 +116,7 @@ def run(args: argparse.Namespace) -> int:
             bar.update()
         pictures = _draw(args, records, study)
         for name, picture in pictures.items():
-            for ending in ("png", "svg"):
-                picture.save(out / f"{name}.{ending}")
+            picture.save_both(out / name)
             print(picture.alt)
     print(f"\n{len(records)} record{'s' * (len(records) > 1)} and {', '.join(pictures)} (.png, .svg) are in {out}")
     return 0

@@ -46,22 +46,16 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps([row for _, table in tables for row in table], indent=1, allow_nan=False))
         return 0
-    write = _markdown if args.format == "markdown" else _text
-    print("\n\n\n".join(write(study, table) for study, table in tables))
+    print("\n\n\n".join(_text(study, table, args.format == "markdown") for study, table in tables))
     return 0
 
 
-def _text(study: ShippedStudy | None, table: Results) -> str:
-    if study is None:
-        return str(table)
-    lines = [f"{study.name}: {study.title}", study.about, _facts(study)]
-    return "\n".join(textwrap.fill(line, WIDTH) for line in lines if line) + "\n\n" + str(table)
-
-
-def _markdown(study: ShippedStudy | None, table: Results) -> str:
-    heading = f"## {study.name}: {study.title}\n\n{study.about}\n\n{_facts(study)}\n\n" if study else ""
-    return heading + table.table().to_markdown()
-
-
-def _facts(study: ShippedStudy) -> str:
-    return f"{study.date}, {study.hardware}. Made by: {study.command}"
+def _text(study: ShippedStudy | None, table: Results, markdown: bool) -> str:
+    """Return the table below what is to be said of its study, if that is one that comes with the package."""
+    text, lines = table.table().to_markdown() if markdown else str(table), []
+    if study is not None:
+        facts = f"{study.date}, {study.hardware}. Made by: {study.command}"
+        lines = ["## " * markdown + f"{study.name}: {study.title}", study.about, facts]
+    if markdown:
+        return "\n\n".join([*lines, text])
+    return "\n".join(textwrap.fill(line, WIDTH) for line in lines if line) + "\n\n" * bool(lines) + text

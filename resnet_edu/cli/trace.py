@@ -55,9 +55,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=devices, default="meta", help=f"another than meta (the default): {looks}")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
     parser.add_argument("--stride-in", choices=("1x1", "3x3"), help="where a bottleneck has its stride; default: 3x3")
-    parser.add_argument(
-        "--shortcut", metavar="KIND", help=f"of this package's residual nets: {', '.join(models.SHORTCUTS)}"
-    )
+    kinds = f"of this package's residual nets: {', '.join(models.SHORTCUTS)}"
+    parser.add_argument("--shortcut", metavar="KIND", help=kinds)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -77,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         result = trace(model, *inputs, device=device)
     except TraceError as error:
         place = _place(error.__cause__)
-        raise RuntimeError(_one_line(error) + (place and f" ({place})")) from error
+        raise RuntimeError(" ".join(str(error).split()) + (place and f" ({place})")) from error
     print(render(result, args.view, args.format))
     return 0
 
@@ -129,17 +128,6 @@ def load_model(name: str, options: dict[str, str]) -> nn.Module:
         import torchvision
 
         return _untrained(torchvision.models.get_model_builder(attribute))
-    return _load_own(name)
-
-
-def _untrained(builder: Callable[..., nn.Module]) -> nn.Module:
-    """Return the model of a builder of torchvision without weights: by default some download those of a backbone."""
-    return builder(**{name: None for name in inspect.signature(builder).parameters if name.startswith("weights")})
-
-
-def _load_own(name: str) -> nn.Module:
-    """Return the model called package.module:callable, where the current directory can be imported."""
-    source, _, attribute = name.partition(":")
     if not source or not attribute:
         raise ValueError(f"a model of your own is package.module:callable, but the name is {name!r}")
     try:
@@ -157,10 +145,15 @@ def _load_own(name: str) -> nn.Module:
     return model
 
 
+def _untrained(builder: Callable[..., nn.Module]) -> nn.Module:
+    """Return the model of a builder of torchvision without weights: by default some download those of a backbone."""
+    return builder(**{name: None for name in inspect.signature(builder).parameters if name.startswith("weights")})
+
+
 def _failure(error: BaseException) -> str:
     """Return in one line where somebody's own code failed, if it was there, and of what."""
     place = _place(error)
-    return (place and f"{place}: ") + f"{type(error).__name__}: {_one_line(error)}"
+    return (place and f"{place}: ") + f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _place(error: BaseException) -> str:
@@ -169,7 +162,3 @@ def _place(error: BaseException) -> str:
     others = ("<", _PACKAGE, *_LIBRARIES)
     own = [f"{f.filename}, line {f.lineno}" for f in frames if not f.filename.startswith(others)]
     return own[-1] if own else ""
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

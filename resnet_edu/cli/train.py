@@ -38,7 +38,6 @@ from ..training.group import Group, joined
 from ..training.loop import evaluate
 from ..training.recipe import Recipe
 from . import options
-from .degrade import RUNS
 
 DESCRIPTION = """\
 Train one net, and leave its record (JSON), its weights (safetensors, with all that it takes to use them), its curves
@@ -50,8 +49,8 @@ examples:
   resnet-edu train --net resnet20
   resnet-edu train --net resnet18 --data photos --resize 224 --optimizer adamw --batch-size 32 --epochs 10
   resnet-edu train --net resnet20 --data photos --resize 32 --hold-out 200 --keep best     best and last weights
-  resnet-edu train --net resnet18 --data photos --start torchvision --epochs 5             fine-tune trained weights
-  resnet-edu train --net resnet20 --data photos --start shipped --seeds 3                  ... against from scratch
+  resnet-edu train --net resnet18 --data photos --start-from torchvision --epochs 5        fine-tune trained weights
+  resnet-edu train --net resnet20 --data photos --start-from shipped --seeds 3             ... against from scratch
   resnet-edu train --net my_nets:small --data photos --resize 32                           a net of your own
   torchrun --standalone --nproc-per-node 2 -m resnet_edu train --net resnet110 --data cifar10 --recipe paper
                                                            on two GPUs: each process takes half of every batch
@@ -74,7 +73,6 @@ SCRATCH, FINE = "from-scratch", "fine-tuned"  # folders of a comparison
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the command's options to its parser."""
     options.add_options(parser, FLAGS)
-    parser.set_defaults(quick=None)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,14 +83,19 @@ def run(args: argparse.Namespace) -> int:
         usual = {"source.resize": start.shape[1]} if args.data not in (None, "digits") else {}
         usual |= {"source.channels": start.shape[0]} if usual and args.data != "cifar10" else {}
         vars(args).update({name: value for name, value in usual.items() if getattr(args, name) is None})
-    seeds = {} if getattr(args, "study.seeds") else {"seeds": [args.seed or 0]}
-    study = options.study_of(args, nets=_needed(args), **seeds)
+    if args.net is None:
+        raise ValueError("name a net, such as --net resnet20")
+    if args.keep and not getattr(args, "source.held"):
+        raise ValueError("--keep best needs --hold-out N: images to choose by, as the test images must not")
+    if args.more_steps is not None:
+        whole("--more-steps", args.more_steps)
+    study = options.study_of(args, nets=args.net)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun's; it limits each of them to one thread
     prepare_process(max(1, available_cores() // processes) if processes else torch.get_num_threads())
     with exit_on_termination(), joined(study.device) as (group, device):
         which = f"seed{study.seeds[0]}" if len(study.seeds) == 1 else f"{len(study.seeds)}seeds"
         name = f"{args.net.replace(':', '-')}-{Path(args.data or 'digits').resolve().name}-{which}"
-        out = Path(args.out) if args.out else RUNS / name
+        out = Path(args.out or options.RUNS / name)
         several = args.more_steps is not None or len(study.seeds) > 1
         if not several and (done := out / f"{study.cells[0].stem}.json").exists():
             raise FileExistsError(f"{done} is of a run that has ended: name another folder (--out), or --more-steps N")
@@ -104,21 +107,9 @@ def run(args: argparse.Namespace) -> int:
             dataset = images if source.held is None else images.hold_out(source.held)
             built = {} if start is None else {k: v for k, v in start.options.items() if k not in OF_DATA}
             built = tuple((built | ({"stem": args.stem} if args.stem else {})).items())
-            _Runs(args, study, images, dataset, built, group, str(resolve_device(device))).all(start, out)
+            how = group, str(resolve_device(device)), study.precision
+            _Runs(args, images, dataset, built, *how).all(study, start, out)
     return 0
-
-
-def _needed(args: argparse.Namespace) -> str:
-    """Return the net's name. Raises `ValueError` for options that lack others."""
-    if args.net is None:
-        raise ValueError("name a net, such as --net resnet20")
-    if args.keep and not getattr(args, "source.held"):
-        raise ValueError("--keep best needs --hold-out N: images to choose by, as the test images must not")
-    if args.seed is not None and getattr(args, "study.seeds"):
-        raise ValueError("give --seed K, one seed, or --seeds N, the seeds 0 to N-1")
-    if args.more_steps is not None:
-        whole("--more-steps", args.more_steps)
-    return args.net
 
 
 @dataclass(frozen=True)
@@ -126,22 +117,25 @@ class _Runs:
     """The runs of one command: one, or one for each seed, with weights to start from and without."""
 
     args: argparse.Namespace
-    study: Study
     images: Dataset
     dataset: Dataset  # the same, or what `--hold-out` makes of them
     built: tuple[tuple[str, Any], ...]  # what the net is built with, beside what the data say
     group: Group
     device: str
+    precision: str
 
-    def all(self, start: Classifier | None, out: Path) -> None:
+    def all(self, study: Study, start: Classifier | None, out: Path) -> None:
         """Do all runs that have no record yet, and print what came out."""
-        groups = {self.study.nets[0]: (self.args, start, out)}
-        if start is not None and len(self.study.seeds) > 1:
+        groups, found = {study.nets[0]: (self.args, start, out)}, {}
+        if start is not None and len(study.seeds) > 1:
             without = {"start": None, "recipe.body_share": None, "freeze_epochs": None}
             scratch = argparse.Namespace(**vars(self.args) | without)
             groups = {SCRATCH: (scratch, None, out / SCRATCH), FINE: (self.args, start, out / FINE)}
-        found = {kind: self.each(*how) for kind, how in groups.items()}
-        if not self.group.rank and len(self.study.seeds) > 1:
+        for kind, (args, given, folder) in groups.items():
+            study = dataclasses.replace(study, recipe=options.recipe_of(args, study.depth))
+            cells = options.fit_recipe(args, study, self.dataset).cells
+            found[kind] = [self.one(dataclasses.replace(cell, options=self.built), given, folder) for cell in cells]
+        if not self.group.rank and len(study.seeds) > 1:
             table = Summary(row | {"net": kind} for kind, rows in found.items() for row in summary(rows))
             table.unseen = self.unseen
             print(table, *([versus(*found.values(), tuple(found), self.unseen)] if start else []), sep="\n\n")
@@ -150,12 +144,6 @@ class _Runs:
     def unseen(self) -> str:
         """What the images are called that the net does not learn from."""
         return "test" if self.dataset is self.images else "held-out"
-
-    def each(self, args: argparse.Namespace, start: Classifier | None, out: Path) -> list[RunRecord]:
-        """Return the records of one kind of runs, one for each seed."""
-        study = dataclasses.replace(self.study, recipe=options.recipe_of(args, self.study.depth))
-        cells = options.fit_recipe(args, study, self.dataset).cells
-        return [self.one(dataclasses.replace(cell, options=self.built), start, out) for cell in cells]
 
     def one(self, cell: Cell, start: Classifier | None, out: Path) -> RunRecord:
         """Return the record of one run; the first process alone writes and prints."""
@@ -171,20 +159,19 @@ class _Runs:
         cell = cell if more is None else _longer(cell, before, more, out)
         if first:
             together = f" in {self.group.size} processes" if self.group.size > 1 else ""
-            lines = options.describe(cell.name + together, self.dataset, cell.recipe)
+            origin = f", started from {self.args.start}," if start else ""
+            lines = options.describe(cell.name + together + origin, self.dataset, cell.recipe)
             lines.append(f"files: {out}; if it is stopped, the same command goes on")
             print("\n".join(lines), file=sys.stderr, flush=True)
         line = Progress([cell], done=set(), show=first)
         how = {"group": self.group, "start": start, "keep_best": self.args.keep == "best", "weights_folder": out}
-        how |= {"precision": self.study.precision, "checkpoint": Checkpoint(state, longer=more is not None)}
+        how |= {"precision": self.precision, "checkpoint": Checkpoint(state, longer=more is not None)}
         with line.bar:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
             path.unlink(missing_ok=True)  # of fewer steps
             record.save(path)
-            picture = curves.training(record, self.unseen)
-            for ending in ("png", "svg"):
-                picture.save(out / f"{cell.stem}-curves.{ending}")
+            curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
             print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
         return record
 
@@ -195,7 +182,7 @@ class _Runs:
             text = f"  {path}"
             if self.dataset is not self.images:
                 found = load_classifier(path, imported(cell.net) if ":" in cell.net else None)
-                how = {"device": self.device, "precision": self.study.precision}
+                how = {"device": self.device, "precision": self.precision}
                 _, error = evaluate(found.net, self.images, normalize=(found.mean, found.deviation), **how)
                 text += f": of step {found.about['step']:,}, {error:.2f}% of the test images wrong"
             yield text

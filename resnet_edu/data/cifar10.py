@@ -79,9 +79,7 @@ def load_cifar10(
     the archive is downloaded into `root`, or into the user's cache folder if `root` cannot be written to. The first
     load writes the cache beside the data.
 
-    The archive gives the same images in the same order to everybody, and so one `Dataset.fingerprint`. Class folders
-    have an order of their own: then the fingerprint is another one, and so are the batches that a seed draws.
-
+    Class folders have an order of their own: then `Dataset.fingerprint` is another, and so are a seed's batches.
     root:     a folder; ~ is the home folder.
     urls:     addresses of the archive, in the order in which they are tried. None takes those of the environment
               variable RESNET_EDU_CIFAR10_URLS, separated by commas, or else `MIRRORS`; no address ([], or the

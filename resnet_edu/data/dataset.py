@@ -108,10 +108,7 @@ class Dataset:
         """Return the data set for choosing a recipe: `count` of the training images are tested on, the rest trained on.
 
         The same share of every class is drawn from `seed`, as nearly as `count` allows; the test images are left out,
-        so that no choice can be made by them ([1] chose on 45,000 and 5,000, and trained on all 50,000 for its final
-        numbers).
-
-        Raises `ValueError` unless every class has an image on either side.
+        so that no choice can be made by them. Raises `ValueError` unless every class has an image on either side.
         """
         total = len(self.train_labels)
         count = whole("count", count, len(self.classes), total - len(self.classes))
@@ -152,17 +149,14 @@ def load(
             "cifar10" ([3]: 50,000 and 10,000 of 3x32x32); or the path of a folder: of `train/` and `test/` (or `val/`,
             if there is no `test/`; also `Training`, `test_set`, `validation` and the like), each with one folder a
             class; or of one folder a class, of which a fifth is then tested on, in every class alike.
-    root:   where CIFAR-10 is, or is to be downloaded to; ~ is the home folder. Without it the environment variable
-            RESNET_EDU_DATA is taken, or else the folder `data` in the working directory.
+    root:   where CIFAR-10 is, or is to be downloaded to; without it $RESNET_EDU_DATA, or else the folder `data`.
     resize: make each image of a folder, or of CIFAR-10, `resize` x `resize` pixels; the digits' size is fixed.
     channels: 1 reads a folder as grey, 3 as RGB; None as grey if all its images are.
     skip_damaged: leave out the files of a folder that cannot be read, instead of raising an error that lists them.
     progress: show a bar on stderr while a large folder is read, or CIFAR-10 is downloaded.
     urls:   the addresses to download CIFAR-10 from; `load_cifar10` has the rules for them and for `root`.
 
-    What was read of a folder is logged, as a warning where something is odd: skipped files, a picture that is in two
-    classes or in both parts, classes of very different sizes.
-
+    What was read of a folder is logged, as a warning where something is odd, such as a picture that is in both parts.
     Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
     `RuntimeError` if CIFAR-10 is neither on disk nor can be downloaded.
     """
@@ -170,7 +164,12 @@ def load(
         if source in _PIXELS and given is not None and (source, name) != ("cifar10", "resize"):
             raise ValueError(f"`{name}` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
     if source == "digits":
-        return _from_arrays(_split(_digits()))
+        from sklearn.datasets import load_digits  # here, because it takes a second to import
+
+        bunch = load_digits()
+        images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 8, 8) 0..16 -> (1797, 1, 8, 8)
+        found = ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
+        return _from_arrays(_split(found))
     if source == "cifar10":
         root = root or os.environ.get("RESNET_EDU_DATA") or "data"
         return _resized(_from_arrays(load_cifar10(root, urls=urls, progress=progress)), resize)
@@ -192,14 +191,6 @@ def _resized(dataset: Dataset, size: int | None) -> Dataset:
         for new, old in zip(changed[-1].split(1024), images.split(1024), strict=True):  # bounded memory
             new.copy_(F.interpolate(old, (size, size), mode="bilinear", antialias=True))
     return dataclasses.replace(dataset, train_images=changed[0], test_images=changed[1])
-
-
-def _digits() -> ImageArrays:
-    from sklearn.datasets import load_digits  # here, because it takes a second to import
-
-    bunch = load_digits()
-    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (1797, 8, 8) 0..16 -> (1797, 1, 8, 8)
-    return ImageArrays("digits", images, bunch.target.astype(np.int64), None, None, tuple("0123456789"))
 
 
 def _split(found: ImageArrays) -> ImageArrays:
@@ -255,9 +246,7 @@ def _check_splittable(labels: np.ndarray, classes: tuple[str, ...]) -> None:
 def split_mask(labels: np.ndarray, test_fraction: float, seed: int) -> np.ndarray:
     """Return a boolean mask (N,) of the images to test on: drawn at random, the same share of every class.
 
-    Each class needs two images or more, and keeps at least one on either side. Within that the shares are rounded so
-    that the total is `ceil(N * test_fraction)`, or the number nearest to it that is possible. NumPy's legacy generator
-    is used because its stream is frozen for all versions.
+    Each class, of two images or more, keeps one at least on either side; the total is about `ceil(N * test_fraction)`.
     """
     counts = np.bincount(labels)
     exact = counts * test_fraction
@@ -290,7 +279,7 @@ def _shares(exact: np.ndarray, total: int, least: np.ndarray, most: np.ndarray) 
 def _draw(labels: np.ndarray, take: np.ndarray, seed: int) -> np.ndarray:
     """Return a boolean mask (N,) of `take[k]` images of each class k, drawn at random."""
     mask = np.zeros(len(labels), bool)
-    generator = np.random.RandomState(seed)
+    generator = np.random.RandomState(seed)  # the legacy one, whose stream is frozen for all versions
     for label, count in enumerate(take):
         mask[generator.permutation(np.flatnonzero(labels == label))[:count]] = True
     return mask

@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -136,9 +136,8 @@ def list_images(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[l
     found = _class_files(_parts(path)[0][-1], path, [])
     if strange := sorted(found.keys() - set(classes)):
         known = ", ".join(classes[:9]) + ", ..." * (len(classes) > 9)
-        raise ValueError(
-            f"{path} has folders that are no classes of this net ({', '.join(strange[:3])}): it has {known}"
-        )
+        folders = f"{path} has folders that are no classes of this net ({', '.join(strange[:3])})"
+        raise ValueError(f"{folders}: it has {known}")
     labels = [list(classes).index(name) for name, files in found.items() for _ in files]
     return [file for files in found.values() for file in files], labels
 
@@ -232,12 +231,6 @@ def _class_files(path: Path, root: Path, notes: list[str]) -> dict[str, list[str
     return found
 
 
-@lru_cache(maxsize=1)
-def _endings() -> frozenset[str]:
-    """Return the endings of files that Pillow can decode, such as ".png"."""
-    return frozenset(e for e, kind in Image.registered_extensions().items() if kind not in _NO_PICTURES)
-
-
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()  # links may form a ring
 
@@ -246,7 +239,8 @@ def _is_image(entry: os.DirEntry[str]) -> bool:
     """Return whether a file has the ending of an image, or is one of the usual kinds under another name."""
     if not (entry.is_symlink() or entry.is_file()):
         return False
-    if os.path.splitext(entry.name)[1].lower() in _endings():
+    kind = Image.registered_extensions().get(os.path.splitext(entry.name)[1].lower())
+    if kind is not None and kind not in _NO_PICTURES:
         return True  # or a damaged one
     try:
         with Image.open(entry.path, formats=_SNIFFED):
@@ -332,13 +326,6 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _whites(headers: dict[str, _Header]) -> dict[str, int]:
-    """Return the value of white of each image of more than 8 bits: for TIFFs of 16 that of the bits in use."""
-    used = max((h.most for h in headers.values()), default=0)
-    in_use = 2 ** max(8, used.bit_length()) - 1
-    return {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
-
-
 def _pixels(file: str, resized: bool, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
     # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
@@ -404,7 +391,10 @@ def _decode(
         headers = dict(results(partial(_header, resized=size is not None), "checking images", files))
         if not headers:
             raise _report_of(bad, files, root)
-        whites = _whites(headers)
+        # White is what the format has, or for TIFFs of 16 bits the bits that are in use.
+        used = max((h.most for h in headers.values()), default=0)
+        in_use = 2 ** max(8, used.bit_length()) - 1
+        whites = {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
         notes = _check_headers(headers, root, size, channels, whites)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = size or next(iter(headers.values())).size
@@ -444,18 +434,16 @@ def _check_headers(
         return [file for file, header in headers.items() if test(header)]
 
     grey = where(lambda header: header.grey)
-    found = {
-        "read as RGB, being grey among images in colour": grey if channels is None and len(grey) < len(headers) else [],
-        **{
-            f"read as {white.bit_length()} bits, {white:,} being white": [f for f in whites if whites[f] == white]
-            for white in sorted(set(whites.values()))
-        },
-        "read by the upper 8 of 16 bits a colour": where(lambda header: header.wide),
-        "read up to the first of several frames": where(lambda header: header.frames),
-        f"enlarged to more than twice the size, {wanted and max(wanted)} pixels": where(
-            lambda h: any(2 * old < new for old, new in zip(h.size, wanted or h.size, strict=True))
-        ),
-    }
+    mixed = grey if channels is None and len(grey) < len(headers) else []
+    found = {"read as RGB, being grey among images in colour": mixed}
+    for white in sorted(set(whites.values())):
+        bits = f"read as {white.bit_length()} bits, {white:,} being white"
+        found[bits] = [file for file in whites if whites[file] == white]
+    found["read by the upper 8 of 16 bits a colour"] = where(lambda header: header.wide)
+    found["read up to the first of several frames"] = where(lambda header: header.frames)
+    if wanted is not None:
+        small = where(lambda header: any(2 * old < new for old, new in zip(header.size, wanted, strict=True)))
+        found[f"enlarged to more than twice the size, {max(wanted)} pixels"] = small
     return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in found.items() if which]
 
 

@@ -151,10 +151,7 @@ def import_ray() -> ModuleType:
 
 @contextlib.contextmanager
 def _connected(ray: ModuleType, address: str | None) -> Iterator[None]:
-    """Connect to Ray, or start one; at the end disconnect again, which also stops a Ray that was started here.
-
-    A connection that was there already is used, and left as it was.
-    """
+    """Connect to Ray, or start one that ends with this context; a connection that is there already is used and kept."""
     if ray.is_initialized():
         if address is not None:
             raise RuntimeError("this process is connected to a Ray already: leave `address` out, or ray.shutdown()")

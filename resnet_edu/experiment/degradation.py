@@ -107,18 +107,15 @@ def run(
     data:     a source of `data.load`, a `Source`, or a `Dataset`.
     folder:   for the records, each written as soon as its net is done, and for all that it takes to go on if the study
               is stopped (`folder.py`); it must not hold records yet.
-    resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none. A
-              script can so be started again until it is through.
+    resume:   go on with the study in `folder`, if nothing in `study` contradicts it; begin it if there is none.
     engine:   "local", processes of this machine; "ray", tasks of a Ray cluster, or of this machine if there is none; or
               a `RayEngine`. The records are the same. The machines of a cluster must share `folder`.
     progress: show one line on stderr: what is running, steps done, time left.
     on_record: called with each record when its net is done.
     on_event: called with a `Cell` and an `Event` while that net trains, such as `LiveCurves`. From other processes
-              come all evaluations, and of the steps a few a second. A run that was done before, or goes on from a
-              checkpoint, begins with "resumed". What it raises ends the study.
+              come all evaluations, and of the steps a few a second. What it raises ends the study.
 
     Works in scripts without `if __name__ == "__main__"`. No worker outlives this call or this process.
-
     Raises `ValueError`, `OSError` or `RuntimeError` before any training for data, a device or a folder that cannot be
     used; `TrainingDiverged` and `WorkerDied` name the net.
     """
@@ -146,20 +143,13 @@ def run(
         return _train_all(study, dataset, folder, engine, progress, on_record, on_event)
 
 
-def resume(
-    folder: str | os.PathLike[str],
-    data: Images | None = None,
-    **options: Any,
-) -> list[RunRecord]:
+def resume(folder: str | os.PathLike[str], data: Images | None = None, **options: Any) -> list[RunRecord]:
     """Go on with the study in `folder`, however it was stopped, and return all of its records.
 
-    Nets that are done are not trained again; those in flight go on from their last checkpoints. On a processor the
-    records are then, number for number, those of a study that was never stopped.
-
+    On a processor these are, number for number, those of a study that was never stopped. Raises `StudyError` if there
+    is none in the folder, or another process is at work on it.
     data:    the images, if they were given to `run` as a `Dataset` without its source, or are elsewhere now.
     options: `engine`, `progress`, `on_record` and `on_event`, as for `run`.
-
-    Raises `StudyError` if there is no study in the folder, or another process is at work on it, and what `run` raises.
     """
     study = folders.load(folder)
     return run(study, study.source if data is None else data, folder, resume=True, **options)
@@ -199,10 +189,8 @@ def complete(study: Study, dataset: Dataset, engine: RayEngine | None = None) ->
     elif threads is None:
         shares = min(workers, len(study.cells))
         threads = max(1, system.available_cores() // shares) if shares else torch.get_num_threads()
-    source = study.source and study.source.absolute()
-    return dataclasses.replace(
-        study, recipe=recipe, workers=workers, threads=threads, source=source, dataset=folders.facts(dataset)
-    )
+    found = {"source": study.source and study.source.absolute(), "dataset": folders.facts(dataset)}
+    return dataclasses.replace(study, recipe=recipe, workers=workers, threads=threads, **found)
 
 
 def _train_all(
@@ -264,10 +252,7 @@ def _run_one(
     send: Callable[[Event], object],
     pace: float = 0.1,
 ) -> RunRecord:
-    """Do one run of a study, in a worker or in this process; what it leaves goes to `folder`.
-
-    send: gets all evaluations, and of the steps at most one in `pace` seconds.
-    """
+    """Do one run; `folder` gets what it leaves, `send` all evaluations, and a step in `pace` seconds at most."""
     last = 0.0
 
     def callback(event: Event) -> None:
@@ -276,17 +261,10 @@ def _run_one(
             last = time.monotonic()
             send(event)
 
+    weights_folder = folder if study.save_weights else None
+    how = {"precision": study.precision, "checkpoint": folder and folders.checkpoint(folder, study, cell)}
     try:
-        return run_cell(
-            cell,
-            dataset,
-            study.device,
-            callback,
-            code,
-            folder if study.save_weights else None,
-            precision=study.precision,
-            checkpoint=folder and folders.checkpoint(folder, study, cell),
-        )
+        return run_cell(cell, dataset, study.device, callback, code, weights_folder, **how)
     except TrainingDiverged as error:
         raise TrainingDiverged(error.step, error.lr, f"{cell.name}: {error.what}") from None
 
@@ -307,13 +285,10 @@ def run_cell(
 ) -> RunRecord:
     """Train one net and return its record. Nothing outside of the arguments has a say in the numbers.
 
-    device, precision: as for `train`.
     code:       `code_version()` at the start of the study: a checkout may move on while a long one runs.
     weights_folder: gets the final weights, and the best ones (`-best`) if they are kept; None leaves none.
     checkpoint: as for `train`. The file is left: a caller removes it (`checkpoints.remove`) when the record is safe.
-    group:      as for `train`; the first process alone writes weights.
-    start:      the trained net to start from, see `start.py`.
-    keep_best:  as for `train`.
+    start:      the trained net to start from, see `start.py`. The others are those of `train`.
 
     Raises what `train` raises, `OSError` if the weights cannot be written, and `StopTraining` if the callback has ended
     the training by it (its state is saved then, if there is a checkpoint): a record is of a whole run.
@@ -330,19 +305,8 @@ def run_cell(
         checkpoint = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
         title = " ".join([cell.net, *(f"{k}={v}" for k, v in options.items()), *filter(None, [origin])])
         checkpoint = dataclasses.replace(checkpoint, net=title)
-    history = train(
-        model,
-        dataset,
-        cell.recipe,
-        seed=cell.seed,
-        device=device,
-        precision=precision,
-        callback=callback,
-        checkpoint=checkpoint,
-        group=group,
-        normalization=known,
-        keep_best=keep_best,
-    )
+    how = {"seed": cell.seed, "device": device, "precision": precision, "normalization": known, "keep_best": keep_best}
+    history = train(model, dataset, cell.recipe, callback=callback, checkpoint=checkpoint, group=group, **how)
     if history.stopped:
         raise StopTraining(f"{cell.name} was stopped by its callback")
     if weights_folder is not None and not group.rank:
@@ -407,7 +371,7 @@ class Progress:
             if self.last is not None:
                 steps += f", error {self.last.train_error:.1f}% seen, {self.last.test_error:.1f}% unseen"
         self.bar.set_description_str(f"{names or 'finishing'}: {steps}", refresh=False)
-        self.bar.update(gain)
+        self.bar.update(min(gain, self.bar.total - self.bar.n))  # sums of fractions: tqdm warns of more than all
         if event.kind == "resumed" and not self.bar.disable:
             self.bar.initial += gain  # as above
             self.bar.refresh()

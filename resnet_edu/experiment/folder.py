@@ -185,10 +185,7 @@ class Study:
         write_atomic(folder / STUDY_FILE, text.encode())
 
     def continued(self, asked: Study, folder: str | os.PathLike[str]) -> Study:
-        """Return this study with the `workers` and `checkpoint_seconds` that are asked for now.
-
-        Raises `StudyError` if what is asked for contradicts it, or would change its numbers.
-        """
+        """Return this study with the workers and seconds asked for now. Raises `StudyError` if it contradicts."""
         names = ("nets", "seeds", "recipe", "device", "precision", "threads", "save_weights")
         refuse(folder, {name: (getattr(asked, name), getattr(self, name)) for name in names})
         workers = self.workers if asked.workers is None else asked.workers
@@ -197,10 +194,7 @@ class Study:
         return dataclasses.replace(self, workers=workers, checkpoint_seconds=asked.checkpoint_seconds)
 
     def images(self, data: Source | Dataset | None, folder: Path, progress: bool = True) -> Dataset:
-        """Return the images of a study that goes on, by the name that it knows them by: their fingerprint decides.
-
-        Raises `StudyError` if they are not there, or are others.
-        """
+        """Return the images, by the study's name for them. Raises `StudyError` if they are not there, or are others."""
         if data is None:
             raise StudyError(f"the images of the study in {folder} were given as a `Dataset`: give it again, as `data`")
         try:
@@ -297,15 +291,11 @@ def claimed(folder: str | os.PathLike[str], resume: bool = False) -> Iterator[St
 
 
 def load(folder: str | os.PathLike[str]) -> Study:
-    """Return the study in a folder.
-
-    Raises `StudyError` if there is none, or if it is damaged.
-    """
+    """Return the study in a folder. Raises `StudyError` if there is none, or if it is damaged."""
     path = Path(folder) / STUDY_FILE
     if not path.exists():
         raise StudyError(f"there is no study to resume in {folder}: there is no file {path}")
-    earlier = ("checkpoint_steps",)  # a field of studies that were begun before
-    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA, earlier)
+    values = fields_of(Study, read_json(path, StudyError), path, StudyError, SCHEMA)
     try:
         values["recipe"] = Recipe(**values["recipe"])
         values["source"] = values["source"] and Source(**values["source"])
@@ -315,10 +305,7 @@ def load(folder: str | os.PathLike[str]) -> Study:
 
 
 def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
-    """Return the folder in `parent` with the study that was begun last, of those that are not finished.
-
-    Raises `StudyError` if there is none.
-    """
+    """Return the folder in `parent` with the unfinished study that was begun last. Raises `StudyError` without one."""
     found = []
     for path in Path(parent).glob(f"*/{STUDY_FILE}"):
         with contextlib.suppress(ValueError, OSError):  # one that cannot be read is not the one that is meant
@@ -331,10 +318,7 @@ def newest_unfinished(parent: str | os.PathLike[str]) -> Path:
 
 
 def finished(folder: Path, study: Study) -> dict[Cell, RunRecord]:
-    """Return the records of the runs that are done.
-
-    Raises `StudyError` for a record of another study, `RecordError` for a damaged one.
-    """
+    """Return the records of the runs that are done. Raises `StudyError` for one of another study, or `RecordError`."""
     recipe, found = study.recipe.to_dict(), {}
     for cell in study.cells:
         path = folder / f"{cell.stem}.json"

@@ -144,10 +144,7 @@ def _finite(value: Any) -> Any:
 
 
 def load(path: str | os.PathLike[str]) -> RunRecord:
-    """Return the record in the file at `path`.
-
-    Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
-    """
+    """Return the record in the file at `path`. Raises `FileNotFoundError`, or `RecordError` with the reason."""
     return RunRecord.from_dict(read_json(path, RecordError), str(Path(path)))
 
 

@@ -64,10 +64,7 @@ class ShippedStudy:
 
 
 def studies(root: Path = RESULTS) -> list[ShippedStudy]:
-    """Return all studies that come with the package: those of `PREFERRED` first, then by name.
-
-    Raises `ShippedError` for a manifest that cannot be read.
-    """
+    """Return all studies that come with the package: those of `PREFERRED` first, then by name."""
     return [load_study(name, root) for name in _names(root)]
 
 
@@ -92,31 +89,23 @@ def _names(root: Path) -> list[str]:
 
 
 def load_records(study: str | None = None, root: Path = RESULTS) -> list[RunRecord]:
-    """Return all records of a study, in the order of kind, depth and seed.
-
-    Raises what `load_study` raises, and `ShippedError` or `records.RecordError` for a damaged file.
-    """
+    """Return all records of a study, by kind, depth and seed; `RecordError` or `ShippedError` for a damaged file."""
     found = load_study(study, root)
     runs = [_record(found, name) for name in found.files if name.endswith(".json")]
     return sorted(runs, key=lambda r: (r.kind, r.depth, r.seed))
 
 
 def load_record(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> RunRecord:
-    """Return the record of one net and seed of a study.
-
-    Raises what `load_records` raises, and `ValueError`, naming what is there, for a net or a seed that is not.
-    """
+    """Return the record of one net and seed of a study. Raises `ValueError`, naming what is there, for another one."""
     found = load_study(study, root)
     return _record(found, filename(found, net, seed, ".json"))
 
 
 def load_trained(net: str, seed: int = 0, study: str | None = None, root: Path = RESULTS) -> nn.Module:
-    """Return a trained net, in eval mode, on the processor, with weights in float32.
+    """Return a trained net, in eval mode, on the processor, with weights in float32; raises as `load_record`.
 
     What it takes: images normalised as its record's recipe says, by the statistics of the training images
     (`data.Batches`), (B, C, H, W) with the C, H, W of `load_record(...).dataset["shape"]`.
-
-    Raises what `load_record` raises, and `weights.WeightsError` for a file of another net.
     """
     found = load_study(study, root)
     model = build(_record(found, filename(found, net, seed, ".json")))
@@ -159,17 +148,12 @@ def build(record: RunRecord) -> nn.Module:
 
 
 def filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
-    """Return what a run's record (".json") or weights (".safetensors") are called.
-
-    Raises `ValueError`, naming what is there, if the study has none of that net and seed.
-    """
+    """Return the name of a run's record (".json") or weights (".safetensors"). Raises `ValueError` without such."""
     name = run_name(net, seed) + ending
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"
-        runs = [file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending)]
-        raise ValueError(
-            f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {', '.join(runs) or 'none'}"
-        )
+        runs = ", ".join(file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending))
+        raise ValueError(f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {runs or 'none'}")
     return name
 
 

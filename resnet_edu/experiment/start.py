@@ -11,7 +11,8 @@ Sources
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+import pickle
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -30,30 +31,40 @@ CIFAR10_MEAN = (0.49139968, 0.48215841, 0.44653091)  # [2]
 def load_start(source: str, net: str | None = None) -> Classifier:
     """Return the trained net to start from.
 
-    source: "torchvision" ([1]: its default weights on ImageNet), "shipped" (nets trained on CIFAR-10, which come with
-            this package), or the file that `resnet-edu train` left.
-    net:    its name; a file knows it, and needs it for "module:callable" only.
+    source: "torchvision" ([1]: its default weights on ImageNet), a file of those (.pth), "shipped" (nets trained on
+            CIFAR-10, which come with this package), or the file that `resnet-edu train` left.
+    net:    its name; the last of these files knows it, and needs it for "module:callable" only.
 
     Raises `ValueError` for a net that has no such weights, and what `load_pretrained` and `load_classifier` raise.
     """
-    if source not in ("torchvision", "shipped"):
+    by_hand = source.endswith(".pth")
+    if source not in ("torchvision", "shipped") and not by_hand:
         found = load_classifier(source, imported(net) if net and ":" in net else None)
         if net not in (None, found.name):
             raise ValueError(f"{source} has weights of {found.name}, but --net is {net}: leave it out")
         return found
     if net is None:
-        raise ValueError(f"--start {source} needs a net: name it, for example --net resnet18")
-    about: dict[str, Any] = {}
-    if source == "torchvision":
+        raise ValueError(f"--start-from {source} needs a net: name it, for example --net resnet18")
+    if source != "shipped":
         from torchvision.models import get_model_weights, list_models
 
         if net not in list_models():
-            raise ValueError(f"torchvision has no weights of {net}: take resnet18, 34, 50, 101 or 152, or --start FILE")
-        chosen = get_model_weights(net).DEFAULT
-        model, prepare = load_pretrained(get_model(net), chosen), chosen.transforms()
+            way = "take resnet18, 34, 50, 101 or 152, or --start-from FILE"
+            raise ValueError(f"torchvision has no weights of {net}: {way}")
+        chosen, model = get_model_weights(net).DEFAULT, get_model(net)
+        if by_hand:
+            try:
+                state = torch.load(source, map_location="cpu", weights_only=True)
+            except pickle.UnpicklingError as error:
+                why = str(error).partition(".")[0]
+                raise weights.WeightsError(f"{source} is no file of tensors alone: {why}") from None
+            weights.load_into(model.eval(), state, source)
+        else:
+            load_pretrained(model, chosen)
+        prepare = chosen.transforms()
         classes, shape = tuple(chosen.meta["categories"]), (3, *prepare.crop_size * 2)
         mean, deviation = prepare.mean, prepare.std
-        about = {"dataset": f"ImageNet, {chosen}"}
+        about = {"dataset": f"ImageNet, {Path(source).name if by_hand else chosen}"}
     else:
         model, record = (load(net, study=STUDY) for load in (shipped.load_trained, shipped.load_record))
         classes, shape = tuple(record.dataset["classes"]), tuple(record.dataset["shape"])
@@ -65,10 +76,7 @@ def load_start(source: str, net: str | None = None) -> Classifier:
 
 
 def give(net: nn.Module, start: Classifier) -> str:
-    """Give `net` all of the start's weights but those of its head, and return what to call them, with a checksum.
-
-    Raises `weights.WeightsError` if they do not fit.
-    """
+    """Give `net` the start's weights but for its head, and return their name, or raise `weights.WeightsError`."""
     head, own = head_of(net)[0], net.state_dict()
     state = {k: own[k] if k.startswith(f"{head}.") and k in own else t for k, t in start.net.state_dict().items()}
     origin = f"{start.name} trained on {start.about.get('dataset', 'other images')}"
@@ -78,10 +86,7 @@ def give(net: nn.Module, start: Classifier) -> str:
 
 
 def normalization_for(start: Classifier, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-    """Return the start's mean and deviation for images of (C, H, W); a mean image of another size gives its colours.
-
-    Raises `ValueError` for another number of channels.
-    """
+    """Return mean and deviation for images of (C, H, W); a mean image of another size gives its colours."""
     if shape[0] != start.shape[0]:
         way = f"read them with --channels {start.shape[0]}"
         raise ValueError(f"the weights take images of {start.shape[0]} channels, but these have {shape[0]}: {way}")

@@ -88,10 +88,7 @@ def summary(records: Iterable[RunRecord]) -> Summary:
 
 
 def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
-    """Return the evaluations of a run, `rows` of them at most: the last, the one with the lowest error, and others.
-
-    unseen: what the images are called that it does not learn from.
-    """
+    """Return `rows` evaluations at most, the best and the last among them; `unseen` names the test images."""
     points = record.curves
     best = min(points, key=lambda p: (p["test_error"], p["test_loss"]))
     every = -(-len(points) // (rows - 1))

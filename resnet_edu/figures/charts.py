@@ -15,6 +15,7 @@ from ..support.validate import one_of, whole
 from .style import (
     GREY,
     INK,
+    STYLE,
     WIDTH,
     Picture,
     in_words,
@@ -159,6 +160,8 @@ def images(
         for ax in axes[len(pixels) :]:
             fig.delaxes(ax)
         top = 255 if pixels.dtype == np.uint8 else 1
+        # Long labels in small letters, as they are beside each other: a letter is 0.6 of its size wide.
+        size = min(STYLE["font.size"], 72 * 0.95 * WIDTH / columns / (0.6 * max(map(len, names), default=1)))
         for i, (ax, image) in enumerate(zip(axes, pixels, strict=False)):
             shown = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
             ax.imshow(shown, cmap="gray" if len(image) == 1 else None, vmin=0, vmax=top, interpolation="none")
@@ -166,7 +169,7 @@ def images(
             ax.grid(visible=False)
             ax.spines[:].set(visible=True, color=GREY, linewidth=0.6)
             if names:
-                ax.set_title(names[i], fontweight="normal", loc="center", pad=4)
+                ax.set_title(names[i], fontweight="normal", fontsize=size, loc="center", pad=4)
         if title:
             fig.suptitle(title, fontweight="bold")
     what = f"{len(pixels)} images of {pixels.shape[3]} by {pixels.shape[2]} pixels"

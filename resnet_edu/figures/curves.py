@@ -30,21 +30,18 @@ from .style import (
     METRIC_AXES,
     METRIC_TITLES,
     WIDTH,
-    Look,
     Picture,
     drawable,
     in_words,
     label_ends,
     looks,
     new_figure,
+    set_decades,
     set_steps,
     style,
 )
 
 BOTH = ("train_error", "test_error")
-
-
-# What finished and live curves share.
 
 
 def _metrics(metric: str | Sequence[str]) -> tuple[str, ...]:
@@ -61,22 +58,11 @@ def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
     ax.set(title=METRIC_TITLES[metric], ylabel=METRIC_AXES[metric])
     set_steps(ax, last_step, ticks)
     if metric.endswith("loss"):
-        ax.set_yscale("log")
         if not math.isfinite(top):
             ax.set_ylim(0.1, 10)  # matplotlib finds no limits of a logarithmic axis without data
+        set_decades(ax)
     else:
         ax.set_ylim(0, min(100, max(1, top * 1.06)) if top > 0 else 100)
-
-
-# Finished records.
-
-
-def _spread(records: list[RunRecord], metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
-    """Return the steps that all records of a net have, and mean, least and greatest value of a metric there."""
-    curves = [dict(zip(*record.curve(metric), strict=True)) for record in records]
-    steps = sorted(set.intersection(*map(set, curves)))
-    columns = [[curve[step] for curve in curves] for step in steps]
-    return steps, *([combine(column) for column in columns] for combine in (fmean, min, max))
 
 
 def degradation(
@@ -102,7 +88,10 @@ def degradation(
         for ax, name in zip(axes, metrics, strict=True):
             means, ends = {}, []
             for net, group in nets.items():
-                look, (steps, means[net], low, high) = found[net], _spread(group, name)
+                look, curves = found[net], [dict(zip(*record.curve(name), strict=True)) for record in group]
+                steps = sorted(set.intersection(*map(set, curves)))  # those that all records of the net have
+                columns = [[curve[step] for curve in curves] for step in steps]
+                means[net], low, high = ([combine(column) for column in columns] for combine in (fmean, min, max))
                 if low != high:
                     ax.fill_between(steps, drawable(low), drawable(high), color=look.color, alpha=0.18, linewidth=0)
                 marker = "o" if len(steps) <= 4 else None  # a curve of few points should not look like more
@@ -117,10 +106,7 @@ def degradation(
 
 
 def training(record: RunRecord, unseen: str = "test", caption: str | None = None) -> Picture:
-    """Return loss and error of one run over its steps, on the images that it learns from and on others.
-
-    unseen: what the others are called.
-    """
+    """Return loss and error of one run over its steps; `unseen` names the images that it does not learn from."""
     names, last = {"train": "training", "test": unseen}, int(record.final["step"])
     alt = [f"Line charts over {last:,} training steps of {record.net} on {record.dataset['name']}."]
     with style():
@@ -141,12 +127,9 @@ def training(record: RunRecord, unseen: str = "test", caption: str | None = None
 
 
 def rates(
-    grid: Mapping[float, Iterable[RunRecord]],
-    steps: Sequence[int] = (200, 1000),
-    metric: str = "train_error",
-    caption: str | None = None,
+    grid: Mapping[float, Iterable[RunRecord]], steps: Sequence[int] = (200, 1000), caption: str | None = None
 ) -> Picture:
-    """Return `metric` over the learning rate, a row for each number of steps: the mean of the seeds, and a dot a run.
+    """Return the training error over the rate, a row for each number of steps: the mean of the seeds, and a dot a run.
 
     grid: learning rate -> the records of a study, such as `load_grid()`.
 
@@ -155,7 +138,7 @@ def rates(
     rates, values = sorted(grid), {}  # values: net -> step -> values of the runs, a list for each rate
     for rate in rates:
         for net, group in by_net(grid[rate]).items():
-            curves = [dict(zip(*record.curve(metric), strict=True)) for record in group]
+            curves = [dict(zip(*record.curve("train_error"), strict=True)) for record in group]
             for step in steps:
                 found = [curve[one_of("steps", step, curve)] for curve in curves]
                 values.setdefault(net, {}).setdefault(step, []).append(found)
@@ -172,14 +155,12 @@ def rates(
             ax.set_xticks(rates, [f"{rate:g}" for rate in rates])
             ax.minorticks_off()
             ax.label_outer()
-            ax.set_ylabel(METRIC_AXES[metric])
+            ax.set_ylabel("error (%)")
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
     words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
     over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"
-    return Picture(fig, f"{METRIC_TITLES[metric]}, {over}. {words}.", caption)
+    return Picture(fig, f"{METRIC_TITLES['train_error']}, {over}. {words}.", caption)
 
-
-# Nets while they train.
 
 PACE = 0.5  # seconds between two drawings at least
 SHARE = 0.1  # of the time, at most, goes into drawing ...
@@ -303,11 +284,21 @@ class LiveCurves:
         found = looks(name for name, _ in self._trainings)
         last_step = max(training.steps for training in self._trainings.values())
         parts = [f"Line chart over {last_step:,} training steps.", self._progress()]
+        panels, height = len(self.metrics), 4.2 * len(self.metrics)  # inches; above a panel 0.42, and below it 0.68
         with style():
-            fig, axes = _new_figure(len(self.metrics), letters=max(map(len, found)))
+            # Margins are fixed, with room for the labels' letters: to have them fitted takes longer than to draw.
+            fig, right = Figure(figsize=(WIDTH, height)), min(2.6, 0.45 + 0.12 * max(map(len, found)))
+            axes = list(fig.subplots(panels, squeeze=False).flat)
+            sides = {"left": 0.8 / WIDTH, "right": 1 - right / WIDTH, "bottom": 0.68 / height, "top": 1 - 0.42 / height}
+            fig.subplots_adjust(**sides, hspace=1.1 / 3.1)
             for ax, metric in zip(axes, self.metrics, strict=True):
                 for (name, _), training in self._trainings.items():
-                    _draw_training(ax, training, metric, found[name])
+                    look, (steps, values) = found[name], training.points(metric)
+                    marker = "o" if len(steps) <= MARKS else None
+                    look.draw(ax, steps, drawable(values), "", marker=marker, ms=look.width + 1.6)
+                    if metric == "train_loss" and training.smoothed and not training.ended:
+                        steps, losses = zip(*training.smoothed, strict=True)
+                        ax.plot(steps, drawable(losses), color=look.color, lw=0.8, alpha=0.6)
                 _set_axes(ax, metric, last_step, ticks=5)
                 ends = self._ends(metric)
                 label_ends(ax, [(last_step, y, name, found[name].color) for name, y in ends.items()])
@@ -342,25 +333,3 @@ class LiveCurves:
             if not training.ended
         ]
         return f"{'Training' if self._open else 'Stopped early'}: {'; '.join(places)}." if places else ""
-
-
-def _draw_training(ax: Axes, training: _Training, metric: str, look: Look) -> None:
-    steps, values = training.points(metric)
-    marker = "o" if len(steps) <= MARKS else None
-    look.draw(ax, steps, drawable(values), "", marker=marker, ms=look.width + 1.6)
-    if metric == "train_loss" and training.smoothed and not training.ended:
-        steps, losses = zip(*training.smoothed, strict=True)
-        ax.plot(steps, drawable(losses), color=look.color, lw=0.8, alpha=0.6)
-
-
-def _new_figure(panels: int, letters: int) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels one below the other, with room for labels of so many letters on the right.
-
-    Margins are fixed: to have them fitted takes several times as long as to draw.
-    """
-    height = 4.2 * panels  # inches; below a panel is room of 0.68, above it of 0.42
-    fig = Figure(figsize=(WIDTH, height))
-    axes = list(fig.subplots(panels, squeeze=False).flat)
-    right = 1 - min(2.6, 0.45 + 0.12 * letters) / WIDTH
-    fig.subplots_adjust(left=0.8 / WIDTH, right=right, bottom=0.68 / height, top=1 - 0.42 / height, hspace=1.1 / 3.1)
-    return fig, axes

@@ -31,10 +31,7 @@ _INPUT = -1  # in the place of a row's index
 
 @dataclass(frozen=True)
 class Drawing:
-    """Diagrams side by side, as SVG texts, with one text alternative each; shows itself in a notebook.
-
-    On a narrow page they stand below each other.
-    """
+    """SVGs side by side, on a narrow page below each other, each with a text alternative; a notebook shows it."""
 
     parts: Sequence[str]
     alts: Sequence[str]
@@ -52,9 +49,6 @@ class Drawing:
         return "\n".join(self.alts)
 
     __repr__ = __str__
-
-
-# What blocks and nets share.
 
 
 def _element(name: str, content: str = "", **attributes: object) -> str:
@@ -107,8 +101,6 @@ def _shortcut_start(t: Trace, add: Row) -> int:
         source = t.rows[source].sources[0]
     return source if isinstance(source, int) else _INPUT
 
-
-# Blocks.
 
 _BOX_WIDTH, _WIDEST, _BOX_HEIGHT = 166, 384, 30  # of boxes of equal channels; of the most channels where they differ
 _GAP, _SHAPE_GAP = 16, 26  # between boxes; with a shape beside the arrow
@@ -232,8 +224,6 @@ def _arrow(x: float, top: float, bottom: float) -> str:
     return line + _element("path", d=f"M{x:.1f} {bottom:.1f}l-4 -8h8z", fill="currentColor")
 
 
-# Nets.
-
 _MARGIN, _COLUMN, _BOX, _HEIGHT = 47, 98, 68, 11  # in units of the drawing; its letters have 9
 _NEAR, _FAR, _BAND = 4, 14, 18  # space below a box, where a shortcut begins or ends, and between bands
 _MARK = 4.2  # radius of an addition
@@ -258,7 +248,12 @@ def nets(models: Mapping[str, nn.Module], shape: Sequence[int], caption: str | N
     sizes = sorted({size for layers in columns.values() for size in layers}, key=_area, reverse=True)
     width = _MARGIN + _COLUMN * len(columns)
     out, y, places = [], float(_TOP), {}
-    wide = {(size, i) for title, layers in columns.items() for size, i in _joints(traces[title], layers)}
+    wide = {  # the layers below which a shortcut begins or ends
+        _last(layers, i)
+        for title, layers in columns.items()
+        for add in traces[title].additions
+        for i in (add.index, _shortcut_start(traces[title], add))
+    }
     for size in sizes:
         count = max(len(layers.get(size, ())) for layers in columns.values())
         if places:
@@ -280,17 +275,17 @@ def _area(size: str) -> int:
 
 def _layers(title: str, t: Trace) -> _Layers:
     """Return map size -> the rows that are drawn, in the order of the run."""
-    found = {size: [r for r in rows if _is_drawn(r)] for size, rows in rows_by_size(t).items()}
+
+    def is_drawn(row: Row) -> bool:
+        pools = "Pool" in row.kind and row.output_shape != row.input_shape  # VGG's pooling of 7x7 to 7x7 does not
+        return not row.on_shortcut and (row.kind in ("Conv2d", "Linear") or pools)
+
+    found = {size: [r for r in rows if is_drawn(r)] for size, rows in rows_by_size(t).items()}
     found = {size: rows for size, rows in found.items() if rows}
     areas = [area for _, area in sorted((r.index, _area(size)) for size, rows in found.items() for r in rows)]
     if areas != sorted(areas, reverse=True):
         raise ValueError(f"the maps of {title!r} grow again; this drawing is for nets whose maps only shrink")
     return found
-
-
-def _is_drawn(row: Row) -> bool:
-    pools = "Pool" in row.kind and row.output_shape != row.input_shape  # VGG's adaptive pooling of 7x7 to 7x7 does not
-    return not row.on_shortcut and (row.kind in ("Conv2d", "Linear") or pools)
 
 
 def _last(layers: _Layers, index: int) -> tuple[str, int] | None:
@@ -299,16 +294,8 @@ def _last(layers: _Layers, index: int) -> tuple[str, int] | None:
     return done[-1] if done else None
 
 
-def _joints(t: Trace, layers: _Layers) -> set[tuple[str, int] | None]:
-    """Return the layers below which a shortcut begins or ends, as `_last` does; None is above the first one."""
-    return {_last(layers, i) for add in t.additions for i in (add.index, _shortcut_start(t, add))} - {None}
-
-
 def _draw_column(x: float, title: str, t: Trace, layers: _Layers, places: Mapping[tuple[str, int], float]) -> list[str]:
-    """Return one net: the line through its layers, their boxes, its additions and shortcuts.
-
-    places: (map size, place in its band) -> the top of a box there.
-    """
+    """Return one net, with boxes that begin at `places`: (map size, place in its band) -> height."""
     centre, right = x + _BOX / 2, x + _BOX
     out, bands = [_text(centre, 11, title, 10, bold=True)], list(dict.fromkeys(size for size, _ in places))
     marks = {_last(layers, add.index) for add in t.additions}
@@ -361,8 +348,6 @@ def _net_alt(title: str, t: Trace, layers: _Layers) -> str:
     end = f"{count} shortcut{'s' * (count > 1)}, {dashed} of them dashed" if count else "no shortcut"
     return f"{title}: {'; '.join(parts)}; {end}."
 
-
-# A sketch.
 
 _GOAL = (352, 62)
 _CLASSES = {

@@ -14,10 +14,7 @@ from .style import Picture
 
 
 def mistakes(predictions: Predictions, count: int = 12, caption: str | None = None) -> Picture:
-    """Return the worst mistakes as the net got them, each with its true class, and the one that was said.
-
-    Raises `ValueError` if the truth is not known, or if there is no mistake.
-    """
+    """Return the worst mistakes, what they are and what was said. Raises `ValueError` without labels or mistakes."""
     worst = predictions.wrong(count)
     if not len(worst):
         raise ValueError("there is no mistake to draw: all images are recognised")

@@ -187,9 +187,6 @@ def identity(
     return Picture(fig, alt, caption)
 
 
-# What they share.
-
-
 def _checked(kind: type[ProbeRecord], records: Iterable[Any]) -> list[Any]:
     """Return the records as a list if there are any, and of one kind and one data set."""
     records = list(records)

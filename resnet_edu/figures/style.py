@@ -108,10 +108,7 @@ class Look(NamedTuple):
     width: float
 
     def draw(self, ax: Axes, x: Sequence[float], y: Sequence[float | None], label: str, **options: Any) -> list[End]:
-        """Draw a line with gaps where y is None, and return its end for `label_ends`: an empty list if it has no point.
-
-        options: as of `Axes.plot`.
-        """
+        """Draw a line, as `Axes.plot`, with gaps where y is None; return its end for `label_ends`, if any."""
         values = [math.nan if value is None else value for value in y]
         ax.plot(x, values, **{"color": self.color, "ls": self.dash, "lw": self.width, "label": label, **options})
         known = [(a, b) for a, b in zip(x, values, strict=True) if math.isfinite(b)]
@@ -175,9 +172,10 @@ def in_words(lines: Iterable[tuple], unit: str = "") -> str:
 
 
 def set_decades(ax: Axes) -> None:
-    """Give a logarithmic y axis round numbers, not powers that are hard to read, unless they get long."""
+    """Give a logarithmic y axis, whose lines are drawn, round numbers instead of powers that are hard to read."""
     ax.set_yscale("log", nonpositive="mask")
-    ax.yaxis.set_major_locator(LogLocator(numticks=7))
+    low, high = ax.get_ylim()
+    ax.yaxis.set_major_locator(MaxNLocator(6) if 0 < high < 10 * low else LogLocator(numticks=7))
     ax.yaxis.set_minor_formatter(NullFormatter())
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
 
@@ -281,6 +279,11 @@ class Picture:
         caption = f"<figcaption>{html.escape(self.caption)}</figcaption>" if self.caption else ""
         return f'<figure class="resnet-figure" style="margin:1em 0">{self.svg()}{caption}</figure>'
 
+    def save_both(self, stem: str | os.PathLike[str]) -> None:
+        """Write the files `stem`.png and `stem`.svg, see `save`."""
+        for ending in (".png", ".svg"):
+            self.save(f"{stem}{ending}")
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a `.png` (150 dots an inch) or `.svg` file on white and return its path; an older one is replaced.
 
@@ -305,10 +308,7 @@ class Picture:
 
 
 def _clean(raw: bytes) -> str:
-    """Return the SVG without prolog, metadata, and the style sheet that would apply to the whole page.
-
-    Letters are of the page's font, and their size follows `--book-letters`.
-    """
+    """Return the SVG without prolog, metadata and style sheet, with the page's font, sized by `--book-letters`."""
     svg = raw.decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)

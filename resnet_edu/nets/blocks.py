@@ -185,10 +185,7 @@ class ZeroPadShortcut(nn.Module):
 
 
 def make_shortcut(kind: str, in_channels: int, out_channels: int, stride: int = 1) -> nn.Module | None:
-    """Return the module of a shortcut, a key of `SHORTCUTS`, or None for the identity.
-
-    Raises `ValueError` for an unknown kind, or zero padding to fewer channels.
-    """
+    """Return the module of a shortcut, a key of `SHORTCUTS`, None for the identity; `ValueError` for another kind."""
     one_of("shortcut", kind, SHORTCUTS), check_sizes(in_channels, out_channels, stride)
     same_shape = stride == 1 and in_channels == out_channels
     if kind == "identity" or (same_shape and kind != "projection_all"):

@@ -206,8 +206,7 @@ def _named(family: Callable[..., ResNet], depth: int, residual: bool = True) -> 
     options = [p.replace(kind=p.KEYWORD_ONLY) for p in parameters if p.name not in missing]
     build.__name__ = build.__qualname__ = f"{'resnet' if residual else 'plain'}{depth}"
     build.__signature__ = inspect.Signature(options, return_annotation="ResNet")
-    kind = "residual" if residual else "plain"
-    build.__doc__ = f"Return a {kind} net of {depth} layers, as `{family.__name__}`."
+    build.__doc__ = f"Return a {'residual' if residual else 'plain'} net of {depth} layers, as `{family.__name__}`."
     return build
 
 

@@ -56,13 +56,9 @@ def gradients(
     with subject.examined() as net:
         moments, diverged = _moments(net, subject, steps, recipe, *batches[0])
     training = {name: getattr(recipe, name) for name in ("batch_size", "lr", "momentum", "weight_decay")}
-    return GradientRecord(
-        layers=list(weighted_layers(subject.net)),
-        training=training if steps[-1] else None,
-        moments=moments,
-        diverged=diverged,
-        **subject.header("train", batches, start),
-    )
+    found = {"layers": list(weighted_layers(subject.net)), "training": training if steps[-1] else None}
+    header = subject.header("train", batches, start)
+    return GradientRecord(**found, moments=moments, diverged=diverged, **header)
 
 
 def _moments(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +38,13 @@ def identity(subject: Subject, added: Sequence[int] = (1, 2, 4), *, images: int 
         points = []
         for number in (0, *added):
             deeper = insert_identities(net, number)
+            point = {"added": number, "depth": sum("downsample" not in name for name in weighted_layers(deeper))}
+            point["parameters"] = sum(p.numel() for p in deeper.parameters())
+            for part, batches in parts.items():
+                loss, error = loss_and_error(deeper, batches)
+                point |= {f"{part}_loss": finite(loss), f"{part}_error": error}
             changes = [a - b for a, b in zip(_logits(deeper, parts), before, strict=True)]
-            points.append({"added": number, **_describe(deeper, parts), "change": _largest(changes)})
+            points.append({**point, "change": _largest(changes)})
     header = subject.header("both", parts["train"] + parts["test"], start)
     return IdentityRecord(points=points, logit=_largest(before), **header)
 
@@ -53,8 +57,6 @@ def insert_identities(net: nn.Module, added: int) -> nn.Module:
     its ReLUs do nothing to an input that is not negative, and it comes out of a ReLU.
 
     In training mode the batch norms of a plain block take the batch's own statistics, and it is no identity any more.
-
-    Raises `TypeError` for another net than a `ResNet`, `ValueError` for a negative number.
     """
     whole("added", added, 0)
     deeper = copy.deepcopy(net)
@@ -98,15 +100,3 @@ def _logits(net: nn.Module, parts: dict[str, list[Batch]]) -> list[Tensor]:
 def _largest(batches: list[Tensor]) -> float | None:
     """Return the largest absolute value, or None where there is one that is not finite."""
     return finite(torch.stack([values.abs().max() for values in batches]).max())  # Python's max() passes over NaN
-
-
-def _describe(net: nn.Module, parts: dict[str, list[Batch]]) -> dict[str, Any]:
-    """Return the net's depth, parameters, losses and errors."""
-    found: dict[str, Any] = {
-        "depth": sum("downsample" not in name for name in weighted_layers(net)),
-        "parameters": sum(p.numel() for p in net.parameters()),
-    }
-    for part, batches in parts.items():
-        loss, error = loss_and_error(net, batches)
-        found |= {f"{part}_loss": finite(loss), f"{part}_error": error}
-    return found

@@ -21,11 +21,7 @@ from .subject import Subject, loss_and_error
 
 
 def loss_landscape(
-    subject: Subject,
-    *,
-    points: int = 41,
-    reach: float = 1.0,
-    images: int | None = 512,
+    subject: Subject, *, points: int = 41, reach: float = 1.0, images: int | None = 512
 ) -> LandscapeRecord:
     """Return loss and error along a random direction, from -reach to +reach, in eval mode.
 

@@ -24,11 +24,7 @@ from .subject import Subject, blocks_of, keeps_shape, loss_and_error
 
 
 def lesions(
-    subject: Subject,
-    *,
-    images: int | None = 2000,
-    swaps: Sequence[int] = (1, 2, 4, 8, 16),
-    trials: int = 5,
+    subject: Subject, *, images: int | None = 2000, swaps: Sequence[int] = (1, 2, 4, 8, 16), trials: int = 5
 ) -> LesionRecord:
     """Return loss and error without each block in turn, and with blocks exchanged, in eval mode ([1]).
 

@@ -195,10 +195,7 @@ def from_dict(values: dict[str, Any], origin: str = "the record") -> ProbeRecord
 
 
 def load(path: str | os.PathLike[str]) -> ProbeRecord:
-    """Return the probe record in the file at `path`.
-
-    Raises `FileNotFoundError` if there is none and `RecordError` if it is no valid record, with the reason.
-    """
+    """Return the probe record in the file at `path`. Raises `FileNotFoundError`, or `RecordError` with the reason."""
     return from_dict(read_json(path, RecordError), str(path))
 
 

@@ -34,11 +34,16 @@ def responses(subject: Subject, *, images: int | None = 2000) -> ResponseRecord:
         batches = subject.batches("test", images)
         places = response_places(net)
         totals = {name: torch.zeros(3, dtype=torch.float64) for name in places}
+
+        def add(name: str, values: Tensor) -> None:
+            """Add count, sum and sum of squares of a response, in double precision."""
+            values = in_double(values.detach())
+            sums = values.new_tensor(values.numel()), values.sum(), values.square().sum()
+            totals[name] += torch.stack(sums).cpu()
+
         with contextlib.ExitStack() as hooks, torch.no_grad():
             for name, module in places.items():
-                hooks.enter_context(
-                    module.register_forward_hook(lambda _m, _i, out, name=name: _add(totals[name], out))
-                )
+                hooks.enter_context(module.register_forward_hook(lambda _m, _i, out, name=name: add(name, out)))
             for pixels, _ in batches:
                 net(pixels)
     sums = [total.tolist() for total in totals.values()]
@@ -55,11 +60,5 @@ def response_places(net: nn.Module) -> dict[str, nn.Module]:
         for name, conv in part.named_children():
             if isinstance(conv, nn.Conv2d) and conv.kernel_size == (3, 3):
                 norm = None if isinstance(part, PreActBlock) else getattr(part, name.replace("conv", "bn"))
-                found[prefix + name] = conv if norm is None else norm
+                found[prefix + name] = norm or conv
     return found
-
-
-def _add(total: Tensor, values: Tensor) -> None:
-    """Add count, sum and sum of squares of `values` to `total`, in double precision."""
-    values = in_double(values.detach())
-    total += torch.stack([values.new_tensor(values.numel()), values.sum(), values.square().sum()]).cpu()

@@ -21,10 +21,7 @@ import numpy as np
 
 
 def read_json(path: str | os.PathLike[str], error: type[ValueError] = ValueError) -> Any:
-    """Return the values in a JSON file.
-
-    Raises `FileNotFoundError` if there is none and `error` if it is no JSON text.
-    """
+    """Return the values in a JSON file. Raises `FileNotFoundError`, and `error` for what is no JSON text."""
     path = Path(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -84,10 +81,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_new_json(path: str | os.PathLike[str], values: Any, indent: int | None = None) -> Path:
-    """Write `values` as JSON to `path`, whole or not at all, and return it.
-
-    Raises `FileExistsError` if there is a file, `OSError` if it cannot be written.
-    """
+    """Write `values` as JSON to `path`, whole or not at all, and return it. Raises `FileExistsError` or `OSError`."""
     path = Path(path)
     if path.exists():
         raise FileExistsError(f"{path} exists: give another path, or remove it")
@@ -103,10 +97,7 @@ def cache_folder() -> Path:
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> list[np.ndarray]:
-    """Return the named arrays of a cache, whose checksums ([3]) are compared.
-
-    Raises `ValueError` for a file that cannot be read or is damaged, in whatever way.
-    """
+    """Return the named arrays of a cache ([3]). Raises `ValueError` if it cannot be read, or is damaged in any way."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             return [archive[name] for name in names]

@@ -134,10 +134,8 @@ def code_version() -> dict[str, str | None]:
 
 
 def make_bar(total: float, description: str, *, show: bool = True, **options: Any) -> tqdm:
-    """Return a tqdm bar on standard error that leaves no line behind when it is closed.
-
-    A terminal and a notebook get ten redraws a second; a file or a pipe keeps every one, so it gets one in ten seconds.
-    """
+    """Return a tqdm bar on standard error that leaves no line behind when it is closed."""
+    # A terminal and a notebook get ten redraws a second. A file keeps every one, so it gets one in ten seconds.
     live = sys.stderr.isatty() or "ipykernel" in sys.modules
     pace = {"mininterval": 0.1 if live else 10.0, "maxinterval": 10.0, "dynamic_ncols": True}
     return tqdm(total=total, desc=description, file=sys.stderr, disable=not show, leave=False, **pace | options)

@@ -145,7 +145,7 @@ class Table:
         """Return one dictionary a row, with plain values: numbers, strings, lists, None."""
         if self.records is not None:
             return [dict(r) for r in self.records]
-        return [{c.key: _plain(r.get(c.key)) for c in self.columns} for r in self.rows]
+        return [{c.key: plain(r.get(c.key)) for c in self.columns} for r in self.rows]
 
     def __str__(self) -> str:
         return self.to_text()
@@ -199,5 +199,6 @@ def _for_program(value: object, none: str) -> object:
     return value
 
 
-def _plain(value: object) -> object:
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+def plain(value: object) -> object:
+    """Return `value` with lists in the place of tuples, at any depth, as JSON has them."""
+    return [plain(v) for v in value] if isinstance(value, tuple) else value

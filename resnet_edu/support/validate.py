@@ -24,10 +24,7 @@ def whole(name: str, value: object, least: int = 1, most: int | None = None) -> 
 def real(
     name: str, value: object, least: float = -math.inf, most: float = math.inf, *, above: float | None = None
 ) -> float:
-    """Return `value` as a `float` if it is a finite number, also one of NumPy's, from `least` to `most`.
-
-    above: a bound that it must be greater than, in the place of `least`.
-    """
+    """Return `value` as a `float` if it is a finite number, also NumPy's, `above` one or from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"`{name}` must be a number, but it is {value!r} ({type(value).__name__})")
     if not math.isfinite(value):

@@ -14,6 +14,8 @@ from .rows import Row, shape_text
 from .run import Trace
 
 _ACTIVATIONS = ("relu", "gelu", "silu", "elu", "hardswish", "sigmoid", "tanh", "mish", "softplus")
+_SHORTCUTS = {"identity": "identity", "zero_pad": "zero padding"}
+_WORDS = {"add": "+", "adaptiveavgpool2d": "mean", "adaptive_avg_pool2d": "mean"}
 _SILENT = ("identity", "dropout", "dropout2d", "contiguous", "clone", "to", "flatten", "view", "reshape", "squeeze")
 
 
@@ -62,6 +64,7 @@ def anatomy(trace: Trace) -> dict[str, object]:
     convs = [row for row in rows if _is_conv(row)]
     plain = [block for block in blocks if not block.changes_shape] or blocks
     changing = [block for block in blocks if block.changes_shape]
+    strided = [block.branch for block in changing if _stride(block) > 1]
     head = [row for row in rows[blocks[-1].last + 1 :] if row.kind != "not called"]
     depth = sum(_is_conv(row) and not row.on_shortcut for row in rows) + sum("inear" in row.kind for row in rows)
     return {
@@ -72,8 +75,8 @@ def anatomy(trace: Trace) -> dict[str, object]:
         "strides": tuple(_stride(stage[0]) for stage in stages),
         "stem": _text([row for row in rows[: first + 1] if not row.on_shortcut], whole=True),
         "block": _most(_branch_text(block, rows) for block in plain),
-        "stride on": _most(_strided(block) for block in changing if _stride(block) > 1),
-        "shortcut": _most(_shortcut_text(block) for block in changing),
+        "stride on": _most(_text([row for row in branch if max(row.stride or (1,)) > 1]) for branch in strided),
+        "shortcut": _most(_SHORTCUTS.get(b.addition.shortcut_kind) or _text(b.shortcut) for b in changing),
         "projections": sum(block.addition.shortcut_kind != "identity" for block in plain if not block.changes_shape),
         "biases": _biases(convs, first),
         "head": _head_text(head),
@@ -133,11 +136,7 @@ def _word(row: Row, whole: bool = False) -> str:
         return "bn" if "batch" in kind else kind
     if kind.rstrip("6") in _ACTIVATIONS:
         return kind
-    return (
-        ""
-        if kind in _SILENT
-        else {"add": "+", "adaptiveavgpool2d": "mean", "adaptive_avg_pool2d": "mean"}.get(kind, kind)
-    )
+    return "" if kind in _SILENT else _WORDS.get(kind, kind)
 
 
 def _text(rows: list[Row], whole: bool = False) -> str:
@@ -152,16 +151,6 @@ def _branch_text(block: _Block, rows: list[Row]) -> str:
     users = [row for row in rows if block.last in row.sources]
     after = next((word for row in users if (word := _word(row)).rstrip("6") in _ACTIVATIONS), "")
     return f"{text} {after}".strip() + (f", ×{ratio:g}" if ratio > 1 else "")
-
-
-def _strided(block: _Block) -> str:
-    return _text([row for row in block.branch if row.stride is not None and max(row.stride) > 1])
-
-
-def _shortcut_text(block: _Block) -> str:
-    if block.addition.shortcut_kind in ("zero_pad", "identity"):
-        return block.addition.shortcut_kind.replace("zero_pad", "zero padding")
-    return _text(block.shortcut)
 
 
 def _biases(convs: list[Row], first: int) -> str:

@@ -31,10 +31,7 @@ _PRODUCT = re.compile(
 
 
 def run_and_count(func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
-    """Return (result, multiply-adds) of one call; None for multiply-adds of unknown number.
-
-    name: of the function, without underscores around it.
-    """
+    """Return (result, multiply-adds or None if unknown) of a call; `name` has no underscores around it."""
     if name in _RECURRENT:
         return func(*args, **kwargs), _recurrent(args)
     if isinstance(func, HigherOrderOperator) and func not in flop_registry:

@@ -97,7 +97,7 @@ class MetaRunner:
 
     def __init__(self, home: torch.device) -> None:
         self._home = home  # of the model
-        self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, which keeps its id its own
+        self.stand_ins: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, which keeps its id its own
         self._originals: dict[int, Tensor] = {}  # by the id of the stand-in
         self._constants: dict[int, Tensor] = {}  # made by forward itself, and with values
         self._written: set[int] = set()  # constants that hold other values by now
@@ -105,7 +105,10 @@ class MetaRunner:
     def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         """Return (result, multiply-adds) of one call; see `run_and_count`."""
         found = [False, False]  # any tensor, any tensor that is not a constant of forward
-        cast = self._autocast()
+        cast = ()  # kind of device and dtype of an autocast; that of a GPU holds for a model on the processor as well
+        if torch._C._is_any_autocast_enabled():
+            kinds = [kind for kind in (self._home.type, "cuda") if torch.is_autocast_enabled(kind)]
+            cast = (kinds[0], torch.get_autocast_dtype(kinds[0])) if kinds else ()
         key = self._scan((*args, *kwargs.items()), [func, torch.get_default_dtype(), *cast], found)
         if not found[0]:
             return self._constant(func, name, args, kwargs), 0
@@ -139,16 +142,6 @@ class MetaRunner:
         written = map_tensors(self._original, args[0] if name == "setitem" else result)
         return (result if name == "setitem" else written), macs
 
-    def _autocast(self) -> tuple:
-        """Return (kind of device, dtype) of the autocast that holds for the model, or ().
-
-        A model on the processor may be meant for a GPU, so an autocast of that holds as well.
-        """
-        if not torch._C._is_any_autocast_enabled():
-            return ()
-        kinds = [kind for kind in (self._home.type, "cuda") if torch.is_autocast_enabled(kind)]
-        return (kinds[0], torch.get_autocast_dtype(kinds[0])) if kinds else ()
-
     def _scan(self, values: tuple | list, key: list | None, found: list[bool]) -> list | None:
         """Extend `key` by what the result's shape depends on; None if that cannot be told."""
         for value in values:
@@ -176,12 +169,12 @@ class MetaRunner:
         """Return a tensor of the same shape on the meta device; always the same one for the same tensor."""
         if tensor.is_meta or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
             return tensor
-        if id(tensor) not in self._stand_ins:
+        if id(tensor) not in self.stand_ins:
             if is_wrapped(tensor):  # by torch.vmap or torch.func.grad, which are to know of it
                 return tensor.to(META)
             stand_in = torch.empty_like(tensor, device=META, requires_grad=False)
-            self._stand_ins[id(tensor)], self._originals[id(stand_in)] = (tensor, stand_in), tensor
-        return self._stand_ins[id(tensor)][1]
+            self.stand_ins[id(tensor)], self._originals[id(stand_in)] = (tensor, stand_in), tensor
+        return self.stand_ins[id(tensor)][1]
 
     def _original(self, tensor: Tensor) -> Tensor:
         """Return the tensor that a call worked on in place: the original, not its stand-in."""
@@ -189,10 +182,6 @@ class MetaRunner:
         if self._constants.pop(id(original), None) is not None:
             self._written.add(id(original))
         return original
-
-    def stand_ins_of(self, tensors: Iterable[Tensor]) -> list[Tensor]:
-        """Return the stand-ins that there are for some of `tensors`."""
-        return [self._stand_ins[id(t)][1] for t in tensors if id(t) in self._stand_ins]
 
     def _remember(self, result: object) -> object:
         self._constants.update((id(t), t) for t in tensors_in(result) if not t.is_meta)

@@ -121,8 +121,6 @@ def module_geometry(module: nn.Module) -> Geometry | None:
     )
 
 
-# ---- receptive fields ----------------------------------------------------------------------------------------------
-
 _LOCAL_MODULES = {"torch.nn.modules.activation", "torch.nn.modules.batchnorm", "torch.nn.modules.dropout"}
 _LOCAL_NAMES = {"Identity", "StochasticDepth", "FrozenBatchNorm2d", "LayerNorm2d", "DropPath", "ChannelShuffle"}
 _GLOBAL_NAMES = {"MultiheadAttention", "Softmax", "Softmin", "LogSoftmax"}
@@ -133,11 +131,6 @@ _LOCAL_CALLS = {
     *("detach", "to", "float", "half", "type", "add", "iadd", "radd", "add_constant", "sub", "isub", "rsub", "mul"),
     *("imul", "rmul", "div", "truediv", "rdiv", "maximum", "minimum", "where", "nan_to_num", "cat", "concat"),
 }
-
-
-def kind_of(module: nn.Module) -> str:
-    """Return the word under which a module is shown."""
-    return KINDS.get(type(module), type(module).__name__)
 
 
 def is_local(module: nn.Module) -> bool:

@@ -66,10 +66,7 @@ class _Frame:
 
 
 class Recorder(TorchFunctionMode):
-    """Records one forward pass into `nodes`.
-
-    training: the flag that every module gets while it runs; None leaves all flags as they are.
-    """
+    """Records one forward pass into `nodes`; modules have the flag `training` meanwhile, or their own if it is None."""
 
     def __init__(self, model: nn.Module, meta: bool, training: bool | None) -> None:
         super().__init__()
@@ -90,8 +87,6 @@ class Recorder(TorchFunctionMode):
         self._thread = threading.get_ident()
         self.elsewhere: dict[str, nn.Module] = {}  # layers that ran in other threads, by path
         self._outer_error = sys.exc_info()[1]
-
-    # ---- life cycle ------------------------------------------------------------------------------------------------
 
     @contextmanager
     def watching(self) -> Iterator[Recorder]:
@@ -133,8 +128,6 @@ class Recorder(TorchFunctionMode):
             node = Node("input", "input", outputs=(tuple(given.shape),), fields=fields, from_input=True)
             self._made_by[id(given)] = (weakref.ref(given), node)
         return given
-
-    # ---- tensors and parameters ------------------------------------------------------------------------------------
 
     def _source(self, tensor: Tensor) -> Node | None:
         """Return the node that made `tensor`; a parameter that is used directly gets a row of its own."""
@@ -178,8 +171,6 @@ class Recorder(TorchFunctionMode):
             self._count_parameters(node, [p])
         return list(nodes.values())
 
-    # ---- modules ---------------------------------------------------------------------------------------------------
-
     def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
         if threading.get_ident() != self._thread:
@@ -204,10 +195,7 @@ class Recorder(TorchFunctionMode):
             self._stack.append(frame)
 
     def _is_leaf(self, module: nn.Module) -> bool:
-        """Return whether a module becomes one row: if it has no modules, and is one of PyTorch's own or not the model.
-
-        Of a whole model its functions are all that there is to see.
-        """
+        """Return whether a module becomes one row: it has no modules, and is one of PyTorch's own or not the model."""
         childless = not any(m is not None for m in module._modules.values())
         container = type(module).__module__ == "torch.nn.modules.container"
         own = _is_own(module) or module is not self._model
@@ -254,7 +242,8 @@ class Recorder(TorchFunctionMode):
     def _add_leaf(self, frame: _Frame, inner: list[Node], result: object) -> None:
         """Write one row for a leaf in place of those of the calls inside it."""
         module = frame.module
-        kind, (shapes, sources, storages) = ops.kind_of(module), tuple(zip(*frame.inputs, strict=True)) or ((), (), ())
+        kind = ops.KINDS.get(type(module), type(module).__name__)
+        shapes, sources, storages = tuple(zip(*frame.inputs, strict=True)) or ((), (), ())
         if len(inner) == 1 and inner[0].kind == "add":  # a module that does nothing but add
             kind, shapes, sources = "add", inner[0].inputs, inner[0].sources
         bias = module.bias is not None if isinstance(module, nn.Linear) else None
@@ -289,8 +278,6 @@ class Recorder(TorchFunctionMode):
             self._made_by[id(t)] = (weakref.ref(t), node)
         node.outputs = tuple(shapes)
         self.nodes.append(node)
-
-    # ---- functions -------------------------------------------------------------------------------------------------
 
     def __torch_function__(
         self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
@@ -333,11 +320,9 @@ class Recorder(TorchFunctionMode):
         node.note = NOT_COUNTED if macs is None else ""
         node.fields = ops.after_call(name, geometry, _join_inputs(node), args, kwargs)
         used = list(tensors_in((args, kwargs)))
-        used += self._runner.stand_ins_of(used) if self._meta else []
+        used += [self._runner.stand_ins[id(t)][1] for t in used if self._meta and id(t) in self._runner.stand_ins]
         self._finish(node, output, set(map(storage_of, used)))
         return result, macs
-
-    # ---- failures --------------------------------------------------------------------------------------------------
 
     def _note_failure(self, error: Exception, frame: _Frame | None, call: str | None, values: object) -> None:
         """Remember where an exception came up; layers further out that it passes on its way add nothing."""

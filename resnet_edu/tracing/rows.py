@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from ..support.table import plain
+
 if TYPE_CHECKING:
     from .run import Trace
 
@@ -108,11 +110,7 @@ class Row:
 
     def to_dict(self) -> dict[str, object]:
         """Return the fields as a dictionary that `json` can write: shapes become lists."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
-
-
-def _plain(value: object) -> object:
-    return [_plain(v) for v in value] if isinstance(value, tuple) else value
+        return {f.name: plain(getattr(self, f.name)) for f in fields(self)}
 
 
 def rows_by_size(trace: Trace) -> dict[str, list[Row]]:

@@ -17,7 +17,7 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..support.table import Table
 from ..support.validate import one_of, whole
@@ -148,7 +148,10 @@ def trace(
         raise TypeError("give the shape of an input, batch included, for example trace(model, (1, 3, 224, 224))")
     model = getattr(model, "_orig_mod", model)  # what torch.compile wraps
     place = _device_for(args, kwargs, device)
-    model = _copy_if_lazy(model, place)
+    lazy = [t for t in (*model.parameters(), *model.buffers()) if isinstance(t, nn.parameter.UninitializedTensorMixin)]
+    if lazy:  # their first run makes parameters, which would stay behind; deepcopy cannot copy them, so they are given
+        memo = {id(t): type(t)(requires_grad=t.requires_grad, device=place, dtype=t.dtype) for t in lazy}
+        model = copy.deepcopy(model, memo)
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point() or p.is_complex()), None)
     for name, p in model.named_parameters() if place.type != "meta" else ():
         if p.device != place:
@@ -171,11 +174,8 @@ def trace(
     shapes = tuple(tuple(t.shape) for t in tensors_in((given, kwargs)))
     if error is not None:
         way = "" if recorder.elsewhere else _other_way(args, given, lambda other: run(other)[1] is None)
-        raise _explain(model, shapes, recorder, place, error, way, _list_advice(inputs)) from error
+        raise _explain(model, shapes, recorder, place, error, way) from error
     return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unrecorded()))
-
-
-# ---- inputs --------------------------------------------------------------------------------------------------------
 
 
 def _is_shape(value: object) -> bool:
@@ -214,18 +214,6 @@ def _device_for(args: list[object], kwargs: dict[str, object], device: str | tor
         ) from error
 
 
-def _copy_if_lazy(model: nn.Module, place: torch.device) -> nn.Module:
-    """Return `model`, or a copy if it has lazy layers: their first run makes parameters, which would stay behind."""
-    lazy = [t for t in (*model.parameters(), *model.buffers()) if isinstance(t, nn.parameter.UninitializedTensorMixin)]
-    if not lazy:
-        return model
-    memo = {id(t): type(t)(requires_grad=t.requires_grad, device=place, dtype=t.dtype) for t in lazy}
-    return copy.deepcopy(model, memo)  # deepcopy cannot copy uninitialised tensors, so they are given
-
-
-# ---- errors --------------------------------------------------------------------------------------------------------
-
-
 def _other_way(args: list[object], given: list[object], works: Callable[[list[object]], bool]) -> str:
     """Return, in brackets, how the shapes in `args` are to be written if the model works with that; or nothing.
 
@@ -243,17 +231,6 @@ def _other_way(args: list[object], given: list[object], works: Callable[[list[ob
     return ""
 
 
-def _list_advice(inputs: tuple[object, ...]) -> str:
-    """Return, in brackets, how a list of tensors is given, if `inputs` are one list; or nothing."""
-    value = inputs
-    while isinstance(value, (list, tuple)) and value and not _is_shape(value):
-        value = value[0]
-    if len(inputs) != 1 or not isinstance(inputs[0], list) or not isinstance(value, (Tensor, list, tuple)):
-        return ""
-    shape = tuple(value.shape if isinstance(value, Tensor) else value)
-    return f" (for one input that is a list of tensors, write trace(model, [[torch.zeros{shape}]], device='cpu'))"
-
-
 def _explain(
     model: nn.Module,
     inputs: tuple[Shape, ...],
@@ -261,12 +238,8 @@ def _explain(
     place: torch.device,
     error: Exception,
     way: str,
-    listed: str,
 ) -> TraceError:
-    """Return the error to raise for `error`, which came out of the model's forward pass.
-
-    way, listed: advice that goes before what else can be said, and after it.
-    """
+    """Return the error to raise for `error`, which came out of the model's forward pass; `way` is advice for it."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
     if failure is None or failure.error is not error:
@@ -285,7 +258,7 @@ def _explain(
             f"(padding {padding}); use a larger input"
         )
     else:
-        advice = way or _advice(failure, recorder, place.type == "meta", original) or listed
+        advice = way or _advice(failure, recorder, place.type == "meta", original)
         message = f"{name} fails for input {given} in {where}, which got {got}: {original}{advice}"
     return TraceError(message, failure.path, failure.shapes, rows)
 

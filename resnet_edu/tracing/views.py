@@ -56,9 +56,6 @@ def _is_conv(row: Row) -> bool:
     return row.kernel is not None and row.groups is not None and "ranspose" not in row.kind
 
 
-# ---- layers --------------------------------------------------------------------------------------------------------
-
-
 def _remark(row: Row) -> str:
     if row.is_add and row.shortcut is not None:
         main, shortcut = (f"#{s}" if isinstance(s, int) else s for s in (row.main, row.shortcut))
@@ -120,9 +117,6 @@ def layers_view(trace: Trace) -> Table:
     )
 
 
-# ---- stages and blocks ---------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Block:
     """One block: its path and its rows; `convs` are those of the main path."""
@@ -171,9 +165,6 @@ def find_stages(trace: Trace) -> list[Stage]:
     if any(_is_conv(r) and r.index > first and not place(r)[0] for r in trace.rows):
         return []  # convolutions between or after the stages: another kind of net
     return stages
-
-
-# ---- convolutions --------------------------------------------------------------------------------------------------
 
 
 def _conv_cells(name: str, row: Row) -> dict[str, object]:
@@ -227,9 +218,6 @@ def convs_view(trace: Trace) -> Table:
     ]
     what = "the convolutions of each kind of block" if stages else "all convolutions"
     return Table(_caption(trace, what), columns, rows)
-
-
-# ---- the paper's Table 1 -------------------------------------------------------------------------------------------
 
 
 def _matrix(block: Block) -> str:

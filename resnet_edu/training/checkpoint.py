@@ -65,10 +65,7 @@ class Checkpoint:
 
 
 def save(path: Path, state: State, identity: dict[str, Any]) -> None:
-    """Write a checkpoint to `path`, in the place of the one that is there.
-
-    Raises `OSError` if it cannot be written: the one that is there is kept then, whatever happens meanwhile.
-    """
+    """Write a checkpoint to `path`. Raises `OSError` if it cannot be written; the one that is there is kept then."""
     tensors, values = state
     head = json.dumps({"format": FORMAT, "identity": identity, "values": values}, allow_nan=False)
     # A copy of each: parameters may share memory, or be channels last in it, and safetensors takes neither.
@@ -103,11 +100,6 @@ def head_of(path: Path) -> dict[str, Any]:
     with contextlib.suppress(FileNotFoundError, _Damaged):
         return _decode(path.read_bytes())[0]
     return {}
-
-
-def identity_of(path: Path) -> dict[str, Any]:
-    """Return what `load` would compare with the identity of a run; {} without a whole checkpoint."""
-    return head_of(path).get("identity", {})
 
 
 def _decode(raw: bytes) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -146,10 +138,7 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def remove(path: Path) -> None:
-    """Remove the checkpoint at `path`, and what a killed process may have left half-written.
-
-    What was set aside as damaged stays.
-    """
+    """Remove the checkpoint at `path` and what a killed process left half-written, but not what was set aside."""
     leftovers = path.parent.glob(f".{glob.escape(path.name)}.*.tmp") if path.parent.is_dir() else ()
     for file in (path, *leftovers):
         file.unlink(missing_ok=True)
@@ -177,10 +166,7 @@ def put_back(
     generator: torch.Generator,
     device: torch.device,
 ) -> None:
-    """Give everything the state that `tensors_of` returned; each tensor goes to its parameter's device.
-
-    Raises `weights.WeightsError` if the net has other parameters.
-    """
+    """Give everything the state that `tensors_of` returned. Raises `weights.WeightsError` for other parameters."""
     prefix = "model."
     state = {k.removeprefix(prefix): t for k, t in tensors.items() if k.startswith(prefix)}
     weights.load_into(model, state, "the checkpoint")

@@ -177,9 +177,8 @@ def load_classifier(
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"there is no file {path}: give the .safetensors that `resnet-edu train` left"
-        ) from None
+        way = "give the .safetensors that `resnet-edu train` left"
+        raise FileNotFoundError(f"there is no file {path}: {way}") from None
     header, tensors = weights.contents(data, path)
     if header.get("schema", SCHEMA) != SCHEMA:
         raise WeightsError(f"{path} has schema {header['schema']}, but {SCHEMA} is known here: update resnet_edu")
@@ -190,9 +189,8 @@ def load_classifier(
         raise WeightsError(f"{path} holds weights alone (no {what}): train again with `resnet-edu train`")
     found = {name: header.pop(name) for name in ("schema", *FIELDS)}
     if net is None and ":" in found["net"]:
-        raise WeightsError(
-            f"{path} is of the net {found['net']}, not of this package: give the code that builds it (--net)"
-        )
+        way = "give the code that builds it (--net)"
+        raise WeightsError(f"{path} is of the net {found['net']}, not of this package: {way}")
     if not isinstance(net, nn.Module):
         with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and then replaced
             net = net(**found["options"]) if net else get_model(found["net"], **found["options"])

@@ -1,4 +1,4 @@
-"""A classifier for programs without this package: as ONNX, or as a program of torch.export."""
+"""A classifier for programs without this package, as ONNX."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 
 from .classifier import Classifier
 
-NEEDED = ("onnx", "onnxruntime", "onnxscript")  # by .onnx: the extra `export`
+NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
 NEAR = 1e-4  # of the largest logit: what the exported net may differ by
 
 
@@ -37,31 +36,25 @@ class WholeClassifier(nn.Module):
 def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
     """Write the classifier to `path`, run what was written, and return by how much its logits differ from PyTorch's.
 
-    path: ends in .onnx or .pt2 (`torch.export.load(path).module()`). Batches may have any size. The classes are in it
-          as JSON: `metadata_props["classes"]` of ONNX, the extra file "classes" of .pt2.
+    Batches may have any size. The classes are in `metadata_props["classes"]`, as JSON.
 
-    Raises `ValueError` for another ending, `ImportError` without the packages that ONNX needs, `RuntimeError` if the
-    result differs by more than `NEAR` of the largest logit; no file is left then.
+    Raises `ImportError` without the packages that ONNX needs, `RuntimeError` if the result differs by more than `NEAR`
+    of the largest logit; no file is left then.
     """
     path = Path(path)
-    if path.suffix not in (".onnx", ".pt2"):
-        raise ValueError(f"`path` must end in .onnx or .pt2, but it is {str(path)!r}")
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if path.suffix == ".onnx" and missing:
-        how = "pip install onnx onnxruntime onnxscript, or export .pt2, which needs PyTorch alone"
-        raise ImportError(f"ONNX needs {', '.join(missing)}: {how}")
+    if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"ONNX needs {', '.join(missing)}: pip install {' '.join(NEEDED)}")
     whole, generator = WholeClassifier(classifier).eval(), torch.Generator().manual_seed(0)
     few, more = (
         torch.randint(0, 256, (count, *classifier.shape), dtype=torch.uint8, generator=generator) for count in (2, 5)
     )
     sizes = {"pixels": {0: torch.export.Dim("batch")}}
     program = torch.export.export(whole, (few,), dynamic_shapes=sizes)
-    write = _write_onnx if path.suffix == ".onnx" else _write_pt2
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        run = write(program, path, json.dumps(classifier.classes))
+        found = _written(program, path, json.dumps(classifier.classes), more)
         with torch.no_grad():
-            wanted, found = whole(more)[0], run(more)[0]
+            wanted = whole(more)[0]
         difference = float((found - wanted).abs().max())
         if not difference <= NEAR * max(1.0, float(wanted.abs().max())):
             raise RuntimeError(f"{path} differs from PyTorch by {difference:.2g} in its logits: it is not kept")
@@ -71,14 +64,8 @@ def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
     return difference
 
 
-def _write_pt2(program: torch.export.ExportedProgram, path: Path, classes: str) -> Callable[[Tensor], Sequence[Tensor]]:
-    torch.export.save(program, path, extra_files={"classes": classes})
-    return torch.export.load(path).module()
-
-
-def _write_onnx(
-    program: torch.export.ExportedProgram, path: Path, classes: str
-) -> Callable[[Tensor], Sequence[Tensor]]:
+def _written(program: torch.export.ExportedProgram, path: Path, classes: str, pixels: Tensor) -> Tensor:
+    """Write the program to `path`, and return the logits that onnxruntime computes of `pixels` with that."""
     import onnxruntime
 
     with warnings.catch_warnings():
@@ -88,4 +75,4 @@ def _write_onnx(
     made.model.metadata_props["classes"] = classes
     made.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda pixels: [torch.from_numpy(part) for part in session.run(None, {"pixels": pixels.numpy()})]
+    return torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])

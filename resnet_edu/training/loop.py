@@ -118,19 +118,17 @@ def train(
     """Train `model` in place and return its history.
 
     model:    (B, C, H, W) -> (B, classes), with its initial weights; moved to `device`, channels last in memory.
-    seed:     of the order of the batches and the augmentation. Two nets with one seed see the same batches in the same
-              order, and on one machine with as many threads one net gives the same numbers again on a processor.
+    seed:     of the order of the batches and the augmentation. On one machine with as many threads a net gives the same
+              numbers again on a processor.
     precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (see `step.py`).
     callback: gets an `Event` after each update (on CUDA, of several at once) and at evaluations; if it raises
               `StopTraining`, the history so far is returned.
     stops:    numbers of updates after which the callback is called at once on CUDA too, and finds the weights of then.
-    checkpoint: a file to save the state in, on a schedule (see `Checkpoint`), and to go on from if it is there. On a
-              processor the result is then, number for number, the one of a run that was never interrupted. Ctrl-C waits
-              for the end of the step and saves first. `checkpoint.remove` removes the file.
+    checkpoint: a file to save the state in, and to go on from if it is there; see `Checkpoint`. On a processor the
+              result is then, number for number, the one of a run that was never interrupted.
     group:    the processes that train this net together, see `group.py`; each calls this with the same arguments.
     normalization: mean and deviation, for a recipe whose `normalize` is "start".
-    keep_best: keep the weights with the lowest test error (`best_of`) too. Give what `Dataset.hold_out` returns: the
-              error on images by which weights were chosen says little about others.
+    keep_best: keep the weights with the lowest test error (`best_of`) too: give what `Dataset.hold_out` returns.
 
     The global random state, the grad mode and the model's training flag are left as they were.
 

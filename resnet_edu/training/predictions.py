@@ -86,11 +86,10 @@ class Predictions:
 
     def confusion_table(self) -> Table:
         """Return `confusion()` as a table."""
+        said = [f"as {name}" for name in self.classes]
         counts = zip(self.classes, self.confusion().tolist(), strict=True)
-        rows = [
-            {"truth": name} | {f"as {c}": n for c, n in zip(self.classes, row, strict=True)} for name, row in counts
-        ]
-        columns = [Column("truth", "truth"), *(Column(f"as {c}", f"as {c}", True) for c in self.classes)]
+        rows = [{"truth": name} | dict(zip(said, row, strict=True)) for name, row in counts]
+        columns = [Column("truth", "truth"), *(Column(name, name, True) for name in said)]
         return Table(f"Confusion matrix of {len(self):,} images", columns, rows, results=True)
 
     def errors(self) -> Table:
@@ -100,9 +99,8 @@ class Predictions:
         records = []
         for name, count, good in zip((*self.classes, "all"), images, right, strict=True):
             if count:
-                error, low, high = error_interval(count - good, count)
-                records.append({"class": name, "images": count, "wrong": count - good, "error": error})
-                records[-1] |= {"low": low, "high": high}
+                ends = dict(zip(("error", "low", "high"), error_interval(count - good, count), strict=True))
+                records.append({"class": name, "images": count, "wrong": count - good, **ends})
         rows = [r | {"error": f"{r['error']:.1f}", "interval": f"{r['low']:.1f} to {r['high']:.1f}"} for r in records]
         columns = [Column("class", "class"), Column("images", "images", True), Column("wrong", "wrong", True)]
         columns += [Column("error", "error %", True), Column("interval", "95% interval", True)]

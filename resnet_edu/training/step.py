@@ -87,12 +87,7 @@ class Stepper:
     """
 
     def __init__(
-        self,
-        model: nn.Module,
-        batches: Batches,
-        recipe: Recipe,
-        precision: str = "float32",
-        group: Group = ALONE,
+        self, model: nn.Module, batches: Batches, recipe: Recipe, precision: str = "float32", group: Group = ALONE
     ) -> None:
         self.model, self.batches, self.precision, self.group = group.wrap(model), batches, precision, group
         self.net, self.device, self._frozen = model, batches.device, False
@@ -152,8 +147,12 @@ class Stepper:
             self._record(picks)
         if not self.graph:
             return self._compute(picks)
-        if self._recorded is None:
-            return self._warm_up(picks)
+        if self._recorded is None:  # a warm-up, on a stream of its own, as recording asks for
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(self._stream):
+                result = self._compute(picks)
+            torch.cuda.current_stream(self.device).wait_stream(self._stream)
+            return result
         self._picks.copy_(picks)
         self._recorded.replay()
         loss, wrong = self._result
@@ -169,14 +168,6 @@ class Stepper:
         loss.backward()
         self.optimizer.step()
         return loss.detach(), (logits.argmax(1) != labels).sum()
-
-    def _warm_up(self, picks: Tensor) -> tuple[Tensor, Tensor]:
-        """Do an update on a stream of its own, as recording asks for."""
-        self._stream.wait_stream(torch.cuda.current_stream(self.device))
-        with torch.cuda.stream(self._stream):
-            result = self._compute(picks)
-        torch.cuda.current_stream(self.device).wait_stream(self._stream)
-        return result
 
     def _record(self, picks: Tensor) -> None:
         """Record an update as a graph, without computing it. Where that fails, say so and go on without."""

@@ -27,13 +27,10 @@ class WeightsError(ValueError):
 
 
 def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mapping[str, object]) -> Path:
-    """Write a net's `state_dict()` to `path` and return it; the file is there whole or not at all.
+    """Write a net's `state_dict()` to `path`, whole or not at all, and return it; `OSError` if it cannot be written.
 
-    state: names -> tensors, on any device.
     about: a few words to be stored with them (net, seed, data set, ...), as one text in JSON: the format keeps no order
            of several, and the same weights should give the same bytes.
-
-    Raises `OSError` if it cannot be written.
     """
     # Contiguous: nets train with channels last in memory.
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}

@@ -64,7 +64,7 @@ def test_folder_of_images_with_the_papers_recipe(tmp_path):
     recipe = found[0].recipe
     assert (recipe["steps"], recipe["milestones"], recipe["lr"]) == (16, [8, 12], 0.02)  # 36 // 8 = 4 steps an epoch
     assert recipe["augment"] is True
-    assert "learning rate 0.02, /10 after 8 and 12 steps, with augmentation" in done.stderr
+    assert "learning rate 0.02, /10 after step 8 and step 12, with augmentation" in done.stderr
     assert "±" in done.stdout
     assert "it takes plain nets of two depths" in done.stdout
 

@@ -26,7 +26,9 @@ DRAW = curves.training
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
-    monkeypatch.setattr(curves, "training", lambda *about: SimpleNamespace(save=lambda path: None))  # it takes seconds
+    monkeypatch.setattr(
+        curves, "training", lambda *about: SimpleNamespace(save_both=lambda stem: None)
+    )  # it takes seconds
     return tmp_path
 
 
@@ -167,7 +169,16 @@ def test_fine_tuning_against_from_scratch(capsys):
     photos()
     assert train("--steps", "20", "--optimizer", "adamw", out="first") == 0
     capsys.readouterr()
-    how = ["--start", "first/resnet8-seed0.safetensors", "--steps", "5", "--optimizer", "adamw", "--freeze-epochs", "1"]
+    how = [
+        "--start-from",
+        "first/resnet8-seed0.safetensors",
+        "--steps",
+        "5",
+        "--optimizer",
+        "adamw",
+        "--freeze-epochs",
+        "1",
+    ]
     command = ["train", "--data", "photos", "--out", "both", "--seeds", "2", *how]
     assert cli.main(command) == 0  # the file knows its net
     said = capsys.readouterr()
@@ -177,7 +188,7 @@ def test_fine_tuning_against_from_scratch(capsys):
     assert {r.start for r in scratch} == {""}
     assert "resnet8 trained on photos" in fine[0].start
     assert (fine[0].recipe["frozen"], fine[0].recipe["body_share"], fine[0].recipe["normalize"]) == (4, 0.1, "start")
-    assert "the head alone learns for 4 steps, the rest at 0.1 times its rate" in said.err
+    assert "up to step 4 only the head learns; the body learns at 0.1 times the head's rate" in said.err
     gaps = [b.final["test_error"] - a.final["test_error"] for a, b in zip(scratch, fine, strict=True)]
     told = f"fine-tuned against from-scratch: {np.mean(gaps):+.2f} points of test error, mean of 2 seeds"
     assert f"{told}, 95% interval " in said.out
@@ -192,7 +203,7 @@ def test_fine_tuning_against_from_scratch(capsys):
 
 def test_weights_that_come_with_the_package(capsys):
     photos(size=32)
-    assert train("--start", "shipped", "--epochs", "1", "--freeze-epochs", "1", net="resnet20") == 0
+    assert train("--start-from", "shipped", "--epochs", "1", "--freeze-epochs", "1", net="resnet20") == 0
     start = load_classifier("out/resnet20-seed0.safetensors")
     theirs = cli_train.starts.load_start("shipped", "resnet20").net.state_dict()
     ours = start.net.state_dict()
@@ -221,7 +232,7 @@ def test_a_net_of_ones_own(capsys, monkeypatch, here):
     assert (found.name, found.options) == ("my_nets:small", {"num_classes": 2})
     assert train("--more-steps", "2", "--steps", "4", "--keep", "best", "--hold-out", "8", net="my_nets:small") == 0
     file = "out/my_nets-small-seed0.safetensors"
-    assert train("--start", file, "--steps", "2", net="my_nets:small", out="fine") == 0
+    assert train("--start-from", file, "--steps", "2", net="my_nets:small", out="fine") == 0
     assert train("--steps", "4", net="my_nets:none", out="x") == 1
     assert "the net 'my_nets:none' cannot be imported" in capsys.readouterr().err
 
@@ -267,11 +278,10 @@ def test_progress_tells_loss_and_error(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--freeze-epochs", "1"], "--freeze-epochs is for weights to start from: add --start"),
-        (["--body-share", "0.5"], "--body-share is for weights to start from: add --start"),
-        (["--seed", "1", "--seeds", "2"], "give --seed K, one seed, or --seeds N"),
+        (["--freeze-epochs", "1"], "--freeze-epochs is for weights to start from: add --start-from"),
+        (["--body-share", "0.5"], "--body-share is for weights to start from: add --start-from"),
         (["--more-steps", "0"], "`--more-steps` must be at least 1"),
-        (["--start", "none.safetensors"], "there is no file none.safetensors"),
+        (["--start-from", "none.safetensors"], "there is no file none.safetensors"),
     ],
 )
 def test_what_does_not_go_together(options, words, capsys):

@@ -49,6 +49,21 @@ def test_torchvisions_weights_their_normalisation_and_a_new_head(monkeypatch):
         torch.testing.assert_close(found, theirs.eval()(prepare(images)), rtol=1e-4, atol=1e-5)
 
 
+def test_torchvisions_weights_in_a_file_that_was_got_by_hand(tmp_path):
+    theirs = torchvision.models.resnet18(weights=None)
+    path = tmp_path / "by-hand.pth"
+    torch.save(theirs.state_dict(), path)
+    start = starts.load_start(str(path), "resnet18")
+    assert all(torch.equal(tensor, theirs.state_dict()[name]) for name, tensor in start.net.state_dict().items())
+    assert start.mean.flatten().tolist() == pytest.approx(ResNet18_Weights.DEFAULT.transforms().mean)
+    assert start.about["dataset"] == "ImageNet, by-hand.pth"
+    with pytest.raises(WeightsError, match=r"by-hand.pth does not fit the net: Missing key"):
+        starts.load_start(str(path), "resnet50")
+    torch.save(theirs, path)  # the whole net, which takes code to read
+    with pytest.raises(WeightsError, match="is no file of tensors alone"):
+        starts.load_start(str(path), "resnet18")
+
+
 def test_a_files_net_and_options(digits, tmp_path):
     torch.manual_seed(0)
     options = {"num_classes": 10, "in_channels": 1, "width": 8}
@@ -85,7 +100,7 @@ def test_nets_that_are_shipped():
 @pytest.mark.parametrize(
     ("source", "net", "words"),
     [
-        ("torchvision", None, "--start torchvision needs a net: name it"),
+        ("torchvision", None, "--start-from torchvision needs a net: name it"),
         ("torchvision", "resnet20", "torchvision has no weights of resnet20"),
         ("torchvision", "plain18", "torchvision has no weights of plain18"),
         ("shipped", "resnet110", "has no record of resnet110"),

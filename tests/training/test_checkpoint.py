@@ -233,10 +233,10 @@ class TestDamage:
         assert path.with_name("c.damaged").read_bytes() == damaged
 
     def test_identity_of_a_whole_one(self, half_done):
-        whole = checkpoints.identity_of(half_done)
+        whole = checkpoints.head_of(half_done)["identity"]
         assert (whole["net"], whole["seed"], whole["threads"], whole["recipe"]["steps"]) == ("resnet8", 3, 1, 12)
         flip(half_done, 100)
-        assert checkpoints.identity_of(half_done) == checkpoints.identity_of(half_done.parent / "none") == {}
+        assert checkpoints.head_of(half_done) == checkpoints.head_of(half_done.parent / "none") == {}
         assert sorted(p.name for p in half_done.parent.iterdir()) == ["c"]  # it only looks
 
     def test_no_code_is_run(self, tmp_path):

@@ -134,7 +134,7 @@ def weights_of(notebook: nbformat.NotebookNode) -> list[Path]:
     fine-tuning is named by the command.
     """
     texts = [cell.source for cell in notebook.cells if "load_trained(" in cell.source]
-    texts += [f'"{STUDY}" {cell.source}' for cell in notebook.cells if "--start shipped" in cell.source]
+    texts += [f'"{STUDY}" {cell.source}' for cell in notebook.cells if "--start-from shipped" in cell.source]
 
     def named(path: Path) -> bool:
         study, net = f"[\"']{path.parent.name}[\"']", rf"\b{path.name.partition('-seed')[0]}\b"

@@ -27,9 +27,6 @@ from .table import exercise
 IMAGE = (1, 3, 224, 224)
 
 
-# ---------------------------------------------------------------- chapter 8
-
-
 @exercise("8.1")
 def _paths(paths: object, left: object, branches: object) -> str:
     check_number("paths", paths, 2**27, {54: "each block doubles the ways, it does not add two"}, 0)
@@ -59,9 +56,6 @@ def _decay(share: object) -> str:
     return "so little would be left"
 
 
-# ---------------------------------------------------------------- chapter 9
-
-
 @exercise("9.1")
 def _one_name(depth: object, option: object) -> str:
     check_number("depth", depth, 20, {18: "that is its name; what does the number of parameters say?"}, 1e-9)
@@ -87,9 +81,6 @@ def _repaired(net: nn.Module) -> str:
         raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
     check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
     return f"{found.name} with option B, in all that a trace shows"
-
-
-# ---------------------------------------------------------------- chapter 10
 
 
 @exercise("10.1")
@@ -127,9 +118,6 @@ def _loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
     return f"{name}: all tensors, with a prefix and without, or an error"
 
 
-# ---------------------------------------------------------------- chapter 11
-
-
 @exercise("11.1")
 def _speed(per_second: object, hours: object) -> str:
     right = 20 * 50_000 / 4555.5
@@ -148,15 +136,11 @@ def _sizes(as_published: object, padded: object) -> str:
     return "smallest and largest images are right"
 
 
-# ---------------------------------------------------------------- chapter 12
-
-
 @exercise("12.1")
 def _always(error: object, mean_of_classes: object) -> str:
     check_number("error", error, 10.0, {0.1: "in percent, please", 90: "that is how many are right"}, 1e-9)
-    check_number(
-        "mean_of_classes", mean_of_classes, 50.0, {0.5: "in percent, please", 10: "each class counts once"}, 1e-9
-    )
+    slips = {0.5: "in percent, please", 10: "each class counts once"}
+    check_number("mean_of_classes", mean_of_classes, 50.0, slips, 1e-9)
     return "both errors are right"
 
 
@@ -181,9 +165,6 @@ def _confusion(confusion: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     if not torch.equal(found.long(), right):
         raise NotYet(f"{name}: the counts are not right for 60 images of which none is of the last class")
     return f"{name}: the counts are right"
-
-
-# ---------------------------------------------------------------- chapter 13
 
 
 @exercise("13.1")
@@ -228,17 +209,11 @@ def _activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) -> str:
     return f"{name}: the places add up to the logit, for every class"
 
 
-# ---------------------------------------------------------------- chapter 14
-
-
 @exercise("14.1")
 def _excitation(parameters: object, macs: object) -> str:
     channels = [c for c, blocks in ((256, 3), (512, 4), (1024, 6), (2048, 3)) for _ in range(blocks)]
     weights, biases = sum(2 * c * c // 16 for c in channels), sum(c + c // 16 for c in channels)
-    slips = {
-        weights: "both convolutions have biases",
-        weights / 2: "and the second convolution?",
-    }
+    slips = {weights: "both convolutions have biases", weights / 2: "and the second convolution?"}
     check_number("parameters", parameters, weights + biases, slips, 1e-6)
     check_number("macs", macs, weights, {weights + biases: "a bias is no multiply-add"}, 1e-6)
     return "parameters and multiply-adds are right"

@@ -27,9 +27,6 @@ from .table import exercise
 IMAGE = (1, 3, 224, 224)
 
 
-# ---------------------------------------------------------------- chapter 1
-
-
 @exercise("1.1")
 def _three_results(cases: object) -> str:
     hints = {
@@ -101,9 +98,6 @@ def _where_it_begins(runs: object, begins: object) -> str:
     return "your runs say so"
 
 
-# ---------------------------------------------------------------- chapter 2
-
-
 @exercise("2.2")
 def _shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
     block, image = BasicBlock(64, 128, stride=2, shortcut="zero_pad"), torch.rand(1, 64, 7, 7)
@@ -146,9 +140,6 @@ def _zeros_at_the_end(plain: object, residual: object) -> str:
     check_number("plain", plain, found[0], {10: every})
     check_number("residual", residual, found[1], {0: "is there no other way around the blocks?"})
     return "right for both networks"
-
-
-# ---------------------------------------------------------------- chapter 3
 
 
 @exercise("3.2")
@@ -202,9 +193,6 @@ def _layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
     return "that is the layer in the box"
 
 
-# ---------------------------------------------------------------- chapter 4
-
-
 @exercise("4.1")
 def _two_layers(early_weights: object, early_macs: object, late_weights: object, late_macs: object) -> str:
     given = {"early": (early_weights, early_macs), "late": (late_weights, late_macs)}
@@ -237,9 +225,8 @@ def _one_width(net: object, falls_more: object) -> str:
     mine = call("tracing `net`", trace, net, IMAGE)
     if mine.additions:
         raise NotYet(f"`net` has {len(mine.additions)} additions, and a plain network has none")
-    own, right, old = (
-        [(r.kind, *r.output_shape[1:]) for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual)
-    )
+    drawn = ([r for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual))
+    own, right, old = ([(r.kind, *r.output_shape[1:]) for r in rows] for rows in drawn)
     if own == old:
         raise NotYet("`net` is plain-34 as it was: its stages have 64, 128, 256 and 512 channels")
     if len(own) != 34:
@@ -251,9 +238,6 @@ def _one_width(net: object, falls_more: object) -> str:
     costs = ("multiply-adds", "parameters")
     check_choice("falls_more", falls_more, costs[in_parameters], costs, text)
     return "the network, and what falls more, are right"
-
-
-# ---------------------------------------------------------------- chapter 5
 
 
 @exercise("5.2")
@@ -272,13 +256,8 @@ def _nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> str:
         "the convolution has the stride: three quarters of the pixels stay unread": lambda maps: maps[:, :, ::2, ::2],
         "the largest of the four pixels is taken; ResNet-D takes their mean": lambda maps: F.max_pool2d(maps, 2),
     }
-    compare_numbers(
-        mine,
-        reference,
-        x,
-        what,
-        {text: lambda net, maps, shrink=shrink: net[2](net[1](shrink(maps))) for text, shrink in mistakes.items()},
-    )
+    wrong = {text: lambda net, maps, shrink=shrink: net[2](net[1](shrink(maps))) for text, shrink in mistakes.items()}
+    compare_numbers(mine, reference, x, what, wrong)
     return f"{name}: outputs, running statistics and gradients are those of ResNet-D's shortcut"
 
 
@@ -346,9 +325,6 @@ def _option_c(block: object, parameters: object, macs: object) -> str:
     return "the block, and what is added to the whole network, are right"
 
 
-# ---------------------------------------------------------------- chapter 6
-
-
 @exercise("6.4")
 def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object) -> str:
     for name, given in (("held_out", held_out), ("rates", rates), ("test", test)):
@@ -357,10 +333,8 @@ def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object)
     for name, tried in held_out.items():
         if not isinstance(tried, dict) or len(tried) < 3:
             raise NotYet(f"`held_out[{name!r}]` must be a dictionary of three rates or more, each with its errors")
-        means = {
-            rate: statistics.fmean(as_percentages(f"held_out[{name!r}][{rate}]", errors, None))
-            for rate, errors in tried.items()
-        }
+        found = {rate: as_percentages(f"held_out[{name!r}][{rate}]", errors, None) for rate, errors in tried.items()}
+        means = {rate: statistics.fmean(errors) for rate, errors in found.items()}
         best = min(means, key=means.get)
         if rates[name] != best:
             text = f"and of those you tried {best} has the lowest mean error on the held-out images, {means[best]:.1f}%"
@@ -374,19 +348,14 @@ def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object)
     return "each optimizer has its own best rate, and the verdict is that of your errors"
 
 
-# ---------------------------------------------------------------- chapter 7
-
-
 @exercise("7.1")
 def _five_sigma(mean: object, deviation: object, error: object, deviations_away: object, errors_away: object) -> str:
     runs, table = (7.4, 7.29, 7.4, 6.89, 8.42, 7.95), 6.61
     right, s, divided_by_n = statistics.fmean(runs), statistics.stdev(runs), statistics.pstdev(runs)
     root = len(runs) ** 0.5
     check_number("mean", mean, right, {statistics.median(runs): "that is the median"})
-    slips = {
-        divided_by_n: "divided by 6? These runs are a sample of all that could be made",
-        s**2: "that is its square, the variance",
-    }
+    sample = "divided by 6? These runs are a sample of all that could be made"
+    slips = {divided_by_n: sample, s**2: "that is its square, the variance"}
     check_number("deviation", deviation, s, slips, 0.01)
     slips = {
         s / 6: "divided by the number of runs, and not by its root",

@@ -49,9 +49,4 @@ def _is_right(exercise: str, given: dict[str, object]) -> bool:
 
 def exercise(number: str) -> Callable[[Callable[..., str]], Callable[..., str]]:
     """Enter the decorated function into `EXERCISES`."""
-
-    def enter(function: Callable[..., str]) -> Callable[..., str]:
-        EXERCISES[number] = function
-        return function
-
-    return enter
+    return lambda function: EXERCISES.setdefault(number, function)
