@@ -35,6 +35,7 @@ FOLDER = Path("runs/why")
 SGD = torch.optim.SGD
 RATES = {"identity": (0.01, 0.03), "adam": (0.0003, 0.001, 0.003, 0.01), "equal": (0.0003, 0.001, 0.003, 0.01)}
 ADAM_20 = (0.001, 0.003, 0.01)
+BEYOND_GRID = (0.3,)  # SGD's best rate of `tools/grid.py` is its highest
 
 
 class Equal(SGD):
@@ -100,6 +101,7 @@ def shallow(how: str) -> dict[str, Any]:
         for lr, records in load_grid().items():
             for steps, errors in (r.curve("test_error") for r in records if r.net == "resnet20"):
                 tried.setdefault(lr, []).append(errors[steps.index(STEPS)])
+        tried |= {lr: [run("resnet20", how, lr, seed)[-1][2] for seed in range(3)] for lr in BEYOND_GRID}
     else:
         tried = {lr: [run("resnet20", how, lr, seed)[-1][2] for seed in range(2)] for lr in ADAM_20}
     chosen = choose(tried)

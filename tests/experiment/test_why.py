@@ -1,6 +1,7 @@
 """What chapter 8 has on record, and the ways of training that `tools/why.py` compares."""
 
 import json
+from statistics import fmean
 
 import pytest
 import torch
@@ -54,3 +55,11 @@ def test_sgd_has_its_rate_from_the_shipped_grid(record: dict):
         at = curves.index(record["steps"])
         assert held_out[f"{rate:g}"] == [r.curve("test_error")[1][at] for r in records if r.net == "resnet20"]
     assert [len(record["resnet20"][how]["test"]) for how in ("sgd", "adam")] == [5, 5]
+
+
+@pytest.mark.parametrize("how", ["sgd", "adam"])
+def test_the_best_rate_of_the_shallow_net_is_not_at_the_edge_of_those_tried(record: dict, how: str):
+    tried = record["resnet20"][how]
+    means = {float(rate): fmean(errors) for rate, errors in tried["rates"].items()}
+    assert min(means) < tried["best"] < max(means)
+    assert means[tried["best"]] == min(means.values())
