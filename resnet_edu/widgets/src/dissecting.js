@@ -55,6 +55,7 @@ function render({ model, el, worker, data }) {
     openAll.disabled = true;
     problem = "";
     const missing = [open(), ...nets.filter((name) => name !== open())].filter((name) => !blocks[name]);
+    if (!missing.length) ask(); // they are there: it was an answer that failed
     return engine.open(missing, (net) => say(openAll, `Loading ${net} …`));
   }
 
