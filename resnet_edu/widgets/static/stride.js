@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 0ae5b5cf67891310913d237745d9d3448e9d950c4cb4708a229c785f9d0edbb6 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 956d69e2abb2f0627ccaf229bd08f757696312c421d8148c625eff920e170acd */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
