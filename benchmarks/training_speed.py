@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,16 +32,18 @@ sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools" / "book")]
 import torch  # noqa: E402
 from browser import DESKTOP, chromium, served, write_explorer_page  # noqa: E402
 from dense_nets import DenseNet  # noqa: E402
-from dissecting_worker import dissecting_worker  # noqa: E402
+from dissecting_worker import ADD, dissecting_worker  # noqa: E402
+from safetensors.torch import save  # noqa: E402
 from torch import nn  # noqa: E402
 from training_worker import Worker  # noqa: E402
 
+from resnet_edu import resnet56  # noqa: E402
 from resnet_edu.experiment import load_trained  # noqa: E402
 from resnet_edu.widgets import TrainingLab  # noqa: E402
 from resnet_edu.widgets.dissecting import NETS  # noqa: E402
 
 AIM = 30  # updates a second
-PASS_AIM = 30  # milliseconds
+PASS_AIM, LARGE_AIM = 30, 400  # milliseconds
 REPEATS, UPDATES = 7, 20
 NAIVE = """(a, b, y, m, n, k) => {
   for (let r = 0; r < m; r++) for (let c = 0; c < n; c++) {
@@ -69,8 +72,8 @@ TRAIN = """(times) => {
 }"""
 
 
-PASSES = """(net, times) => {
-  const image = engine.prepared(engine.testImage(0).image);
+PASSES = """(net, side, times) => {
+  const image = Float32Array.from({ length: side * side * nets[net].stem.inputs }, (_, i) => Math.sin(i));
   for (let i = 0; i < times; i++) nets[net].logits(image, 1, {});
   return 0;
 }"""
@@ -103,17 +106,25 @@ def torch_updates(kind: str, depth: int, width: int, batch_norm: bool, batch: in
     return train
 
 
+def repeated(model: nn.Module, image: torch.Tensor, times: int) -> None:
+    """Run a net on an image so many times."""
+    for _ in range(times):
+        model(image)
+
+
 @torch.no_grad()
 def passes() -> None:
-    """Measure and print how long the trained nets take for one digit."""
-    worker = dissecting_worker()
-    image = torch.randn(1, 1, 8, 8)
-    print(f"\n{'net on one digit':24} {'ms':>10} {'PyTorch':>8}   aim: {PASS_AIM}")
-    for net in NETS:
-        model = load_trained(net, study="digits")
-        ours = seconds(lambda net=net: worker.run(PASSES, net, UPDATES)) / UPDATES
-        theirs = seconds(lambda model=model: [model(image) for _ in range(UPDATES)]) / UPDATES
-        print(f"{net:24} {1000 * ours:10.1f} {1000 * theirs:8.1f}")
+    """Measure and print how long nets take for one image: the trained ones, and one of the paper's size."""
+    worker, large = dissecting_worker(), "resnet56, 32x32 in colour"
+    nets = {net: (load_trained(net, study="digits"), 8, 20, PASS_AIM) for net in NETS}
+    nets[large] = (resnet56().eval(), 32, 3, LARGE_AIM)
+    worker.run(ADD, large, save(nets[large][0].state_dict()).hex())
+    print(f"\n{'net on one image':26} {'ms':>8} {'PyTorch':>8} {'aim':>8}")
+    for net, (model, side, times, aim) in nets.items():
+        image = torch.randn(1, model.conv1.in_channels, side, side)
+        ours = seconds(partial(worker.run, PASSES, net, side, times)) / times
+        theirs = seconds(partial(repeated, model, image, times)) / times
+        print(f"{net:26} {1000 * ours:8.1f} {1000 * theirs:8.1f} {aim:8}")
 
 
 WATCH = """() => {

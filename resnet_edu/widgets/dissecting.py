@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traitlets
 
-from ..experiment.shipped import ShippedStudy, filename, load_study, read_file
+from ..experiment.shipped import ShippedError, ShippedStudy, filename, load_study, read_file
 from ..nets.models import split_name
 from ..nets.shapes import cifar_blocks_per_stage
 from .base import Laboratory, Whole, module
@@ -52,8 +52,11 @@ class TrainedNets(Laboratory):
         return {net: study.files[_file(study, net)] for net in self._nets}
 
     def _send_weights(self, _: object, content: dict, __: object) -> None:
-        if content.get("weights") in self._nets:
-            self.send(content, [weights(content["weights"])])
+        if (net := content.get("weights")) in self._nets:
+            try:
+                self.send({"weights": net}, [weights(net)])
+            except ShippedError as error:
+                self.send({"weights": net, "problem": str(error)})
 
 
 class DissectingTable(TrainedNets):

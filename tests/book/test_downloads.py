@@ -22,6 +22,7 @@ from nbclient import NotebookClient
 from repository import Repository
 
 from resnet_edu.experiment.shipped import load_study, read_file
+from resnet_edu.widgets.dissecting import NETS
 
 IMPORTS = (ast.Import, ast.ImportFrom)
 CHAPTERS = [name for name in toc_documents() if name.startswith("notebooks/")]
@@ -114,6 +115,12 @@ def test_a_download_holds_the_package_and_the_weights_that_it_loads():
     left_out = {path for path in (ROOT / "resnet_edu").rglob("*") if path.is_file()} - {ROOT / name for name in names}
     assert {path.suffix for path in left_out} <= {".pyc", ".safetensors", ".js", ".css", ".txt"}
     assert all("src" in path.parts for path in left_out if path.suffix in (".js", ".css", ".txt"))
+
+
+def test_a_download_holds_the_nets_that_its_explorers_open():
+    notebook = bring_along(of_code('DissectingTable(net="plain20")'), Repository())
+    for net in NETS:
+        assert f'"digits/{net}-seed0.safetensors": """' in notebook.cells[1].source
 
 
 @pytest.mark.parametrize(

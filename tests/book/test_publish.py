@@ -98,14 +98,14 @@ def test_style_sheets_become_one_with_the_rules_that_are_used(tmp_path):
         '@import "../base.css"; .used,.unused{x:y} .unused b{x:y} :is(.unused,i){x:y} '
         "@media print{.unused{x:y} em{x:y}} @font-face{src:url(f/g.woff2)} .used{background:url('data:a')}"
     )
-    (tmp_path / "two.css").write_text(".used > b{x:z}")
+    (tmp_path / "two.css").write_text(".used > b{x:z} .rx-net.rx-plain{x:y}")
     links = "".join(f'<link rel="stylesheet" href="../_static/{name}?v=1" />\n' for name in ("a/one.css", "two.css"))
     page = one_style_sheet(tmp_path, f"<title>T</title>{links}<p>", {"used", "p"})
     (name,) = re.findall(r'^<title>T</title><link rel="stylesheet" href="../_static/([^"]+)">\n<p>$', page)
     css = re.sub(r"\s", "", (tmp_path / name).read_text())
     assert css == (
         "p{color:red}.used{x:y}:is(.unused,i){x:y}@mediaprint{em{x:y}}@font-face{src:url(a/f/g.woff2)}"
-        '.used{background:url("data:a")}.used>b{x:z}'
+        '.used{background:url("data:a")}.used>b{x:z}.rx-net.rx-plain{x:y}'
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from playwright.sync_api import Page, expect
 from traitlets import TraitError
 
 from resnet_edu.data import load as load_digits
-from resnet_edu.experiment.shipped import load_record
+from resnet_edu.experiment.shipped import load_record, load_study, read_file
 from resnet_edu.widgets import DissectingTable
 from resnet_edu.widgets.dissecting import NETS, removable, weights
 
@@ -59,6 +61,19 @@ def test_a_kernel_sends_the_weights_that_are_asked_for(monkeypatch):
     table._handle_custom_msg({"weights": "plain20"}, [])
     table._handle_custom_msg({"weights": "../plain20"}, [])
     assert sent == [({"weights": "plain20"}, [weights("plain20")])]
+
+
+def test_a_kernel_without_the_weights_says_so(monkeypatch, tmp_path):
+    def missing(net: str) -> bytes:
+        return read_file(replace(load_study("digits"), folder=tmp_path), f"{net}-seed0.safetensors")
+
+    sent = []
+    table = DissectingTable()
+    monkeypatch.setattr("resnet_edu.widgets.dissecting.weights", missing)
+    monkeypatch.setattr(table, "send", lambda content, buffers=None: sent.append(content))
+    table._handle_custom_msg({"weights": "plain20"}, [])
+    ((problem,),) = [[content["problem"]] for content in sent]
+    assert "plain20-seed0.safetensors is missing" in problem
 
 
 def test_a_drawing_is_counted_in_cells_as_the_training_images_were():
@@ -254,23 +269,29 @@ LIVE = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><d
     get: (k) => state[k], set: (k, v) => (state[k] = v), save_changes() {}, off() {},
     on: (event, f) => event === "msg:custom" && (hear = f),
     async send({ weights }) {
-      const bytes = await (await fetch(`${weights}.bin`)).arrayBuffer();
-      hear({ weights }, [new DataView(bytes)]);
+      const answer = await fetch(`${weights}.bin`);
+      if (answer.ok) hear({ weights }, [new DataView(await answer.arrayBuffer())]);
+      else if (window.answers !== false) hear({ weights, problem: `${weights} is missing` });
     },
   };
   window.end = widget.render({ model, el: document.querySelector("#place") });
 </script>"""
 
 
+def write_live(folder: Path) -> None:
+    """Write a page with the module of JupyterLab and Colab, and a model as anywidget hands it over."""
+    state = {k: v for k, v in DissectingTable(net="plain20").get_state().items() if k not in ("layout", "_esm")}
+    shutil.copy(MODULES / "dissecting.js", folder)
+    text = json.dumps(state, default=str).replace("</", "<\\/")
+    (folder / "live.html").write_text(LIVE.replace("STATE", text), encoding="utf-8")
+
+
 @pytest.mark.browser
 def test_as_a_live_widget_it_takes_weights_and_worker_from_its_kernel(context, tmp_path):
-    """The module of JupyterLab and Colab, with a model as anywidget hands it over; it cleans up after itself."""
-    state = {k: v for k, v in DissectingTable(net="plain20").get_state().items() if k not in ("layout", "_esm")}
-    shutil.copy(MODULES / "dissecting.js", tmp_path)
+    """It cleans up after itself."""
+    write_live(tmp_path)
     for net in NETS:
         (tmp_path / f"{net}.bin").write_bytes(weights(net))
-    text = json.dumps(state, default=str).replace("</", "<\\/")
-    (tmp_path / "live.html").write_text(LIVE.replace("STATE", text), encoding="utf-8")
     with served(tmp_path) as ways:
         visit = Visit(context.new_page(), ways["http"]).open("live.html")
         open_nets(visit.page)
@@ -278,6 +299,31 @@ def test_as_a_live_widget_it_takes_weights_and_worker_from_its_kernel(context, t
         visit.page.evaluate("() => end()")
         assert not visit.foreign
         assert not visit.complaints
+        visit.page.close()
+
+
+@pytest.mark.browser
+def test_a_live_widget_never_waits_for_ever(context, tmp_path):
+    """A kernel without the weights, then one that does not answer: both are told, and the reader may try again."""
+    with served(tmp_path) as ways:
+        visit = Visit(context.new_page(), ways["http"])
+        visit.page.clock.install()
+        write_live(tmp_path)
+        visit.open("live.html")
+        alert = visit.page.get_by_role("alert")
+        visit.page.get_by_role("button", name="Open the four nets").click()
+        expect(alert).to_contain_text("plain20 is missing", timeout=LONG)
+        visit.page.evaluate("() => (window.answers = false)")
+        visit.page.get_by_role("button", name="Try again").click()
+        expect(visit.page.get_by_role("button", name="Loading plain20")).to_be_disabled(timeout=LONG)
+        visit.page.clock.run_for(31_000)
+        expect(alert).to_contain_text("the kernel has sent nothing for 30 seconds", timeout=LONG)
+        for net in NETS:
+            (tmp_path / f"{net}.bin").write_bytes(weights(net))
+        visit.page.get_by_role("button", name="Try again").click()
+        nets = visit.page.locator(".rx-ds-net:not(:disabled)")
+        expect(nets).to_have_count(4, timeout=LONG)
+        expect(alert).to_be_hidden()
         visit.page.close()
 
 

@@ -9,11 +9,13 @@ import random
 import numpy as np
 import pytest
 import torch
-from dissecting_worker import dissecting_worker
+from dissecting_worker import ADD, dissecting_worker
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training_worker import Worker
 
+from resnet_edu import resnet20
 from resnet_edu.data import load
 from resnet_edu.data.dataset import Batches
 from resnet_edu.experiment import load_trained
@@ -79,6 +81,18 @@ def logits(worker: Worker, net: str, images: Tensor, changes: dict) -> np.ndarra
 def test_the_answers_are_those_of_pytorch(worker: Worker, images: Tensor, net: str):
     some = images[:IMAGES]
     np.testing.assert_allclose(logits(worker, net, some, {}), trained(net)(some), atol=CLOSE)
+
+
+@torch.no_grad()
+def test_a_net_of_the_papers_size_answers_as_in_pytorch(worker: Worker):
+    torch.manual_seed(0)
+    model = resnet20().train()
+    images = torch.randn(2, 3, 32, 32)
+    model(images)  # moves the running statistics
+    model.eval()
+    worker.run(ADD, "resnet20 in colour", save(model.state_dict()).hex())
+    found = logits(worker, "resnet20 in colour", images.permute(0, 2, 3, 1), {})
+    np.testing.assert_allclose(found, model(images), atol=CLOSE)
 
 
 @torch.no_grad()

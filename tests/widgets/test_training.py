@@ -214,6 +214,9 @@ def test_a_link_brings_the_choices_to_another_page(explorer_page, way: str):
     expect(rows.first.locator("tbody th")).to_have_text(["plain-110", "residual-8"])  # brought into its limits
     expect(rows.nth(1).locator("tbody th")).to_have_text(list(DEFAULT))  # the link is for the first one
     expect(other.locator(".rx-lab-progress").first).to_have_text("step 0 of 50")
+    other.goto(address.replace("#lab1", "#lab2"))
+    expect(rows.nth(1).locator("tbody th")).to_have_text(["plain-8", "residual-8"])
+    expect(other.locator(".rx-mount").nth(1)).to_be_in_viewport(ratio=0.9)  # a friend sees what was meant
     other.close()
 
 

@@ -30,6 +30,7 @@ from pybtex.database import Entry, parse_file
 from repository import Repository
 
 from resnet_edu.experiment.start import STUDY
+from resnet_edu.widgets import dissecting
 
 BIBLIOGRAPHY = ROOT / "book" / "references.bib"
 RESULTS = ROOT / "resnet_edu" / "experiment" / "results"
@@ -131,10 +132,13 @@ def weights_of(notebook: nbformat.NotebookNode) -> list[Path]:
     """Return the files of trained weights that its cells load, the smallest first.
 
     A cell that calls `load_trained` may load all nets that it names, of all studies that it names. What is shipped for
-    fine-tuning is named by the command.
+    fine-tuning is named by the command, and what an explorer opens by its class.
     """
     texts = [cell.source for cell in notebook.cells if "load_trained(" in cell.source]
     texts += [f'"{STUDY}" {cell.source}' for cell in notebook.cells if "--start-from shipped" in cell.source]
+    opens = "|".join(explorer.__name__ for explorer in dissecting.TrainedNets.__subclasses__())
+    every = f'"{dissecting.STUDY}" {" ".join(dissecting.NETS)}'
+    texts += [every for cell in notebook.cells if re.search(rf"\b({opens})\(", cell.source)]
 
     def named(path: Path) -> bool:
         study, net = f"[\"']{path.parent.name}[\"']", rf"\b{path.name.partition('-seed')[0]}\b"

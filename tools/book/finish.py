@@ -83,7 +83,8 @@ def lighter(page: str) -> str:
 def one_style_sheet(static: Path, page: str, words: set[str]) -> str:
     """Return a page whose style sheets are one file, which is written: each would hold up the first look at it.
 
-    Rules for classes that are not among the `words` of pages and scripts are left out: most of the theme's.
+    Rules for classes that are not among the `words` of pages and scripts are left out: most of the theme's. Those of
+    the explorers stay: their scripts put some of the names together, such as `rx-ds-plain`.
     """
     found = list(re.finditer(r'[ \t]*<link [^>]*rel="stylesheet"[^>]*>\n?', page))
     names = [re.search(r'href="([^"]*?)_static/([^"?]+)', link[0]).groups() for link in found]
@@ -100,7 +101,7 @@ def one_style_sheet(static: Path, page: str, words: set[str]) -> str:
 
 @functools.cache
 def _used(sheets: tuple[Path, ...], static: Path, words: frozenset[str]) -> str:
-    """Return the rules of some style sheets whose classes are among the words."""
+    """Return the rules of some style sheets whose classes are among the words, or are the explorers'."""
 
     def kept(rule: Any) -> Any:
         if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports") and rule.content:
@@ -112,7 +113,7 @@ def _used(sheets: tuple[Path, ...], static: Path, words: frozenset[str]) -> str:
         selectors = tinycss2.serialize(rule.prelude)
         if "(" not in selectors:  # what :is and :not hold would have to be understood
             selectors = ",".join(
-                s for s in selectors.split(",") if words.issuperset(re.findall(r"\.([a-zA-Z][\w-]*)", s))
+                s for s in selectors.split(",") if words.issuperset(re.findall(r"\.((?!rx-)[a-zA-Z][\w-]*)", s))
             )
         rule.prelude = tinycss2.parse_component_value_list(selectors)
         return rule if selectors.strip() else None

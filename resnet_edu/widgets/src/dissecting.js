@@ -55,6 +55,7 @@ function render({ model, el, worker, data }) {
     openAll.disabled = true;
     problem = "";
     const missing = [open(), ...nets.filter((name) => name !== open())].filter((name) => !blocks[name]);
+    if (!missing.length) ask(); // they are there: it was an answer that failed
     return engine.open(missing, (net) => say(openAll, `Loading ${net} …`));
   }
 
@@ -88,9 +89,11 @@ function render({ model, el, worker, data }) {
       lesions = {};
       if (again) ask(again = false);
       else if (spoken) speak();
-    } else if (message.lesions) Object.assign(lesions, message.lesions);
+      return draw();
+    }
+    if (message.lesions) Object.assign(lesions, message.lesions);
     else if (message.error.net === open()) errors[message.error.whole ? "whole" : "now"] = message.error;
-    return draw();
+    return count(); // forty times for an error: the pictures stay
   }
 
   function speak() {
@@ -179,6 +182,28 @@ function render({ model, el, worker, data }) {
     voice.say(`${open()} is whole again.`);
   });
 
+  const isThere = () => seen?.inside && seen.inside.net === open();
+
+  /** What is counted piece by piece: lesions, and the errors. */
+  function drawCounts() {
+    if (!isThere()) return;
+    const sum = (kind) => Object.entries(lesions).filter(([net]) => kindOf(net) === kind).reduce((sums, [, { changed, all }]) => [sums[0] + changed, sums[1] + all], [0, 0]);
+    const times = ([changed, all]) => `${changed} of ${all} times (${whole(changed / (all || 1))})`;
+    const waiting = Object.keys(lesions).length < nets.length;
+    share.hidden = waiting && Boolean(problem); // a net could not be opened
+    say(share, waiting ? "Leaving out every block once …"
+      : `Leave any single block out of the whole nets, and the answer for this image changes ${times(sum("plain"))} in the plain nets, ${times(sum("resnet"))} in the residual ones: ${nets.map((net) => `${net} ${lesions[net].changed} of ${lesions[net].all}`).join(", ")}.`);
+    const answer = seen.answers[open()];
+    const told = (error) => (!error ? "…" : percent(error.percent) + (error.images < TESTED ? ` of ${error.images} …` : ""));
+    const row = (words, p, error) => [words, String(best(p)), whole(Math.max(...p)), told(error)];
+    results.fill({
+      caption: `${open()}: this image, and the error on ${TESTED} test images`,
+      columns: [[""], ["answer", "number"], ["sure", "number"], ["error", "number"]],
+      rows: [row("whole", answer.before, errors.whole), row("now", answer.now, isWhole(mine()) ? errors.whole : errors.now)],
+    });
+  }
+  const count = onFrame(drawCounts);
+
   function drawAnswers() {
     const { answers, image, label, inside } = seen;
     const is = drawn ? sketch() : `test image ${model.get("image")}, a ${label}`;
@@ -197,19 +222,7 @@ function render({ model, el, worker, data }) {
       patch(node, { "aria-label": `${net}${changed ? ", cut" : ""} says ${digit}, ${whole(found[digit])}. Open it.` });
       bars.forEach((bar, i) => (bar.style.height = `${Math.max(2, 100 * found[i])}%`));
     }
-    const count = (kind) => Object.entries(lesions).filter(([net]) => kindOf(net) === kind).reduce((sum, [, { changed, all }]) => [sum[0] + changed, sum[1] + all], [0, 0]);
-    const times = ([changed, all]) => `${changed} of ${all} times (${whole(changed / (all || 1))})`;
-    say(share, Object.keys(lesions).length < nets.length ? "Leaving out every block once …"
-      : `Leave any single block out of the whole nets, and the answer for this image changes ${times(count("plain"))} in the plain nets, ${times(count("resnet"))} in the residual ones: ${nets.map((net) => `${net} ${lesions[net].changed} of ${lesions[net].all}`).join(", ")}.`);
     const answer = answers[open()];
-    if (!answer || !inside) return;
-    const told = (error) => (!error ? "…" : percent(error.percent) + (error.images < TESTED ? ` of ${error.images} …` : ""));
-    const row = (words, p, error) => [words, String(best(p)), whole(Math.max(...p)), told(error)];
-    results.fill({
-      caption: `${open()}: this image, and the error on ${TESTED} test images`,
-      columns: [[""], ["answer", "number"], ["sure", "number"], ["error", "number"]],
-      rows: [row("whole", answer.before, errors.whole), row("now", answer.now, isWhole(mine()) ? errors.whole : errors.now)],
-    });
     restore.disabled = isWhole(mine());
     const digit = best(answer.now);
     const side = Math.sqrt(inside.evidence.length);
@@ -388,10 +401,10 @@ function render({ model, el, worker, data }) {
     table.hidden = why.hidden = !seen?.inside;
     figures.hidden = !seen && !drawn;
     if (!seen && drawn) input.fill(drawn, inputText.textContent = `What the nets see: ${sketch()}`);
-    if (!seen?.inside || !blocks[open()]) return;
-    if (seen.inside.blocks.length !== blocks[open()].length || seen.inside.net !== open()) return; // its answer is on its way
+    if (!isThere()) return; // its answer is on its way
     layOut();
     drawAnswers();
+    drawCounts();
     rows.forEach((row, at) => row(seen.inside.blocks[at], seen.inside.blocks[at].sum ?? seen.inside.blocks[at].f ?? seen.inside.blocks[at].x));
     drawBlock();
   }
@@ -407,7 +420,7 @@ function render({ model, el, worker, data }) {
       if (test.value !== model.get("image")) test.set(model.get("image"));
       if (!drawn) ask();
     }),
-    voice.stop, draw.cancel, engine.end,
+    voice.stop, draw.cancel, count.cancel, engine.end,
   ];
   return () => ends.forEach((end) => end());
 }

@@ -361,14 +361,15 @@ function render({ model, el, worker }) {
     put(model, found);
     clear();
     draw();
+    el.scrollIntoView();
   };
   const restart = onFrame(() => {
     clear();
     drawAll();
   });
   clear();
-  follow();
   drawAll();
+  follow();
   addEventListener("hashchange", follow);
   const ends = [
     listen(model, CHOICES.join(" "), restart), () => removeEventListener("hashchange", follow), () => clearTimeout(waiting), voice.stop,

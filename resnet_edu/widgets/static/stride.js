@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 95d71909c7858b39f510e88ab12fca3e7aad5cf76bb1ad8e9269e3c644d9628e */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 956d69e2abb2f0627ccaf229bd08f757696312c421d8148c625eff920e170acd */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

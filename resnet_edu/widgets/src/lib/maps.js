@@ -14,12 +14,13 @@ export function paint(canvas, { values, side, channels }, scale, only = null) {
   const [width, height] = [columns * (side + 1) - 1, rows * (side + 1) - 1];
   if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
   const picture = new ImageData(width, height);
+  const { data } = picture;
   for (let map = 0; map < (only === null ? channels : 1); map++) {
     const [left, top] = [(map % columns) * (side + 1), Math.floor(map / columns) * (side + 1)];
     for (let p = 0; p < side * side; p++) {
       const at = 4 * ((top + Math.floor(p / side)) * width + left + (p % side));
-      picture.data.fill(128 + (127 * values[p * channels + (only ?? map)]) / (scale || 1), at, at + 3);
-      picture.data[at + 3] = 255;
+      data[at] = data[at + 1] = data[at + 2] = 128 + (127 * values[p * channels + (only ?? map)]) / (scale || 1);
+      data[at + 3] = 255;
     }
   }
   canvas.getContext("2d").putImageData(picture, 0, 0);

@@ -1,13 +1,21 @@
 // The worker in which trained nets run (workers/dissecting.js), for all explorers that have such nets.
 
+const PATIENCE = 30; // seconds for a kernel's answer
+
 /** Weights and worker as they come from a kernel. */
 const fromKernel = (model) => ({
   worker: () => Promise.resolve(`${model.get("_worker")}\nrxWorkers.dissecting()`),
-  data: (net) => new Promise((done) => {
-    const hear = ({ weights }, [view]) => {
-      if (weights !== net) return;
+  data: (net) => new Promise((done, fail) => {
+    const end = (settle, result) => {
+      clearTimeout(timer);
       model.off("msg:custom", hear);
-      done(new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice());
+      settle(result);
+    };
+    const timer = setTimeout(() => end(fail, new Error(`the kernel has sent nothing for ${PATIENCE} seconds; when it is idle, run this cell again`)), 1000 * PATIENCE);
+    const hear = ({ weights, problem }, [view] = []) => {
+      if (weights !== net) return;
+      if (problem) end(fail, new Error(problem));
+      else end(done, new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice());
     };
     model.on("msg:custom", hear);
     model.send({ weights: net });

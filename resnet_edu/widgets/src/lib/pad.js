@@ -11,7 +11,7 @@ const PENS = [1.6, 4.5]; // the thinnest and the thickest that is taken for it
 const WIDE = 23; // pixels that most training images have at most between left and right, and where their middle is
 const MIDDLE = 15;
 const STEP = 1 / 16; // of the pen, by keyboard
-const PIXELS = 200; // of the pad
+const PIXELS = 480; // of the pad, twice what it has on a page
 
 /** Move and stretch strokes as the training images were: from top to bottom, and in the middle. */
 function fitted(strokes) {
@@ -76,13 +76,13 @@ export function drawingPad({ voice, onchange }) {
       context.stroke();
     }
     if (!strokes.length && !pen) {
-      Object.assign(context, { fillStyle: "#a5b0bb", font: "16px sans-serif", textAlign: "center" });
-      context.fillText("Draw a digit here", PIXELS / 2, PIXELS / 2 + 5);
+      Object.assign(context, { fillStyle: "#a5b0bb", font: "34px sans-serif", textAlign: "center" });
+      context.fillText("Draw a digit here", PIXELS / 2, PIXELS / 2 + 11);
     }
     if (pen) {
-      Object.assign(context, { strokeStyle: down ? "#f5924a" : "#5cb0ee", lineWidth: 3 });
+      Object.assign(context, { strokeStyle: down ? "#f5924a" : "#5cb0ee", lineWidth: 6 });
       context.beginPath();
-      context.arc(pen[0] * PIXELS, pen[1] * PIXELS, 8, 0, 7);
+      context.arc(pen[0] * PIXELS, pen[1] * PIXELS, 17, 0, 7);
       context.stroke();
     }
   }

@@ -150,9 +150,10 @@ export class ConvNet {
     return { x, f, sum, y: { ...sum, values: sum.values.map((v) => Math.max(0, v)) } };
   }
 
-  /** The first maps of images (count, side, side). */
+  /** The first maps of images (count, side, side, channels). */
   begin(images, count) {
-    return convolve({ values: images, side: Math.sqrt(images.length / count), channels: 1, count }, this.stem, true);
+    const channels = this.stem.inputs;
+    return convolve({ values: images, side: Math.sqrt(images.length / count / channels), channels, count }, this.stem, true);
   }
 
   /** The logits (count, classes) of the maps before block `from`; look(place, what block() returns) sees all that follows. */

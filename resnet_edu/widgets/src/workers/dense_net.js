@@ -1,5 +1,7 @@
 // Fully connected nets that train in plain JavaScript: forward, backward, batch norm, SGD with momentum.
 //
+// An engine of our own: TensorFlow.js 4.22, compressed, is 366 KB in a page, and ConvNetJS has no batch norm.
+//
 // Matrices are typed arrays, row by row, with the shapes of PyTorch: a batch is (images, features), a weight (outputs,
 // inputs). Values are kept in float32; sums are made in double precision, JavaScript's own. No DOM and no imports:
 // tests/widgets/test_training_engine.py runs this file in V8 beside PyTorch.
