@@ -13,6 +13,7 @@ Sources
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import html
@@ -29,6 +30,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from PIL import Image
 
 from ..nets.models import split_name
 from ..support.files import write_atomic
@@ -50,6 +52,7 @@ METRIC_TITLES = {
 }
 METRIC_AXES = {metric: "loss (nats)" if metric.endswith("loss") else "error (%)" for metric in METRIC_TITLES}
 LEAST_LOSS = 1e-9  # nats
+LARGE_PNG = 4_000  # letters of base64
 STYLE = {
     "font.family": "sans-serif",
     "font.size": 14.0,  # on a phone a figure is drawn at half of its size
@@ -313,4 +316,17 @@ def _clean(raw: bytes) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<defs>\s*<style\b.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"data:image/png;base64,\s*([\w+/=\s]+)", _lighter, svg)
     return re.sub(r"font-size: ([\d.]+px); font-family: [^;]+", r"font-size: calc(\1*var(--book-letters,1))", svg)
+
+
+def _lighter(found: re.Match[str]) -> str:
+    """Return an embedded PNG, if it is a large one, as a WebP of about a fifth: a page with twenty photos is long.
+
+    A small one, such as a digit or a kernel, stays what it is, pixel by pixel.
+    """
+    if len(found[1]) < LARGE_PNG:
+        return found[0]
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(base64.b64decode(found[1]))).save(buffer, "webp", quality=90, method=6)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,10 +1,14 @@
 """Small drawings: what they say in words, and what they refuse."""
 
+import base64
+import io
 import re
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from resnet_edu.figures import charts
 from resnet_edu.figures import style as figure
@@ -89,6 +93,25 @@ def test_pixels_are_shown_as_they_are():
     (shown,) = charts.images(pixels).fig.axes[0].images
     assert np.array_equal(shown.get_array(), pixels[0, 0].numpy())
     assert (shown.norm.vmin, shown.norm.vmax) == (0, 255)  # a dark image stays dark
+
+
+def _embedded(svg):
+    """Return the only picture in an SVG: how it is stored, and its pixels (H, W, 3)."""
+    ((kind, data),) = re.findall(r"data:image/(\w+);base64,([\w+/=\s]+)", svg)
+    image = Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+    return kind, np.asarray(image).astype(float), len(data)
+
+
+def test_a_page_has_a_photo_as_a_small_file_and_a_digit_pixel_by_pixel():
+    photo = load_sample_image("china.jpg")[:160, :240]
+    kind, pixels, size = _embedded(charts.images(photo.transpose(2, 0, 1)[None]).svg())
+    assert kind == "webp"
+    assert abs(pixels - photo).mean() < 4  # of 255
+    assert size < photo.size / 4
+    digit = np.arange(64, dtype=np.uint8).reshape(1, 1, 8, 8)
+    kind, pixels, _ = _embedded(charts.images(digit).svg())
+    assert kind == "png"
+    assert abs(pixels[..., 0] - digit[0, 0]).max() <= 1  # as matplotlib rounds its greys
 
 
 @pytest.mark.parametrize(
