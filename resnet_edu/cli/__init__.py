@@ -45,7 +45,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted."""
-    args = build_parser().parse_args(argv)
+    parser, words = build_parser(), sys.argv[1:] if argv is None else argv
+    if "" in (word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in words):
+        parser.error("an argument is empty: is a variable of the shell unset?")
+    args = parser.parse_args(words)
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -55,5 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        print(f"resnet-edu {args.command}: {error}", file=sys.stderr)
+        of_system = isinstance(error, OSError) and error.strerror and error.filename
+        why = f"{error.filename}: {error.strerror}" if of_system else error
+        print(f"resnet-edu {args.command}: {why}", file=sys.stderr)
         return 1

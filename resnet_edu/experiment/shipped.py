@@ -167,9 +167,8 @@ def filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"
         runs = [file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending)]
-        raise ValueError(
-            f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {', '.join(runs) or 'none'}"
-        )
+        few = ", ".join(runs[:6]) + ", ..." * (len(runs) > 6)
+        raise ValueError(f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {few or 'none'}")
     return name
 
 
