@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import io
 import json
 import os
 import warnings
@@ -13,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..support.files import write_atomic
 from .classifier import Classifier
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")  # by .onnx: the extra `export`
@@ -35,13 +37,13 @@ class WholeClassifier(nn.Module):
 
 
 def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
-    """Write the classifier to `path`, run what was written, and return by how much its logits differ from PyTorch's.
+    """Write the classifier to `path`, and return by how much the logits of what is written differ from PyTorch's.
 
     path: ends in .onnx or .pt2 (`torch.export.load(path).module()`). Batches may have any size. The classes are in it
           as JSON: `metadata_props["classes"]` of ONNX, the extra file "classes" of .pt2.
 
     Raises `ValueError` for another ending, `ImportError` without the packages that ONNX needs, `RuntimeError` if the
-    result differs by more than `NEAR` of the largest logit; no file is left then.
+    result differs by more than `NEAR` of the largest logit; nothing is written then.
     """
     path = Path(path)
     if path.suffix not in (".onnx", ".pt2"):
@@ -56,29 +58,28 @@ def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
     )
     sizes = {"pixels": {0: torch.export.Dim("batch")}}
     program = torch.export.export(whole, (few,), dynamic_shapes=sizes)
-    write = _write_onnx if path.suffix == ".onnx" else _write_pt2
+    make = _onnx if path.suffix == ".onnx" else _pt2
+    made, run = make(program, json.dumps(classifier.classes))
+    with torch.no_grad():
+        wanted, found = whole(more)[0], run(more)[0]
+    difference = float((found - wanted).abs().max())
+    if not difference <= NEAR * max(1.0, float(wanted.abs().max())):
+        raise RuntimeError(f"{path} differs from PyTorch by {difference:.2g} in its logits: it is not written")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        run = write(program, path, json.dumps(classifier.classes))
-        with torch.no_grad():
-            wanted, found = whole(more)[0], run(more)[0]
-        difference = float((found - wanted).abs().max())
-        if not difference <= NEAR * max(1.0, float(wanted.abs().max())):
-            raise RuntimeError(f"{path} differs from PyTorch by {difference:.2g} in its logits: it is not kept")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    write_atomic(path, made)
     return difference
 
 
-def _write_pt2(program: torch.export.ExportedProgram, path: Path, classes: str) -> Callable[[Tensor], Sequence[Tensor]]:
-    torch.export.save(program, path, extra_files={"classes": classes})
-    return torch.export.load(path).module()
+Made = tuple[bytes, Callable[[Tensor], Sequence[Tensor]]]  # a file's content, and what it computes
 
 
-def _write_onnx(
-    program: torch.export.ExportedProgram, path: Path, classes: str
-) -> Callable[[Tensor], Sequence[Tensor]]:
+def _pt2(program: torch.export.ExportedProgram, classes: str) -> Made:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer, extra_files={"classes": classes})
+    return buffer.getvalue(), torch.export.load(io.BytesIO(buffer.getvalue())).module()
+
+
+def _onnx(program: torch.export.ExportedProgram, classes: str) -> Made:
     import onnxruntime
 
     with warnings.catch_warnings():
@@ -86,6 +87,6 @@ def _write_onnx(
         names = {"input_names": ["pixels"], "output_names": ["logits", "probabilities"]}
         made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     made.model.metadata_props["classes"] = classes
-    made.save(path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return lambda pixels: [torch.from_numpy(part) for part in session.run(None, {"pixels": pixels.numpy()})]
+    content = made.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda pixels: [torch.from_numpy(part) for part in session.run(None, {"pixels": pixels.numpy()})]
