@@ -17,6 +17,7 @@ COMMANDS = {  # a module each, which is imported when its command is used: PyTor
     "predict": "say what photos show, by a trained net, and how often that is wrong",
     "probe": "ask trained nets about gradients, responses, blocks and loss",
     "results": "print measured errors beside the published ones",
+    "completion": "print what a shell needs to complete commands and options",
 }
 
 
@@ -25,12 +26,16 @@ class _Command(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, by the options of the command's module."""
+        self.fill()
+        return super().parse_known_args(args, namespace)
+
+    def fill(self) -> None:
+        """Add what the command's module has to add, if that is not done yet."""
         if self.description is None:
             command = importlib.import_module(f".{self.prog.rpartition(' ')[2]}", __name__)
             self.description, self.epilog = command.DESCRIPTION, command.EXAMPLES
             command.add_options(self)
             self.set_defaults(run=command.run)
-        return super().parse_known_args(args, namespace)
 
 
 def build_parser() -> argparse.ArgumentParser:
