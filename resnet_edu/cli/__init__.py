@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ COMMANDS = {  # a module each, which is imported when its command is used: PyTor
     "predict": "say what photos show, by a trained net, and how often that is wrong",
     "probe": "ask trained nets about gradients, responses, blocks and loss",
     "results": "print measured errors beside the published ones",
-    "completion": "print what a shell needs to complete commands and options",
 }
 
 
@@ -38,14 +38,19 @@ class _Command(argparse.ArgumentParser):
             self.set_defaults(run=command.run)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with every command."""
+def build_parser(full: bool = False) -> argparse.ArgumentParser:
+    """Return the parser with every command; full: and with the options of each, which takes seconds."""
     parser = argparse.ArgumentParser(prog="resnet-edu", description="Residual networks to read, trace and train.")
     parser.add_argument("--version", action="version", version=f"resnet-edu {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Command)
     for name, text in COMMANDS.items():
-        commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if full:
+            command.fill()
     return parser
+
+
+full_parser = functools.partial(build_parser, full=True)  # for a shell's completion, by shtab: see README.md
 
 
 def main(argv: Sequence[str] | None = None) -> int:
