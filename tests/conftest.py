@@ -80,15 +80,23 @@ def in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(loop.CHUNK, "cpu", loop.CHUNK["cuda"])
 
 
-@pytest.fixture(scope="session")
-def wheel_file(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built as a release would be, with the build tools that are installed (no download)."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(root)]
+def built(root: Path, folder: Path, kind: str) -> Path:
+    """The wheel or the sdist, built as a release would be, with the build tools that are installed (no download)."""
+    command = [sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", str(folder), str(root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (path,) = folder.glob("*.whl")
+    (path,) = folder.iterdir()
     return path
+
+
+@pytest.fixture(scope="session")
+def wheel_file(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(root, tmp_path_factory.mktemp("wheel"), "wheel")
+
+
+@pytest.fixture(scope="session")
+def sdist_file(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built(root, tmp_path_factory.mktemp("sdist"), "sdist")
 
 
 # ---------------------------------------------------------------- the browser; browser.py is imported where needed

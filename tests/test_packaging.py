@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from bare import BareEnvironment
 from packaging.requirements import Requirement
 
 import resnet_edu
@@ -70,6 +72,33 @@ def test_versions_agree(root: Path):
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     assert project["version"] == resnet_edu.__version__
     assert f"version: {resnet_edu.__version__}\n" in (root / "CITATION.cff").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["wheel", "sdist"])
+def test_it_installs_into_a_clean_environment_and_works(
+    root: Path, wheel: zipfile.ZipFile, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+):
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    needed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    bare = BareEnvironment(tmp_path / "python", tuple(Requirement(text).name for text in needed))
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*words: str) -> str:
+        done = subprocess.run([bare.python, *words], cwd=tmp_path, env=alone, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    file = request.getfixturevalue(f"{kind}_file")
+    run("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", str(file))
+    found = {path.relative_to(bare.packages).as_posix() for path in (bare.packages / "resnet_edu").rglob("*.*")}
+    assert {name for name in found if "__pycache__" not in name} >= {
+        n for n in wheel.namelist() if "dist-info" not in n
+    }
+    assert "25,557,032" in run("-m", "resnet_edu", "trace", "resnet50")  # torchvision's documentation
+    assert "resnet56" in run("-m", "resnet_edu", "results", "--study", "digits")
+    run("-m", "resnet_edu", "degrade", "--quick", "--nets", "resnet8", "--steps", "2", "--workers", "0", "--out", "out")
+    assert (tmp_path / "out" / "resnet8-seed0.json").is_file()
 
 
 @pytest.mark.slow

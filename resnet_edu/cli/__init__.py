@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -25,27 +26,39 @@ class _Command(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as argparse does, by the options of the command's module."""
+        self.fill()
+        return super().parse_known_args(args, namespace)
+
+    def fill(self) -> None:
+        """Add what the command's module has to add, if that is not done yet."""
         if self.description is None:
             command = importlib.import_module(f".{self.prog.rpartition(' ')[2]}", __name__)
             self.description, self.epilog = command.DESCRIPTION, command.EXAMPLES
             command.add_options(self)
             self.set_defaults(run=command.run)
-        return super().parse_known_args(args, namespace)
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser with every command."""
+def build_parser(full: bool = False) -> argparse.ArgumentParser:
+    """Return the parser with every command; full: and with the options of each, which takes seconds."""
     parser = argparse.ArgumentParser(prog="resnet-edu", description="Residual networks to read, trace and train.")
     parser.add_argument("--version", action="version", version=f"resnet-edu {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Command)
     for name, text in COMMANDS.items():
-        commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if full:
+            command.fill()
     return parser
+
+
+full_parser = functools.partial(build_parser, full=True)  # for a shell's completion, by shtab: see README.md
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status: 0 done, 1 could not be done, 2 wrong usage, 130 interrupted."""
-    args = build_parser().parse_args(argv)
+    parser, words = build_parser(), sys.argv[1:] if argv is None else argv
+    if "" in (word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in words):
+        parser.error("an argument is empty: is a variable of the shell unset?")
+    args = parser.parse_args(words)
     try:
         return args.run(args)
     except KeyboardInterrupt:
@@ -55,5 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        print(f"resnet-edu {args.command}: {error}", file=sys.stderr)
+        of_system = isinstance(error, OSError) and error.strerror and error.filename
+        why = f"{error.filename}: {error.strerror}" if of_system else error
+        print(f"resnet-edu {args.command}: {why}", file=sys.stderr)
         return 1

@@ -232,7 +232,8 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
             raise ValueError(f"--batch-size is {size}, but there are only {images} training images")
         recipe = recipe_of(args, study.depth, args.epochs * each)
     if args.start:
-        frozen = min(each, recipe.steps // 5) if args.freeze_epochs is None else args.freeze_epochs * each
+        epochs = args.freeze_epochs
+        frozen = min(each, recipe.steps // 5) if epochs is None else whole("--freeze-epochs", epochs, 0) * each
         recipe = recipe.replace(frozen=frozen)
     elif args.freeze_epochs is not None:
         raise ValueError("--freeze-epochs is for weights to start from: add --start-from")

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..support.validate import one_of, whole
+from ..support.validate import of_type, one_of, shown, whole
 from .cifar10 import load_cifar10
 from .folder import ImageArrays, check_memory, read_folder
 
@@ -61,11 +61,14 @@ class Dataset:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        if len(self.classes) < 2:
-            raise ValueError(f"there must be at least two classes, but `classes` is {self.classes!r}")
+        if not isinstance(self.classes, tuple) or not all(isinstance(name, str) for name in self.classes):
+            raise TypeError(f"`classes` must be a tuple of names, but it is {shown(self.classes)}")
+        if not 2 <= len(self.classes) == len(set(self.classes)):
+            raise ValueError(f"there must be two classes or more, each once, but `classes` is {shown(self.classes)}")
         for part in ("train", "test"):
-            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            if images.dtype != torch.uint8 or images.dim() != 4 or not len(images):
+            names = f"{part}_images", f"{part}_labels"
+            images, labels = (of_type(name, getattr(self, name), Tensor) for name in names)
+            if images.dtype != torch.uint8 or images.dim() != 4 or not images.numel():
                 found = f"{images.dtype} {tuple(images.shape)}"
                 raise ValueError(f"`{part}_images` must be a non-empty uint8 tensor (N, C, H, W), but it is {found}")
             if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
@@ -111,7 +114,7 @@ class Dataset:
         so that no choice can be made by them. Raises `ValueError` unless every class has an image on either side.
         """
         total = len(self.train_labels)
-        count = whole("count", count, len(self.classes), total - len(self.classes))
+        whole("seed", seed, 0, 2**32 - 1), whole("count", count, len(self.classes), total - len(self.classes))
         _check_splittable(self.train_labels.numpy(), self.classes)
         held = torch.from_numpy(split_mask(self.train_labels.numpy(), count / total, seed))
         images, labels = self.train_images, self.train_labels
@@ -160,6 +163,8 @@ def load(
     Raises `FileNotFoundError` or `ValueError` for a folder or an option that cannot be used, saying what to change, and
     `RuntimeError` if CIFAR-10 is neither on disk nor can be downloaded.
     """
+    if not os.fspath(of_type("source", source, str, os.PathLike)):
+        raise ValueError("`source` must be 'digits', 'cifar10' or a folder, but it is ''")
     for name, given in {"resize": resize, "channels": channels, "skip_damaged": skip_damaged or None}.items():
         if source in _PIXELS and given is not None and (source, name) != ("cifar10", "resize"):
             raise ValueError(f"`{name}` is for a folder, but {source!r} has images of {_PIXELS[source]}: leave it out")
@@ -294,7 +299,8 @@ def normalization(images: Tensor, kind: Normalize = "per_pixel_mean") -> tuple[T
     Raises `ValueError` for another kind, or if a channel never varies (there is nothing to learn from it).
     """
     if isinstance(kind, tuple | list):
-        return kind
+        mean, deviation = kind
+        return of_type("mean", mean, Tensor), of_type("deviation", deviation, Tensor)
     one_of("normalize", kind, NORMALIZE)
     total = torch.zeros(images.shape[1:], dtype=torch.float64)
     squares = torch.zeros(images.shape[1:], dtype=torch.float64)

@@ -27,11 +27,12 @@ from torch import nn
 from ..data.dataset import Dataset
 from ..nets.models import get_model, imported, split_name
 from ..support import system
+from ..support.validate import of_type, whole
 from ..training import checkpoint as checkpoints
 from ..training.checkpoint import Checkpoint
 from ..training.classifier import Classifier
 from ..training.group import ALONE, Group
-from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, best_of, check_fit, train
+from ..training.loop import Evaluation, Event, StopTraining, TrainingDiverged, best_of, check_fit, check_output, train
 from ..training.recipe import Recipe
 from ..training.step import resolve_precision
 from . import folder as folders
@@ -53,9 +54,15 @@ def build_net(name: str, dataset: Dataset, seed: int, **options: object) -> nn.M
     A plain net and its residual twin get equal weights. The global random state is left as it was.
     """
     options = net_options(name, dataset, **options)
+    whole("seed", seed, 0)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # the processor's only: torch.manual_seed sets graphics cards too
-        return imported(name)(**options) if ":" in name else get_model(name, **options)
+        if ":" not in name:
+            return get_model(name, **options)
+        try:
+            return imported(name)(**options)
+        except Exception as error:  # it is somebody else's code
+            raise RuntimeError(f"{name}() failed: {type(error).__name__}: {error}") from error
 
 
 def net_options(name: str, dataset: Dataset, **options: object) -> dict[str, Any]:
@@ -136,6 +143,7 @@ def run(
         if stored is not None:
             dataset = study.images(data, folder, progress)
         else:
+            of_type("data", data, Dataset, Source, str, os.PathLike)
             source, dataset = (study.source, data) if isinstance(data, Dataset) else (data, data.load(progress))
             study = complete(dataclasses.replace(study, source=source), dataset, engine)
             if folder:
@@ -177,10 +185,13 @@ def choose_device(study: Study, engine: str | RayEngine | None = "local") -> tup
 def complete(study: Study, dataset: Dataset, engine: RayEngine | None = None) -> Study:
     """Return the study with all that was left open: recipe, workers, threads, and what its images are.
 
-    The device must be chosen. Raises `ValueError` for a recipe that does not fit the images.
+    The device must be chosen. Raises `ValueError` for a recipe, or a net of one's own, that does not fit the images.
     """
     recipe = study.recipe or default_recipe(dataset)
     check_fit(recipe, dataset)
+    for net in study.nets:
+        if ":" in net:  # those of this package do
+            check_output(build_net(net, dataset, 0).eval(), torch.zeros(2, *dataset.shape), len(dataset.classes))
     workers, threads = study.workers, study.threads
     if workers is None:
         workers = 2 if study.device == "cpu" else 0

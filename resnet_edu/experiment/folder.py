@@ -26,7 +26,7 @@ from ..data.dataset import Dataset
 from ..nets.models import get_model, imported, split_name
 from ..support.files import fields_of, read_json, write_atomic
 from ..support.system import now
-from ..support.validate import one_of, real, whole
+from ..support.validate import of_type, one_of, real, whole, wholes
 from ..training import checkpoint as checkpoints
 from ..training.checkpoint import Checkpoint
 from ..training.recipe import Recipe
@@ -66,7 +66,9 @@ class Source:
     skip_damaged: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "head", self.head and tuple(self.head))
+        object.__setattr__(self, "head", self.head and tuple(wholes("head", self.head)))
+        if self.head and len(self.head) != 2:
+            raise ValueError(f"`head` must be numbers of training and of test images, but it is {self.head}")
 
     def absolute(self) -> Source:
         """Return the same source, to be found from any working directory."""
@@ -152,17 +154,17 @@ class Study:
     date: str = field(default_factory=now)
 
     def __post_init__(self) -> None:
-        nets = (self.nets,) if isinstance(self.nets, str) else tuple(self.nets)
-        seeds = tuple(range(whole("seeds", self.seeds))) if isinstance(self.seeds, Integral) else tuple(self.seeds)
-        seeds = tuple(whole("seeds", seed, 0) for seed in seeds)
+        nets = (self.nets,) if isinstance(self.nets, str) else tuple(of_type("nets", self.nets, list, tuple))
+        several = range(whole("seeds", self.seeds, 1, 10_000)) if isinstance(self.seeds, Integral) else self.seeds
+        seeds = tuple(wholes("seeds", several, 0))
         for name, value in (("nets", nets), ("seeds", seeds), ("device", str(self.device))):
             object.__setattr__(self, name, value)
             if isinstance(value, tuple) and not 0 < len(value) == len(set(value)):
                 raise ValueError(f"`{name}` must have one entry at least, and each once, but it is {value}")
         for net in nets:
             _check_net(net)
-        if not isinstance(self.recipe, Recipe | None):
-            raise TypeError(f"`recipe` must be a Recipe or None, but it is {self.recipe!r}")
+        of_type("recipe", self.recipe, Recipe, type(None)), of_type("source", self.source, Source, type(None))
+        of_type("save_weights", self.save_weights, bool)
         one_of("precision", self.precision, PRECISIONS)
         real("checkpoint_seconds", self.checkpoint_seconds, 0)
         for name, least in (("workers", 0), ("threads", 1)):
@@ -211,7 +213,7 @@ class Study:
 @functools.cache
 def _check_net(name: str) -> None:
     """Raise `ValueError` for an unknown net."""
-    if ":" in name:
+    if ":" in of_type("nets", name, str):
         imported(name)
         return
     with torch.device("meta"):  # shapes only: even 1202 layers take no memory

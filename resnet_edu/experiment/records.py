@@ -111,8 +111,12 @@ class RunRecord:
         Raises `RecordError`, naming `origin`, for a newer format, a missing or an unknown field, or no evaluations.
         """
         record = cls(**fields_of(cls, values, origin, RecordError, SCHEMA, derived=("final",)))
-        if not record.curves or any(set(point) != set(_POINT) for point in record.curves):
+        points = [p for p in record.curves if isinstance(p, dict) and set(p) == set(_POINT)]
+        wrong = [v for p in points for v in p.values() if type(v) not in (int, float, type(None))]
+        if wrong or not points or len(points) < len(record.curves):
             raise RecordError(f"{origin} is damaged: 'curves' must be evaluations, each with {', '.join(_POINT)}")
+        if missing := {"name", "fingerprint"} - set(record.dataset):
+            raise RecordError(f"{origin} is damaged: 'dataset' lacks {', '.join(sorted(missing))}")
         curves = [{k: math.nan if v is None else v for k, v in point.items()} for point in record.curves]
         return dataclasses.replace(record, curves=curves)
 

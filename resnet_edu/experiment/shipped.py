@@ -152,8 +152,9 @@ def filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
     name = run_name(net, seed) + ending
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"
-        runs = ", ".join(file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending))
-        raise ValueError(f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {runs or 'none'}")
+        runs = [file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending)]
+        few = ", ".join(runs[:6]) + ", ..." * (len(runs) > 6)
+        raise ValueError(f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {few or 'none'}")
     return name
 
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..support.system import import_here
-from ..support.validate import one_of, whole
+from ..support.validate import of_type, one_of, shown, whole, wholes
 from .blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv3x3
 from .initialise import init_weights
 from .shapes import cifar_blocks_per_stage
@@ -56,10 +56,11 @@ class ResNet(nn.Module):
     ) -> None:
         super().__init__()
         one_of("stem", stem, STEMS), whole("num_classes", num_classes), whole("in_channels", in_channels)
+        layers, widths = wholes("layers", layers), wholes("width", widths)
         if len(layers) != len(widths) or not layers:
             raise ValueError(f"`layers` and `widths` must be equally long, but they are {layers!r} and {widths!r}")
-        for count, width in zip(layers, widths, strict=True):
-            whole("layers", count), whole("width", width)
+        if not hasattr(block, "expansion"):
+            raise TypeError(f"`block` must be the class of a block, such as BasicBlock, but it is {shown(block)}")
         seed = int(torch.randint(2**62, (), device="cpu"))
         preact = block is PreActBlock
         if stem == "imagenet":
@@ -123,7 +124,9 @@ def cifar_net(
 
     Raises `ValueError` for a depth that is not 6n+2, an unknown shortcut, no classes, or a shortcut of a plain net.
     """
-    n = cifar_blocks_per_stage(depth)
+    n, width = cifar_blocks_per_stage(depth), whole("width", width)
+    for name, switch in (("residual", residual), ("preact", preact), ("batch_norm", batch_norm)):
+        of_type(name, switch, bool)
     one_of("shortcut", shortcut, SHORTCUTS)
     if not residual and (shortcut != "zero_pad" or preact):
         raise ValueError(f"a plain net has no shortcut, but shortcut={shortcut!r} and preact={preact} were given")
@@ -183,7 +186,7 @@ def imagenet_net(
     """
     one_of("depth", depth, _IMAGENET)
     one_of("shortcut", shortcut, SHORTCUTS), one_of("stride_on", stride_on, ("1x1", "3x3"))
-    block, layers = _IMAGENET[depth]
+    block, layers, width = *_IMAGENET[depth], whole("width", width)
     if not residual and (block is Bottleneck or shortcut != "projection"):
         raise ValueError(f"plain nets have 18 or 34 layers and no shortcut, not {depth} layers or {shortcut!r}")
     options = {"stem": stem, "pool": pool, "in_channels": in_channels, "num_classes": num_classes}
@@ -231,7 +234,7 @@ def get_model(name: str, **options: object) -> ResNet:
     Raises `ValueError` for a name that is neither.
     """
     if not isinstance(name, str):
-        raise TypeError(f"`name` must be text such as 'resnet50', but it is {name!r}")
+        raise TypeError(f"`name` must be text such as 'resnet50', but it is {shown(name)}")
     kind, depth = split_name(name)
     if kind not in ("resnet", "plain") or not depth:
         raise ValueError(f"unknown net {name!r}: names are resnet or plain with a depth, as in 'resnet50' or 'plain20'")
@@ -246,9 +249,13 @@ def imported(name: str) -> Callable[..., nn.Module]:
     """
     module, _, attribute = name.partition(":")
     try:
-        return getattr(import_here(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"the net {name!r} cannot be imported: {error}") from None
+        found = getattr(import_here(module), attribute)
+    except (Exception, SystemExit) as error:  # whatever a file may do
+        what = "" if isinstance(error, ImportError | AttributeError) else f"{type(error).__name__}: "
+        raise ValueError(f"the net {name!r} cannot be imported: {what}{error}") from None
+    if not callable(found):
+        raise ValueError(f"the net {name!r} must be a callable that returns a net, but it is {shown(found)}")
+    return found
 
 
 def is_cifar_name(name: str) -> bool:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import torch
 from torch import Tensor, nn
 
-from ..support.validate import whole
+from ..support.validate import of_type, whole
 
 
 def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.Module:
@@ -30,7 +30,7 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
     Raises `RuntimeError` if it cannot be downloaded or stored, or if the parameters' names or shapes are not those of
     `net`.
     """
-    name = Path(urlsplit(weights.url).path).name
+    name = Path(urlsplit(_checked(weights).url).path).name
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     try:
         state = weights.get_state_dict(progress=progress, check_hash=True)
@@ -42,6 +42,13 @@ def load_pretrained(net: nn.Module, weights: Any, progress: bool = True) -> nn.M
     return net.eval()
 
 
+def _checked(weights: Any) -> Any:
+    """Return `weights` if they are torchvision's, which takes a second to import: whoever has them has done so."""
+    from torchvision.models import WeightsEnum
+
+    return of_type("weights", weights, WeightsEnum)
+
+
 def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> list[tuple[str, float]]:
     """Return the classes that a net thinks most probable for an image, with their probabilities, the best first.
 
@@ -50,8 +57,8 @@ def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> 
     The net is asked in evaluation mode, on its own device, and is left as it was.
     Raises `ValueError` for another shape.
     """
-    classes = weights.meta["categories"]
-    if image.dim() != 3 or image.shape[0] != 3:
+    classes = _checked(weights).meta["categories"]
+    if of_type("image", image, Tensor).dim() != 3 or image.shape[0] != 3:
         raise ValueError(f"`image` must be one image, (3, H, W), but it is {tuple(image.shape)}")
     count = whole("count", count, 1, len(classes))
     prepared = weights.transforms()(image).unsqueeze(0)  # (1, 3, 224, 224)

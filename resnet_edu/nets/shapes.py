@@ -11,7 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..support.validate import whole
+from ..support.validate import of_type, whole
+
+DEEPEST = 10_000  # layers; the paper's deepest net has 1,202, and to build a thousand times more takes all memory
 
 
 def conv_output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -83,7 +85,7 @@ class ReceptiveField:
         >>> ReceptiveField(3, start=0.0).union(ReceptiveField(3, start=1.0)).size
         4
         """
-        if self.jump != other.jump:
+        if self.jump != of_type("other", other, ReceptiveField).jump:
             raise ValueError(f"fields of jumps {self.jump} and {other.jump} have no union that fits all output pixels")
         low = min(self.start - self.size / 2, other.start - other.size / 2)
         high = max(self.start + self.size / 2, other.start + other.size / 2)
@@ -95,7 +97,7 @@ def cifar_blocks_per_stage(depth: int) -> int:
 
     Raises `ValueError` for a depth that is not 6n+2, naming the nearest ones that are.
     """
-    whole("depth", depth)
+    whole("depth", depth, most=DEEPEST)
     if depth < 8 or (depth - 2) % 6:
         below = max(8, depth - (depth - 2) % 6)
         raise ValueError(f"`depth` must be 6n+2, but it is {depth}; the nearest are {below} and {below + 6}")

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..support.validate import whole
 from .blocks import add_shortcut
 
 
@@ -109,6 +110,7 @@ class Variant(nn.Module):
         **options: bool,
     ) -> None:
         super().__init__()
+        whole("in_channels", in_channels), whole("num_classes", num_classes)
         kernel, stride, padding = stem
         parts = [nn.Conv2d(in_channels, widths[0], kernel, stride, padding, bias=bias)]
         parts += [nn.BatchNorm2d(widths[0])] if stem_norm else []

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..support.validate import of_type
+
 ADDITIONS = (torch.add, Tensor.add, Tensor.add_, Tensor.__add__, Tensor.__radd__, Tensor.__iadd__)
 
 
@@ -30,6 +32,7 @@ def additions(net: nn.Module, images: Tensor) -> list[Addition]:
     An addition is one of two maps of equal shape, in whatever net. The shortcut is the operand that came into the
     module as it is, or else the second one, as in `add_shortcut` and in torchvision.
     """
+    of_type("net", net, nn.Module), of_type("images", images, Tensor)
     watch = _Watch()
     with contextlib.ExitStack() as stack:
         for path, module in net.named_modules():

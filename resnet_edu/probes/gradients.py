@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..support.system import in_double
-from ..support.validate import whole
+from ..support.validate import of_type, wholes
 from ..training.loop import Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
 from .records import GradientRecord, finite
@@ -43,10 +43,10 @@ def gradients(
 
     Raises `ValueError` for steps that do not ascend from 0 or more, or a recipe that is shorter or does not fit.
     """
-    steps = [whole("steps", step, 0) for step in steps]
+    steps = wholes("steps", steps, 0)
     if not steps or steps != sorted(set(steps)):
         raise ValueError(f"`steps` must be whole numbers that ascend, such as (0, 1, 20), but they are {steps}")
-    recipe = recipe or Recipe(max(1, steps[-1]))
+    recipe = Recipe(max(1, steps[-1])) if recipe is None else of_type("recipe", recipe, Recipe)
     if recipe.steps < steps[-1]:
         raise ValueError(f"`recipe` has {recipe.steps} steps, but `steps` goes up to {steps[-1]}: give a longer one")
     if steps[-1]:

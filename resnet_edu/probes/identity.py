@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
 from ..nets.initialise import init_weights
 from ..nets.models import remove_batch_norm
-from ..support.validate import whole
+from ..support.validate import whole, wholes
 from .records import IdentityRecord, finite
 from .subject import Batch, Subject, blocks_of, loss_and_error, weighted_layers
 
@@ -29,7 +29,7 @@ def identity(subject: Subject, added: Sequence[int] = (1, 2, 4), *, images: int 
 
     Raises `TypeError` for another net than a `ResNet`, `ValueError` for a number below 1.
     """
-    added = [whole("added", number) for number in added]
+    added = wholes("added", added)
     start = time.perf_counter()
     with subject.examined() as net:
         blocks_of(net)

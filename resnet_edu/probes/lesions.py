@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.blocks import PlainBlock, PreActBlock
-from ..support.validate import whole
+from ..support.validate import whole, wholes
 from .records import LesionRecord, finite
 from .subject import Subject, blocks_of, keeps_shape, loss_and_error
 
@@ -34,7 +34,7 @@ def lesions(
 
     Raises `TypeError` for another net than a `ResNet`, `ValueError` for a number out of range.
     """
-    swaps = [whole("swaps", number) for number in swaps]
+    swaps = wholes("swaps", swaps)
     whole("trials", trials)
     start = time.perf_counter()
     with subject.examined() as net:

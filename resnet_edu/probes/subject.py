@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..data.dataset import Batches, Dataset, Normalize
 from ..nets.models import ResNet
 from ..support.system import code_version, device_name, library_versions, now, resolve_device
-from ..support.validate import whole
+from ..support.validate import of_type, whole
 from ..training.loop import check_output, evaluation_batch
 from ..training.step import exact
 
@@ -49,6 +49,9 @@ class Subject:
     normalize: Normalize = "per_pixel_mean"
     seed: int = 0
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        of_type("net", self.net, nn.Module), of_type("dataset", self.dataset, Dataset), whole("seed", self.seed, 0)
 
     @contextlib.contextmanager
     def examined(self) -> Iterator[nn.Module]:

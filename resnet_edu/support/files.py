@@ -13,21 +13,36 @@ import io
 import json
 import os
 import tempfile
+import types
+import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .validate import shown
+
+
+def read_file(path: str | os.PathLike[str], way: str = "") -> bytes:
+    """Return the bytes of a file. Raises `FileNotFoundError` if there is none, `OSError` if it cannot be read.
+
+    way: what a message ends with that says that there is none.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"there is no file {path}{way}") from None
+    except OSError as error:
+        raise OSError(f"cannot read {path} ({error.strerror or error}): name a file that can be read") from None
+
 
 def read_json(path: str | os.PathLike[str], error: type[ValueError] = ValueError) -> Any:
     """Return the values in a JSON file. Raises `FileNotFoundError`, and `error` for what is no JSON text."""
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}") from None
-    except ValueError as reason:
+        return json.loads(read_file(path).decode())
+    except (ValueError, RecursionError) as reason:
         raise error(f"{path} is damaged: it is no JSON text ({reason}); restore it or remove it") from None
 
 
@@ -40,7 +55,7 @@ def fields_of(
     schema:  the newest version that is known.
     derived: names in the file that are no fields.
 
-    Raises `error`, naming `origin`, for no object, a newer version, a missing or an unknown field.
+    Raises `error`, naming `origin`, for no object, a newer version, a missing or an unknown field, or another type.
     """
     if not isinstance(values, dict) or "schema" not in values:
         raise error(f"{origin} is none of our files: it has no field 'schema'")
@@ -55,7 +70,19 @@ def fields_of(
     if missing or unknown:
         what = f"lacks {', '.join(missing)}" if missing else f"has unknown fields: {', '.join(unknown)}"
         raise error(f"{origin} is damaged or was edited: it {what}")
-    return {name: values[name] for name in fields if name in values}
+    found, hints = {name: values[name] for name in fields if name in values}, typing.get_type_hints(kind)
+    for name, value in found.items():
+        if not _can_be(value, hints[name]):
+            raise error(f"{origin} is damaged or was edited: {name!r} cannot be {shown(value)}")
+    return found
+
+
+def _can_be(value: Any, hint: Any) -> bool:
+    """Return whether a value that was read from JSON can be of this type, which may be a union; not what is in it."""
+    hints = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    kinds = [typing.get_origin(hint) or hint for hint in hints]
+    as_json = {tuple: (list,), float: (float, int)}
+    return any(type(value) in as_json.get(k, (dict,) if dataclasses.is_dataclass(k) else (k,)) for k in kinds)
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from tqdm.std import tqdm  # not tqdm.auto: its notebook widget vanishes from a page that is built from the notebook
 
 from .. import __version__
+from .validate import shown
 
 
 def resolve_device(name: str | torch.device = "auto") -> torch.device:
@@ -32,10 +33,10 @@ def resolve_device(name: str | torch.device = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu")
     try:
         device = torch.device(name)
-    except RuntimeError:
+    except (RuntimeError, TypeError, ValueError):
         device = None
     if device is None or device.type not in ("cpu", "cuda", "mps"):
-        raise ValueError(f"`device` must be auto, cpu, cuda or mps, but it is {str(name)!r}")
+        raise ValueError(f"`device` must be auto, cpu, cuda or mps, but it is {shown(name)}")
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         count = torch.cuda.device_count()
         raise RuntimeError(f"device {str(name)!r} was asked for, but PyTorch sees {count} CUDA devices: use 'cpu'")

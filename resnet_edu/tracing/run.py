@@ -11,6 +11,7 @@ Nothing is printed and nothing is left behind.
 from __future__ import annotations
 
 import copy
+import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +21,7 @@ import torch
 from torch import nn
 
 from ..support.table import Table
-from ..support.validate import one_of, whole
+from ..support.validate import one_of, shown, whole
 from . import ops
 from .graph import finish
 from .meta import map_tensors, tensors_in
@@ -210,7 +211,7 @@ def _device_for(args: list[object], kwargs: dict[str, object], device: str | tor
     except (RuntimeError, TypeError, AssertionError) as error:  # no device at all, or none of this machine
         raise ValueError(
             f"`device` must be 'meta' or a device that torch has on this machine, such as 'cpu', but it is "
-            f"{device!r}: {str(error).strip().splitlines()[0]}"
+            f"{shown(device)}: {textwrap.shorten(str(error), 100)}"
         ) from error
 
 
@@ -242,8 +243,9 @@ def _explain(
     """Return the error to raise for `error`, which came out of the model's forward pass; `way` is advice for it."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
+    said = textwrap.shorten(original.splitlines()[0], 200)  # torch lists all signatures of a function after it
     if failure is None or failure.error is not error:
-        return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {original}{way}", rows=rows)
+        return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {said}{way}", rows=rows)
     got, where = _shapes_text(failure.shapes), failure.path or name
     if failure.call and not type(failure.module).__module__.startswith("torch.nn."):
         where += f", in {failure.call}()"
@@ -259,7 +261,7 @@ def _explain(
         )
     else:
         advice = way or _advice(failure, recorder, place.type == "meta", original)
-        message = f"{name} fails for input {given} in {where}, which got {got}: {original}{advice}"
+        message = f"{name} fails for input {given} in {where}, which got {got}: {said}{advice}"
     return TraceError(message, failure.path, failure.shapes, rows)
 
 
@@ -274,6 +276,8 @@ def _advice(failure: Failure, recorder: Recorder, meta: bool, original: str) -> 
         channels = shape[-len(module.kernel_size) - 1]
         if channels != module.in_channels:
             return f" (the layer takes {module.in_channels} channels, not {channels})"
+    elif isinstance(module, nn.modules.conv._ConvNd) and shape:
+        return f" (the layer takes {len(module.kernel_size) + 2} sizes: batch, channels and those of the image)"
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
         return f" (the layer takes {module.in_features} values, not {shape[-1]}: its input follows the image size)"
     norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(failure.error, ValueError)

@@ -23,15 +23,17 @@ from torch import Tensor, nn
 from ..data.dataset import Dataset, Normalize, digests, normalization, normalized
 from ..data.folder import image_array, list_images, read_images
 from ..nets.models import get_model
+from ..support.files import read_file
 from ..support.system import make_bar, resolve_device
+from ..support.validate import of_type, shown, wholes
 from . import weights
-from .loop import evaluation_batch
+from .loop import check_output, evaluation_batch
 from .predictions import Predictions
 from .step import exact
 from .weights import BESIDE, WeightsError
 
 SCHEMA = 1  # the version of what the header holds
-FIELDS = ("net", "options", "classes", "shape", "resize")  # of the header, beside what is merely told
+FIELDS = {"net": str, "options": dict, "classes": list, "shape": list, "resize": str}  # of the header, by their types
 TENSORS = ("mean", "deviation", "trained_on")  # beside the net's
 
 log = logging.getLogger(__name__)
@@ -78,6 +80,7 @@ class Classifier:
 
         options: all that the net is built with; None for `num_classes` and `in_channels`, as the data has them.
         """
+        of_type("net", net, nn.Module), of_type("dataset", dataset, Dataset)
         mean, deviation = normalization(dataset.train_images, normalize)
         if options is None:
             options = {"num_classes": len(dataset.classes), "in_channels": dataset.shape[0]}
@@ -133,8 +136,11 @@ class Classifier:
             pixels, names = self.shape, [file for files, _ in parts for file in files]
             if truth is None and all(labels for _, labels in parts):
                 truth = torch.tensor([label for _, labels in parts for label in labels])
-        if truth is not None and len(truth) != len(names):
-            raise ValueError(f"`truth` must have a label for each image, but it has {len(truth)} for {len(names)}")
+        if truth is not None:
+            if len(of_type("truth", truth, Tensor)) != len(names):
+                raise ValueError(f"`truth` must have a label for each image, but it has {len(truth)} for {len(names)}")
+            if truth.dtype != torch.int64 or (len(truth) and not 0 <= truth.min() <= truth.max() < len(self.classes)):
+                raise ValueError(f"`truth` must be int64 from 0 to {len(self.classes) - 1}, but it is {shown(truth)}")
         net, size = copy.deepcopy(self.net).to(device).eval(), evaluation_batch(self.shape, device)
         bar = make_bar(len(names), "predicting", show=progress and len(names) > size)
         found, known, kept = [], [], []
@@ -173,17 +179,12 @@ def load_classifier(
     Raises `FileNotFoundError`, and `WeightsError` for a file that holds no weights, or weights without their classes,
     or those of another net.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        way = "give the .safetensors that `resnet-edu train` left"
-        raise FileNotFoundError(f"there is no file {path}: {way}") from None
+    data = read_file(path, ": give the .safetensors that `resnet-edu train` left")
     header, tensors = weights.contents(data, path)
-    if header.get("schema", SCHEMA) != SCHEMA:
+    if header.setdefault("schema", SCHEMA) != SCHEMA:
         raise WeightsError(f"{path} has schema {header['schema']}, but {SCHEMA} is known here: update resnet_edu")
     beside = [tensors.pop(BESIDE + name, None) for name in TENSORS]
-    missing = [name for name in FIELDS if name not in header]
+    missing = [name for name, kind in FIELDS.items() if type(header.get(name)) is not kind]
     if missing or any(tensor is None for tensor in beside):
         what = ", ".join(missing) or "normalisation"
         raise WeightsError(f"{path} holds weights alone (no {what}): train again with `resnet-edu train`")
@@ -195,7 +196,11 @@ def load_classifier(
         with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and then replaced
             net = net(**found["options"]) if net else get_model(found["net"], **found["options"])
     weights.load_into(net, tensors, path)
-    classes, shape = tuple(found["classes"]), tuple(found["shape"])
-    return Classifier(
-        net.eval(), found["net"], found["options"], classes, shape, *beside, resize=found["resize"], about=header
-    )
+    how = tuple(found["classes"]), tuple(found["shape"]), *beside, found["resize"], header
+    classifier = Classifier(net.eval(), found["net"], found["options"], *how)
+    try:
+        pixel = torch.zeros(1, *wholes("shape", found["shape"]), dtype=torch.uint8)
+        check_output(net, classifier.normalized(pixel), len(found["classes"]))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise WeightsError(f"{path} contradicts itself: {error}") from None
+    return classifier

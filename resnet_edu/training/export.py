@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..support.files import write_atomic
 from .classifier import Classifier
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")  # the extra `export`
@@ -34,12 +35,12 @@ class WholeClassifier(nn.Module):
 
 
 def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
-    """Write the classifier to `path`, run what was written, and return by how much its logits differ from PyTorch's.
+    """Write the classifier to `path`, and return by how much the logits of what is written differ from PyTorch's.
 
     Batches may have any size. The classes are in `metadata_props["classes"]`, as JSON.
 
     Raises `ImportError` without the packages that ONNX needs, `RuntimeError` if the result differs by more than `NEAR`
-    of the largest logit; no file is left then.
+    of the largest logit; nothing is written then.
     """
     path = Path(path)
     if missing := [name for name in NEEDED if importlib.util.find_spec(name) is None]:
@@ -50,29 +51,30 @@ def export(classifier: Classifier, path: str | os.PathLike[str]) -> float:
     )
     sizes = {"pixels": {0: torch.export.Dim("batch")}}
     program = torch.export.export(whole, (few,), dynamic_shapes=sizes)
+    content = _onnx(program, json.dumps(classifier.classes))
+    with torch.no_grad():
+        wanted, found = whole(more)[0], _logits(content, more)
+    difference = float((found - wanted).abs().max())
+    if not difference <= NEAR * max(1.0, float(wanted.abs().max())):
+        raise RuntimeError(f"{path} differs from PyTorch by {difference:.2g} in its logits: it is not written")
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        found = _written(program, path, json.dumps(classifier.classes), more)
-        with torch.no_grad():
-            wanted = whole(more)[0]
-        difference = float((found - wanted).abs().max())
-        if not difference <= NEAR * max(1.0, float(wanted.abs().max())):
-            raise RuntimeError(f"{path} differs from PyTorch by {difference:.2g} in its logits: it is not kept")
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
+    write_atomic(path, content)
     return difference
 
 
-def _written(program: torch.export.ExportedProgram, path: Path, classes: str, pixels: Tensor) -> Tensor:
-    """Write the program to `path`, and return the logits that onnxruntime computes of `pixels` with that."""
+def _logits(content: bytes, pixels: Tensor) -> Tensor:
+    """Return the logits that onnxruntime computes."""
     import onnxruntime
 
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
+
+
+def _onnx(program: torch.export.ExportedProgram, classes: str) -> bytes:
+    """Return the program as an ONNX file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's, of its own inner doings
         names = {"input_names": ["pixels"], "output_names": ["logits", "probabilities"]}
         made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
     made.model.metadata_props["classes"] = classes
-    made.save(path)
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
+    return made.model_proto.SerializeToString()

@@ -8,9 +8,14 @@ Source
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import functools
+import gc
 import math
 import os
+import textwrap
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,12 +28,12 @@ from torch import Tensor, nn
 
 from ..data.dataset import Batches, Dataset, Normalize
 from ..support.system import resolve_device
-from ..support.validate import one_of, whole
+from ..support.validate import of_type, one_of, shown, whole, wholes
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint, Keeper
 from .group import ALONE, Group
 from .recipe import Recipe
-from .step import Stepper, exact, mixed, resolve_precision
+from .step import GRAPH_WARMUP, Stepper, exact, mixed, resolve_precision
 
 EVALUATION_BATCH = 500  # images, and
 EVALUATION_PIXELS = 512_000  # of a batch, at most: small enough for the processor's caches
@@ -133,12 +138,15 @@ def train(
     The global random state, the grad mode and the model's training flag are left as they were.
 
     Raises `TrainingDiverged` for a loss that is not finite, `ValueError` for a recipe or a net that does not fit the
-    data, `CheckpointError` (a `ValueError`) for the checkpoint of another run, naming the difference.
+    data, `CheckpointError` (a `ValueError`) for the checkpoint of another run, naming the difference, `RuntimeError` if
+    the device's memory is not enough, naming a batch for which it is.
     """
+    of_type("model", model, nn.Module), of_type("dataset", dataset, Dataset), of_type("recipe", recipe, Recipe)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     check_fit(recipe, dataset)
-    stops = [whole("stops", stop, 0) for stop in stops]
+    whole("seed", seed, 0)
+    stops = wholes("stops", stops, 0)
     if recipe.batch_size % group.size:  # the mean of the shares' means would be another number
         how = f"which {group.size} processes cannot share out evenly: use a multiple of {group.size} (--batch-size)"
         raise ValueError(f"`batch_size` is {recipe.batch_size}, {how}")
@@ -153,8 +161,13 @@ def train(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         try:
-            about = (seed, device, precision, callback, stops, checkpoint, group, normalization, keep_best)
-            return _Run(model, dataset, recipe, *about).train()
+            run = functools.partial(_Run, dataset=dataset, seed=seed, device=device, precision=precision, stops=stops)
+            run = functools.partial(run, group=group, normalization=normalization)
+            with contextlib.suppress(torch.OutOfMemoryError):  # with the error goes what it kept in the memory
+                return run(model, recipe=recipe, callback=callback, checkpoint=checkpoint, keep_best=keep_best).train()
+            fits = _largest_batch(run, model, recipe) if group.size == 1 else 0
+            few = f"the memory of {device} is not enough for batches of {recipe.batch_size}: {fits} images fit"
+            raise RuntimeError(f"{few} (--batch-size {fits})") if fits else torch.OutOfMemoryError
         finally:
             model.train(was_training)
 
@@ -164,6 +177,29 @@ def check_fit(recipe: Recipe, dataset: Dataset) -> None:
     if recipe.batch_size > len(dataset.train_images):
         few = f"{dataset.name} has only {len(dataset.train_images)} training images"
         raise ValueError(f"`batch_size` is {recipe.batch_size}, but {few}: use a smaller batch (--batch-size)")
+
+
+def _largest_batch(run: Callable[..., _Run], model: nn.Module, recipe: Recipe) -> int:
+    """Return half the recipe's batch, or a quarter and so on, for which the memory is enough; 0 for none.
+
+    Each is tried by a few updates of a copy, and by an evaluation's first batch.
+    """
+
+    def callback(event: Event) -> None:
+        if event.kind == "evaluating":
+            raise StopTraining
+
+    few, size = GRAPH_WARMUP + 2, recipe.batch_size // 2
+    recipe = recipe.replace(steps=few, eval_every=few, milestones=(), period=None, frozen=0)
+    while size > 1:
+        gc.collect()
+        torch.cuda.empty_cache()
+        with contextlib.suppress(torch.OutOfMemoryError):
+            smaller = recipe.replace(batch_size=size)
+            run(copy.deepcopy(model), recipe=smaller, callback=callback, checkpoint=None, keep_best=False).train()
+            return size
+        size //= 2
+    return 0
 
 
 @dataclass
@@ -199,6 +235,8 @@ class _Run:
     begun: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            raise ValueError(f"`model` must have a parameter to train, but it is {shown(self.model)}")
         self.model.to(self.device, memory_format=torch.channels_last)
         normalize = self.recipe.normalize
         if normalize == "start" and self.normalization is None:
@@ -403,22 +441,30 @@ def evaluate(
     The images are normalised by the training images' statistics, or by the (mean, deviation) given. The model's
     training flag is left as it was.
     """
-    one_of("part", part, ("train", "test"))
+    of_type("model", model, nn.Module), of_type("dataset", dataset, Dataset), one_of("part", part, ("train", "test"))
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     was_training = model.training
     model.to(device, memory_format=torch.channels_last)
     try:
         with exact(device, precision):
-            return _evaluate(model, Batches(dataset, normalize, device), part, precision)
+            batches = Batches(dataset, normalize, device)
+            check_output(model.eval(), batches.normalized(batches.train[0][:2]), len(dataset.classes))
+            return _evaluate(model, batches, part, precision)
     finally:
         model.train(was_training)
 
 
 @torch.no_grad()
 def check_output(model: nn.Module, images: Tensor, classes: int) -> None:
-    """Raise `ValueError` unless the net's output for images (B, C, H, W) is (B, classes)."""
-    logits = model(images)
+    """Raise `ValueError` unless the net takes images (B, C, H, W), and its output is (B, classes)."""
+    try:
+        logits = of_type("output", model(images), Tensor)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # it may be somebody else's code
+        why = textwrap.shorten(f"{type(error).__name__}: {error}", 130)
+        raise ValueError(f"the net fails for images {tuple(images.shape)}: {why}") from error
     if logits.shape != (len(images), classes):
         found = f"the net returns {tuple(logits.shape)} for {len(images)} images, but the data has {classes} classes"
         raise ValueError(f"{found}: build it with num_classes={classes}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..data.dataset import NORMALIZE
-from ..support.validate import one_of, real, whole
+from ..support.validate import of_type, one_of, real, whole, wholes
 
 OPTIMIZERS, SCHEDULES, CROPS = ("sgd", "adamw"), ("steps", "cosine"), ("pad", "resized")
 ADAMW = {"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-2, "warmup_lr": None}  # [2]
@@ -80,8 +80,9 @@ class Recipe:
         one_of("normalize", self.normalize, (*NORMALIZE, "start"))
         one_of("optimizer", self.optimizer, OPTIMIZERS), one_of("schedule", self.schedule, SCHEDULES)
         one_of("crop", self.crop, CROPS), whole("frozen", self.frozen, 0), real("body_share", self.body_share, 0)
-        whole("period", self.period or self.steps, most=self.steps)
-        object.__setattr__(self, "milestones", tuple(whole("milestones", m) for m in self.milestones))
+        whole("period", self.steps if self.period is None else self.period, most=self.steps)
+        of_type("augment", self.augment, bool), of_type("flip", self.flip, bool)
+        object.__setattr__(self, "milestones", tuple(wholes("milestones", self.milestones)))
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"`milestones` must ascend, but they are {self.milestones}")
         if self.milestones and self.milestones[-1] >= self.steps:
@@ -112,7 +113,7 @@ class Recipe:
     @classmethod
     def paper(cls, depth: int = 56) -> Recipe:
         """Return the recipe of section 4.2 of [1] for CIFAR-10; with 110 layers or more it starts slowly."""
-        slow = 0.01 if depth >= 110 else None
+        slow = 0.01 if whole("depth", depth, 0) >= 110 else None
         return cls(64_000, milestones=(32_000, 48_000), warmup_lr=slow, augment=True, eval_every=1000)
 
     @classmethod

@@ -55,10 +55,19 @@ def exact(device: torch.device, precision: str) -> Iterator[None]:
     """Make CUDA compute reproducibly, and in true float32 where that is asked for; leave the settings as they were.
 
     By default PyTorch shortens the factors of float32 convolutions to TF32, with 10 bits of mantissa.
+
+    Raises `RuntimeError` in one line, with the ways out, if the device's memory is not enough for what is done in it.
     """
-    if device.type != "cuda":
-        yield
-        return
+    try:
+        with _settings(precision) if device.type == "cuda" else contextlib.nullcontext():
+            yield
+    except torch.OutOfMemoryError:
+        ways = "take smaller images, a smaller net or another device (--resize, --net, --device cpu)"
+        raise RuntimeError(f"the memory of {device} is not enough: {ways}") from None
+
+
+@contextlib.contextmanager
+def _settings(precision: str) -> Iterator[None]:
     tf32, before = precision != "float32", torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
     try:

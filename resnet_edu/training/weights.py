@@ -17,6 +17,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from ..support.files import write_atomic
+from ..support.validate import shown
 
 ABOUT = "resnet_edu"  # the one word in the header's metadata
 BESIDE = "resnet_edu."  # begins the names of tensors that are not the net's: see `classifier.py`
@@ -56,6 +57,8 @@ def contents(data: bytes, origin: str | os.PathLike[str] = "the file") -> tuple[
         about = json.loads(header.get("__metadata__", {}).get(ABOUT, "{}"))
     except (safetensors.SafetensorError, KeyError, ValueError) as error:
         raise WeightsError(f"{origin} is damaged: it is no safetensors file ({error})") from None
+    if not isinstance(about, dict):
+        raise WeightsError(f"{origin} is damaged: its header says {shown(about)}")
     return about, {name: t.float() if t.is_floating_point() else t for name, t in found.items()}
 
 

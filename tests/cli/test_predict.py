@@ -109,18 +109,3 @@ def test_a_net_of_ones_own(monkeypatch, trained, capsys):
     assert "not of this package" in capsys.readouterr().err
     assert cli.main([*words, "--net", "my_nets:small"]) == 0
     assert own.predict("photos/test/china/0.jpg").labels[0] in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("", "name a photo or a folder to label, or --export"),
-        ("nowhere.jpg", "there is no nowhere.jpg"),
-        ("photos/test/china/0.jpg --device tpu", "`device` must be auto"),
-        ("net.safetensors", "is no image that Pillow can read"),
-    ],
-)
-def test_what_is_wrong_is_told_and_nothing_is_left(words, message, capsys):
-    assert cli.main(["predict", "net.safetensors", *words.split(), "--out", "o"]) == 1
-    assert message in capsys.readouterr().err
-    assert not Path("o").exists()

@@ -104,31 +104,6 @@ def test_identity_beside_the_trained_nets(capsys):
     assert f"plain56 trained at its depth {loss:.3g}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("gradients --nets resnet9", "9"),
-        ("gradients --nets resnet8 --steps 5,1", "must be whole numbers that ascend"),
-        ("lesions --weights none.safetensors", "there is no none.safetensors"),
-        ("lesions --weights some.safetensors --nets resnet8", "says itself which net it is of: leave --nets out"),
-        ("lesions --nets resnet8", "has no record of resnet8"),
-        ("lesions --nets ,", "--nets must be names of nets, each once, such as plain20,resnet20: it is ''"),
-        ("gradients --nets=", "each once, such as plain20,resnet20: it is ''"),
-        ("responses --nets resnet20,plain20,resnet20", "such as plain20,resnet20: it is 'resnet20,plain20,resnet20'"),
-        ("landscape --nets resnet20 --points 0", "`points` must be at least 3, but it is 0"),
-        ("landscape --nets resnet20 --points -3", "`points` must be at least 3, but it is -3"),
-        ("landscape --nets resnet20 --points 4", "`points` must be odd"),
-        ("identity --nets plain20 --added 0", "`added` must be at least 1"),
-        ("responses --data nowhere", "nowhere"),
-        ("responses --device tpu", "`device` must be auto, cpu, cuda or mps"),
-    ],
-)
-def test_what_is_wrong_is_told_and_nothing_is_left(words, message, capsys):
-    assert cli.main(["probe", *words.split(), "--out", "o"]) == 1
-    assert message in capsys.readouterr().err
-    assert not Path("o").exists()
-
-
 def test_help_of_every_question(capsys):
     questions = ("gradients", "responses", "lesions", "landscape", "identity")
     for words in (["--help"], *([question, "--help"] for question in questions)):
@@ -136,9 +111,3 @@ def test_help_of_every_question(capsys):
             cli.main(["probe", *words])
         out = capsys.readouterr().out
         assert all(question in out for question in (questions if len(words) == 1 else words[:1]))
-
-
-def test_a_list_of_something_else_is_wrong_usage(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        probe("gradients", "--steps", "0,x")
-    assert "argument --steps: invalid whole_numbers value: '0,x'" in capsys.readouterr().err

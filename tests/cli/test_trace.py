@@ -241,52 +241,6 @@ def test_own_callable_in_the_current_directory(capsys, own):
         assert err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["resnet21"], "6n+2"),
-        (["vgg16"], "unknown net 'vgg16'"),
-        (["torchvision:resnet5"], "Unknown model resnet5"),
-        (["torchvision:"], "Unknown model"),
-        (["no_such_package_at_all:net"], "cannot import 'no_such_package_at_all:net'"),
-        ([":net"], "package.module:callable"),
-        (["resnet20", "--input", "1x32x32"], "takes 3 channels, not 1"),
-        (["resnet20", "--stride-in", "1x1"], "--stride-in is for bottlenecks"),
-        (["resnet20", "--batch", "0"], "at least 1"),
-        (["plain20", "--shortcut", "projection"], "has no shortcut"),
-        (["resnet20", "--shortcut", "wormhole"], "'wormhole'"),
-        (["torchvision:resnet18", "--shortcut", "projection"], "--shortcut: only for the nets of this package"),
-        (["torchvision:vgg11", "--input", "3x16x16"], "is too small"),
-        (["torchvision:vgg11", "--view", "stages"], "no 'stages' view"),
-    ],
-)
-def test_bad_input_is_one_clear_line(capsys, argv, words):
-    status, out, err = run(capsys, *argv)
-    assert (status, out) == (1, "")
-    assert words in err
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        "--view=nope",
-        "--device=tpu",
-        *(
-            f"--input={text}"
-            for text in ("axb", "0x3x3", "-3x3", "3x", "", "3.5", "16:", "16:longer", "16:nn", ":long")
-        ),
-        *(f"--batch={text}" for text in ("two", "2x2", "", "9" * 5000)),
-    ],
-)
-def test_what_cannot_be_is_wrong_usage(capsys, wrong):
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["trace", "resnet20", wrong])
-    assert stop.value.code == 2
-    assert f"argument {wrong.partition('=')[0]}: " in capsys.readouterr().err
-
-
 def test_help_shows_how_models_are_named(capsys):
     with pytest.raises(SystemExit):
         cli.main(["trace", "--help"])

@@ -275,22 +275,6 @@ def test_progress_tells_loss_and_error(monkeypatch, capsys):
     assert "error" not in said[0][1]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--freeze-epochs", "1"], "--freeze-epochs is for weights to start from: add --start-from"),
-        (["--body-share", "0.5"], "--body-share is for weights to start from: add --start-from"),
-        (["--more-steps", "0"], "`--more-steps` must be at least 1"),
-        (["--start-from", "none.safetensors"], "there is no file none.safetensors"),
-    ],
-)
-def test_what_does_not_go_together(options, words, capsys):
-    photos()
-    assert train("--steps", "4", *options) == 1
-    assert words in capsys.readouterr().err
-    assert not Path("out").exists() or not list(Path("out").iterdir())
-
-
 def test_augmentation_by_its_name():
     photos()
     for name, fields in {"none": (False, None), "pad-crop": (True, None), "resized-crop": (True, "resized")}.items():

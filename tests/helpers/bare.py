@@ -50,14 +50,16 @@ class BareEnvironment:
     """The environment in `folder`: `python` runs in it, `kernel()` is the name of its Jupyter kernel.
 
     The kernel's name is known to those whose JUPYTER_PATH is `jupyter_path`.
+
+    names: of the packages that are there, with all that they need.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, names: tuple[str, ...] = HOSTED) -> None:
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
         self.folder = folder
         self.python = folder / "bin" / "python"
         (self.packages,) = folder.glob("lib/python*/site-packages")
-        self.linked = with_dependencies(HOSTED)
+        self.linked = with_dependencies(names)
         for name in self.linked:
             self._link(name)
         self.jupyter_path = folder / "jupyter"

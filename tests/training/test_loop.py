@@ -264,6 +264,35 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"`batch_size` is 301, but .* only 300 training images.*--batch-size"):
             train(linear(digits), digits, Recipe(2, batch_size=301))
 
+    @pytest.mark.parametrize(
+        ("learns", "answers", "said"),
+        [
+            (20, 999, r"of cpu is not enough for batches of 64: 16 images fit \(--batch-size 16\)$"),
+            (1, 999, r"of cpu is not enough: take smaller images, a smaller net or another device \(--resize, --net"),
+            (20, 2, r"of cpu is not enough: take smaller images"),  # no smaller batch would help
+        ],
+    )
+    def test_a_card_without_memory(self, digits, learns, answers, said):
+        """A stand-in for it: training has room for so many images at once, an evaluation for so many."""
+
+        class Greedy(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.fc = nn.Linear(64, 10)
+
+            def forward(self, x):
+                if len(x) > (learns if self.training else answers):
+                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has ...")
+                return self.fc(x.flatten(1))
+
+        with pytest.raises(RuntimeError, match=said) as told:
+            train(Greedy(), digits, Recipe(3, batch_size=64, frozen=1, milestones=(2,)))
+        assert not isinstance(told.value, torch.OutOfMemoryError)
+        assert "\n" not in str(told.value)
+        if answers == 2:
+            with pytest.raises(RuntimeError, match=said):
+                evaluate(Greedy(), digits)
+
     def test_net_for_other_classes(self, digits):
         with pytest.raises(ValueError, match=r"\(2, 7\) for 2 images, but the data has 10 classes.*num_classes=10"):
             train(cifar_net(8, in_channels=1, num_classes=7), digits, Recipe(2, batch_size=16))

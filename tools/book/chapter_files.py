@@ -32,8 +32,10 @@ except ModuleNotFoundError as missing:
         raise
     keep = ("torch", "torchvision", "numpy")  # stay exactly as they are
     keep = [f"{d.name}=={d.version}" for d in distributions() if d.name in keep]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, ".." if here else SOURCE, *keep], check=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, ".." if here else SOURCE, *keep], stderr=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise RuntimeError(f"pip could not install resnet_edu: {done.stderr}")
     from resnet_edu import notebook
 import torch
 

@@ -69,8 +69,10 @@ def bring(wheel, package, weights):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, wheel)
             path.write_bytes(unpacked(package))
-            pip = [sys.executable, "-m", "pip", "install", "--quiet"]
-            subprocess.run([*pip, str(path), *keep], check=True)
+            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            done = subprocess.run([*pip, str(path), *keep], stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            raise RuntimeError(f"pip could not install resnet_edu: {done.stderr}")
 
     import resnet_edu
 
