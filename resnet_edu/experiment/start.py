@@ -11,7 +11,6 @@ Sources
 from __future__ import annotations
 
 import hashlib
-import pickle
 from pathlib import Path
 
 import torch
@@ -55,7 +54,9 @@ def load_start(source: str, net: str | None = None) -> Classifier:
         if by_hand:
             try:
                 state = torch.load(source, map_location="cpu", weights_only=True)
-            except pickle.UnpicklingError as error:
+            except OSError:
+                raise
+            except Exception as error:  # of a damaged or other file it raises nearly anything
                 why = str(error).partition(".")[0]
                 raise weights.WeightsError(f"{source} is no file of tensors alone: {why}") from None
             weights.load_into(model.eval(), state, source)

@@ -26,9 +26,8 @@ DRAW = curves.training
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
-    monkeypatch.setattr(
-        curves, "training", lambda *about: SimpleNamespace(save_both=lambda stem: None)
-    )  # it takes seconds
+    none = SimpleNamespace(save_both=lambda stem: None)
+    monkeypatch.setattr(curves, "training", lambda *about: none)  # to draw takes seconds
     return tmp_path
 
 

@@ -62,6 +62,9 @@ def test_torchvisions_weights_in_a_file_that_was_got_by_hand(tmp_path):
     torch.save(theirs, path)  # the whole net, which takes code to read
     with pytest.raises(WeightsError, match="is no file of tensors alone"):
         starts.load_start(str(path), "resnet18")
+    path.write_text("hello\n")
+    with pytest.raises(WeightsError, match="is no file of tensors alone"):
+        starts.load_start(str(path), "resnet18")
 
 
 def test_a_files_net_and_options(digits, tmp_path):
