@@ -58,7 +58,7 @@ def process(monkeypatch, here):
 
 
 def all_files(folder: Path) -> dict[str, bytes]:
-    paths = [p for p in folder.rglob("*") if "__pycache__" not in p.parts and p.name != "data"]
+    paths = [p for p in folder.rglob("*") if "__pycache__" not in p.parts and p.name != "runs"]
     return {str(p): p.read_bytes() if p.is_file() else b"" for p in paths}
 
 
