@@ -64,7 +64,7 @@ def all_files(folder: Path) -> dict[str, bytes]:
 
 USAGE = {
     "": "required: COMMAND",
-    "tarce resnet20": "invalid choice: 'tarce'",
+    "nonsense resnet20": "invalid choice: 'nonsense'",
     "trace": "required: NAME",
     "trace ''": "an argument is empty",
     "trace resnet20 --view nope": "argument --view: ",

@@ -36,8 +36,7 @@ except ModuleNotFoundError as missing:
     pip += [".." if here else SOURCE]
     done = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        why = f"pip could not install resnet_edu: {done.stderr}"
-        raise RuntimeError(why) from None
+        raise RuntimeError(f"pip cannot install it: {done.stderr}") from None
     from resnet_edu import notebook
 import torch
 
