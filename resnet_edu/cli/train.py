@@ -180,8 +180,9 @@ class _Runs:
         with line.bar:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
-            path.unlink(missing_ok=True)  # of fewer steps
-            record.save(path)
+            new = path.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            os.replace(record.save(new), path)  # there may be one of fewer steps, which is kept if the disk is full
             picture = curves.training(record, self.unseen)
             for ending in ("png", "svg"):
                 picture.save(out / f"{cell.stem}-curves.{ending}")

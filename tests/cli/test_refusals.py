@@ -1,6 +1,7 @@
 """What the command line refuses: 2 for wrong usage, 1 for what cannot be done, a line that says why, nothing lost."""
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import COMMAND
 from small_photos import parts
 
 from resnet_edu import cli
@@ -245,3 +247,11 @@ def test_a_full_disk(words, file, capsys, here):
     assert f"cannot write {Path('full', file)} (File too large): make room on its disk" in said.splitlines()[-1]
     assert "Traceback" not in said
     assert {path for path in all_files(here) if Path(path).is_file()} <= set(before)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_for_what_is_printed():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND[:-1], "results"], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "resnet-edu results: cannot print all of it: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
