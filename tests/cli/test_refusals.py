@@ -243,6 +243,7 @@ def test_a_full_disk(words, file, capsys, here, monkeypatch):
     resource = pytest.importorskip("resource")
     # git would be ended by it in the middle, and leave a lock in this very checkout.
     monkeypatch.setattr("resnet_edu.support.system.subprocess.run", no_git)
+    monkeypatch.setattr("resnet_edu.probes.subject._code", dict)  # it remembers
     before, limits = all_files(here), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
