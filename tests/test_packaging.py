@@ -74,31 +74,42 @@ def test_versions_agree(root: Path):
     assert f"version: {resnet_edu.__version__}\n" in (root / "CITATION.cff").read_text()
 
 
+SMOKE = """
+from resnet_edu.cli import main
+
+quick = "--nets resnet8 --steps 2 --workers 0 --device cpu --out study"
+for words in ("trace resnet50", "results --study digits", f"degrade --quick {quick}"):
+    assert main(words.split()) == 0, words
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["wheel", "sdist"])
-def test_it_installs_into_a_clean_environment_and_works(
-    root: Path, wheel: zipfile.ZipFile, tmp_path: Path, kind: str, request: pytest.FixtureRequest
+def test_wheel_and_sdist_install_into_a_clean_environment_and_work(
+    root: Path, wheel: zipfile.ZipFile, wheel_file: Path, sdist_file: Path, tmp_path: Path
 ):
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     needed = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
     bare = BareEnvironment(tmp_path / "python", tuple(Requirement(text).name for text in needed))
     alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-
-    def run(*words: str) -> str:
-        done = subprocess.run([bare.python, *words], cwd=tmp_path, env=alone, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    file = request.getfixturevalue(f"{kind}_file")
-    run("-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", str(file))
-    found = {path.relative_to(bare.packages).as_posix() for path in (bare.packages / "resnet_edu").rglob("*.*")}
-    assert {name for name in found if "__pycache__" not in name} >= {
-        n for n in wheel.namelist() if "dist-info" not in n
-    }
-    assert "25,557,032" in run("-m", "resnet_edu", "trace", "resnet50")  # torchvision's documentation
-    assert "resnet56" in run("-m", "resnet_edu", "results", "--study", "digits")
-    run("-m", "resnet_edu", "degrade", "--quick", "--nets", "resnet8", "--steps", "2", "--workers", "0", "--out", "out")
-    assert (tmp_path / "out" / "resnet8-seed0.json").is_file()
+    install = (
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--force-reinstall",
+    )
+    wanted = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    for file in (sdist_file, wheel_file):
+        shutil.rmtree(tmp_path / "study", ignore_errors=True)
+        for words in ((*install, "--no-compile", str(file)), ("-c", SMOKE)):
+            done = subprocess.run([bare.python, *words], cwd=tmp_path, env=alone, capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        assert "25,557,032" in done.stdout  # parameters of ResNet-50, in torchvision's documentation
+        assert (tmp_path / "study" / "resnet8-seed0.json").is_file()
+        assert wanted <= {str(path.relative_to(bare.packages)) for path in (bare.packages / "resnet_edu").rglob("*")}
 
 
 @pytest.mark.slow

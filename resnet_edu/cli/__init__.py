@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import errno
 import functools
 import importlib
 import sys
@@ -60,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("an argument is empty: is a variable of the shell unset?")
     args = parser.parse_args(words)
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()  # now, while an error can be told
+        return status
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -68,7 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except (ValueError, TypeError, OSError, RuntimeError, ImportError) as error:
-        of_system = isinstance(error, OSError) and error.strerror and error.filename
-        why = f"{error.filename}: {error.strerror}" if of_system else error
-        print(f"resnet-edu {args.command}: {why}", file=sys.stderr)
+        if isinstance(error, OSError) and error.filename:
+            error = f"{error.filename}: {error.strerror}"
+        elif isinstance(error, OSError) and error.errno == errno.ENOSPC:  # no file of ours: what is printed
+            error = f"cannot print all of it: {error.strerror}"
+            with contextlib.suppress(OSError):  # or Python tries once more at its end
+                sys.stdout.close()
+        print(f"resnet-edu {args.command}: {error}", file=sys.stderr)
         return 1

@@ -169,8 +169,9 @@ class _Runs:
         with line.bar:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
-            path.unlink(missing_ok=True)  # of fewer steps
-            record.save(path)
+            new = path.with_suffix(".new")
+            new.unlink(missing_ok=True)
+            os.replace(record.save(new), path)  # there may be one of fewer steps, which is kept if the disk is full
             curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
             print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
         return record

@@ -387,7 +387,7 @@ class Batches:
 
     def __init__(self, dataset: Dataset, normalize: Normalize, device: torch.device) -> None:
         mean, deviation = normalization(dataset.train_images, normalize)
-        self.device = device
+        self.device, self.classes = device, len(dataset.classes)
         self.mean, self.deviation = mean.to(device), deviation.to(device)
         self.train = dataset.train_images.to(device), dataset.train_labels.to(device)
         self.test = dataset.test_images.to(device), dataset.test_labels.to(device)

@@ -243,7 +243,7 @@ def _explain(
     """Return the error to raise for `error`, which came out of the model's forward pass; `way` is advice for it."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
-    said = textwrap.shorten(original.splitlines()[0], 200)  # torch lists all signatures of a function after it
+    said = textwrap.shorten(original.splitlines()[0], 120)  # torch lists all signatures of a function after it
     if failure is None or failure.error is not error:
         return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {said}{way}", rows=rows)
     got, where = _shapes_text(failure.shapes), failure.path or name

@@ -134,7 +134,7 @@ class Classifier:
         else:
             parts = [list_images(path, self.classes) for path in images]
             pixels, names = self.shape, [file for files, _ in parts for file in files]
-            if truth is None and all(labels for _, labels in parts):
+            if truth is None and parts and all(labels for _, labels in parts):
                 truth = torch.tensor([label for _, labels in parts for label in labels])
         if truth is not None:
             if len(of_type("truth", truth, Tensor)) != len(names):

@@ -191,8 +191,8 @@ def _largest_batch(run: Callable[..., _Run], model: nn.Module, recipe: Recipe) -
 
     few, size = GRAPH_WARMUP + 2, recipe.batch_size // 2
     recipe = recipe.replace(steps=few, eval_every=few, milestones=(), period=None, frozen=0)
+    gc.collect()
     while size > 1:
-        gc.collect()
         torch.cuda.empty_cache()
         with contextlib.suppress(torch.OutOfMemoryError):
             smaller = recipe.replace(batch_size=size)
@@ -416,7 +416,7 @@ def _evaluate(
     before = 0 if part == "train" else len(batches.train[1])
     for images, labels in batches.evaluation(part, size, group.rank, group.size):
         with mixed(batches.device, precision):
-            logits = model(images).float()
+            logits = check_output(model, images, batches.classes).float()
         losses.append(F.cross_entropy(logits, labels, reduction="sum"))
         wrong.append((logits.argmax(1) != labels).sum())
         seen += len(labels)
@@ -448,16 +448,14 @@ def evaluate(
     model.to(device, memory_format=torch.channels_last)
     try:
         with exact(device, precision):
-            batches = Batches(dataset, normalize, device)
-            check_output(model.eval(), batches.normalized(batches.train[0][:2]), len(dataset.classes))
-            return _evaluate(model, batches, part, precision)
+            return _evaluate(model, Batches(dataset, normalize, device), part, precision)
     finally:
         model.train(was_training)
 
 
 @torch.no_grad()
-def check_output(model: nn.Module, images: Tensor, classes: int) -> None:
-    """Raise `ValueError` unless the net takes images (B, C, H, W), and its output is (B, classes)."""
+def check_output(model: nn.Module, images: Tensor, classes: int) -> Tensor:
+    """Return the net's logits (B, classes) for images (B, C, H, W). Raises `ValueError` if it gives none such."""
     try:
         logits = of_type("output", model(images), Tensor)
     except torch.OutOfMemoryError:
@@ -468,3 +466,4 @@ def check_output(model: nn.Module, images: Tensor, classes: int) -> None:
     if logits.shape != (len(images), classes):
         found = f"the net returns {tuple(logits.shape)} for {len(images)} images, but the data has {classes} classes"
         raise ValueError(f"{found}: build it with num_classes={classes}")
+    return logits

@@ -1,6 +1,7 @@
 """What the command line refuses: 2 for wrong usage, 1 for what cannot be done, a line that says why, nothing lost."""
 
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from processes import COMMAND
 from small_photos import parts
 
 from resnet_edu import cli
@@ -58,13 +60,13 @@ def process(monkeypatch, here):
 
 
 def all_files(folder: Path) -> dict[str, bytes]:
-    paths = [p for p in folder.rglob("*") if "__pycache__" not in p.parts and p.name != "data"]
+    paths = [p for p in folder.rglob("*") if "__pycache__" not in p.parts and p.name != "runs"]
     return {str(p): p.read_bytes() if p.is_file() else b"" for p in paths}
 
 
 USAGE = {
     "": "required: COMMAND",
-    "tarce resnet20": "invalid choice: 'tarce'",
+    "nonsense resnet20": "invalid choice: 'nonsense'",
     "trace": "required: NAME",
     "trace ''": "an argument is empty",
     "trace resnet20 --view nope": "argument --view: ",
@@ -223,6 +225,10 @@ def test_what_cannot_be_done(words, said, capsys, here):
     assert all_files(here) == before  # nothing is lost, and nothing left behind
 
 
+def no_git(*_, **__) -> None:
+    raise FileNotFoundError("git")
+
+
 @pytest.mark.parametrize(
     ("words", "file"),
     [
@@ -232,9 +238,12 @@ def test_what_cannot_be_done(words, said, capsys, here):
         ("probe responses --weights w.safetensors --images 20", "responses-resnet8.json"),
     ],
 )
-def test_a_full_disk(words, file, capsys, here):
+def test_a_full_disk(words, file, capsys, here, monkeypatch):
     """A real one, as far as the system can play it: no file may grow beyond so many bytes."""
     resource = pytest.importorskip("resource")
+    # git would be ended by it in the middle, and leave a lock in this very checkout.
+    monkeypatch.setattr("resnet_edu.support.system.subprocess.run", no_git)
+    monkeypatch.setattr("resnet_edu.probes.subject._code", dict)  # it remembers
     before, limits = all_files(here), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
@@ -245,3 +254,11 @@ def test_a_full_disk(words, file, capsys, here):
     assert f"cannot write {Path('full', file)} (File too large): make room on its disk" in said.splitlines()[-1]
     assert "Traceback" not in said
     assert {path for path in all_files(here) if Path(path).is_file()} <= set(before)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_for_what_is_printed():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*COMMAND[:-1], "results"], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "resnet-edu results: cannot print all of it: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)

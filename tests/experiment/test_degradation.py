@@ -186,7 +186,7 @@ class TestBadArguments:
             ({"seeds": [1, 1]}, "`seeds` must have one entry at least, and each once"),
             ({"seeds": [-1]}, "at least 0"),
             ({"precision": "float16"}, "`precision`"),
-            ({"recipe": "digits"}, "`recipe` must be a Recipe"),
+            ({"recipe": "digits"}, "`recipe` must be of type Recipe"),
             ({"workers": -1}, "`workers`"),
             ({"threads": 0.5}, "`threads`"),
             ({"checkpoint_seconds": -5}, "`checkpoint_seconds`"),

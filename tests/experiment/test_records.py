@@ -202,7 +202,7 @@ class TestProvenance:
         head = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
         assert head.startswith(found["git"].removesuffix("-dirty"))
         # the package installed inside somebody else's checkout: a commit of theirs is none of ours
-        for name in ("__init__.py", "support/__init__.py", "support/system.py"):
+        for name in ("__init__.py", "support/__init__.py", "support/system.py", "support/validate.py"):
             (tmp_path / "resnet_edu" / name).parent.mkdir(exist_ok=True)
             (tmp_path / "resnet_edu" / name).write_bytes((root / "resnet_edu" / name).read_bytes())
         subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)

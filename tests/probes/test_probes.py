@@ -201,10 +201,10 @@ def test_wrong_subjects(digits):
 @pytest.mark.parametrize(
     ("ask", "kind", "message"),
     [
-        (lambda s: probes.identity(s, 2), TypeError, "not iterable"),
+        (lambda s: probes.identity(s, 2), TypeError, "`added` must be whole numbers, such as .* but it is 2"),
         (lambda s: probes.identity(s, (0,)), ValueError, "`added` must be at least 1, but it is 0"),
         (lambda s: probes.lesions(s, swaps=(1.5,)), TypeError, "`swaps` must be a whole number, but it is 1.5"),
-        (lambda s: probes.gradients(s, 5), TypeError, "not iterable"),
+        (lambda s: probes.gradients(s, 5), TypeError, "`steps` must be whole numbers, such as .* but it is 5"),
         (lambda s: probes.gradients(s, ()), ValueError, "ascend"),
         (lambda s: probes.gradients(s, (1, 0)), ValueError, "ascend"),
         (lambda s: probes.gradients(s, (0, 0)), ValueError, "ascend"),

@@ -32,10 +32,11 @@ except ModuleNotFoundError as missing:
         raise
     keep = ("torch", "torchvision", "numpy")  # stay exactly as they are
     keep = [f"{d.name}=={d.version}" for d in distributions() if d.name in keep]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    done = subprocess.run([*pip, ".." if here else SOURCE, *keep], stderr=subprocess.PIPE, text=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", *keep]
+    pip += [".." if here else SOURCE]
+    done = subprocess.run(pip, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        raise RuntimeError(f"pip could not install resnet_edu: {done.stderr}")
+        raise RuntimeError(f"pip cannot install it: {done.stderr}") from None
     from resnet_edu import notebook
 import torch
 
