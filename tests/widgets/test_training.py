@@ -232,7 +232,7 @@ def test_a_run_is_saved_as_json(explorer_page):
     assert record["choices"] == {**SMALL, "batch_norm": True, "seed": 0}
     for net in record["nets"]:
         assert net["parameters"] == lab.parameters(net["net"])
-        assert [e["step"] for e in net["errors"]] == sorted({0, *range(3, 50, 3), 50})
+        assert [e["step"] for e in net["errors"]] == sorted({0, *range(4, 50, 4), 50})
         assert net["losses"][-1][0] == 50
         assert len(net["sizes"]["gradients"]) == 8
 

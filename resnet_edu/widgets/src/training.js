@@ -104,6 +104,7 @@ function render({ model, el, worker }) {
   let asking = model.get("predict");
   let url = null; // of the worker's source
   let problem = "";
+  let turn = 0; // of the cards
 
   // ---- the run ----
 
@@ -326,7 +327,8 @@ function render({ model, el, worker }) {
         : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "–"])]),
     });
     const ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
-    cards.cards.forEach((card, i) => card.fill(lanes[i], ranges));
+    const due = turn++ % lanes.length; // while the nets train one card a frame, so that a frame is short
+    cards.cards.forEach((card, i) => (phase !== "running" || i === due) && card.fill(lanes[i], ranges));
   }
 
   el.append(frame("Training laboratory",

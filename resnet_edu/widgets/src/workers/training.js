@@ -10,7 +10,7 @@ export { Net, product } from "./dense_net.js";
 
 const SLICE = 50; // ms
 const POINTS = 100; // of the loss curve, each the mean of the steps since the one before
-const CHECKS = 20; // evaluations on all training images in a run
+const CHECKS = 15; // evaluations on all training images in a run: of a deep net's time they are a third
 
 /** The digits: { train, test }, each { images, labels }; pixels / 16 less the mean of the training images. */
 export function digits(Floats = Float32Array) {
