@@ -10,6 +10,7 @@ import zipfile
 from importlib import metadata
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
@@ -140,7 +141,9 @@ def test_a_download_replaces_what_a_download_has_installed_and_nothing_else(
         return there
 
     commands = []
-    monkeypatch.setattr(space["subprocess"], "run", lambda command, check: commands.append(command))
+    monkeypatch.setattr(
+        space["subprocess"], "run", lambda command, **_: commands.append(command) or SimpleNamespace(returncode=0)
+    )
     space |= {"version": version, "unpacked": lambda text: text}
     space["bring"]("resnet_edu-0.1.0+hours-py3-none-any.whl", b"wheel", {"digits/study.json": b"is there and stays"})
     assert len(commands) == installs
