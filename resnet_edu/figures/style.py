@@ -328,5 +328,5 @@ def _lighter(found: re.Match[str]) -> str:
     if len(found[1]) < LARGE_PNG:
         return found[0]
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(found[1]))).save(buffer, "webp", quality=90, method=6)
+    Image.open(io.BytesIO(base64.b64decode(found[1]))).save(buffer, "webp", quality=85, method=6)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
