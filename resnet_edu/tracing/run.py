@@ -17,7 +17,7 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..support.table import Table
 from ..support.validate import one_of, whole
@@ -174,7 +174,7 @@ def trace(
     shapes = tuple(tuple(t.shape) for t in tensors_in((given, kwargs)))
     if error is not None:
         way = "" if recorder.elsewhere else _other_way(args, given, lambda other: run(other)[1] is None)
-        raise _explain(model, shapes, recorder, place, error, way) from error
+        raise _explain(model, shapes, recorder, place, error, way, _list_advice(inputs)) from error
     return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unrecorded()))
 
 
@@ -231,6 +231,17 @@ def _other_way(args: list[object], given: list[object], works: Callable[[list[ob
     return ""
 
 
+def _list_advice(inputs: tuple[object, ...]) -> str:
+    """Return, in brackets, how a list of tensors is given, if `inputs` are one list; or nothing."""
+    value = inputs
+    while isinstance(value, (list, tuple)) and value and not _is_shape(value):
+        value = value[0]
+    if len(inputs) != 1 or not isinstance(inputs[0], list) or not isinstance(value, (Tensor, list, tuple)):
+        return ""
+    shape = tuple(value.shape if isinstance(value, Tensor) else value)
+    return f" (for one input that is a list of tensors, write trace(model, [[torch.zeros{shape}]], device='cpu'))"
+
+
 def _explain(
     model: nn.Module,
     inputs: tuple[Shape, ...],
@@ -238,8 +249,9 @@ def _explain(
     place: torch.device,
     error: Exception,
     way: str,
+    listed: str,
 ) -> TraceError:
-    """Return the error to raise for `error`, which came out of the model's forward pass; `way` is advice for it."""
+    """Return the error to raise for `error` of the forward pass; `way` is the first advice, `listed` the last one."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
     if failure is None or failure.error is not error:
@@ -258,7 +270,7 @@ def _explain(
             f"(padding {padding}); use a larger input"
         )
     else:
-        advice = way or _advice(failure, recorder, place.type == "meta", original)
+        advice = way or _advice(failure, recorder, place.type == "meta", original) or listed
         message = f"{name} fails for input {given} in {where}, which got {got}: {original}{advice}"
     return TraceError(message, failure.path, failure.shapes, rows)
 
