@@ -252,7 +252,7 @@ def _explain(
     way: str,
     listed: str,
 ) -> TraceError:
-    """Return the error to raise for `error`, which the forward pass raised, with `way` or `listed` as advice."""
+    """Return the error to raise for `error` of the forward pass; `way` is the first advice, `listed` the last one."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
     said = textwrap.shorten(original.splitlines()[0], 120)  # torch lists all signatures of a function after it
