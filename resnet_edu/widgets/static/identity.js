@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 107276b437c00cdacb5bb48fe57e8cb4fc5d1ffcd8ad46248acdaad5e060875d */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 1790ffba70e90c221a11d381c612f852fbe1aa3209310fc2b8a0b80c51a7b722 */
 var U=e=>typeof e=="number"&&Number.isFinite(e);function H(e,r){let n=0;for(let t=1;t<e.length;t++)Math.abs(e[t]-r)<Math.abs(e[n]-r)&&(n=t);return n}function C(e,[r,n],[t,o]){if(e==="log"){let i=C("linear",[Math.log10(r),Math.log10(n)],[t,o]);return l=>i(Math.log10(Math.max(l,r)))}return i=>t+(i-r)/(n-r||1)*(o-t)}function F(e,r,n=5){if(!(r>e))return[e];let t=(r-e)/n,o=10**Math.floor(Math.log10(t)+1e-9),i=o*[1,2,5,10].find(a=>a*o>=t*(1-1e-9)),l=[];for(let a=Math.ceil(e/i-1e-9);a*i<=r+i*1e-9;a++)l.push(Number((a*i).toPrecision(12)));return l}function W(e,r,n=6){let[t,o]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(r)+1e-9)],i=Math.max(1,Math.ceil((o-t+1)/n)),l=[];for(let a=t-1;a<=o;a++)for(let d of o-t<2?[1,2,5]:[1]){let u=Number((d*10**a).toPrecision(6));u>=e*(1-1e-9)&&u<=r*(1+1e-9)&&(d>1||(a-t)%i===0)&&l.push(u)}return l}var _=e=>Math.round(e*10)/10;function q(e){let r="M";return e.map(([n,t])=>{if(!U(t))return r="M","";let o=`${r}${_(n)} ${_(t)}`;return r="L",o}).join("")}function M(e,r=3){if(!U(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),t=Number((e/10**n).toPrecision(r)),o=String(n).replace(/./g,i=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(i)]);return`${t===1?"":`${t} · `}10${o}`}return Number(e.toPrecision(r)).toLocaleString("en-US",{maximumFractionDigits:6})}var J={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}};var K=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -56,7 +56,7 @@ border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;
 .rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
 .rx-note:not(:empty){margin-top:.15rem}
 .rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
-.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem;min-height:24px}
 .rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
 .rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
 .rx-radio label{margin:0}

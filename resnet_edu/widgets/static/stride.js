@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 95d71909c7858b39f510e88ab12fca3e7aad5cf76bb1ad8e9269e3c644d9628e */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources d4ef4c5d089e3147d703e048fe477ab92cdfa1ae518b30b913300e5bba468c10 */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -56,7 +56,7 @@ border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;
 .rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
 .rx-note:not(:empty){margin-top:.15rem}
 .rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
-.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem;min-height:24px}
 .rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
 .rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
 .rx-radio label{margin:0}
