@@ -1,20 +1,25 @@
 """What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
 
 import re
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from urllib.request import urlopen
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from chapters import ROOT
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
-from finish import lighter, one_style_sheet, only_used_icons, with_policy
+from finish import lighter, one_style_sheet, only_used_icons, smaller_pictures, tables_with_names_of_rows, with_policy
 from fontTools.ttLib import TTFont
 from formulas import drawn
+from pack_chinese import FONT, characters
+from PIL import Image
 from publish import AmericanWords, MarkChinese
 from repository import Repository
 from serve import VERSION, Handler, served
@@ -44,6 +49,38 @@ def test_chinese_words_are_marked_and_nothing_is_lost():
         f'<span lang="zh-Hans">{word}</span>' for word in ("残差", "全连接", "层")
     ]
     assert re.sub("<[^>]*>", "", document.astext()) == "Term 残差, and 残差 in code; 全连接 层."
+
+
+def test_the_font_has_the_chinese_of_the_text():
+    assert FONT.stat().st_size <= 40_000
+    assert {ord(character) for character in characters()} <= set(TTFont(FONT).getBestCmap())
+
+
+def test_a_table_without_a_corner_names_its_rows():
+    page = (
+        '<table class="table"><thead><tr><th class="head"><p></p></th><th>error</th></tr></thead><tbody>'
+        "<tr><td><p>a</p></td><td>1</td></tr><tr><td>b</td><td>2</td></tr></tbody></table><table><thead><tr><th>x</th>"
+        "</tr></thead><tbody><tr><td>y</td></tr></tbody></table>"
+    )
+    first, second = BeautifulSoup(tables_with_names_of_rows(page), "html.parser").find_all("table")
+    assert [head.text for head in first.find_all("th")] == ["error", "a", "b"]
+    assert [head["scope"] for head in first.find_all("th")[1:]] == ["row", "row"]
+    assert [cell.text for cell in first.find_all("td")] == ["", "1", "2"]
+    assert str(second) in page
+
+
+def test_a_picture_in_a_figure_is_smaller_and_the_same():
+    ramp = Image.fromarray(np.add.outer(np.arange(128), np.arange(128)).astype("uint8"))
+    noise = np.random.default_rng(0).integers(0, 12, (128, 128)).astype("uint8")
+    picture = Image.fromarray((np.asarray(ramp) // 2 + noise).astype("uint8")).convert("RGB")
+    stored = BytesIO()
+    picture.save(stored, "PNG")
+    page = f'<image xlink:href="data:image/png;base64,\n{b64encode(stored.getvalue()).decode()}"/>'
+    (small,) = re.findall('"data:image/webp;base64,([^"]*)"', smaller_pictures(page))
+    again = Image.open(BytesIO(b64decode(small))).convert("RGB")
+    assert again.size == picture.size
+    assert np.abs(np.asarray(again, float) - np.asarray(picture, float)).mean() < 6
+    assert len(small) < 0.6 * len(page)
 
 
 def test_american_spellings_are_keywords():
