@@ -184,8 +184,8 @@ def boxes_that_are_seen(script: Path) -> None:
     at_once = '"complete"===document.readyState?O():window.addEventListener("load",O)'
     boxes = "pre, .cell_output > .output, .pst-scrollable-table-container"
     when_drawn = (
-        "(()=>{const boxes=new ResizeObserver(seen=>seen.map(({target:e})=>[e,e.scrollWidth>e.clientWidth||e.scrollHeight>"
-        "e.clientHeight]).forEach(([e,more])=>{e.tabIndex=more?0:-1}));"
+        "(()=>{const boxes=new ResizeObserver(seen=>seen.map(({target:e})=>[e,e.scrollWidth>e.clientWidth||"
+        "e.scrollHeight>e.clientHeight]).forEach(([e,more])=>{e.tabIndex=more?0:-1}));"
         f'document.querySelectorAll("{boxes}").forEach(e=>boxes.observe(e))}})()'
     )
     if at_once not in text:
