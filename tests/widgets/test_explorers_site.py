@@ -124,6 +124,7 @@ def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, s
     page = context.new_page()
     page.goto(bases["http"] + READING_SHAPES)
     table = page.locator(".rx-static table").filter(has_text="conv5_x").first
+    table.scroll_into_view_if_needed()  # what is far from the window has no text yet
     assert table.is_visible()
     total = f"{NetworkExplorer('resnet18', input=(3, 112, 112)).trace().total_macs:,}"
     assert total in table.inner_text()
