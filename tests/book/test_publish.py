@@ -1,6 +1,7 @@
 """What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
 
 import re
+import shutil
 from base64 import b64decode, b64encode
 from hashlib import sha256
 from io import BytesIO
@@ -15,7 +16,15 @@ from chapters import ROOT
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
-from finish import lighter, one_style_sheet, only_used_icons, smaller_pictures, tables_with_names_of_rows, with_policy
+from finish import (
+    lighter,
+    one_style_sheet,
+    only_used_icons,
+    only_used_letters,
+    smaller_pictures,
+    tables_with_names_of_rows,
+    with_policy,
+)
 from fontTools.ttLib import TTFont
 from formulas import drawn
 from pack_chinese import FONT, characters
@@ -157,6 +166,18 @@ def test_icons_that_are_shown_stay(tmp_path):
     font = tmp_path / "vendor/fontawesome/webfonts/fa-solid-900.woff2"
     assert set(TTFont(font).getBestCmap()) >= {0xF186, 0xF0C9}  # moon, bars: Font Awesome's own list
     assert font.stat().st_size < 3000
+
+
+def test_only_the_letters_of_formulas_are_left(tmp_path):
+    fonts = shutil.copytree(ROOT / "book/assets/vendor/katex/fonts", tmp_path / "vendor/katex/fonts")
+    formulas = [r"\begin{pmatrix} \alpha \\ \beta \\ x \end{pmatrix}", r"\mathcal{F} \subseteq \sum_{n=1}^9 \sqrt{n}"]
+    pages = [f"<p>Not this: QZ. {drawn(formula, display=True)}</p>" for formula in formulas]
+    only_used_letters(tmp_path, pages)
+    left = {name: set(TTFont(fonts / f"KaTeX_{name}.woff2").getBestCmap()) for name in ("Main-Regular", "Math-Italic")}
+    assert left["Main-Regular"] >= set(map(ord, "19=\u2286"))
+    assert left["Math-Italic"] >= set(map(ord, "\u03b1\u03b2xn"))
+    assert not left["Main-Regular"] & set(map(ord, "QZ"))
+    assert sum(font.stat().st_size for font in fonts.glob("*.woff2")) < 40_000
 
 
 def test_served_pages_reload_after_a_build(tmp_path, monkeypatch):

@@ -10,7 +10,6 @@ import itertools
 import json
 import posixpath
 import re
-import subprocess
 import sys
 from html import unescape
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import tinycss2
 from book_pages import four_nets
 from chapters import toc_documents
+from fontTools import subset
 from pack_weights import write_weights
 from PIL import Image
 
@@ -218,10 +218,23 @@ def only_used_icons(static: Path, pages: list[str]) -> None:
     codes = {code for selectors, code in rules for name in re.findall(r"\.fa-([a-z-]+)", selectors) if name in names}
     if not codes:
         sys.exit("the theme's icons are written in another way than tools/book/finish.py reads; the book is not built.")
-    for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*.woff2"):
+    keep_of_fonts(static / "vendor" / "fontawesome" / "webfonts", codes)
+
+
+def only_used_letters(static: Path, pages: list[str]) -> None:
+    """Keep of the fonts of formulas the letters and signs that the pages' formulas have."""
+    formula = r'class="katex-html".*?</(?:p|div|td|th|li|dt|dd|h\d|figcaption|summary)>'  # and what follows in the line
+    found = "".join(text for page in pages for text in re.findall(formula, page, flags=re.DOTALL))
+    letters = set(unescape(re.sub("<[^>]*>", "", found)))
+    keep_of_fonts(static / "vendor" / "katex" / "fonts", {f"{ord(letter):x}" for letter in letters})
+
+
+def keep_of_fonts(folder: Path, codes: set[str]) -> None:
+    """Replace the fonts in a folder by ones of these characters alone, given in hexadecimal digits."""
+    for font in folder.glob("*.woff2"):
         small = font.with_suffix(".small")
         options = [f"--unicodes={','.join(sorted(codes))}", "--flavor=woff2", f"--output-file={small}"]
-        subprocess.run([sys.executable, "-m", "fontTools.subset", font, *options], check=True)
+        subset.main([str(font), *options])
         small.replace(font)
 
 
@@ -253,6 +266,7 @@ def finish_pages(site: Path, address: str) -> None:
         page.write_text(with_policy(text, handlers), encoding="utf-8")
     write_weights(static / "explorers")  # after the words were collected: scripts too, megabytes without any
     only_used_icons(static, list(texts.values()))
+    only_used_letters(static, list(texts.values()))
     boxes_that_are_seen(static / "scripts" / "pydata-sphinx-theme.js")
     for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # all browsers read woff2
         for file in static.rglob(unused):
