@@ -92,7 +92,8 @@ def lighter(page: str) -> str:
     """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
     page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
     page = re.sub(r'<link rel="preload" as="script"[^>]*>', "", page)  # it would come before the style
-    page = page.replace(' aria-label="Toggle hidden content"', "")  # the words that are seen say it
+    page = page.replace(' aria-label="Toggle hidden content"', "")  # the words that are seen say it, here and below
+    page = re.sub(r'(<button[^>]* search-button-field [^>]*?)\s*aria-label="Search"', r"\1", page)
     page = tables_with_names_of_rows(smaller_pictures(page))
     before = itertools.count()
     page = re.sub(r'<meta name="viewport"[^>]*>', lambda match: "" if next(before) else match[0], page)
