@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 PORT ?= 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help book pdf widgets test test-all test-site lint serve bench strip clean
+.PHONY: help book pdf widgets test test-all test-site lint serve bench audit strip clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
@@ -73,7 +73,7 @@ bench: $(INSTALLED) ## measure ourselves beside other tools
 	  else $(BIN)/python -m pip install --quiet -e '.[bench]'; fi
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-audit: $(INSTALLED) | _build/html/index.html ## print each page's bytes, requests, barriers and Lighthouse marks (needs npx)
+audit: $(INSTALLED) | _build/html/index.html ## print each page's bytes, requests, barriers, dead links and Lighthouse marks (needs npx)
 	$(BIN)/python tools/audit.py
 
 strip: $(INSTALLED) ## store the notebooks: no outputs, no widget state, the same set-up cell in each

@@ -1,4 +1,4 @@
-"""Print the figures of every page of the built site: bytes, requests, what axe finds, complaints, Lighthouse's marks.
+"""Print the figures of every page of the built site: bytes, requests, axe, dead links, complaints, Lighthouse's marks.
 
 Run by `make audit`, after `make book`. The site is served compressed, as hosts of static pages do. Lighthouse (13, for
 a phone) runs if `npx` is there; it takes half a minute a page. The last lines say which bounds do not hold.
@@ -22,10 +22,12 @@ import make_pdf  # noqa: E402
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from browser import BYTES, Visit, chromium  # noqa: E402
 from chapters import toc_documents  # noqa: E402
+from links import all_links, dead_links  # noqa: E402
 from make_site import SITE  # noqa: E402
 from serve import Quiet, served  # noqa: E402
 
 MARKS = {"performance": 95, "accessibility": 100, "best-practices": 100, "seo": 100}
+MORE = ("label-content-name-mismatch", "target-size", "td-has-header")  # rules that Lighthouse has axe use, too
 TEXT = (".html", ".js", ".css", ".svg", ".json", ".txt", ".ipynb")
 
 
@@ -52,10 +54,12 @@ class Compressed(Quiet):
 def barriers(visit: Visit) -> list[str]:
     """Return what axe finds on the whole page, of any impact, folds open, in light and in dark."""
     visit.page.evaluate("() => document.querySelectorAll('details').forEach(fold => { fold.open = true; })")
+    visit.draw_all()
+    options = {"resultTypes": ["violations"], "preload": False, "rules": {name: {"enabled": True} for name in MORE}}
     found = []
     for theme in ("light", "dark"):
         visit.show(theme)
-        result = Axe().run(visit.page, options={"resultTypes": ["violations"], "preload": False})
+        result = Axe().run(visit.page, options=options)
         for rule in result.response["violations"]:
             places = [str(node["target"][0]) for node in rule["nodes"]]
             found.append(f"{theme}: {rule['id']} ({rule['impact']}), {len(places)} times, first at {places[0]}")
@@ -90,20 +94,21 @@ def main() -> int:
     parser.add_argument("--no-lighthouse", action="store_true", help="the other figures only: seconds a page")
     arguments = parser.parse_args()
     marks_too = not arguments.no_lighthouse and shutil.which("npx")
-    beyond = []
-    print(f"{'page':44} {'kB':>4} {'requests':>8} {'axe':>4} {'complaints':>10}  {'  '.join(MARKS)}")
+    beyond, pages = [], all_links(SITE)
+    print(f"{'page':44} {'kB':>4} {'requests':>8} {'axe':>4} {'links':>5} {'complaints':>10}  {'  '.join(MARKS)}")
     with served(SITE, Compressed) as base, chromium() as browser:
         for name in arguments.pages or toc_documents():
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
+            page = browser.new_page(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
             visit = Visit(page, base).open(f"{name}.html")
             size = sum(len(gzip.compress(body)) for body in visit.bodies())
             requests = len(visit.responses)
             axe, complaints = barriers(visit), visit.complaints + visit.foreign
+            dead = dead_links(SITE / f"{name}.html", pages)
             marks = lighthouse(f"{base}{name}.html") if marks_too else {}
-            line = f"{name:44} {size / 1000:4.0f} {requests:8} {len(axe):4} {len(complaints):10} "
+            line = f"{name:44} {size / 1000:4.0f} {requests:8} {len(axe):4} {len(dead):5} {len(complaints):10} "
             print(line, *(f"{marks[m]:{len(m)}} " for m in marks), flush=True)
             beyond += [f"{name}: {size:,} bytes"] * (size > BYTES[name.startswith("notebooks/")])
-            beyond += [f"{name}: {line}" for line in axe + complaints]
+            beyond += [f"{name}: {line}" for line in [*axe, *(f"leads nowhere: {link}" for link in dead), *complaints]]
             beyond += [f"{name}: {what} {mark}" for what, mark in marks.items() if mark < MARKS[what]]
             page.close()
     print("\n".join(["", "All bounds hold." if not beyond else "Beyond the bounds:", *beyond]))

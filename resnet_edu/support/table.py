@@ -113,9 +113,9 @@ class Table:
     def to_html(self) -> str:
         """Return the table in a container that scrolls and can be focused ([1]), and its notes; colours are the page's.
 
-        Tables of results are groups, not regions: a page may have several with one caption.
+        It is a group, not a region: a page may have several tables with one caption.
         """
-        css, role = ("resnet-table", "group") if self.results else ("resnet-trace", "region")
+        css = "resnet-table" if self.results else "resnet-trace"
         caption = escape(self.caption)
         head = "".join(f'<th scope="col"{_aligned(c)}>{escape(c.title)}</th>' for c in self.columns if not c.below)
         lines = [self._html_cells(c) for c in self.cells()]
@@ -123,7 +123,7 @@ class Table:
         classes = [_row(c) for c in self.classes] or [""] * len(lines)
         body = "\n".join(f"<tr{c}>{line}</tr>" for c, line in zip(classes, lines, strict=True))
         return (
-            f'<div class="{css}-scroll" tabindex="0" role="{role}" aria-label="{caption}" style="overflow-x: auto">'
+            f'<div class="{css}-scroll" tabindex="0" role="group" aria-label="{caption}" style="overflow-x: auto">'
             f'<table class="{css}"><caption>{caption}</caption><thead><tr>{head}</tr></thead>\n'
             f"<tbody>{body}</tbody>{foot}</table></div>"
             # On a phone a line has no room for a whole address.

@@ -1,20 +1,34 @@
 """What the build adds to a page: formulas without a script, marks for Chinese, words for the search, addresses."""
 
 import re
-from base64 import b64encode
+import shutil
+from base64 import b64decode, b64encode
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from urllib.request import urlopen
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from chapters import ROOT
 from docutils import nodes
 from docutils.core import publish_doctree
 from docutils.utils import new_document
-from finish import lighter, one_style_sheet, only_used_icons, with_policy
+from finish import (
+    lighter,
+    one_style_sheet,
+    only_used_icons,
+    only_used_letters,
+    smaller_pictures,
+    tables_with_names_of_rows,
+    with_policy,
+)
 from fontTools.ttLib import TTFont
 from formulas import drawn
+from pack_chinese import FONT, characters
+from PIL import Image
 from publish import AmericanWords, MarkChinese
 from repository import Repository
 from serve import VERSION, Handler, served
@@ -44,6 +58,38 @@ def test_chinese_words_are_marked_and_nothing_is_lost():
         f'<span lang="zh-Hans">{word}</span>' for word in ("残差", "全连接", "层")
     ]
     assert re.sub("<[^>]*>", "", document.astext()) == "Term 残差, and 残差 in code; 全连接 层."
+
+
+def test_the_font_has_the_chinese_of_the_text():
+    assert FONT.stat().st_size <= 40_000
+    assert {ord(character) for character in characters()} <= set(TTFont(FONT).getBestCmap())
+
+
+def test_a_table_without_a_corner_names_its_rows():
+    page = (
+        '<table class="table"><thead><tr><th class="head"><p></p></th><th>error</th></tr></thead><tbody>'
+        "<tr><td><p>a</p></td><td>1</td></tr><tr><td>b</td><td>2</td></tr></tbody></table><table><thead><tr><th>x</th>"
+        "</tr></thead><tbody><tr><td>y</td></tr></tbody></table>"
+    )
+    first, second = BeautifulSoup(tables_with_names_of_rows(page), "html.parser").find_all("table")
+    assert [head.text for head in first.find_all("th")] == ["error", "a", "b"]
+    assert [head["scope"] for head in first.find_all("th")[1:]] == ["row", "row"]
+    assert [cell.text for cell in first.find_all("td")] == ["", "1", "2"]
+    assert str(second) in page
+
+
+def test_a_picture_in_a_figure_is_smaller_and_the_same():
+    ramp = Image.fromarray(np.add.outer(np.arange(128), np.arange(128)).astype("uint8"))
+    noise = np.random.default_rng(0).integers(0, 12, (128, 128)).astype("uint8")
+    picture = Image.fromarray((np.asarray(ramp) // 2 + noise).astype("uint8")).convert("RGB")
+    stored = BytesIO()
+    picture.save(stored, "PNG")
+    page = f'<image xlink:href="data:image/png;base64,\n{b64encode(stored.getvalue()).decode()}"/>'
+    (small,) = re.findall('"data:image/webp;base64,([^"]*)"', smaller_pictures(page))
+    again = Image.open(BytesIO(b64decode(small))).convert("RGB")
+    assert again.size == picture.size
+    assert np.abs(np.asarray(again, float) - np.asarray(picture, float)).mean() < 6
+    assert len(small) < 0.6 * len(page)
 
 
 def test_american_spellings_are_keywords():
@@ -120,6 +166,19 @@ def test_icons_that_are_shown_stay(tmp_path):
     font = tmp_path / "vendor/fontawesome/webfonts/fa-solid-900.woff2"
     assert set(TTFont(font).getBestCmap()) >= {0xF186, 0xF0C9}  # moon, bars: Font Awesome's own list
     assert font.stat().st_size < 3000
+
+
+def test_only_the_letters_of_formulas_are_left(tmp_path):
+    fonts = shutil.copytree(ROOT / "book/assets/vendor/katex/fonts", tmp_path / "vendor/katex/fonts")
+    formulas = [r"\begin{pmatrix} \alpha \\ \beta \\ x \end{pmatrix}", r"\mathcal{F} \subseteq \sum_{n=1}^9 \sqrt{n}"]
+    pages = [f"<p>Not this: QZ. {drawn(formula, display=True)}</p>" for formula in formulas]
+    only_used_letters(tmp_path, pages)
+    left = {name: set(TTFont(fonts / f"KaTeX_{name}.woff2").getBestCmap()) for name in ("Main-Regular", "Math-Italic")}
+    assert left["Main-Regular"] >= set(map(ord, "19=\u2286"))
+    assert left["Math-Italic"] >= set(map(ord, "\u03b1\u03b2xn"))
+    assert not left["Main-Regular"] & set(map(ord, "QZ"))
+    whole = ROOT / "book/assets/vendor/katex/fonts/KaTeX_Main-Regular.woff2"
+    assert (fonts / whole.name).stat().st_size < whole.stat().st_size / 3
 
 
 def test_served_pages_reload_after_a_build(tmp_path, monkeypatch):

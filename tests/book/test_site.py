@@ -7,15 +7,15 @@ Each page is opened twice, and all that is asked of it is asked then; what is as
 import gzip
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import nbformat
 import pytest
 from browser import BYTES, DESKTOP, PHONE, Visit
 from chapters import ROOT, toc_documents
 from finish import STATE_SCRIPT
+from links import Links, dead_links
 from PIL import Image
 from playwright.sync_api import BrowserContext
 from repository import Repository
@@ -106,29 +106,6 @@ def test_a_page_that_is_opened_from_a_folder_by_a_search(context: BrowserContext
 # ---------------------------------------------------------------- the site as a whole
 
 
-class Links(HTMLParser):
-    """The links of a page, those outside its article (the theme's) apart, and the anchors that can be linked to."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.own: list[str] = []
-        self.theme: list[str] = []
-        self.anchors: set[str] = set()
-        self.depth = 0
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attributes = dict(attrs)
-        self.depth += tag == "article"
-        self.anchors |= {value for key in ("id", "name") if (value := attributes.get(key))}
-        target = attributes.get("href" if tag in ("a", "link") else "src")
-        if target:
-            (self.own if self.depth else self.theme).append(target)
-
-    def handle_endtag(self, tag: str) -> None:
-        self.depth -= tag == "article"
-
-
 def test_links_and_scripts_of_the_pages(site: Path):
     """Links lead somewhere, the theme's to no other site than the repository; no page carries code of its widgets."""
     texts = {p: p.read_text(encoding="utf-8") for p in site.rglob("*.html") if "_static" not in p.parts}
@@ -138,14 +115,7 @@ def test_links_and_scripts_of_the_pages(site: Path):
     ours = (url, f"https://colab.research.google.com/github/{project}/") if url else ()
     wrong = [f"{name}: missing" for name in DOCUMENTS if not (site / f"{name}.html").is_file()]
     for path, links in pages.items():
-        for link in links.own + links.theme:
-            if urlsplit(link).scheme:
-                continue
-            address, anchor = urldefrag(urljoin(path.as_uri(), link))
-            target = Path(unquote(urlsplit(address).path))
-            known = pages.get(target)
-            if not target.is_file() or (anchor and known and unquote(anchor) not in known.anchors):
-                wrong.append(f"{path.name}: {link}")
+        wrong += [f"{path.name}: {link}" for link in dead_links(path, pages)]
         # Where no repository is configured, a link of the theme to one would lead to somebody else's.
         foreign = [link for link in links.theme if urlsplit(link).netloc]
         wrong += [f"{path.name}: {link}" for link in foreign if not (ours and link.startswith(ours))]

@@ -81,6 +81,13 @@ class Visit:
     def open(self, path: str) -> Visit:
         """Open a page, and wait until it has settled."""
         self.page.goto(self.base + path, wait_until="load")
+        return self.start()
+
+    def start(self) -> Visit:
+        """Press a key, at which all explorers start, and wait until they have and the fonts are there."""
+        self.page.keyboard.press("Shift")
+        started = "o => o.querySelector('.rx-mount .rx, .rx-failed')"
+        self.page.wait_for_function(f"() => [...document.querySelectorAll('.rx-output')].every({started})")
         self.page.evaluate("() => document.fonts.ready")
         return self
 
@@ -116,8 +123,14 @@ class Visit:
         ids = self.page.evaluate("() => [...document.querySelectorAll('[id]')].map(e => e.id)")
         assert len(set(ids)) == len(ids)
 
+    def draw_all(self) -> None:
+        """Have the browser draw what is far from its window, too: which boxes scroll is found out then."""
+        self.page.add_style_tag(content="section { content-visibility: visible !important }")
+        settled(self.page)
+
     def barriers(self, *rules: str) -> list[tuple[str, str, str]]:
         """Return what axe finds serious or critical, by all of its rules or some: (rule, selector, a line on it)."""
+        self.draw_all()
         options = {"resultTypes": ["violations"], "preload": False}
         if rules:
             options["runOnly"] = list(rules)

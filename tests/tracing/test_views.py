@@ -197,7 +197,7 @@ def test_html_is_well_formed_and_accessible(resnet18, view):
     table = resnet18.view(view)
     tags = _Tags(table._repr_html_())
     box = tags.all("div")[0]
-    assert (box["class"], box["tabindex"], box["role"]) == ("resnet-trace-scroll", "0", "region")
+    assert (box["class"], box["tabindex"], box["role"]) == ("resnet-trace-scroll", "0", "group")
     assert box["aria-label"].startswith("ResNet")
     assert tags.all("table") == [{"class": "resnet-trace"}]
     assert len(tags.all("caption")) == 1

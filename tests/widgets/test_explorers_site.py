@@ -124,6 +124,7 @@ def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, s
     page = context.new_page()
     page.goto(bases["http"] + READING_SHAPES)
     table = page.locator(".rx-static table").filter(has_text="conv5_x").first
+    table.scroll_into_view_if_needed()  # what is far from the window has no text yet
     assert table.is_visible()
     total = f"{NetworkExplorer('resnet18', input=(3, 112, 112)).trace().total_macs:,}"
     assert total in table.inner_text()
@@ -132,11 +133,13 @@ def test_without_javascript_a_chapter_has_the_tables(browser, bases: dict[str, s
 
 @pytest.mark.parametrize("way", ["http", "file"])  # two places to keep it
 def test_a_reader_of_chapter_1_commits_and_finds_it_kept(chapter, way: str):
-    page = chapter(DEEPER, way).page
+    visit = chapter(DEEPER, way)
+    page = visit.page
     question = page.locator(".rx-mount").filter(has_text="Which one makes fewer mistakes")
     question.get_by_label("The one with 20 layers.").check()
     question.get_by_role("button", name="Commit", exact=True).press("Enter")
     page.reload()
+    visit.start()
     expect(question.get_by_role("status")).to_contain_text("You have committed to C.")
     other = page.locator(".rx-mount").filter(has_text="How large is the gradient")
     expect(other.get_by_role("status")).to_be_empty()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import io
 import itertools
 import json
 import posixpath
 import re
-import subprocess
 import sys
 from html import unescape
 from pathlib import Path
@@ -18,11 +18,14 @@ from typing import Any
 import tinycss2
 from book_pages import four_nets
 from chapters import toc_documents
+from fontTools import subset
 from pack_weights import write_weights
+from PIL import Image
 
 from resnet_edu.figures.style import WIDTH
 
 STATE_SCRIPT = r'(<script type="application/vnd\.jupyter\.widget-state\+json">)(.*?)(</script>)'
+(COMMA,) = tinycss2.parse_component_value_list(",")
 OF_ALL_WIDGETS = ("layout", "tabbable", "tooltip")  # traits that no explorer reads
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -62,10 +65,36 @@ def strip_state(page: str) -> str:
     return re.sub(STATE_SCRIPT, smaller, page, flags=re.DOTALL)
 
 
+def tables_with_names_of_rows(page: str) -> str:
+    """Return a page on which no table has an empty heading at its corner: below it stand the names of the rows."""
+
+    def named(match: re.Match[str]) -> str:
+        rows = re.sub(r"(<tr[^>]*>\s*)<td([^>]*)>(.*?)</td>", r'\1<th scope="row"\2>\3</th>', match[3], flags=re.DOTALL)
+        return f"{match[1]}<td{match[2]}></td>{rows}"
+
+    corner = r"(<thead>\s*<tr[^>]*>\s*)<th\b([^>]*)>\s*(?:<p>\s*</p>)?\s*</th>(.*?</table>)"
+    return re.sub(corner, named, page, flags=re.DOTALL)
+
+
+def smaller_pictures(page: str) -> str:
+    """Return a page whose pictures inside of figures are WebP where that is smaller; the smallest stay as they are."""
+
+    def smaller(match: re.Match[str]) -> str:
+        data, stored = base64.b64decode(match[1]), io.BytesIO()
+        Image.open(io.BytesIO(data)).save(stored, "WEBP", quality=85, method=6)
+        small = stored.getvalue()
+        return f"data:image/webp;base64,{base64.b64encode(small).decode()}" if len(small) < len(data) else match[0]
+
+    return re.sub(r"data:image/png;base64,([\w+/=\s]{3000,})", smaller, page)
+
+
 def lighter(page: str) -> str:
     """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
     page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
-    page = re.sub(r'<link rel="preload" as="script" href="[^"]*/fontawesome\.js[^"]*" ?/?>', "", page)
+    page = re.sub(r'<link rel="preload" as="script"[^>]*>', "", page)  # it would come before the style
+    page = page.replace(' aria-label="Toggle hidden content"', "")  # the words that are seen say it, here and below
+    page = re.sub(r'(<button[^>]* search-button-field [^>]*?)\s*aria-label="Search"', r"\1", page)
+    page = tables_with_names_of_rows(smaller_pictures(page))
     before = itertools.count()
     page = re.sub(r'<meta name="viewport"[^>]*>', lambda match: "" if next(before) else match[0], page)
     # Docutils gives references the roles of a list that has been taken out of the standard; the logo is in no landmark.
@@ -103,6 +132,12 @@ def one_style_sheet(static: Path, page: str, words: set[str]) -> str:
 def _used(sheets: tuple[Path, ...], static: Path, words: frozenset[str]) -> str:
     """Return the rules of some style sheets whose classes are among the words, or are the explorers'."""
 
+    def classes(selector: list[Any]) -> set[str]:
+        """Return the classes that an element, or one around it, must have; the explorers' scripts make theirs."""
+        pairs = itertools.pairwise(selector)
+        names = {token.value for dot, token in pairs if dot == "." and token.type == "ident"}
+        return {name for name in names if not name.startswith("rx-")}
+
     def kept(rule: Any) -> Any:
         if rule.type == "at-rule" and rule.lower_at_keyword in ("media", "supports") and rule.content:
             rule.content = [kept(inner) for inner in tinycss2.parse_rule_list(rule.content, True, True)]
@@ -110,13 +145,16 @@ def _used(sheets: tuple[Path, ...], static: Path, words: frozenset[str]) -> str:
             return rule if rule.content else None
         if rule.type != "qualified-rule":
             return rule
-        selectors = tinycss2.serialize(rule.prelude)
-        if "(" not in selectors:  # what :is and :not hold would have to be understood
-            selectors = ",".join(
-                s for s in selectors.split(",") if words.issuperset(re.findall(r"\.((?!rx-)[a-zA-Z][\w-]*)", s))
-            )
-        rule.prelude = tinycss2.parse_component_value_list(selectors)
-        return rule if selectors.strip() else None
+        # What :is and :not hold would have to be understood, and counts as used.
+        parts = [[]]
+        for token in rule.prelude:
+            if token == ",":
+                parts.append([])
+            else:
+                parts[-1].append(token)
+        parts = [part for part in parts if words.issuperset(classes(part))]
+        rule.prelude = [token for part in parts for token in (*part, COMMA)][:-1]
+        return rule if parts else None
 
     text = "\n".join(_style(sheet, static) for sheet in sheets)
     rules = [kept(rule) for rule in tinycss2.parse_stylesheet(text, skip_comments=True, skip_whitespace=True)]
@@ -138,6 +176,24 @@ def scripts_that_wait(static: Path, page: str) -> str:
     first = r'<script src="[^"]*/documentation_options\.js[^"]*">'
     page = re.sub(first, lambda _: f"<script>{options}", page)
     return re.sub(r'<script (src="[^"]+")></script>', r"<script defer \1></script>", page)
+
+
+def boxes_that_are_seen(script: Path) -> None:
+    """Let the theme's script look only at boxes that are drawn whether they scroll: a reader reaches those by keyboard.
+
+    It looks at all at once, and so has the browser lay out the whole page before its first part can be used.
+    """
+    text = script.read_text(encoding="utf-8")
+    at_once = '"complete"===document.readyState?O():window.addEventListener("load",O)'
+    boxes = "pre, .cell_output > .output, .pst-scrollable-table-container"
+    when_drawn = (
+        "(()=>{const boxes=new ResizeObserver(seen=>seen.map(({target:e})=>[e,e.scrollWidth>e.clientWidth||"
+        "e.scrollHeight>e.clientHeight]).forEach(([e,more])=>{e.tabIndex=more?0:-1}));"
+        f'document.querySelectorAll("{boxes}").forEach(e=>boxes.observe(e))}})()'
+    )
+    if at_once not in text:
+        sys.exit(f"{script.name} is written in another way than tools/book/finish.py reads; the book is not built.")
+    script.write_text(text.replace(at_once, when_drawn), encoding="utf-8")
 
 
 def with_policy(page: str, handlers: set[str]) -> str:
@@ -165,10 +221,23 @@ def only_used_icons(static: Path, pages: list[str]) -> None:
     codes = {code for selectors, code in rules for name in re.findall(r"\.fa-([a-z-]+)", selectors) if name in names}
     if not codes:
         sys.exit("the theme's icons are written in another way than tools/book/finish.py reads; the book is not built.")
-    for font in (static / "vendor" / "fontawesome" / "webfonts").glob("*.woff2"):
+    keep_of_fonts(static / "vendor" / "fontawesome" / "webfonts", codes)
+
+
+def only_used_letters(static: Path, pages: list[str]) -> None:
+    """Keep of the fonts of formulas the letters and signs that the pages' formulas have."""
+    formula = r'class="katex-html".*?</(?:p|div|td|th|li|dt|dd|h\d|figcaption|summary)>'  # and what follows in the line
+    found = "".join(text for page in pages for text in re.findall(formula, page, flags=re.DOTALL))
+    letters = set(unescape(re.sub("<[^>]*>", "", found)))
+    keep_of_fonts(static / "vendor" / "katex" / "fonts", {f"{ord(letter):x}" for letter in letters})
+
+
+def keep_of_fonts(folder: Path, codes: set[str]) -> None:
+    """Replace the fonts in a folder by ones of these characters alone, given in hexadecimal digits."""
+    for font in folder.glob("*.woff2"):
         small = font.with_suffix(".small")
         options = [f"--unicodes={','.join(sorted(codes))}", "--flavor=woff2", f"--output-file={small}"]
-        subprocess.run([sys.executable, "-m", "fontTools.subset", font, *options], check=True)
+        subset.main([str(font), *options])
         small.replace(font)
 
 
@@ -200,6 +269,8 @@ def finish_pages(site: Path, address: str) -> None:
         page.write_text(with_policy(text, handlers), encoding="utf-8")
     write_weights(static / "explorers")  # after the words were collected: scripts too, megabytes without any
     only_used_icons(static, list(texts.values()))
+    only_used_letters(static, list(texts.values()))
+    boxes_that_are_seen(static / "scripts" / "pydata-sphinx-theme.js")
     for unused in ("*.map", "*.ttf", "fontawesome.js*"):  # all browsers read woff2
         for file in static.rglob(unused):
             file.unlink()

@@ -106,6 +106,7 @@ class Printer:
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "page.html")
             source.write_text(FRAME.format(title=escape(title), styles=self.styles, text=text), encoding="utf-8")
+            self.page.emulate_media(media="print")  # its fonts are loaded, too
             self.page.goto(source.as_uri())
             self.page.evaluate("document.fonts.ready")
             foot, nothing = FOOT.format(title=escape(title)), "<span></span>"

@@ -2,7 +2,8 @@
 
 Run by `make book`. The first chapter runs the default experiment, the one of `resnet-edu degrade`. Chapters run once
 for every state of the package: Jupyter's cache of executed notebooks looks at the cells alone, and would keep the
-outputs of a package that has changed since. Jupyter Book finds all outputs in the cache.
+outputs of a package that has changed since. Jupyter Book finds all outputs in the cache. Where nothing has changed, all
+that is done is to compare one hash.
 """
 
 import argparse
@@ -23,8 +24,6 @@ import nbformat
 import yaml
 from chapter_files import setup_cell
 from chapters import ROOT, toc_documents
-from downloads import finish_downloads
-from finish import finish_pages
 from jupyter_cache import get_cache
 from jupyter_cache.base import CacheBundleIn
 from jupyter_cache.executors.utils import ExecutionResult, single_nb_execution
@@ -37,13 +36,14 @@ AT_ONCE = 2  # chapters
 CACHE = BUILD / ".jupyter_cache"
 
 PACKAGE = ("resnet_edu", "pyproject.toml")  # what a chapter's output depends on, apart from its own cells
+SKIPPED = {"__pycache__", ".ipynb_checkpoints", "src", "static"}  # the explorers' JavaScript: pages have book/assets'
 SOURCES = (*PACKAGE, "notebooks", "book", "tools/book", "_config.yml", "_toc.yml")  # what the site is made from
 
 
 def source_files(names: Sequence[str]) -> list[Path]:
     """Return the files with these names, and those in folders with these names."""
     found = [path for name in names for path in [ROOT / name, *(ROOT / name).rglob("*")]]
-    return sorted(p for p in found if p.is_file() and not {"__pycache__", ".ipynb_checkpoints"} & set(p.parts))
+    return sorted(p for p in found if p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts))
 
 
 def state_of(names: Sequence[str]) -> str:
@@ -176,6 +176,9 @@ def main() -> None:
     if SITE.exists() and note.is_file() and note.read_text() == state:
         print(f"Nothing has changed since {SITE} was built.")
         return
+    from downloads import finish_downloads  # these import torch, which takes longer than all before
+    from finish import finish_pages
+
     note.unlink(missing_ok=True)
     if not arguments.text:
         execute_chapters()

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 1b6763188044a6a259cd6f0654a083d114f0288b7e37966e5de5a590f7227f7a */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 9885d3be5db921e621965a4c539e3ca8565473dbffe6a82989cdecc66ae50383 */
 var U=e=>typeof e=="number"&&Number.isFinite(e);function H(e,r){let o=0;for(let t=1;t<e.length;t++)Math.abs(e[t]-r)<Math.abs(e[o]-r)&&(o=t);return o}function C(e,[r,o],[t,n]){if(e==="log"){let i=C("linear",[Math.log10(r),Math.log10(o)],[t,n]);return s=>i(Math.log10(Math.max(s,r)))}return i=>t+(i-r)/(o-r||1)*(n-t)}function j(e,r,o=5){if(!(r>e))return[e];let t=(r-e)/o,n=10**Math.floor(Math.log10(t)+1e-9),i=n*[1,2,5,10].find(a=>a*n>=t*(1-1e-9)),s=[];for(let a=Math.ceil(e/i-1e-9);a*i<=r+i*1e-9;a++)s.push(Number((a*i).toPrecision(12)));return s}function W(e,r,o=6){let[t,n]=[Math.ceil(Math.log10(e)-1e-9),Math.floor(Math.log10(r)+1e-9)],i=Math.max(1,Math.ceil((n-t+1)/o)),s=[];for(let a=t-1;a<=n;a++)for(let c of n-t<2?[1,2,5]:[1]){let f=Number((c*10**a).toPrecision(6));f>=e*(1-1e-9)&&f<=r*(1+1e-9)&&(c>1||(a-t)%i===0)&&s.push(f)}return s}var _=e=>Math.round(e*10)/10;function q(e){let r="M";return e.map(([o,t])=>{if(!U(t))return r="M","";let n=`${r}${_(o)} ${_(t)}`;return r="L",n}).join("")}function M(e,r=3){if(!U(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let o=Math.floor(Math.log10(Math.abs(e))),t=Number((e/10**o).toPrecision(r)),n=String(o).replace(/./g,i=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(i)]);return`${t===1?"":`${t} · `}10${n}`}return Number(e.toPrecision(r)).toLocaleString("en-US",{maximumFractionDigits:6})}var J={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}};var K=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -56,7 +56,7 @@ border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;
 .rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
 .rx-note:not(:empty){margin-top:.15rem}
 .rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
-.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem;min-height:24px}
 .rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
 .rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
 .rx-radio label{margin:0}

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 94cf295cdd8d49e0e943fcbf1a99c902399f1ca423290dd2c9abee37c5730909 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 93282d0ee3b01246cb4a1c364e2c9a2cb1f046b4a785b8e84b2b93193fe7da09 */
 var R=0,I=(e="x")=>`rx-${e}-${++R}-${Math.random().toString(36).slice(2,7)}`;function _(e,r,t){for(let[a,s]of Object.entries(r??{}))s==null||s===!1||(a.startsWith("on")?e.addEventListener(a.slice(2),s):a==="value"||a==="checked"||a==="disabled"||a==="hidden"?e[a]=s:e.setAttribute(a,s===!0?"":s));return e.append(...t.flat(9).filter(a=>a!=null&&a!==!1)),e}var i=(e,r,...t)=>_(document.createElement(e),r,t);function g(e,r){return e.textContent!==r&&(e.textContent=r),e}var b=(e,r,t={})=>i("button",{type:"button",class:"rx-button",onclick:r,...t},e);var B=(e,...r)=>i("div",{class:"rx",role:"group","aria-label":e,"data-lm-suppress-shortcuts":"true",onkeydown:t=>t.ctrlKey||t.metaKey||t.stopPropagation()},r);var L=[[/^`(.+)`$/,"code"],[/^\*\*(.+)\*\*$/,"strong"],[/^\*(.+)\*$/,"em"]];function y(e){return e.split(/(`[^`]+`|\*\*[^*]+\*\*|\*[^*]+\*)/).map(r=>{let t=L.find(([a])=>a.test(r));return t?i(t[1],{},r.match(t[0])[1]):r})}function D(e){return{read(){try{let r=JSON.parse(localStorage.getItem(e));return r&&typeof r=="object"?r:null}catch{return null}},write(r){try{r===null?localStorage.removeItem(e):localStorage.setItem(e,JSON.stringify(r))}catch{}}}}var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -56,7 +56,7 @@ border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;
 .rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
 .rx-note:not(:empty){margin-top:.15rem}
 .rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
-.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem;min-height:24px}
 .rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
 .rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
 .rx-radio label{margin:0}

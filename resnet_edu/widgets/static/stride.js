@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 956d69e2abb2f0627ccaf229bd08f757696312c421d8148c625eff920e170acd */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources e4a2b37d186d6aa91522c922243c863b1499c48029e77f6b0ed477eeda80fbce */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -56,7 +56,7 @@ border-radius:.3rem;background:var(--rx-paper);color:var(--rx-ink);font:inherit;
 .rx-note{overflow-wrap:anywhere;color:var(--rx-bad);font-size:.8rem;line-height:1.3}
 .rx-note:not(:empty){margin-top:.15rem}
 .rx-radios{display:flex;flex-wrap:wrap;gap:.2rem .9rem;min-height:2rem;align-items:center}
-.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem}
+.rx-radio,.rx-check{display:inline-flex;align-items:center;gap:.35rem;min-height:24px}
 .rx .rx-check>label{margin:0;font-weight:400;font-size:.9rem}
 .rx-radio input,.rx-check input{width:1rem;height:1rem;margin:0;accent-color:var(--rx-accent)}
 .rx-radio label{margin:0}

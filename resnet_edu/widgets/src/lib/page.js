@@ -2,7 +2,8 @@
 //
 // myst-nb writes the state of all widgets into the page as JSON, and each explorer's output holds a reference to its
 // model and a static table. What an explorer needs of a widget manager is the small model below; it is the same code
-// that JupyterLab loads through anywidget. A page loads the scripts of those explorers only that it has.
+// that JupyterLab loads through anywidget. A page loads the scripts of those explorers only that it has, and each
+// explorer starts when it is nearly in view, or when the first key is pressed: Tab and the browser's search reach it.
 
 const STATE = "application/vnd.jupyter.widget-state+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
@@ -110,9 +111,19 @@ export function mountAll(versions, charts) {
   const start = () => {
     const states = readStates();
     const models = {};
-    for (const script of document.querySelectorAll(`script[type="${VIEW}"]`)) {
+    const waiting = new Map([...document.querySelectorAll(`script[type="${VIEW}"]`)].map((s) => [s.parentElement, s]));
+    const begin = (output) => {
+      near.unobserve(output);
+      const script = waiting.get(output);
+      if (!waiting.delete(output)) return;
       mount(script, load, versions, charts, states, models).catch((error) => console.error("explorers: an output cannot be read", error));
-    }
+    };
+    const near = new IntersectionObserver(
+      (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => begin(entry.target)),
+      { rootMargin: "600px" },
+    );
+    for (const output of waiting.keys()) near.observe(output);
+    addEventListener("keydown", () => [...waiting.keys()].forEach(begin), { once: true, capture: true });
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
