@@ -105,7 +105,10 @@ def lighter(page: str) -> str:
         page = page.replace("Download source file", "One file, for Colab, Kaggle and Jupyter")
     # For paper only: the title and the contents a second time, which the search would quote.
     page = re.sub(r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)', "", page, flags=re.DOTALL)
-    # The theme's script puts "auto" back. Without scripts that is a theme without colours.
+    # A page has its colours before the theme's script runs, which would have it drawn a second time.
+    system = '(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")'
+    page = page.replace('localStorage.getItem("theme") || "auto"', f'localStorage.getItem("theme") || {system}')
+    # Without scripts, "auto" is a theme without colours.
     return strip_state(page).replace('data-theme="auto"', 'data-theme="light"', 1)
 
 
