@@ -38,7 +38,7 @@ function readStates() {
     try {
       Object.assign(states, JSON.parse(script.textContent).state);
     } catch (error) {
-      console.error("explorers: the page's widget state cannot be read", error);
+      console.error("explorers: their state cannot be read", error);
     }
   }
   return states;
@@ -46,7 +46,7 @@ function readStates() {
 
 /** What stands where an explorer failed: one sentence; the static table stays. */
 function failed(output, error) {
-  console.error("explorers: one explorer could not be shown", error);
+  console.error("explorers: one could not be shown", error);
   output.querySelector(".rx-mount")?.remove();
   const note = document.createElement("p");
   note.className = "rx-failed";
@@ -119,11 +119,11 @@ export function mountAll(versions, charts) {
       mount(script, load, versions, charts, states, models).catch((error) => console.error("explorers: an output cannot be read", error));
     };
     const near = new IntersectionObserver(
-      (entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => begin(entry.target)),
+      (entries) => entries.forEach((entry) => entry.isIntersecting && begin(entry.target)),
       { rootMargin: "600px" },
     );
     for (const output of waiting.keys()) near.observe(output);
-    addEventListener("keydown", () => [...waiting.keys()].forEach(begin), { once: true, capture: true });
+    addEventListener("keydown", () => [...waiting.keys()].forEach(begin), { once: true });
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
