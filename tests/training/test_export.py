@@ -50,7 +50,7 @@ def test_what_differs_is_not_kept(trained, tmp_path, monkeypatch):
 
 def _wrong(program, path, classes, pixels):
     path.write_bytes(b"")
-    return program.module()(pixels)[0] + 0.01
+    return program.module()(pixels)[0].detach() + 0.01
 
 
 def test_without_the_packages(trained, tmp_path, monkeypatch):
