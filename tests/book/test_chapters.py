@@ -192,6 +192,7 @@ def test_the_book_builds_without_a_warning_after_a_chapter_is_added_and_one_remo
     assert 'href="../notebooks/98-tiny.html#a-step-more"' in index or "98-tiny.html#" in index
     head = pages["notebooks/98-tiny.html"].partition('<article class="bd-article"')[0]
     assert 'href="https://colab.research.google.com/github/ada/nets/blob/course/notebooks/98-tiny.ipynb"' in head
+    assert 'href="https://mybinder.org/v2/gh/ada/nets/course?' in head
     assert 'href="https://github.com/ada/nets"' in head
     there = "https://ada.github.io/nets/notebooks/98-tiny.html"
     assert f"<loc>{there}</loc>" in (site / "sitemap.xml").read_text()

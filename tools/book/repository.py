@@ -68,12 +68,10 @@ class Repository:
         if not self.url:
             return site
         on_github = self.url.startswith("https://github.com/")  # the only host that Colab opens notebooks from
+        hosted = {"colab_url": "https://colab.research.google.com", "binderhub_url": "https://mybinder.org"}
         return {
             "repository": {"url": self.url, "branch": self.branch, "path_to_book": ""},
-            "launch_buttons": {
-                "thebe": False,
-                **({"colab_url": "https://colab.research.google.com"} if on_github else {}),
-            },
+            "launch_buttons": {"thebe": False, **(hosted if on_github else {})},
             "html": {"use_repository_button": True, "use_issues_button": True, **site.get("html", {})},
         }
 
