@@ -9,14 +9,13 @@ Then the default run in a page, in Chromium: how long it takes, and how long a f
 The script that is measured is the one that the pages load, in one thread. Seconds are those of the processor, not of
 the clock, so that other programs count less. The aim is 30 updates a second for plain-56 of width 32 at batch 64.
 
-On 2 virtual cores of an AMD EPYC, with three to seven other programs at work (mini-racer 0.14, PyTorch 2.14, one
-thread): the product in blocks is 2.2 times as fast as one sum after the other; plain-56 makes 86 updates a second,
-PyTorch 90; residual-56 86 and 80; plain-20 233 and 232; preact-110 of width 64 at batch 128 6 and 27.
-There the dissecting table takes 2.8 ms for a digit with 20 layers and 8.2 ms with 56, PyTorch 2.1 and 5.3; for a colour
-image of 32x32 pixels ResNet-56 takes 117 ms, PyTorch 12.
-The four nets of the default run take 2.0, 5.1, 2.0 and 5.6 seconds, evaluations included: 15 on one core, 8 on two that
-have nothing else to do, 6 on four. In the page, with five other programs at work, it took 22; of 231 frames 179 took
-less than 8 ms, the median 6.6, 95% less than 11.3, the longest 23.
+On 2 virtual cores of an AMD EPYC with nothing else to do (mini-racer 0.14, PyTorch 2.14, one thread): the product in
+blocks is 2.2 times as fast as one sum after the other; plain-56 makes 77 updates a second, PyTorch 101; residual-56 87
+and 97; plain-20 235 and 278; preact-110 of width 64 at batch 128 6 and 35.
+There the dissecting table takes 2.5 ms for a digit with 20 layers and 7.5 ms with 56, PyTorch 1.5 and 4.9; for a colour
+image of 32x32 pixels ResNet-56 takes 117 ms, PyTorch 11.
+The default run in a page took 9.2 seconds; of 131 frames 127 took less than 8 ms, the median 4.6, 95% less than 6.3,
+the longest 15.
 """
 
 from __future__ import annotations

@@ -317,12 +317,12 @@ function render({ model, el, worker }) {
     say(progress, `step ${thousands(slowest())} of ${thousands(target)}`);
     if (phase === "running" && still.matches) return; // the results come without the way to them
     const rare = performance.now() - drawnAt > 4 * REDRAW; // large nets report seldom
-    const due = (i, of) => phase !== "running" || rare || turn % of === i; // else a part each frame: it is short
+    const due = (part) => phase !== "running" || rare || turn % (3 + lanes.length) === part; // else a part a frame
     [turn, drawnAt] = [turn + 1, performance.now()];
     const curves = (key) => lanes.map(({ net, points }) => ({ net, points: points.filter((p) => key in p).map((p) => [p.step, p[key]]) }));
-    if (due(0, 2)) errors.fill(curves("train"), target);
-    if (due(1, 2)) losses.fill(curves("loss"), target);
-    if (due(0, 4)) values.fill({
+    if (due(0)) errors.fill(curves("train"), target);
+    if (due(1)) losses.fill(curves("loss"), target);
+    if (due(2)) values.fill({
       caption: "The nets now: loss of the last batch, wrong training and test images",
       columns: [["net"], ["loss", "number"], ["train error", "number"], ["test error", "number"]],
       rows: lanes.map(({ net, loss, error, broke }) => [named(net), ...(broke
@@ -330,7 +330,7 @@ function render({ model, el, worker }) {
         : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "–"])]),
     });
     const ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
-    cards.cards.forEach((card, i) => due(i, lanes.length) && card.fill(lanes[i], ranges));
+    cards.cards.forEach((card, i) => due(3 + i) && card.fill(lanes[i], ranges));
   }
 
   el.append(frame("Training laboratory",
