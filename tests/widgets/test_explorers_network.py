@@ -34,12 +34,10 @@ def same_rows(page: Page, explorer: NetworkExplorer, nth: int = 0) -> None:
     """The table, cell by cell, is that of the tracer."""
     result = explorer.trace()
     shown = page.locator(".rx").nth(nth).evaluate(ROWS)
-    assert [row[:3] for row in shown] == [[str(r.index), r.path, r.kind] for r in result.rows]
-    shapes = ["x".join(map(str, r.outputs[0])) for r in result.rows]
-    assert [row[4] for row in shown] == shapes
-    assert [row[5:8] for row in shown] == [
-        [f"{v:,}" for v in (r.params, r.macs, r.activation_bytes)] for r in result.rows
-    ]
+    for row, r in zip(shown, result.rows, strict=True):
+        shape = "x".join(map(str, r.outputs[0]))
+        assert row[:5] == [str(r.index), r.path, shape, f"{r.params:,}", f"{r.macs:,}"]
+        assert (row[5], row[7]) == (r.kind, f"{r.activation_bytes:,}")
     assert [row[8] for row in shown] == [str(r.receptive_field or "") for r in result.rows]
     numbers = (result.total_params, result.total_macs, result.total_activation_bytes, len(result.additions))
     assert totals(page, nth) == [f"{v:,}" for v in numbers]

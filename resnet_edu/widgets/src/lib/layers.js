@@ -16,14 +16,14 @@ const source = (name) => (typeof name === "number" ? `#${name}` : name);
 const COLUMNS = [
   ["#", 1, (r) => String(r.index)],
   ["layer", 0, (r) => r.path],
-  ["kind", 0, (r) => r.kind],
-  ["input", 0, (r) => several(r.inputs)],
-  ["output", 0, (r) => several(r.outputs)],
+  ["output", 0, (r) => several(r.outputs)], // what most look for comes first: a page is narrower than the table
   ["parameters", 1, (r) => thousands(r.params)],
   ["MACs", 1, (r) => thousands(r.macs)],
+  ["kind", 0, (r) => r.kind],
+  ["input", 0, (r) => several(r.inputs)],
   ["bytes", 1, (r) => thousands(r.activation_bytes)],
   ["field", 1, (r) => (r.receptive_field === null ? "" : short([r.receptive_field].flat()))],
-  ["kernel", 1, (r) => (r.kernel ? written(r.kernel) : "")], // last: a page is narrower than the table
+  ["kernel", 1, (r) => (r.kernel ? written(r.kernel) : "")],
   ["stride", 1, (r) => short(r.stride)],
   ["pad", 1, (r) => short(r.padding)],
 ];
@@ -115,7 +115,7 @@ export function layerTable({ onhover, onselect }) {
     count = view.rows.length;
     patch(node, { "aria-label": caption });
     patch(table, { "aria-label": caption });
-    const totals = { 1: "total", 5: thousands(view.params), 6: thousands(view.macs), 7: thousands(view.bytes) };
+    const totals = { 1: "total", 3: thousands(view.params), 4: thousands(view.macs), 7: thousands(view.bytes) };
     const longest = COLUMNS.map(([title], c) => Math.max(title.length, totals[c]?.length ?? 0)); // text of each column
     view.rows.forEach((row, i) => {
       const shown = get(i);
@@ -128,15 +128,15 @@ export function layerTable({ onhover, onselect }) {
       const css = row.kind === "add" ? "rx-add" : row.on_shortcut ? "rx-side" : "";
       if (shown.css !== css) shown.tr.className = shown.css = css;
     });
-    const columns = longest.map((n, c) => (c === 1 ? "12.2em" : `calc(${n * (COLUMNS[c][1] ? 1.1 : 1)}ch + .9rem)`));
+    const columns = longest.map((n, c) => (c === 1 ? "min(12.2em,32cqw)" : `calc(${n * (COLUMNS[c][1] ? 1.1 : 1)}ch + .9rem)`));
     table.style.setProperty("--rx-columns", columns.join(" "));
     regroup();
     if (stop >= count) stop = 0;
     get(stop).tr.tabIndex = 0;
     const { error } = view;
     failed.replaceChildren(...(error ? [line([
-      ...["✕", error.path, error.kind, several(error.shapes)].map((text, i) => cell(i, text)),
-      h("td", { role: "gridcell", class: "rx-why" }, `${error.type}: ${error.text}`)])] : []));
+      ...["✕", error.path].map((text, i) => cell(i, text)),
+      h("td", { role: "gridcell", class: "rx-why" }, `${error.kind} ${several(error.shapes)}: ${error.text}`)])] : []));
     [...foot.children].forEach((cell, i) => say(cell, totals[i] ?? ""));
   }
 
