@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources ad81fb986d2ea899cb8da72219a50546b604e8abde8978271817020b9caeb112 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources c5f884630ab5bee5aaca86e63aa5cf4a447fce30e601e2eff37cd50f0cf56fd1 */
 var F=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

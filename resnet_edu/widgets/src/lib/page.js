@@ -38,7 +38,7 @@ function readStates() {
     try {
       Object.assign(states, JSON.parse(script.textContent).state);
     } catch (error) {
-      console.error("explorers: their state cannot be read", error);
+      console.error("explorers: no state can be read", error);
     }
   }
   return states;

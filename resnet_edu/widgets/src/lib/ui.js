@@ -288,7 +288,7 @@ export function table({ caption, columns, rows, foot = [] }) {
     : h("th", { scope: "row" }, cell)));
   return h("div", { class: "rx-scroll", tabindex: "0", role: "region", "aria-label": caption },
     h("table", { class: "rx-table" }, h("caption", {}, caption),
-      h("thead", {}, h("tr", {}, columns.map(([title], i) => h(title ? "th" : "td", { scope: title && "col", class: kind(i) }, title)))),
+      h("thead", {}, h("tr", {}, columns.map(([title], i) => h(title ? "th" : "td", { scope: !!title && "col", class: kind(i) }, title)))),
       h("tbody", {}, rows.map(line)), foot.length > 0 && h("tfoot", {}, foot.map(line))));
 }
 
