@@ -31,8 +31,8 @@ def test_sizes_are_those_of_pytorchs_layers(size, kernel, stride, padding, dilat
         if pooling:
             layer = nn.MaxPool1d(kernel, stride, padding, dilation)
         else:
-            layer = nn.Conv1d(1, 1, kernel, stride, padding, dilation, device="meta")
-        wanted = layer(torch.zeros(1, 1, size, device="meta")).shape[-1]
+            layer = nn.Conv1d(1, 1, kernel, stride, padding, dilation)  # not on meta, where torch 2.6 takes all
+        wanted = layer(torch.zeros(1, 1, size)).shape[-1]
     except RuntimeError:
         with pytest.raises(ValueError, match=r"reaches over|at most half of the kernel"):
             ours(size, kernel, stride, padding, dilation)
