@@ -169,9 +169,7 @@ class _Runs:
         with line.bar:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
-            new = path.with_suffix(".new")
-            new.unlink(missing_ok=True)
-            os.replace(record.save(new), path)  # there may be one of fewer steps, which is kept if the disk is full
+            record.save(path, replace=True)  # there may be one of fewer steps
             curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
             print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
         return record

@@ -27,7 +27,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import free_memory, make_bar
-from ..support.validate import one_of, whole
+from ..support.validate import listed, one_of, whole
 
 RULES = 4  # the version of how images are read: a cache of another one is not used
 CACHE_FROM = 2000  # files; fewer are read in about a second
@@ -135,9 +135,8 @@ def list_images(path: str | os.PathLike[str], classes: Sequence[str]) -> tuple[l
         return files, None
     found = _class_files(_parts(path)[0][-1], path, [])
     if strange := sorted(found.keys() - set(classes)):
-        known = ", ".join(classes[:9]) + ", ..." * (len(classes) > 9)
         folders = f"{path} has folders that are no classes of this net ({', '.join(strange[:3])})"
-        raise ValueError(f"{folders}: it has {known}")
+        raise ValueError(f"{folders}: it has {listed(classes, 9)}")
     labels = [list(classes).index(name) for name, files in found.items() for _ in files]
     return [file for files in found.values() for file in files], labels
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..nets.models import split_name
-from ..support.files import fields_of, read_json, write_new_json
+from ..support.files import fields_of, read_json, write_json
 from ..support.validate import one_of
 
 SCHEMA = 1
@@ -120,9 +120,9 @@ class RunRecord:
         curves = [{k: math.nan if v is None else v for k, v in point.items()} for point in record.curves]
         return dataclasses.replace(record, curves=curves)
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the record to `path` and return it, see `write_new_json`."""
-        return write_new_json(path, self.to_dict(), indent=1)
+    def save(self, path: str | os.PathLike[str], replace: bool = False) -> Path:
+        """Write the record to `path` and return it, see `write_json`."""
+        return write_json(path, self.to_dict(), indent=1, replace=replace)
 
     def same_result(self, other: RunRecord) -> bool:
         """Return whether two runs agree in everything but when, how fast, and from which checkout they ran."""

@@ -19,6 +19,7 @@ from torch import nn
 
 from ..nets.models import get_model
 from ..support.files import fields_of, read_json
+from ..support.validate import listed
 from ..training import weights
 from . import records
 from .records import RecordError, RunRecord, run_name
@@ -153,8 +154,8 @@ def filename(study: ShippedStudy, net: str, seed: int, ending: str) -> str:
     if name not in study.files:
         what = "record" if ending == ".json" else "weights"
         runs = [file.removesuffix(ending) for file in sorted(study.files) if file.endswith(ending)]
-        few = ", ".join(runs[:6]) + ", ..." * (len(runs) > 6)
-        raise ValueError(f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {few or 'none'}")
+        there = listed(runs, 6) or "none"
+        raise ValueError(f"study {study.name!r} has no {what} of {net} with seed {seed}: there are {there}")
     return name
 
 

@@ -316,17 +316,21 @@ def _clean(raw: bytes) -> str:
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<defs>\s*<style\b.*?</style>\s*</defs>\s*", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"data:image/png;base64,\s*([\w+/=\s]+)", _lighter, svg)
+    svg = smaller_pictures(svg)
     return re.sub(r"font-size: ([\d.]+px); font-family: [^;]+", r"font-size: calc(\1*var(--book-letters,1))", svg)
 
 
-def _lighter(found: re.Match[str]) -> str:
-    """Return an embedded PNG, if it is a large one, as a WebP of about a fifth: a page with twenty photos is long.
+def smaller_pictures(svg: str) -> str:
+    """Return an SVG whose large embedded PNGs are WebPs of about a fifth: a page with twenty photos is long.
 
     A small one, such as a digit or a kernel, stays what it is, pixel by pixel.
     """
-    if len(found[1]) < LARGE_PNG:
-        return found[0]
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(found[1]))).save(buffer, "webp", quality=85, method=6)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+    def smaller(found: re.Match[str]) -> str:
+        if len(found[1]) < LARGE_PNG:
+            return found[0]
+        buffer = io.BytesIO()
+        Image.open(io.BytesIO(base64.b64decode(found[1]))).save(buffer, "webp", quality=85, method=6)
+        return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+    return re.sub(r"data:image/png;base64,\s*([\w+/=\s]+)", smaller, svg)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..experiment.records import RecordError
-from ..support.files import fields_of, read_json, write_new_json
+from ..support.files import fields_of, read_json, write_json
 from ..support.validate import one_of
 
 SCHEMA = 1
@@ -75,8 +75,8 @@ class ProbeRecord:
         return {"schema": values.pop("schema"), "probe": self.probe, **values}
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the record to `path` and return it, see `write_new_json`."""
-        return write_new_json(path, self.to_dict())
+        """Write the record to `path` and return it, see `write_json`."""
+        return write_json(path, self.to_dict())
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,10 +107,13 @@ def write_atomic(path: Path, data: bytes) -> None:
             Path(temporary).unlink(missing_ok=True)  # gone already where it was renamed
 
 
-def write_new_json(path: str | os.PathLike[str], values: Any, indent: int | None = None) -> Path:
-    """Write `values` as JSON to `path`, whole or not at all, and return it. Raises `FileExistsError` or `OSError`."""
+def write_json(path: str | os.PathLike[str], values: Any, indent: int | None = None, replace: bool = False) -> Path:
+    """Write `values` as JSON to `path`, whole or not at all, and return it.
+
+    Raises `OSError` if it cannot be written, then what was there stays, and `FileExistsError` unless it may `replace`.
+    """
     path = Path(path)
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(f"{path} exists: give another path, or remove it")
     write_atomic(path, (json.dumps(values, indent=indent, allow_nan=False) + "\n").encode())
     return path

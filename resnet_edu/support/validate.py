@@ -6,7 +6,7 @@ Each message names the argument, the rule and the value that was given.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import TypeVar
 
@@ -18,6 +18,11 @@ def shown(value: object) -> str:
     """Return `value` as a message shows it: its `repr` in one line, cut where it is long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first names, `most` of them, as a message lists them."""
+    return ", ".join(names[:most]) + ", ..." * (len(names) > most)
 
 
 def whole(name: str, value: object, least: int = 1, most: int | None = None) -> int:

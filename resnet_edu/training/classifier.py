@@ -25,7 +25,7 @@ from ..data.folder import image_array, list_images, read_images
 from ..nets.models import get_model
 from ..support.files import read_file
 from ..support.system import make_bar, resolve_device
-from ..support.validate import of_type, shown, wholes
+from ..support.validate import listed, of_type, shown, wholes
 from . import weights
 from .loop import check_output, evaluation_batch
 from .predictions import Predictions
@@ -159,7 +159,7 @@ class Classifier:
                     found.append(net(self.normalized(part.to(device))).float().softmax(1).cpu())
                 bar.update(len(names[here]))
         if damaged := [name for name, keep in zip(names, kept, strict=True) if not keep]:
-            some = ", ".join(damaged[:3]) + ", ..." * (len(damaged) > 3)
+            some = listed(damaged, 3)
             log.warning("%d of %d files are left out, being unreadable: %s", len(damaged), len(names), some)
         if not found:
             raise ValueError("there is no image to predict: give one, at least, that can be read")

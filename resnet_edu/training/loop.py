@@ -161,8 +161,8 @@ def train(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         try:
-            run = functools.partial(_Run, dataset=dataset, seed=seed, device=device, precision=precision, stops=stops)
-            run = functools.partial(run, group=group, normalization=normalization)
+            how = {"precision": precision, "stops": stops, "group": group, "normalization": normalization}
+            run = functools.partial(_Run, dataset=dataset, seed=seed, device=device, **how)
             with contextlib.suppress(torch.OutOfMemoryError):  # with the error goes what it kept in the memory
                 return run(model, recipe=recipe, callback=callback, checkpoint=checkpoint, keep_best=keep_best).train()
             fits = _largest_batch(run, model, recipe) if group.size == 1 else 0

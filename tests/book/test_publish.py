@@ -2,14 +2,12 @@
 
 import re
 import shutil
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from urllib.request import urlopen
 from xml.etree import ElementTree
 
-import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 from chapters import ROOT
@@ -21,14 +19,12 @@ from finish import (
     one_style_sheet,
     only_used_icons,
     only_used_letters,
-    smaller_pictures,
     tables_with_names_of_rows,
     with_policy,
 )
 from fontTools.ttLib import TTFont
 from formulas import drawn
 from pack_chinese import FONT, characters
-from PIL import Image
 from publish import AmericanWords, MarkChinese
 from repository import Repository
 from serve import VERSION, Handler, served
@@ -76,20 +72,6 @@ def test_a_table_without_a_corner_names_its_rows():
     assert [head["scope"] for head in first.find_all("th")[1:]] == ["row", "row"]
     assert [cell.text for cell in first.find_all("td")] == ["", "1", "2"]
     assert str(second) in page
-
-
-def test_a_picture_in_a_figure_is_smaller_and_the_same():
-    ramp = Image.fromarray(np.add.outer(np.arange(128), np.arange(128)).astype("uint8"))
-    noise = np.random.default_rng(0).integers(0, 12, (128, 128)).astype("uint8")
-    picture = Image.fromarray((np.asarray(ramp) // 2 + noise).astype("uint8")).convert("RGB")
-    stored = BytesIO()
-    picture.save(stored, "PNG")
-    page = f'<image xlink:href="data:image/png;base64,\n{b64encode(stored.getvalue()).decode()}"/>'
-    (small,) = re.findall('"data:image/webp;base64,([^"]*)"', smaller_pictures(page))
-    again = Image.open(BytesIO(b64decode(small))).convert("RGB")
-    assert again.size == picture.size
-    assert np.abs(np.asarray(again, float) - np.asarray(picture, float)).mean() < 6
-    assert len(small) < 0.6 * len(page)
 
 
 def test_american_spellings_are_keywords():

@@ -102,6 +102,20 @@ def _embedded(svg):
     return kind, np.asarray(image).astype(float), len(data)
 
 
+def test_a_picture_in_a_figure_is_smaller_and_the_same():
+    ramp = Image.fromarray(np.add.outer(np.arange(128), np.arange(128)).astype("uint8"))
+    noise = np.random.default_rng(0).integers(0, 12, (128, 128)).astype("uint8")
+    picture = Image.fromarray((np.asarray(ramp) // 2 + noise).astype("uint8")).convert("RGB")
+    stored = io.BytesIO()
+    picture.save(stored, "PNG")
+    page = f'<image xlink:href="data:image/png;base64,\n{base64.b64encode(stored.getvalue()).decode()}"/>'
+    (small,) = re.findall('"data:image/webp;base64,([^"]*)"', figure.smaller_pictures(page))
+    again = Image.open(io.BytesIO(base64.b64decode(small))).convert("RGB")
+    assert again.size == picture.size
+    assert np.abs(np.asarray(again, float) - np.asarray(picture, float)).mean() < 6
+    assert len(small) < 0.6 * len(page)
+
+
 def test_a_page_has_a_photo_as_a_small_file_and_a_digit_pixel_by_pixel():
     photo = load_sample_image("china.jpg")[:160, :240]
     kind, pixels, size = _embedded(charts.images(photo.transpose(2, 0, 1)[None]).svg())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import io
 import itertools
 import json
 import posixpath
@@ -20,7 +19,6 @@ from book_pages import four_nets
 from chapters import toc_documents
 from fontTools import subset
 from pack_weights import write_weights
-from PIL import Image
 
 from resnet_edu.figures.style import WIDTH
 
@@ -76,25 +74,13 @@ def tables_with_names_of_rows(page: str) -> str:
     return re.sub(corner, named, page, flags=re.DOTALL)
 
 
-def smaller_pictures(page: str) -> str:
-    """Return a page whose pictures inside of figures are WebP where that is smaller; the smallest stay as they are."""
-
-    def smaller(match: re.Match[str]) -> str:
-        data, stored = base64.b64decode(match[1]), io.BytesIO()
-        Image.open(io.BytesIO(data)).save(stored, "WEBP", quality=85, method=6)
-        small = stored.getvalue()
-        return f"data:image/webp;base64,{base64.b64encode(small).decode()}" if len(small) < len(data) else match[0]
-
-    return re.sub(r"data:image/png;base64,([\w+/=\s]{3000,})", smaller, page)
-
-
 def lighter(page: str) -> str:
     """Return a built page without FontAwesome's script (icons come from the font) and what else no page needs."""
     page = re.sub(r'<script src="[^"]*/fontawesome\.js[^"]*"></script>', "", page)
     page = re.sub(r'<link rel="preload" as="script"[^>]*>', "", page)  # it would come before the style
     page = page.replace(' aria-label="Toggle hidden content"', "")  # the words that are seen say it, here and below
     page = re.sub(r'(<button[^>]* search-button-field [^>]*?)\s*aria-label="Search"', r"\1", page)
-    page = tables_with_names_of_rows(smaller_pictures(page))
+    page = tables_with_names_of_rows(page)
     before = itertools.count()
     page = re.sub(r'<meta name="viewport"[^>]*>', lambda match: "" if next(before) else match[0], page)
     # Docutils gives references the roles of a list that has been taken out of the standard; the logo is in no landmark.

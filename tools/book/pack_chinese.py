@@ -3,10 +3,10 @@
 The product is committed, as the font it is made from is large. tests/book/test_publish.py finds what it lacks.
 """
 
-import subprocess
 import sys
 
 from chapters import ROOT
+from fontTools import subset
 from publish import CHINESE
 
 FONT = ROOT / "book" / "assets" / "vendor" / "noto-sans-sc" / "chinese.woff2"
@@ -23,8 +23,7 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__.splitlines()[0])
     options = ["--flavor=woff2", "--layout-features=", "--no-hinting", "--desubroutinize", f"--output-file={FONT}"]
-    command = [sys.executable, "-m", "fontTools.subset", sys.argv[1], f"--text={characters()}", *options]
-    subprocess.run(command, check=True)
+    subset.main([sys.argv[1], f"--text={characters()}", *options])
     print(f"{FONT.relative_to(ROOT)}: {FONT.stat().st_size / 1000:.1f} kB")
 
 
