@@ -28,7 +28,7 @@ DESCRIPTION = """\
 Train plain and residual nets of several depths alike, and compare how well they fit their own training images.
 
 With no option: plain and residual nets of 20 and 56 layers on scikit-learn's digits (bundled, no download), in two
-worker processes, one to two minutes on two cores. It prints a table and one sentence on what is to be seen, and leaves
+worker processes, under a minute on two cores. It prints a table and one sentence on what is to be seen, and leaves
 records (JSON) and a figure (PNG, SVG), degradation, in a new folder in runs/.
 """
 
