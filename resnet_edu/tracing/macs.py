@@ -7,8 +7,6 @@ Source
   [1] torch.utils.flop_counter, which counts two operations where a multiply-add is counted as one here.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from functools import cache

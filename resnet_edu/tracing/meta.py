@@ -4,8 +4,6 @@ On the meta device a tensor has a shape and no values, so a trace costs neither 
 moved there: whenever one of its tensors meets a call, an empty stand-in of the same shape takes its place.
 """
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import re

@@ -24,11 +24,10 @@ from torch.utils.hooks import RemovableHandle
 
 from ..nets.shapes import ReceptiveField
 from . import ops
-from .graph import Node, resolve
 from .macs import run_and_count
 from .meta import META, MetaRunner, storage_of, tensors_in, unwrapped
 from .restore import Snapshot
-from .rows import NOT_COUNTED, Shape
+from .rows import NOT_COUNTED, Node, Shape, resolve
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
 _WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}

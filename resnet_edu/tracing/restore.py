@@ -5,8 +5,6 @@ a module by content, to any depth; training flags; random number generators; and
 tensors found there. What an object of another kind keeps for itself is not looked at.
 """
 
-from __future__ import annotations
-
 import random
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque

@@ -8,8 +8,6 @@
 Nothing is printed and nothing is left behind.
 """
 
-from __future__ import annotations
-
 import copy
 import textwrap
 from collections.abc import Callable, Mapping
@@ -18,15 +16,14 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..support.table import Table
 from ..support.validate import one_of, shown, whole
 from . import ops
-from .graph import finish
 from .meta import map_tensors, tensors_in
 from .record import Failure, Recorder
-from .rows import Row, Shape, shape_text
+from .rows import Row, Shape, finish, shape_text
 from .views import VIEWS
 
 MODES = {"eval": False, "train": True, "keep": None}
@@ -175,7 +172,7 @@ def trace(
     shapes = tuple(tuple(t.shape) for t in tensors_in((given, kwargs)))
     if error is not None:
         way = "" if recorder.elsewhere else _other_way(args, given, lambda other: run(other)[1] is None)
-        raise _explain(model, shapes, recorder, place, error, way, _list_advice(inputs)) from error
+        raise _explain(model, shapes, recorder, place, error, way) from error
     return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unrecorded()))
 
 
@@ -232,27 +229,10 @@ def _other_way(args: list[object], given: list[object], works: Callable[[list[ob
     return ""
 
 
-def _list_advice(inputs: tuple[object, ...]) -> str:
-    """Return, in brackets, how a list of tensors is given, if `inputs` are one list; or nothing."""
-    value = inputs
-    while isinstance(value, (list, tuple)) and value and not _is_shape(value):
-        value = value[0]
-    if len(inputs) != 1 or not isinstance(inputs[0], list) or not isinstance(value, (Tensor, list, tuple)):
-        return ""
-    shape = tuple(value.shape if isinstance(value, Tensor) else value)
-    return f" (for one input that is a list of tensors, write trace(model, [[torch.zeros{shape}]], device='cpu'))"
-
-
 def _explain(
-    model: nn.Module,
-    inputs: tuple[Shape, ...],
-    recorder: Recorder,
-    place: torch.device,
-    error: Exception,
-    way: str,
-    listed: str,
+    model: nn.Module, inputs: tuple[Shape, ...], recorder: Recorder, place: torch.device, error: Exception, way: str
 ) -> TraceError:
-    """Return the error to raise for `error` of the forward pass; `way` is the first advice, `listed` the last one."""
+    """Return the error to raise for `error` of the forward pass; `way` is what helps, if it is known already."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
     said = textwrap.shorten(original.splitlines()[0], 120)  # torch lists all signatures of a function after it
@@ -272,7 +252,7 @@ def _explain(
             f"(padding {padding}); use a larger input"
         )
     else:
-        advice = way or _advice(failure, recorder, place.type == "meta", original) or listed
+        advice = way or _advice(failure, recorder, place.type == "meta", original)
         message = f"{name} fails for input {given} in {where}, which got {got}: {said}{advice}"
     return TraceError(message, failure.path, failure.shapes, rows)
 
