@@ -17,8 +17,6 @@ Sources
       Networks", ECCV 2016, table 2, for what a ReLU before the addition costs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
