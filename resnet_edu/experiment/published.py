@@ -10,8 +10,6 @@ Sources
       deviation of 0.54, and a standard error of 0.22; so no standard deviation is taken from it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable

@@ -7,8 +7,6 @@ Source
   [1] FIPS 180-4, "Secure Hash Standard".
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
