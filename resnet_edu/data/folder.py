@@ -8,8 +8,6 @@ Sources
   [2] Pillow's documentation of `ImageOps.exif_transpose`, `Image.alpha_composite`, `Image.draft` and its modes.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import os
@@ -29,7 +27,7 @@ from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import free_memory, make_bar
 from ..support.validate import listed, one_of, whole
 
-RULES = 4  # the version of how images are read: a cache of another one is not used
+RULES = 5  # the version of how images are read: a cache of another one is not used
 CACHE_FROM = 2000  # files; fewer are read in about a second
 LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decoded in full
 _PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
@@ -270,15 +268,13 @@ class _Unreadable(ValueError):
 class _Header:
     """What is known of an image before it is read.
 
-    white: the value that its format has for white, if values of more than 8 bits can be read, or else 0.
-    most:  the largest value of a TIFF of 16 bits: many a camera leaves the upper ones unused.
+    white: the value that its format has for white if it is grey of more than 8 bits, or else 0.
     wide:  whether it has more than 8 bits a colour, of which the upper 8 are read.
     size:  (width, height), upright if it is not to be changed.
     """
 
     grey: bool
     white: int
-    most: int
     wide: bool
     frames: bool
     size: tuple[int, int]
@@ -291,30 +287,11 @@ def _header(file: str, resized: bool) -> _Header:
             raise _Unreadable(f"has pixels of 32 bits (mode {image.mode}): convert it to 8 or 16")
         bits = image.tag_v2[258][0] if deep and image.format == "TIFF" else 16  # BitsPerSample
         wide = not deep and ";16" in str(image.tile[:1])
-        whole = image.format == "TIFF" and (image.mode == "RGB" if wide else deep and bits == 16)
         frames = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
         size = image.size
         if not resized and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
             size = _upright(image).size
-        most = int(_values(file, image).max()) if whole else 0
-        white = 2**bits - 1 if deep or whole else 0
-        return _Header(deep or image.mode in _GREY, white, most, wide and not whole, frames, size)
-
-
-def _values(file: str, image: Image.Image) -> np.ndarray:
-    """Return the values of an image of 16 bits, uint32 (H, W) or (H, W, 3).
-
-    Of colours Pillow reads the upper 8 bits, and the lower 8 if it is told that bytes are in the other order.
-    """
-    values = np.asarray(image).astype(np.uint32)
-    if values.ndim == 3:
-        with open(file, "rb") as stream, Image.open(stream) as low:
-            native = sys.byteorder[0].upper()
-            for i, (kind, extents, offset, (mode, *rest)) in enumerate(low.tile):  # "RGB;16L", "RGB;16B" or "RGB;16N"
-                other = mode[:-1] + ("B" if mode[-1].replace("N", native) == "L" else "L")
-                low.tile[i] = getattr(type(low.tile[i]), "_make", tuple)((kind, extents, offset, (other, *rest)))
-            values = 256 * values + np.asarray(low)
-    return values
+        return _Header(deep or image.mode in _GREY, 2**bits - 1 if deep else 0, wide, frames, size)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -325,15 +302,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(file: str, resized: bool, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
+def _pixels(file: str, headers: dict[str, _Header], resized: bool, channels: int, size: tuple[int, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
     # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
     with open(file, "rb") as stream, Image.open(stream) as image:
         if resized and image.width * image.height > LARGE:
             image.draft(None, (2 * size[0], 2 * size[1]))  # a JPEG by a half, quarter or eighth, still twice the size
         image = _upright(image)
-        if white := whites.get(file):  # 16 bits; `convert` would make everything above 255 white
-            values = _values(file, image)
+        if white := headers[file].white:  # `convert` would make everything above 255 white
+            values = np.asarray(image).astype(np.uint32)
             scaled = (255 * values + white // 2) // white
             scaled[values == image.info.get("transparency")] = 255
             image = Image.fromarray(scaled.astype(np.uint8))
@@ -390,16 +367,12 @@ def _decode(
         headers = dict(results(partial(_header, resized=size is not None), "checking images", files))
         if not headers:
             raise _report_of(bad, files, root)
-        # White is what the format has, or for TIFFs of 16 bits the bits that are in use.
-        used = max((h.most for h in headers.values()), default=0)
-        in_use = 2 ** max(8, used.bit_length()) - 1
-        whites = {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
-        notes = _check_headers(headers, root, size, channels, whites)
+        notes = _check_headers(headers, root, size, channels)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = size or next(iter(headers.values())).size
         check_memory(len(headers), (channels, height, width))
         images = np.empty((len(headers), channels, height, width), np.uint8)
-        work = partial(_pixels, resized=size is not None, channels=channels, size=(width, height), whites=whites)
+        work = partial(_pixels, headers=headers, resized=size is not None, channels=channels, size=(width, height))
         count = 0
         for _, pixels in results(work, "reading images", list(headers)):
             images[count] = pixels
@@ -419,9 +392,7 @@ def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
     )
 
 
-def _check_headers(
-    headers: dict[str, _Header], root: Path, wanted: Size, channels: int | None, whites: dict[str, int]
-) -> list[str]:
+def _check_headers(headers: dict[str, _Header], root: Path, wanted: Size, channels: int | None) -> list[str]:
     """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
     first, (width, height) = next((file, header.size) for file, header in headers.items())
     others = [file for file, header in headers.items() if header.size != (width, height)]
@@ -435,9 +406,8 @@ def _check_headers(
     grey = where(lambda header: header.grey)
     mixed = grey if channels is None and len(grey) < len(headers) else []
     found = {"read as RGB, being grey among images in colour": mixed}
-    for white in sorted(set(whites.values())):
-        bits = f"read as {white.bit_length()} bits, {white:,} being white"
-        found[bits] = [file for file in whites if whites[file] == white]
+    for white in sorted({header.white for header in headers.values()} - {0}):
+        found[f"read as {white.bit_length()} bits, {white:,} being white"] = where(lambda h, w=white: h.white == w)
     found["read by the upper 8 of 16 bits a colour"] = where(lambda header: header.wide)
     found["read up to the first of several frames"] = where(lambda header: header.frames)
     if wanted is not None:
