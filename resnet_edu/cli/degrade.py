@@ -123,7 +123,7 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
 
 def _report(records: list[RunRecord], out: Path) -> None:
     """Write the figure, and print the table, the sentence and where everything is."""
-    curves.degradation(records, "both").save_both(out / "degradation")
+    curves.degradation(records).save_both(out / "degradation")
     files = f"{len(records)} records, and the figure degradation (.png, .svg), are in {out}"
     print(summary(records), headline(records), files, sep="\n\n")
 
