@@ -6,8 +6,6 @@ Source
   [1] RFC 8259, "The JavaScript Object Notation (JSON) Data Interchange Format", section 6: no NaN, no Infinity.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import os

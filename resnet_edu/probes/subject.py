@@ -4,8 +4,6 @@ No probe touches the net it is given: each works on a deep copy, so that paramet
 stay as they were whatever happens. The global random state is put back as well.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import functools

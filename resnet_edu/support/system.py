@@ -1,7 +1,5 @@
 """The machine and the code: devices, computing threads, the versions that a record names, and a progress bar."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os

@@ -4,8 +4,6 @@ Source
   [1] W3C, "Tables Tutorial" (Web Accessibility Initiative): caption, scope, a focusable container that scrolls.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import textwrap
