@@ -37,8 +37,7 @@ class Row:
               "add_broadcast"  a sum of two tensors of different shapes that both come from the input,
               "zero_pad"       `blocks.ZeroPadShortcut`, option A,
               "parameter"      a parameter that `forward` uses directly, shown where it is first used,
-              "other thread"   a layer that ran in another thread, where nothing is recorded,
-              "not called"     parameters of a layer that `forward` did not reach; these two end the table.
+              "not called"     parameters of a layer that `forward` did not reach; they end the table.
     inputs:   shapes of the tensors that went in, batch included, taken before the call.
     outputs:  shapes of the tensors that came out, nested ones in order.
     sources:  for each input the index of the row that made it, "input" for the model's own input, or None for a
