@@ -5,8 +5,6 @@ computed here, by running or tracing the networks of the package and of torchvis
 the learner's own numbers give by the rule of the chapter: another machine may find other numbers.
 """
 
-from __future__ import annotations
-
 import copy
 import inspect
 import itertools

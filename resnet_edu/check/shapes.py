@@ -6,8 +6,6 @@ Sources
   [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io

@@ -7,14 +7,11 @@ Source
   [1] IPython's documentation of `InteractiveShell.showtraceback`: an exception's own `_render_traceback_`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import inspect
 import math
 import os
-import random
 import re
 import textwrap
 import traceback
@@ -22,10 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from ..support.system import random_states_kept
 from ..tracing import rows
 
 shape_text = functools.partial(rows.shape_text, sign="×")  # 4×8×9×9
@@ -82,19 +79,14 @@ def preserved_state() -> Iterator[None]:
 
     Restored are the random numbers of Python, numpy and torch, the gradient mode, and the default type and device.
     """
-    python, array, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     dtype = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float32)
-        torch.default_generator.manual_seed(0)
-        with torch.device("cpu"), torch.inference_mode(False), torch.enable_grad():
+        with random_states_kept(), torch.device("cpu"), torch.inference_mode(False), torch.enable_grad():
+            torch.default_generator.manual_seed(0)
             yield
     finally:
         torch.set_default_dtype(dtype)
-        random.setstate(python), np.random.set_state(array), torch.set_rng_state(cpu)
-        if cuda is not None:
-            torch.cuda.set_rng_state_all(cuda)
 
 
 def name_of(answer: object) -> str:
