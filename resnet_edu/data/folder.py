@@ -1,18 +1,16 @@
 """A folder with one folder of images for each class, read into arrays.
 
 Each image is turned upright by its EXIF orientation, laid on white where it is transparent, and made 8-bit grey or RGB;
-of several frames the first is taken. The images of large folders are cached.
+of several frames the first is taken.
 
 Sources
   [1] torchvision, `ImageFolder`: the layout `class name / image file`.
   [2] Pillow's documentation of `ImageOps.exif_transpose`, `Image.alpha_composite`, `Image.draft` and its modes.
 """
 
-import hashlib
 import math
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,12 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import free_memory, make_bar
 from ..support.validate import listed, one_of, whole
 
-RULES = 5  # the version of how images are read: a cache of another one is not used
-CACHE_FROM = 2000  # files; fewer are read in about a second
+BAR_FROM = 2000  # files; fewer are read in about a second, without a bar
 LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decoded in full
 _PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "@eaDir")  # what systems leave in folders
@@ -90,8 +86,8 @@ def read_folder(
         raise ValueError(f"{parts[0]} holds one class only, {classes[0]!r}: add a folder, {inside}")
     files = [file for part in listed for in_class in part.values() for file in in_class]
     labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in listed]
-    how = resize and (resize, resize), channels, skip_damaged
-    images, kept, read_notes = _cached(files, path, how, partial(_decode, files, path, *how, progress))
+    size = resize and (resize, resize)
+    images, kept, read_notes = _decode(files, path, size, channels, skip_damaged, progress)
     kept = np.split(kept, [len(labels[0])])[: len(parts)]
     labels = [of_part[keep] for of_part, keep in zip(labels, kept, strict=True)]
     for part, of_part in zip(parts, labels, strict=True):
@@ -356,7 +352,7 @@ def _decode(
         warnings.simplefilter("ignore")  # Pillow's, of what is decided here: large images, palettes, odd EXIF data
 
         def results(work: Callable, what: str, good: list[str]) -> Iterator:
-            with make_bar(len(good), what, show=progress and len(files) >= CACHE_FROM, unit="image") as bar:
+            with make_bar(len(good), what, show=progress and len(files) >= BAR_FROM, unit="image") as bar:
                 for file, result in zip(good, pool.map(partial(_attempt, work), good), strict=True):
                     if isinstance(result, str):
                         bad[file] = result
@@ -414,31 +410,3 @@ def _check_headers(headers: dict[str, _Header], root: Path, wanted: Size, channe
         small = where(lambda header: any(2 * old < new for old, new in zip(header.size, wanted, strict=True)))
         found[f"enlarged to more than twice the size, {max(wanted)} pixels"] = small
     return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in found.items() if which]
-
-
-def _cached(
-    files: list[str], root: Path, how: tuple, decode: Callable[[], tuple[np.ndarray, np.ndarray, list[str]]]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return `decode()`, or what it returned before for the very same files. A cache that fails is no error."""
-    if len(files) < CACHE_FROM:
-        return decode()
-    key = hashlib.sha256(f"{RULES} {root} {how}".encode())
-    for file, name in zip(files, _within(root, files), strict=True):
-        try:
-            state = os.stat(file)
-            key.update(f"\n{name} {state.st_size} {state.st_mtime_ns}".encode())
-        except OSError:  # a broken link
-            key.update(f"\n{name}".encode())
-    cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npz"
-    try:
-        images, kept, notes = read_arrays(cache, ("images", "kept", "notes"))
-        if images.dtype == np.uint8 and images.ndim == 4 and len(kept) == len(files) and len(images) == kept.sum():
-            return images, kept, notes.tolist()
-    except ValueError:  # there is none, or it is damaged
-        pass
-    images, kept, notes = decode()
-    try:
-        write_arrays(cache, {"images": images, "kept": kept, "notes": np.array(notes, dtype=str)})
-    except OSError:
-        print(f"note: the images could not be cached in {cache.parent}", file=sys.stderr)
-    return images, kept, notes

@@ -1,4 +1,4 @@
-"""Folders of images: how each kind is read, each way in which one can be wrong; and their cache, damaged."""
+"""Folders of images: how each kind is read, each way in which one can be wrong; and files of arrays, damaged."""
 
 import logging
 import os
@@ -523,72 +523,9 @@ class TestBadFolders:
             data.load(folder if source == "folder" else source, urls=[], **{option: value})
 
 
-class TestCache:
-    @pytest.fixture(autouse=True)
-    def small(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(data_folder, "CACHE_FROM", 4)
-        monkeypatch.setenv("RESNET_EDU_CACHE", str(tmp_path / "cache"))
-
-    def test_second_load_reads_the_cache_and_leaves_the_folder_alone(self, folder, tmp_path):
-        before = sorted(folder.rglob("*"))
-        first = data.load(folder, progress=False)
-        (file,) = (tmp_path / "cache").iterdir()
-        with np.load(file, allow_pickle=False) as arrays:
-            changed = dict(arrays)
-        changed["images"][:] = 7  # to see that it is read
-        np.savez(file, **changed)
-        assert data.load(folder, progress=False).train_images.unique().tolist() == [7]
-        assert first.train_images.unique().numel() > 1
-        assert sorted(folder.rglob("*")) == before
-
-    def test_a_cache_of_other_rules_is_not_read(self, folder, tmp_path, monkeypatch):
-        data.load(folder, progress=False)
-        for change in ({}, {"channels": 1}, {"resize": 4}, {"skip_damaged": True}):
-            data.load(folder, progress=False, **change)
-        monkeypatch.setattr(data_folder, "RULES", data_folder.RULES + 1)
-        data.load(folder, progress=False)
-        assert len(list((tmp_path / "cache").iterdir())) == 5
-
-    def test_the_cache_says_the_same_of_the_images(self, folder, caplog):
-        picture(folder / "cat" / "0.png", mode="L")
-        (folder / "dog" / "4.png").unlink()
-        (folder / "dog" / "4.png").symlink_to(folder / "nowhere.png")
-        found = [data.load(folder, skip_damaged=True, progress=False) for _ in range(2)]
-        assert found[0].fingerprint == found[1].fingerprint
-        first, second = caplog.messages
-        assert first == second
-        assert "1 file was left out, being unreadable" in first
-
-    def test_a_changed_file_is_seen(self, folder, tmp_path):
-        first = data.load(folder, progress=False)
-        picture(folder / "cat" / "0.png", seed=99)
-        os.utime(folder / "cat" / "0.png", ns=(1, 1))
-        assert data.load(folder, progress=False).fingerprint != first.fingerprint
-
-    @pytest.mark.parametrize("damage", ["pixel", "header", "fewer images", "another size"])
-    def test_a_damaged_cache_is_made_anew(self, folder, tmp_path, damage):
-        first = data.load(folder, progress=False)
-        (file,) = (tmp_path / "cache").iterdir()
-        whole = file.read_bytes()
-        middle = len(whole) // 2  # among the pixels
-        file.write_bytes(
-            {
-                "pixel": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :],
-                "header": whole.replace(b"(10,", b"(10("),
-                "fewer images": whole.replace(b"(10, 3, 8, 8)", b"(9, 3, 8, 8) "),
-                "another size": whole.replace(b"(10, 3, 8, 8)", b"(10, 3, 8, 4)"),
-            }[damage]
-        )
-        assert data.load(folder, progress=False).fingerprint == first.fingerprint
-        assert file.read_bytes() == whole
-
-    def test_no_place_for_it_is_no_error(self, folder, tmp_path, monkeypatch, capsys):
-        (tmp_path / "file").write_text("")
-        monkeypatch.setenv("RESNET_EDU_CACHE", str(tmp_path / "file" / "cache"))
-        assert len(data.load(folder, progress=False).train_images) == 8
-        assert "could not be cached" in capsys.readouterr().err
-
-    def test_progress_goes_to_stderr(self, folder, capsys):
+class TestProgress:
+    def test_progress_goes_to_stderr(self, folder, capsys, monkeypatch):
+        monkeypatch.setattr(data_folder, "BAR_FROM", 4)
         data.load(folder, progress=True)
         out, err = capsys.readouterr()
         assert out == ""
