@@ -167,8 +167,6 @@ class _Training:
 class LiveCurves:
     """Training errors of nets while they train: `with LiveCurves() as live: degradation.run(on_event=live)`.
 
-    clock: seconds, for tests.
-
     For nets that are trained one by one: `train(net, ..., callback=live.named("plain20"))`, or `callback=live` for a
     single one. What has a net's name has its look in this book. Several seeds of a net are several lines.
 

@@ -234,9 +234,8 @@ def on_page(svg: str) -> str:
 class Picture:
     """A figure with a text alternative.
 
-    fig:     drawn inside `style()`.
-    alt:     what it shows, in words, for those who do not see it ([2]).
-    caption: shown below it, or None.
+    fig: drawn inside `style()`.
+    alt: what it shows, in words, for those who do not see it ([2]).
     """
 
     def __init__(self, fig: Figure, alt: str, caption: str | None = None) -> None:

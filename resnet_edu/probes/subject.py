@@ -37,7 +37,6 @@ class Subject:
     weights:   where the net's weights came from, for the record.
     normalize: as in the net's training; see `Recipe`. Or the (mean, deviation) that its file has.
     seed:      of whatever a probe draws: images, directions, orders.
-    device:    where to compute, "cpu", "cuda" or "mps".
     """
 
     name: str

@@ -87,7 +87,6 @@ class Stepper:
     """Updates a model in place by `torch.optim.SGD` or `AdamW`.
 
     model:     (B, C, H, W) -> (B, classes), on the device, in training mode when it is called.
-    precision: "float32" or "bfloat16".
     group:     the processes that share each update; each computes its part of the batch, and all do the same update.
     graph:     whether updates are replayed from a CUDA graph; it turns False, with a warning that gives the reason,
                where a net cannot be recorded (one that decides by its values what to compute, say).
