@@ -1,7 +1,5 @@
 """What a chapter calls beside its subject: `start`, which says what runs and where, `show_source` and `table`."""
 
-from __future__ import annotations
-
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping

@@ -6,8 +6,6 @@ Checkers compare numbers, not names or shapes alone, and leave random numbers, g
 learner's models as they were.
 """
 
-from __future__ import annotations
-
 from .answers import answer
 from .blocks import bottleneck, residual_block, shortcut
 from .nets import network, same_function

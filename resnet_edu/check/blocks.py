@@ -10,8 +10,6 @@ Source
   [3] He et al., "Identity Mappings in Deep Residual Networks", ECCV 2016, figure 4: the orders that were tried.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -109,9 +107,6 @@ _ANY_BLOCK = {
     "same bn": "the first batch normalisation is used in two places, and another one never: each has its statistics",
     "relu, bn": "ReLU comes before batch normalisation; the paper normalises first",
     "bn, relu, conv": "batch normalisation and ReLU come before each convolution; here they come after it",
-    "leaky": "the activation passes on a share of the negative values: it is not ReLU",
-    "gelu": "the activation is smooth around zero: it is not ReLU",
-    "sigmoid": "the last activation squeezes its values between 0 and 1: it is not ReLU",
     "late stride": "another convolution has the stride; the first 3x3 of the main path should have it",
 }
 _RESIDUAL = {
@@ -123,14 +118,9 @@ _RESIDUAL = {
     "from the middle": "the shortcut begins after the first layers, not at the input: x was overwritten on the way",
     "from the first conv": "the shortcut begins after the first convolution, not at the input: x was overwritten",
     "minus": "the shortcut is subtracted from the branch; it should be added",
-    "branch from shortcut": "the branch is subtracted from the shortcut; it should be added",
-    "product": "the two branches are multiplied; they should be added",
-    "mean": "the mean of the two branches is taken; their sum is wanted",
-    "added twice": "the shortcut is added twice",
     "projection bn": "the projection's batch normalisation is not used: is it defined and never called?",
     "projection relu": "there is a ReLU on the shortcut, which cuts off what is negative",
     "shortcut relu": "a ReLU cuts off the negative part of the input on its way to the addition",
-    "projection behind": "the projection gets what the first layers made, not the block's input",
 }
 _BOTTLENECK = {
     "no relu 2": "the ReLU between the second and the third convolution is missing",
@@ -148,26 +138,25 @@ def compute_with(block: nn.Module, x: Tensor, mistake: str) -> Tensor:
     moved = {"early stride": 0, "late stride": len(layers) - 1}
     if mistake in moved:
         strides = [max(strides) if i == moved[mistake] else 1 for i in range(len(layers))]
-    relu = {"leaky": F.leaky_relu, "gelu": F.gelu}.get(mistake, torch.relu)
     out, stages = x, []
     for i, ((conv, bn), stride) in enumerate(zip(layers, strides, strict=True)):
         last = i == len(layers) - 1
         if mistake == "bn, relu, conv":
-            out = F.conv2d(relu(batch_norm(bn, out)), conv.weight, None, stride, conv.padding)
+            out = F.conv2d(torch.relu(batch_norm(bn, out)), conv.weight, None, stride, conv.padding)
             continue
         out = F.conv2d(out, conv.weight, None, stride, conv.padding)
         stages.append(out)
         if mistake == "relu, bn" and not last:
-            out = batch_norm(bn, relu(out))
+            out = batch_norm(bn, torch.relu(out))
         elif not ((mistake == "first bn" and i == 0) or (mistake == "last bn" and last)):
             out = batch_norm(block.bn1 if mistake == "same bn" else bn, out)
         if not last and mistake not in (f"no relu {i + 1}", "relu, bn"):
-            out = relu(out)
+            out = torch.relu(out)
         stages.append(out)
     out = _add_shortcut(block.downsample, x, out, stages, mistake)
     if mistake in ("no last relu", "early relu only", "no addition, no relu", "bn, relu, conv"):
         return out
-    return torch.sigmoid(out) if mistake == "sigmoid" else relu(out)
+    return torch.relu(out)
 
 
 def _add_shortcut(shortcut: nn.Module | None, x: Tensor, out: Tensor, stages: list[Tensor], mistake: str) -> Tensor:
@@ -177,9 +166,7 @@ def _add_shortcut(shortcut: nn.Module | None, x: Tensor, out: Tensor, stages: li
         start = stages[1 if mistake == "from the middle" else 0]
     if isinstance(shortcut, nn.Sequential):
         conv, bn = shortcut
-        if mistake == "projection behind":
-            start = batch_norm(bn, F.conv2d(stages[1], conv.weight))
-        elif start is x:
+        if start is x:
             start = F.conv2d(x, conv.weight, None, conv.stride)
             start = start if mistake == "projection bn" else batch_norm(bn, start)
     elif shortcut is not None:
@@ -190,15 +177,9 @@ def _add_shortcut(shortcut: nn.Module | None, x: Tensor, out: Tensor, stages: li
         out = torch.relu(out)
     if mistake.startswith("no addition"):
         return out
-    sums: dict[str, Callable[[], Tensor]] = {
-        "branch twice": lambda: out + out,
-        "minus": lambda: out - start,
-        "branch from shortcut": lambda: start - out,
-        "product": lambda: out * start,
-        "mean": lambda: (out + start) / 2,
-        "added twice": lambda: out + 2 * start,
-    }
-    return sums.get(mistake, lambda: out + start)()
+    if mistake == "branch twice":
+        return out + out
+    return out - start if mistake == "minus" else out + start
 
 
 def batch_norm(bn: nn.BatchNorm2d, x: Tensor) -> Tensor:

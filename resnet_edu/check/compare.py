@@ -4,8 +4,6 @@ Parameters and running statistics are matched by name where the names agree. Oth
 order: that of the definition, or that in which the layers run, with a shortcut before or after the main path.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable

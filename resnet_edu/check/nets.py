@@ -8,8 +8,6 @@ Sources
       labmlai/annotated_deep_learning_paper_implementations, issues 83, 136 and 205.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import math

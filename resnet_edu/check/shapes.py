@@ -6,8 +6,6 @@ Sources
   [3] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 1.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import io
@@ -25,8 +23,7 @@ from ..nets.models import ResNet, get_model
 from ..nets.shapes import ReceptiveField, conv_output_size
 from ..support.validate import one_of, whole
 from .compare import run_order
-from .values import compare_values
-from .verdict import NotYet, call, check_callable, checker, list_text, shape_text
+from .verdict import NotYet, call, check_callable, checker, compare_values, list_text, shape_text
 
 SIZES = [  # size, kernel, stride, padding
     *((224, 7, 2, 3), (112, 3, 2, 1), (56, 3, 1, 1), (56, 1, 2, 0), (7, 3, 2, 1), (33, 5, 2, 0), (32, 3, 3, 0)),

@@ -7,8 +7,6 @@ Sources
       for the schedule: 0.1, divided by 10 at 32k and 48k iterations, stop at 64k.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Callable, Iterable
@@ -22,8 +20,17 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from .compare import tensors
-from .values import as_number, check_number, compare_values
-from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
+from .verdict import (
+    NotYet,
+    as_number,
+    call,
+    check_callable,
+    check_number,
+    checker,
+    compare_values,
+    list_text,
+    name_mistake,
+)
 
 STEPS = 3
 _RATE = 0.1
@@ -41,7 +48,6 @@ _STEP_MISTAKES = {  # sentence -> mistake of `_step_with`
     "the loss is a mean square error; a classifier has the cross-entropy": "squares",
     "momentum is lost from step to step: is an optimizer made in each, instead of the one given?": "new optimizer",
     "the weights go straight down the gradient: use the optimizer that is given, with its own settings": "plain",
-    "only a part of the batch is used": "first image",
 }
 
 
@@ -115,8 +121,6 @@ def _step_with(mistake: str) -> Step:
             optimizer = OPTIMIZER(model.parameters())
         if mistake not in ("no zero", "late zero"):
             optimizer.zero_grad()
-        if mistake == "first image":
-            images, labels = images[:1].expand_as(images), labels[:1].expand_as(labels)
         logits = model(images)
         if mistake == "squares":
             loss = F.mse_loss(logits, F.one_hot(labels, logits.shape[1]).float())

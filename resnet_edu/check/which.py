@@ -1,9 +1,7 @@
 """Which ResNet is this? `which_resnet` looks at what a net does, not at its names, and names the nearest known one."""
 
-from __future__ import annotations
-
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -13,7 +11,6 @@ from torch import nn
 from ..nets import variants
 from ..nets.blocks import Bottleneck
 from ..nets.models import ResNet, cifar_net
-from ..support.validate import whole
 from ..tracing.anatomy import anatomy
 from ..tracing.run import TraceError, trace
 from .verdict import build, called_with, preserved_state
@@ -92,13 +89,12 @@ class Which:
     __repr__ = __str__
 
 
-def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = None) -> Which:
+def which_resnet(net: nn.Module | Callable[[], nn.Module]) -> Which:
     """Return which ResNet a net, or a class that is built without arguments, is: its name, and how it departs from it.
 
     It is traced, so that neither names nor the order of definition count: see `tracing.anatomy`. Classes, channels of
-    the image and numbers of blocks are left out of the comparison.
-    size: of the images, in pixels; without it the first of `SIZES` that the net takes, and the last for a net whose
-          first stage keeps the whole image.
+    the image and numbers of blocks are left out of the comparison. The images have the first of `SIZES` that the net
+    takes, or the last if its first stage keeps the whole image.
 
     Raises `ValueError` for a net without residual additions, `NotYet` if it cannot be built, and `TraceError` if it
     fails.
@@ -107,9 +103,9 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
         if not isinstance(net, nn.Module):
             with called_with(net):
                 net, _ = build(net, ())
-        traits, tried = traits_of(net, size)
-        if size is None and traits["sizes"][0] == tried:  # a net that keeps the whole image is one for small images
-            traits, tried = traits_of(net, SIZES[-1])
+        traits, tried = traits_of(net)
+        if traits["sizes"][0] == tried:  # a net that keeps the whole image is one for small images
+            traits, tried = traits_of(net, SIZES[-1:])
     found = {
         name: {t: (traits[t], other[t]) for t in TRAITS if traits[t] != other[t]} for name, other in _known().items()
     }
@@ -121,11 +117,10 @@ def which_resnet(net: nn.Module | Callable[[], nn.Module], size: int | None = No
     return Which(name, nearest, found[nearest], {n: len(d) for n, d in found.items()}, traits, tried)
 
 
-def traits_of(net: nn.Module, size: int | None = None) -> tuple[dict[str, object], int]:
-    """Return the traits of a net, and the size of the images with which it was traced, in pixels."""
+def traits_of(net: nn.Module, sizes: Sequence[int] = SIZES) -> tuple[dict[str, object], int]:
+    """Return the traits of a net, and the first of these sizes of images, in pixels, that it takes."""
     taken = [m.in_channels for m in net.modules() if isinstance(m, nn.Conv2d)]
     channels = next((c for c in (3, 1) if c in taken), (taken or [3])[0] or 3)  # 0: of a lazy layer
-    sizes = SIZES if size is None else (whole("size", size),)
     for size in sizes:
         try:
             found = trace(net, (1, channels, size, size))

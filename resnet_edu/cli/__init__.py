@@ -1,7 +1,5 @@
 """The command line, `resnet-edu COMMAND`. Thin: each command's options and output live in its own module."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """`resnet-edu degrade`: run the degradation experiment, or go on with it, and leave records, figures and a table."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import dataclasses
@@ -13,10 +11,10 @@ from pathlib import Path
 from ..data.dataset import Dataset
 from ..experiment import degradation
 from ..experiment import folder as folders
-from ..experiment.cluster import RayEngine, import_ray
 from ..experiment.folder import Source, Study, StudyError
 from ..experiment.records import STUDY_FILE, RunRecord
 from ..experiment.statistics import headline, summary
+from ..experiment.workers import RayEngine, import_ray
 from ..figures import curves
 from ..support.signals import exit_on_termination
 from ..training.checkpoint import CheckpointError
@@ -125,7 +123,7 @@ def _announce(args: argparse.Namespace, study: Study, dataset: Dataset, engine: 
 
 def _report(records: list[RunRecord], out: Path) -> None:
     """Write the figure, and print the table, the sentence and where everything is."""
-    curves.degradation(records, "both").save_both(out / "degradation")
+    curves.degradation(records).save_both(out / "degradation")
     files = f"{len(records)} records, and the figure degradation (.png, .svg), are in {out}"
     print(summary(records), headline(records), files, sep="\n\n")
 

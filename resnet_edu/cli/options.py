@@ -1,7 +1,5 @@
 """The options of `degrade` and `train`, and the study, the recipe and the images that they ask for."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 from collections.abc import Container

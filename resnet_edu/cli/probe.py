@@ -1,7 +1,5 @@
 """`resnet-edu probe QUESTION`: ask nets, and leave the answers as records (JSON) and a figure (PNG, SVG)."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

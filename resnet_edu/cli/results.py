@@ -1,7 +1,5 @@
 """`resnet-edu results`: the measured errors beside the published ones."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import textwrap

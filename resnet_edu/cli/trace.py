@@ -1,7 +1,5 @@
 """`resnet-edu trace NAME`: the table of a model, printed."""
 
-from __future__ import annotations
-
 import argparse
 import inspect
 import json

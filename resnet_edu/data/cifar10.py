@@ -7,8 +7,6 @@ Sources
   [3] Python's documentation of `pickle`, "Restricting Globals".
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import hashlib

@@ -48,9 +48,7 @@ class Dataset:
     name:         what it is called in tables and records.
     train_images: uint8 (N, C, H, W); C is 1 for grey and 3 for colour.
     train_labels: int64 (N,), indices into `classes`.
-    test_images:  uint8 (M, C, H, W).
-    test_labels:  int64 (M,).
-    classes:      the names of the classes.
+    test_images, test_labels: likewise, M of them.
     """
 
     name: str

@@ -1,20 +1,16 @@
 """A folder with one folder of images for each class, read into arrays.
 
 Each image is turned upright by its EXIF orientation, laid on white where it is transparent, and made 8-bit grey or RGB;
-of several frames the first is taken. The images of large folders are cached.
+of several frames the first is taken.
 
 Sources
   [1] torchvision, `ImageFolder`: the layout `class name / image file`.
   [2] Pillow's documentation of `ImageOps.exif_transpose`, `Image.alpha_composite`, `Image.draft` and its modes.
 """
 
-from __future__ import annotations
-
-import hashlib
 import math
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from ..support.files import cache_folder, read_arrays, write_arrays
 from ..support.system import free_memory, make_bar
 from ..support.validate import listed, one_of, whole
 
-RULES = 4  # the version of how images are read: a cache of another one is not used
-CACHE_FROM = 2000  # files; fewer are read in about a second
+BAR_FROM = 2000  # files; fewer are read in about a second, without a bar
 LARGE = 1_000_000  # pixels from which a JPEG that is made smaller is not decoded in full
 _PART = re.compile(r"(?:(train|test)(?:ing)?|(val)(?:id(?:ation)?)?)[-_ ]?(?:set|data|images)?", re.IGNORECASE)
 _HIDDEN = (".", "__MACOSX", "@eaDir")  # what systems leave in folders
@@ -92,8 +86,8 @@ def read_folder(
         raise ValueError(f"{parts[0]} holds one class only, {classes[0]!r}: add a folder, {inside}")
     files = [file for part in listed for in_class in part.values() for file in in_class]
     labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in listed]
-    how = resize and (resize, resize), channels, skip_damaged
-    images, kept, read_notes = _cached(files, path, how, partial(_decode, files, path, *how, progress))
+    size = resize and (resize, resize)
+    images, kept, read_notes = _decode(files, path, size, channels, skip_damaged, progress)
     kept = np.split(kept, [len(labels[0])])[: len(parts)]
     labels = [of_part[keep] for of_part, keep in zip(labels, kept, strict=True)]
     for part, of_part in zip(parts, labels, strict=True):
@@ -270,15 +264,13 @@ class _Unreadable(ValueError):
 class _Header:
     """What is known of an image before it is read.
 
-    white: the value that its format has for white, if values of more than 8 bits can be read, or else 0.
-    most:  the largest value of a TIFF of 16 bits: many a camera leaves the upper ones unused.
+    white: the value that its format has for white if it is grey of more than 8 bits, or else 0.
     wide:  whether it has more than 8 bits a colour, of which the upper 8 are read.
     size:  (width, height), upright if it is not to be changed.
     """
 
     grey: bool
     white: int
-    most: int
     wide: bool
     frames: bool
     size: tuple[int, int]
@@ -291,30 +283,11 @@ def _header(file: str, resized: bool) -> _Header:
             raise _Unreadable(f"has pixels of 32 bits (mode {image.mode}): convert it to 8 or 16")
         bits = image.tag_v2[258][0] if deep and image.format == "TIFF" else 16  # BitsPerSample
         wide = not deep and ";16" in str(image.tile[:1])
-        whole = image.format == "TIFF" and (image.mode == "RGB" if wide else deep and bits == 16)
         frames = getattr(image, "is_animated", False) and image.format != "MPO"  # a photograph and its preview
         size = image.size
         if not resized and _ORIENTED & image.info.keys() and image.format != "TIFF":  # its size is upright already
             size = _upright(image).size
-        most = int(_values(file, image).max()) if whole else 0
-        white = 2**bits - 1 if deep or whole else 0
-        return _Header(deep or image.mode in _GREY, white, most, wide and not whole, frames, size)
-
-
-def _values(file: str, image: Image.Image) -> np.ndarray:
-    """Return the values of an image of 16 bits, uint32 (H, W) or (H, W, 3).
-
-    Of colours Pillow reads the upper 8 bits, and the lower 8 if it is told that bytes are in the other order.
-    """
-    values = np.asarray(image).astype(np.uint32)
-    if values.ndim == 3:
-        with open(file, "rb") as stream, Image.open(stream) as low:
-            native = sys.byteorder[0].upper()
-            for i, (kind, extents, offset, (mode, *rest)) in enumerate(low.tile):  # "RGB;16L", "RGB;16B" or "RGB;16N"
-                other = mode[:-1] + ("B" if mode[-1].replace("N", native) == "L" else "L")
-                low.tile[i] = getattr(type(low.tile[i]), "_make", tuple)((kind, extents, offset, (other, *rest)))
-            values = 256 * values + np.asarray(low)
-    return values
+        return _Header(deep or image.mode in _GREY, 2**bits - 1 if deep else 0, wide, frames, size)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -325,15 +298,15 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _pixels(file: str, resized: bool, channels: int, size: tuple[int, int], whites: dict[str, int]) -> np.ndarray:
+def _pixels(file: str, headers: dict[str, _Header], resized: bool, channels: int, size: tuple[int, int]) -> np.ndarray:
     """Return an image of (width, height) as uint8 (C, H, W)."""
     # A stream, as Pillow 13 scrambles a TIFF that it maps into memory by its name and then turns by a quarter.
     with open(file, "rb") as stream, Image.open(stream) as image:
         if resized and image.width * image.height > LARGE:
             image.draft(None, (2 * size[0], 2 * size[1]))  # a JPEG by a half, quarter or eighth, still twice the size
         image = _upright(image)
-        if white := whites.get(file):  # 16 bits; `convert` would make everything above 255 white
-            values = _values(file, image)
+        if white := headers[file].white:  # `convert` would make everything above 255 white
+            values = np.asarray(image).astype(np.uint32)
             scaled = (255 * values + white // 2) // white
             scaled[values == image.info.get("transparency")] = 255
             image = Image.fromarray(scaled.astype(np.uint8))
@@ -379,7 +352,7 @@ def _decode(
         warnings.simplefilter("ignore")  # Pillow's, of what is decided here: large images, palettes, odd EXIF data
 
         def results(work: Callable, what: str, good: list[str]) -> Iterator:
-            with make_bar(len(good), what, show=progress and len(files) >= CACHE_FROM, unit="image") as bar:
+            with make_bar(len(good), what, show=progress and len(files) >= BAR_FROM, unit="image") as bar:
                 for file, result in zip(good, pool.map(partial(_attempt, work), good), strict=True):
                     if isinstance(result, str):
                         bad[file] = result
@@ -390,16 +363,12 @@ def _decode(
         headers = dict(results(partial(_header, resized=size is not None), "checking images", files))
         if not headers:
             raise _report_of(bad, files, root)
-        # White is what the format has, or for TIFFs of 16 bits the bits that are in use.
-        used = max((h.most for h in headers.values()), default=0)
-        in_use = 2 ** max(8, used.bit_length()) - 1
-        whites = {file: in_use if h.most else h.white for file, h in headers.items() if h.white}
-        notes = _check_headers(headers, root, size, channels, whites)
+        notes = _check_headers(headers, root, size, channels)
         channels = channels or (1 if all(h.grey for h in headers.values()) else 3)
         width, height = size or next(iter(headers.values())).size
         check_memory(len(headers), (channels, height, width))
         images = np.empty((len(headers), channels, height, width), np.uint8)
-        work = partial(_pixels, resized=size is not None, channels=channels, size=(width, height), whites=whites)
+        work = partial(_pixels, headers=headers, resized=size is not None, channels=channels, size=(width, height))
         count = 0
         for _, pixels in results(work, "reading images", list(headers)):
             images[count] = pixels
@@ -419,9 +388,7 @@ def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
     )
 
 
-def _check_headers(
-    headers: dict[str, _Header], root: Path, wanted: Size, channels: int | None, whites: dict[str, int]
-) -> list[str]:
+def _check_headers(headers: dict[str, _Header], root: Path, wanted: Size, channels: int | None) -> list[str]:
     """Return what is to be said of the images. Raises `ValueError` if they have several sizes and keep them."""
     first, (width, height) = next((file, header.size) for file, header in headers.items())
     others = [file for file, header in headers.items() if header.size != (width, height)]
@@ -435,40 +402,11 @@ def _check_headers(
     grey = where(lambda header: header.grey)
     mixed = grey if channels is None and len(grey) < len(headers) else []
     found = {"read as RGB, being grey among images in colour": mixed}
-    for white in sorted(set(whites.values())):
-        bits = f"read as {white.bit_length()} bits, {white:,} being white"
-        found[bits] = [file for file in whites if whites[file] == white]
+    for white in sorted({header.white for header in headers.values()} - {0}):
+        found[f"read as {white.bit_length()} bits, {white:,} being white"] = where(lambda h, w=white: h.white == w)
     found["read by the upper 8 of 16 bits a colour"] = where(lambda header: header.wide)
     found["read up to the first of several frames"] = where(lambda header: header.frames)
     if wanted is not None:
         small = where(lambda header: any(2 * old < new for old, new in zip(header.size, wanted, strict=True)))
         found[f"enlarged to more than twice the size, {max(wanted)} pixels"] = small
     return [f"{_number(which, 'image')} {what}{_example(which, root)}" for what, which in found.items() if which]
-
-
-def _cached(
-    files: list[str], root: Path, how: tuple, decode: Callable[[], tuple[np.ndarray, np.ndarray, list[str]]]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return `decode()`, or what it returned before for the very same files. A cache that fails is no error."""
-    if len(files) < CACHE_FROM:
-        return decode()
-    key = hashlib.sha256(f"{RULES} {root} {how}".encode())
-    for file, name in zip(files, _within(root, files), strict=True):
-        try:
-            state = os.stat(file)
-            key.update(f"\n{name} {state.st_size} {state.st_mtime_ns}".encode())
-        except OSError:  # a broken link
-            key.update(f"\n{name}".encode())
-    cache = cache_folder() / f"folder-{key.hexdigest()[:24]}.npz"
-    try:
-        images, kept, notes = read_arrays(cache, ("images", "kept", "notes"))
-        if images.dtype == np.uint8 and images.ndim == 4 and len(kept) == len(files) and len(images) == kept.sum():
-            return images, kept, notes.tolist()
-    except ValueError:  # there is none, or it is damaged
-        pass
-    images, kept, notes = decode()
-    try:
-        write_arrays(cache, {"images": images, "kept": kept, "notes": np.array(notes, dtype=str)})
-    except OSError:
-        print(f"note: the images could not be cached in {cache.parent}", file=sys.stderr)
-    return images, kept, notes

@@ -9,8 +9,6 @@ Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, sections 1, 3.1 and 4.2.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools
@@ -37,10 +35,9 @@ from ..training.recipe import Recipe
 from ..training.step import resolve_precision
 from . import folder as folders
 from . import start as starts
-from .cluster import EVENT_PACE, RayEngine, import_ray
 from .folder import Cell, Images, Source, Study
 from .records import RunRecord
-from .workers import run_in_workers
+from .workers import EVENT_PACE, RayEngine, import_ray, run_in_workers
 
 DEFAULT_STEPS = 1000  # of the paper's shortened recipe, for images that are not digits
 EVALUATION_SHARE = 0.5  # at most about this much computation goes into evaluations, beside 1 for training

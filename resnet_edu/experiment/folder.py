@@ -49,12 +49,10 @@ class StudyError(ValueError):
 class Source:
     """Where a study's images come from, so that they can be loaded again.
 
-    data:   as for `data.load`.
-    resize: as for `data.load`.
+    data, resize, channels, skip_damaged: as for `data.load`.
     head:   how many training and test images are used; None for all.
     held:   how many training images are held out and tested on, see `Dataset.hold_out`; None for none.
     root:   where CIFAR-10 is looked for first, without the network; then as `data.load` does. None for nowhere.
-    channels, skip_damaged: as for `data.load`.
     """
 
     data: str

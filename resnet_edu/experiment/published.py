@@ -10,8 +10,6 @@ Sources
       deviation of 0.54, and a standard error of 0.22; so no standard deviation is taken from it.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Iterable
@@ -32,11 +30,8 @@ PROCESSES = 2  # at most: "a mini-batch size of 128 on two GPUs", section 4.2 of
 class Reference:
     """A published test error of one net, in percent.
 
-    source: key of `SOURCES`.
     low, high: the error; two numbers where it was read off a figure, and else the same number twice.
     std:    sample standard deviation over `runs`, as published; None for a single run, or where none was given.
-    runs:   how many; None where it is not said.
-    note:   what to know of it.
     """
 
     net: str

@@ -34,21 +34,17 @@ class RunRecord:
     """One training run of one net. Losses are mean cross-entropies in nats, errors are in percent.
 
     net:        the net's name, such as "plain56".
-    parameters: how many learnable values it has.
     dataset:    name, fingerprint, train and test (numbers of images), shape (C, H, W) and classes (their names).
     recipe:     the fields of `recipe.Recipe`, as plain values.
     seed:       of the initial weights, the order of the batches and the augmentation.
     device:     type ("cpu", "cuda", "mps"), name (the processor's or the card's) and precision ("float32", "bfloat16");
                 and processes, if several trained the net together.
-    threads:    computing threads on the processor.
     curves:     one dict an evaluation: step, lr, and `METRICS`, in eval mode over the whole training and test set.
     seconds:    wall time of the training with its evaluations.
     date:       when the run ended, ISO 8601, UTC.
-    versions:   of Python and the libraries.
     code:       version of this package, and git's description of the checkout (None outside of one).
     options:    what the net was built with, beside what the data say.
     start:      the weights that it started from; empty for fresh ones.
-    schema:     version of this format.
     """
 
     net: str

@@ -7,8 +7,6 @@ Source
   [1] FIPS 180-4, "Secure Hash Standard".
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,16 +38,11 @@ class ShippedError(ValueError):
 class ShippedStudy:
     """What a manifest says of a study.
 
-    name:      of the study and its folder.
-    title:     one line.
     about:     what it is and what it is not, in a few sentences.
     date:      of the day on which the last run ended, ISO 8601.
-    hardware:  what it ran on.
-    command:   what made it.
     shortened: whether the schedule is shorter than the paper's for this data set.
     weights:   net -> seed, dtype, and the test errors (percent) of the trained net and of the stored weights.
     files:     name -> sha256 and bytes, of every file but the manifest.
-    folder:    where it lies.
     """
 
     name: str

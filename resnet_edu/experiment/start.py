@@ -8,8 +8,6 @@ Sources
       these mean colours. Our nets had the mean image subtracted, which is theirs on average.
 """
 
-from __future__ import annotations
-
 import hashlib
 from pathlib import Path
 

@@ -8,8 +8,6 @@ Sources
   [2] "Student", "The probable error of a mean", Biometrika 6 (1908), pages 1-25.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Sequence

@@ -3,8 +3,6 @@
 They draw numbers that are at hand in a cell. Curves of whole studies are in curves.py.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

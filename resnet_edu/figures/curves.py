@@ -3,8 +3,7 @@
 Colour and dash tell plain from residual nets, and width the depth.
 
 Live curves are one figure, updated in place by its display id ([1]). Outside a notebook nothing is shown, and `picture`
-has the figure. While a net trains, the loss of single batches is drawn too, smoothed, as a thin line. The figure that
-stays has evaluations only, so that one training leaves one and the same figure.
+has the figure.
 
 Source
   [1] Jupyter's documentation, "Messaging in Jupyter", `update_display_data`.
@@ -23,12 +22,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiment.records import METRICS, RunRecord, by_net, check_comparable, dataset_words
+from ..experiment.records import RunRecord, by_net, check_comparable, dataset_words
 from ..support.validate import one_of
-from ..training.loop import Evaluation, Event
+from ..training.loop import Event
 from .style import (
-    METRIC_AXES,
-    METRIC_TITLES,
     WIDTH,
     Picture,
     drawable,
@@ -41,66 +38,53 @@ from .style import (
     style,
 )
 
-BOTH = ("train_error", "test_error")
+TITLES = {
+    "train_error": "Training error, on all training images",
+    "test_error": "Test error, on all test images",
+}
+MARKS = 40  # of more evaluations than these a line is enough
 
 
-def _metrics(metric: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the metrics to draw, a panel for each; "both" is training and then test error."""
-    metrics = BOTH if metric == "both" else (metric,) if isinstance(metric, str) else tuple(metric)
-    for name in metrics or (None,):
-        one_of("metric", name, ("both", *METRICS))
-    return metrics
-
-
-def _set_axes(ax: Axes, metric: str, last_step: int, ticks: int) -> None:
-    """Set the title, labels and scales of a panel whose lines have been drawn."""
-    top = ax.dataLim.y1  # -inf without data
-    ax.set(title=METRIC_TITLES[metric], ylabel=METRIC_AXES[metric])
+def _set_axes(ax: Axes, title: str, last_step: int, ticks: int = 6, unit: str = "%") -> None:
+    """Set the title, labels and scales of a panel of errors, or of losses in nats, whose lines have been drawn."""
     set_steps(ax, last_step, ticks)
-    if metric.endswith("loss"):
-        if not math.isfinite(top):
-            ax.set_ylim(0.1, 10)  # matplotlib finds no limits of a logarithmic axis without data
-        set_decades(ax)
+    if unit == "%":
+        top = ax.dataLim.y1  # -inf without data
+        ax.set(title=title, ylabel="error (%)", ylim=(0, min(100, max(1, top * 1.06)) if top > 0 else 100))
     else:
-        ax.set_ylim(0, min(100, max(1, top * 1.06)) if top > 0 else 100)
+        ax.set(title=title, ylabel="loss (nats)")
+        set_decades(ax)
 
 
-def degradation(
-    records: Iterable[RunRecord], metric: str | Sequence[str] = "train_error", caption: str | None = None
-) -> Picture:
-    """Return the curves of a study over training steps.
+def degradation(records: Iterable[RunRecord], caption: str | None = None) -> Picture:
+    """Return the curves of a study over training steps: training errors, and below them test errors.
 
-    metric:  one of `METRICS`, or several, drawn one below the other; "both" is training and then test error.
-    caption: shown below the picture.
+    Of several seeds the mean is drawn, over a band from the least to the greatest.
 
-    Of several seeds the mean is drawn, over a band from the least to the greatest. Losses are on a logarithmic scale.
-
-    Raises `ValueError` for another metric, `RecordError` for records that cannot be compared.
+    Raises `RecordError` for records that cannot be compared.
     """
-    metrics = _metrics(metric)
     records = sorted(check_comparable(records), key=lambda record: (record.kind, record.depth))
     nets, last = by_net(records), max(int(record.final["step"]) for record in records)
     found, seeds = looks(nets), len({r.seed for r in records})
     over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
     alt = [f"Line chart over {last:,} training steps on {dataset_words(records[0].dataset['name'])}{over}."]
     with style():
-        fig, axes = new_figure(4.2 * len(metrics), rows=len(metrics))
-        for ax, name in zip(axes, metrics, strict=True):
+        fig, axes = new_figure(8.4, rows=2)
+        for ax, (metric, title) in zip(axes, TITLES.items(), strict=True):
             means, ends = {}, []
             for net, group in nets.items():
-                look, curves = found[net], [dict(zip(*record.curve(name), strict=True)) for record in group]
+                look, curves = found[net], [dict(zip(*record.curve(metric), strict=True)) for record in group]
                 steps = sorted(set.intersection(*map(set, curves)))  # those that all records of the net have
                 columns = [[curve[step] for curve in curves] for step in steps]
                 means[net], low, high = ([combine(column) for column in columns] for combine in (fmean, min, max))
                 if low != high:
-                    ax.fill_between(steps, drawable(low), drawable(high), color=look.color, alpha=0.18, linewidth=0)
+                    ax.fill_between(steps, low, high, color=look.color, alpha=0.18, linewidth=0)
                 marker = "o" if len(steps) <= 4 else None  # a curve of few points should not look like more
-                ends += look.draw(ax, steps, drawable(means[net]), net, marker=marker, ms=look.width + 2)
-            _set_axes(ax, name, last, ticks=6)
+                ends += look.draw(ax, steps, means[net], net, marker=marker, ms=look.width + 2)
+            _set_axes(ax, title, last)
             label_ends(ax, ends)
-            ordered = sorted(means.items(), key=lambda line: -line[1][-1])
-            words = in_words(ordered, "" if name.endswith("loss") else "%")
-            alt.append(f"{METRIC_TITLES[name]}, highest at the end first: {words}.")
+            words = in_words(sorted(means.items(), key=lambda line: -line[1][-1]), "%")
+            alt.append(f"{title}, highest at the end first: {words}.")
         axes[-1].set_xlabel("training steps (batches)")
     return Picture(fig, " ".join(alt), caption)
 
@@ -117,8 +101,8 @@ def training(record: RunRecord, unseen: str = "test", caption: str | None = None
                 steps, values = record.curve(f"{part}_{what}")
                 marker = "o" if len(steps) <= MARKS else None
                 ends += found[name].draw(ax, steps, drawable(values), name, marker=marker, ms=found[name].width + 1.6)
-            _set_axes(ax, f"train_{what}", last, ticks=6)
-            ax.set_title("Loss" if what == "loss" else "Error (accuracy is 100% less this)")
+            title = "Loss" if what == "loss" else "Error (accuracy is 100% less this)"
+            _set_axes(ax, title, last, unit=unit)
             label_ends(ax, ends)
             told = ((name, record.curve(f"{part}_{what}")[1]) for part, name in names.items())
             alt.append(f"{what.capitalize()}: {in_words(told, unit)}.")
@@ -159,15 +143,12 @@ def rates(
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
     words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
     over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"
-    return Picture(fig, f"{METRIC_TITLES['train_error']}, {over}. {words}.", caption)
+    return Picture(fig, f"{TITLES['train_error']}, {over}. {words}.", caption)
 
 
 PACE = 0.5  # seconds between two drawings at least
 SHARE = 0.1  # of the time, at most, goes into drawing ...
 LONGEST = 5.0  # seconds: ... but nobody waits longer than this; the first drawing, which loads fonts, may take a few
-RESOLUTION = 300  # parts of the width: less progress than this cannot be seen
-WINDOW = 1 / 30  # of all steps: about so many are averaged in the smoothed loss of batches
-MARKS = 40  # of more evaluations than these a line is enough
 
 
 @dataclass
@@ -176,41 +157,15 @@ class _Training:
 
     steps: int
     step: int = 0
-    evaluations: dict[int, Evaluation] = field(default_factory=dict)
-    smoothed: list[tuple[int, float]] = field(default_factory=list)  # (step, loss of batches)
-
-    def update(self, event: Event) -> bool:
-        """Take in an event and return whether there is something new to see."""
-        self.step, self.steps = event.step, event.steps
-        for evaluation in (*event.earlier, event.evaluation):
-            if evaluation is not None:
-                self.evaluations[evaluation.step] = evaluation
-        if event.kind != "step":
-            return event.kind != "evaluating"
-        before, last = self.smoothed[-1] if self.smoothed else (0, event.loss)
-        if self.smoothed and event.step - before < self.steps / RESOLUTION:
-            return False
-        past = math.exp(-(event.step - before) / (self.steps * WINDOW))  # of unevenly spaced steps, too
-        self.smoothed.append((event.step, past * last + (1 - past) * event.loss))
-        return True
-
-    def points(self, metric: str) -> tuple[list[int], list[float]]:
-        """Return the steps and values of the evaluations; those that are no finite number are left out."""
-        values = {step: getattr(e, metric) for step, e in sorted(self.evaluations.items())}
-        finite = {step: value for step, value in values.items() if math.isfinite(value)}
-        return list(finite), list(finite.values())
+    errors: dict[int, float] = field(default_factory=dict)  # step of an evaluation -> training error (percent)
 
     @property
     def ended(self) -> bool:
-        return self.steps in self.evaluations
+        return self.steps in self.errors
 
 
 class LiveCurves:
-    """Curves of nets while they train: `with LiveCurves() as live: degradation.run(on_event=live)`.
-
-    metric:  one of `METRICS`, or several, drawn one below the other; "both" is training and then test error.
-    caption: below the figure; None says how to read it.
-    clock:   seconds, for tests.
+    """Training errors of nets while they train: `with LiveCurves() as live: degradation.run(on_event=live)`.
 
     For nets that are trained one by one: `train(net, ..., callback=live.named("plain20"))`, or `callback=live` for a
     single one. What has a net's name has its look in this book. Several seeds of a net are several lines.
@@ -218,18 +173,11 @@ class LiveCurves:
     The figure is redrawn at most twice a second, less often where that would take a tenth of the time, and only if
     something has changed. Training that ends in an exception, or by Ctrl-C, leaves the figure of what there is.
 
-    Raises `ValueError` for an unknown metric, `RuntimeError` for an event outside of its `with` block.
+    Raises `RuntimeError` for an event outside of its `with` block.
     """
 
-    def __init__(
-        self,
-        metric: str | Sequence[str] = "train_error",
-        *,
-        caption: str | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self.metrics, self.caption, self.clock = _metrics(metric), caption, clock
-        self._open, self._trainings = False, {}
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self._open, self._trainings = clock, False, {}
 
     def __enter__(self) -> LiveCurves:
         self._trainings: dict[tuple[str, int], _Training] = {}  # (net, seed) -> training
@@ -261,7 +209,9 @@ class LiveCurves:
         if not self._open:
             raise RuntimeError("these curves are closed: use them inside of `with LiveCurves() as live:`")
         training = self._trainings.setdefault(key, _Training(event.steps))
-        self._changed |= training.update(event)
+        training.step = event.step
+        training.errors |= {e.step: e.train_error for e in (*event.earlier, event.evaluation) if e is not None}
+        self._changed |= event.kind != "evaluating"
         if self._changed and self.clock() >= self._next:
             begin, self._changed = self.clock(), False
             self._show()
@@ -281,49 +231,29 @@ class LiveCurves:
             self._display.update(self._draw())
 
     def _draw(self) -> Picture:
-        found = looks(name for name, _ in self._trainings)
+        found, ends, height = looks(name for name, _ in self._trainings), {}, 4.2  # inches
         last_step = max(training.steps for training in self._trainings.values())
-        parts = [f"Line chart over {last_step:,} training steps.", self._progress()]
-        panels, height = len(self.metrics), 4.2 * len(self.metrics)  # inches; above a panel 0.42, and below it 0.68
         with style():
             # Margins are fixed, with room for the labels' letters: to have them fitted takes longer than to draw.
             fig, right = Figure(figsize=(WIDTH, height)), min(2.6, 0.45 + 0.12 * max(map(len, found)))
-            axes = list(fig.subplots(panels, squeeze=False).flat)
-            sides = {"left": 0.8 / WIDTH, "right": 1 - right / WIDTH, "bottom": 0.68 / height, "top": 1 - 0.42 / height}
-            fig.subplots_adjust(**sides, hspace=1.1 / 3.1)
-            for ax, metric in zip(axes, self.metrics, strict=True):
-                for (name, _), training in self._trainings.items():
-                    look, (steps, values) = found[name], training.points(metric)
-                    marker = "o" if len(steps) <= MARKS else None
-                    look.draw(ax, steps, drawable(values), "", marker=marker, ms=look.width + 1.6)
-                    if metric == "train_loss" and training.smoothed and not training.ended:
-                        steps, losses = zip(*training.smoothed, strict=True)
-                        ax.plot(steps, drawable(losses), color=look.color, lw=0.8, alpha=0.6)
-                _set_axes(ax, metric, last_step, ticks=5)
-                ends = self._ends(metric)
-                label_ends(ax, [(last_step, y, name, found[name].color) for name, y in ends.items()])
-                unit = "" if metric.endswith("loss") else "%"
-                ordered = sorted(ends.items(), key=lambda end: -end[1])
-                words = "; ".join(f"{name} {y:.3g}{unit}" for name, y in ordered) or "nothing evaluated yet"
-                parts.append(f"{METRIC_TITLES[metric]}, where each net is, highest first: {words}.")
-            axes[-1].set_xlabel("training steps (batches)")
-        caption = self.caption
-        if caption is None:
-            caption = "Each point is an evaluation on all of these images, in evaluation mode."
-            if len({seed for _, seed in self._trainings}) > 1:
-                caption += " One line for each seed, labelled at their mean."
-        return Picture(fig, " ".join(filter(None, parts)), f"{self._progress()} {caption}".strip())
-
-    def _ends(self, metric: str) -> dict[str, float]:
-        """Return where each net is, the mean over its seeds: at its last evaluation, or at its batches' loss so far."""
-        found: dict[str, list[float]] = {}
-        for (name, _), training in self._trainings.items():
-            values = training.points(metric)[1]
-            if not values and metric == "train_loss":
-                values = [loss for _, loss in training.smoothed]
-            if values:
-                found.setdefault(name, []).extend(drawable(values[-1:]))
-        return {name: fmean(values) for name, values in found.items()}
+            ax = fig.subplots()
+            fig.subplots_adjust(0.8 / WIDTH, 0.68 / height, 1 - right / WIDTH, 1 - 0.42 / height)
+            for (name, _), training in self._trainings.items():
+                look, errors = found[name], list(training.errors.values())
+                marker = "o" if len(errors) <= MARKS else None
+                look.draw(ax, list(training.errors), errors, "", marker=marker, ms=look.width + 1.6)
+                ends.setdefault(name, []).extend(errors[-1:])
+            means = sorted(((name, fmean(values)) for name, values in ends.items() if values), key=lambda end: -end[1])
+            _set_axes(ax, TITLES["train_error"], last_step, ticks=5)
+            label_ends(ax, [(last_step, y, name, found[name].color) for name, y in means])
+            ax.set_xlabel("training steps (batches)")
+        words = "; ".join(f"{name} {y:.3g}%" for name, y in means) or "nothing evaluated yet"
+        where = f"{TITLES['train_error']}, where each net is, highest first: {words}."
+        alt = " ".join(filter(None, [f"Line chart over {last_step:,} training steps.", self._progress(), where]))
+        caption = "Each point is an evaluation on all of these images, in evaluation mode."
+        if len({seed for _, seed in self._trainings}) > 1:
+            caption += " One line for each seed, labelled at their mean."
+        return Picture(fig, alt, f"{self._progress()} {caption}".strip())
 
     def _progress(self) -> str:
         """Return which trainings have not ended, and where they are, in words."""

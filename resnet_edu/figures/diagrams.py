@@ -11,8 +11,6 @@ Sources
   [2] W3C, "SVG Accessibility API Mappings": `role="img"` and `aria-label` on an inline SVG.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape

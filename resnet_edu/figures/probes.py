@@ -9,8 +9,6 @@ Sources
   [3] Li et al., "Visualizing the Loss Landscape of Neural Nets", NeurIPS 2018, figure 2: slices.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from statistics import fmean, median
 from typing import Any

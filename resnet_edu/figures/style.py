@@ -11,8 +11,6 @@ Sources
   [3] W3C, "SVG Accessibility API Mappings": `role="img"` and `aria-label` on an inline SVG.
 """
 
-from __future__ import annotations
-
 import base64
 import contextlib
 import hashlib
@@ -44,13 +42,6 @@ WIDTHS = (1.2, 2.8)  # points, of the shallowest and the deepest net
 GREY = "#6B7580"  # beside the colours of nets, for what is no net
 LINE_DASHES = (DASHES["resnet"], DASHES["plain"], OTHER_DASH, (0, (6, 1.5, 1, 1.5)))
 _ON_PAGE = {color: kind for kind, color in COLORS.items()} | {GREY: "grey"}
-METRIC_TITLES = {
-    "train_loss": "Training loss, on all training images",
-    "train_error": "Training error, on all training images",
-    "test_loss": "Test loss, on all test images",
-    "test_error": "Test error, on all test images",
-}
-METRIC_AXES = {metric: "loss (nats)" if metric.endswith("loss") else "error (%)" for metric in METRIC_TITLES}
 LEAST_LOSS = 1e-9  # nats
 LARGE_PNG = 4_000  # letters of base64
 STYLE = {
@@ -243,9 +234,8 @@ def on_page(svg: str) -> str:
 class Picture:
     """A figure with a text alternative.
 
-    fig:     drawn inside `style()`.
-    alt:     what it shows, in words, for those who do not see it ([2]).
-    caption: shown below it, or None.
+    fig: drawn inside `style()`.
+    alt: what it shows, in words, for those who do not see it ([2]).
     """
 
     def __init__(self, fig: Figure, alt: str, caption: str | None = None) -> None:

@@ -9,8 +9,6 @@ Sources
   [3] torchvision `models/resnet.py`: the stride of a bottleneck on its 3x3 convolution ("v1.5").
 """
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -6,9 +6,8 @@ Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016: Table 1 (ImageNet), section 4.2 (CIFAR-10).
   [2] torchvision `models/resnet.py`, whose weights load into `resnet18` ... `resnet152`.
   [3] torchvision 0.2, the same file: `AvgPool2d(7, stride=1)` where there is a global pooling now.
+  [4] He et al., "Delving Deep into Rectifiers", ICCV 2015, section 2.2; for [1], its section 3.4.
 """
-
-from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from ..support.system import import_here
 from ..support.validate import of_type, one_of, shown, whole, wholes
 from .blocks import SHORTCUTS, BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv3x3
-from .initialise import init_weights
 from .shapes import cifar_blocks_per_stage
 
 STEMS = ("imagenet", "cifar")
@@ -97,6 +95,29 @@ class ResNet(nn.Module):
             x = self.relu(self.bn2(x))
         x = torch.flatten(self.avgpool(x), 1)  # (B, C, H, W) -> (B, C, 1, 1) -> (B, C)
         return self.fc(x)
+
+
+@torch.no_grad()
+def init_weights(net: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights of one of the package's nets from `generator`: He initialisation for convolutions ([4]).
+
+    With mean 0, variance v and a ReLU before each layer, a layer changes the mean square of what passes through by the
+    factor fan_in * v / 2: half of the values are zero behind a ReLU. It is kept for v = 2 / fan_in, and on the way back
+    for v = 2 / fan_out, as here.
+
+    The main path is drawn first and the shortcuts after it, so that a plain net, and its residual twins with any
+    shortcut, get the very same weights in the layers that they share. Linear layers keep PyTorch's default.
+    """
+    layers = list(net.named_modules())
+    for _, module in sorted(layers, key=lambda item: "downsample" in item[0].split(".")):  # sorted() is stable
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight), nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Linear):
+            bound = module.in_features**-0.5
+            module.weight.uniform_(-bound, bound, generator=generator)
+            module.bias.uniform_(-bound, bound, generator=generator)
 
 
 def cifar_net(

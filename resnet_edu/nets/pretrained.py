@@ -7,8 +7,6 @@ Sources
   [2] PyTorch's documentation of `torch.hub`: the folder of downloads ($TORCH_HOME), and the checksum in a file's name.
 """
 
-from __future__ import annotations
-
 import copy
 import http.client
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What meets at each addition of a net: x, F(x), and their sum."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass

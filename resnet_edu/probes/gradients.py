@@ -8,8 +8,6 @@ Sources
   [2] Yang et al., "A Mean Field Theory of Batch Normalization", ICLR 2019: gradients explode with depth at the start.
 """
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Sequence

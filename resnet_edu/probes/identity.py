@@ -5,8 +5,6 @@ Source
       construction to the deeper model: the added layers are identity mapping, and the other layers are copied".
 """
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Sequence
@@ -15,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
-from ..nets.initialise import init_weights
-from ..nets.models import remove_batch_norm
+from ..nets.models import init_weights, remove_batch_norm
 from ..support.validate import whole, wholes
 from .records import IdentityRecord, finite
 from .subject import Batch, Subject, blocks_of, loss_and_error, weighted_layers

@@ -8,8 +8,6 @@ Source
       biases and the parameters of batch norm are left where they are.
 """
 
-from __future__ import annotations
-
 import time
 
 import torch

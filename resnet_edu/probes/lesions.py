@@ -8,8 +8,6 @@ Source
       section 4.1 (single lesions, with VGG for comparison) and 4.3 (reordering, measured by Kendall's tau).
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable, Sequence
 from typing import Any

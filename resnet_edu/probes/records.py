@@ -6,8 +6,6 @@ Source
   [1] RFC 8259, "The JavaScript Object Notation (JSON) Data Interchange Format", section 6: no NaN, no Infinity.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 import os
@@ -40,13 +38,8 @@ class ProbeRecord:
     dataset:    name, fingerprint (of the whole data set), part ("train", "test" or "both") and images (how many of it
                 were used).
     seed:       of whatever the probe drew: images, directions, orders.
-    device:     type ("cpu", "cuda", "mps") and name.
-    threads:    computing threads on the processor.
-    seconds:    wall time of the probe.
-    date:       when it ended, ISO 8601, UTC.
-    versions:   of Python and the libraries.
-    code:       version of this package, and git's description of the checkout (None outside of one).
-    schema:     version of this format.
+
+    The rest is as in `experiment.RunRecord`.
     """
 
     probe: ClassVar[str] = ""
@@ -128,9 +121,8 @@ class LesionRecord(ProbeRecord):
 class LandscapeRecord(ProbeRecord):
     """The loss around a net's weights, along a random direction.
 
-    x:     steps along it, 0 for the net itself; 1 is a filter's own length.
-    loss:  mean cross-entropy (nats) at each step; None where it is not finite.
-    error: percent, likewise.
+    x: steps along it, 0 for the net itself; 1 is a filter's own length.
+    loss, error: at each step mean cross-entropy (nats), None where it is not finite, and percent.
     """
 
     probe: ClassVar[str] = "landscape"

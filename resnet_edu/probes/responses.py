@@ -5,8 +5,6 @@ Source
       and figure 7: of each 3x3 layer the output after batch norm and before the nonlinearity or addition.
 """
 
-from __future__ import annotations
-
 import contextlib
 import time
 

@@ -4,8 +4,6 @@ No probe touches the net it is given: each works on a deep copy, so that paramet
 stay as they were whatever happens. The global random state is put back as well.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import functools
@@ -39,7 +37,6 @@ class Subject:
     weights:   where the net's weights came from, for the record.
     normalize: as in the net's training; see `Recipe`. Or the (mean, deviation) that its file has.
     seed:      of whatever a probe draws: images, directions, orders.
-    device:    where to compute, "cpu", "cuda" or "mps".
     """
 
     name: str

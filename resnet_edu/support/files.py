@@ -6,8 +6,6 @@ Sources
   [3] NumPy, `numpy.lib.format`, version 1.0; each member of an .npz file has a CRC-32, which is checked at its end.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import io
 import json

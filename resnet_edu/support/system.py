@@ -1,11 +1,10 @@
 """The machine and the code: devices, computing threads, the versions that a record names, and a progress bar."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import os
 import platform
+import random
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from tqdm.std import tqdm  # not tqdm.auto: its notebook widget vanishes from a page that is built from the notebook
@@ -93,6 +93,17 @@ def computing_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def random_states_kept() -> Iterator[None]:
+    """Put the generators of random numbers of Python, NumPy and torch back afterwards."""
+    python, array = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()):
+            yield
+    finally:
+        random.setstate(python), np.random.set_state(array)
 
 
 def prepare_process(threads: int) -> None:

@@ -4,8 +4,6 @@ Source
   [1] W3C, "Tables Tutorial" (Web Accessibility Initiative): caption, scope, a focusable container that scrolls.
 """
 
-from __future__ import annotations
-
 import csv
 import io
 import textwrap
@@ -39,11 +37,9 @@ class Table:
     """Rows of values with a caption, in the columns that a reader sees.
 
     rows:    one dictionary a row, keyed by `Column.key`.
-    total:   the last line, or None.
     classes: for each row the CSS classes of its `<tr>`, such as "is-add".
     records: what `to_dicts` returns, if that is more than what is shown.
     fields:  the columns of the CSV file, if they are more than what is shown.
-    notes:   sentences below the table.
     results: whether it is a table of results, whose first column names the row: `.resnet-table` in style sheets. The
              others, listings of a net, are `.resnet-trace`.
     """

@@ -3,8 +3,6 @@
 Each message names the argument, the rule and the value that was given.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real

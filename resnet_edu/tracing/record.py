@@ -19,21 +19,20 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
+from torch.overrides import TorchFunctionMode
 from torch.utils.hooks import RemovableHandle
 
 from ..nets.shapes import ReceptiveField
+from ..support.system import random_states_kept
 from . import ops
-from .graph import Node, resolve
 from .macs import run_and_count
 from .meta import META, MetaRunner, storage_of, tensors_in, unwrapped
 from .restore import Snapshot
-from .rows import NOT_COUNTED, Shape
+from .rows import NOT_COUNTED, Node, Shape, resolve
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
 _WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
 _REMARKS = r"Using `torch.compile\(module\)` when there are global hooks|flex_attention called without torch.compile"
-_CALL = torch.jit.ScriptFunction.__call__
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -75,7 +74,7 @@ class Recorder(TorchFunctionMode):
         self._model, self._meta, self._training = model, meta, training
         # where the model is: tensors on meta say that they are there, too, for autocast(x.device.type)
         self._home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
-        self._runner = MetaRunner(self._home) if meta else None
+        self._runner = MetaRunner() if meta else None
         self._run = self._runner.run if meta else run_and_count
         self._paths: dict[int, str] = {}  # here and below, keys are ids of modules, parameters or tensors
         self._parameters: dict[int, str] = {}
@@ -85,13 +84,13 @@ class Recorder(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._unregistered: list[nn.Module] = []  # kept, so that their ids stay their own
         self._thread = threading.get_ident()
-        self.elsewhere: dict[str, nn.Module] = {}  # layers that ran in other threads, by path
         self._outer_error = sys.exc_info()[1]
 
     @contextmanager
     def watching(self) -> Iterator[Recorder]:
         """Record what happens inside the block, and undo everything afterwards, whatever happened."""
         with ExitStack() as stack:
+            stack.enter_context(random_states_kept())
             self._snapshot = Snapshot(values=not self._meta)
             stack.callback(self._snapshot.restore)
             for path, module in self._model.named_modules():
@@ -101,8 +100,6 @@ class Recorder(TorchFunctionMode):
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # what is compiled runs as it was written
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", _REMARKS)
-            stack.callback(setattr, torch.jit.ScriptFunction, "__call__", torch.jit.ScriptFunction.__call__)
-            torch.jit.ScriptFunction.__call__ = _call_as_torch
             stack.callback(register_module_forward_pre_hook(self._before_module).remove)
             stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
             yield stack.enter_context(self)
@@ -156,11 +153,8 @@ class Recorder(TorchFunctionMode):
                 node.params += p.numel()
 
     def unrecorded(self) -> list[Node]:
-        """Return a node for each layer that ran in another thread or whose parameters the forward pass did not use."""
+        """Return a node for each layer whose parameters the forward pass did not use."""
         nodes: dict[str, Node] = {}
-        for path, module in self.elsewhere.items():
-            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {NOT_COUNTED}")
-            self._count_parameters(nodes[path], module.parameters())
         modules = dict(self._model.named_modules())
         for path, p in self._model.named_parameters():
             if id(p) in self._counted_by or isinstance(p, nn.parameter.UninitializedTensorMixin):
@@ -174,8 +168,6 @@ class Recorder(TorchFunctionMode):
     def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
         if threading.get_ident() != self._thread:
-            if id(module) in self._paths and self._is_leaf(module):
-                self.elsewhere[self._paths[id(module)]] = module
             return
         with torch._C.DisableTorchFunction():
             parent = self._stack[-1] if self._stack else None
@@ -349,13 +341,6 @@ def _names_of(func: Callable) -> tuple[str, str, bool]:
         raw = getattr(getattr(func, "__self__", None), "__name__", raw)
     raw = raw.partition(".")[0]  # an operator of an exported program is "add.Tensor"
     return raw, raw.strip("_"), is_property
-
-
-def _call_as_torch(self: torch.jit.ScriptFunction, *args: object, **kwargs: object) -> object:
-    """Call a function of torch.jit as those of torch are called, so that a `TorchFunctionMode` sees it."""
-    if has_torch_function(args):
-        return handle_torch_function(self, args, *args, **kwargs)
-    return _CALL(self, *args, **kwargs)
 
 
 def _written(path: str) -> str:

@@ -11,8 +11,6 @@ Sources
   [2] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import os

@@ -12,8 +12,6 @@ Sources
   [2] PyTorch's documentation of `torch.autocast`, op lists; Micikevicius et al., "Mixed Precision Training", ICLR 2018.
 """
 
-from __future__ import annotations
-
 import contextlib
 import gc
 import warnings
@@ -62,8 +60,8 @@ def exact(device: torch.device, precision: str) -> Iterator[None]:
         with _settings(precision) if device.type == "cuda" else contextlib.nullcontext():
             yield
     except torch.OutOfMemoryError:
-        ways = "take smaller images, a smaller net or another device (--resize, --net, --device cpu)"
-        raise RuntimeError(f"the memory of {device} is not enough: {ways}") from None
+        ways = "smaller batches or images, a smaller net, another device (--batch-size, --resize, --net, --device cpu)"
+        raise RuntimeError(f"the memory of {device} is not enough: take {ways}") from None
 
 
 @contextlib.contextmanager
@@ -89,7 +87,6 @@ class Stepper:
     """Updates a model in place by `torch.optim.SGD` or `AdamW`.
 
     model:     (B, C, H, W) -> (B, classes), on the device, in training mode when it is called.
-    precision: "float32" or "bfloat16".
     group:     the processes that share each update; each computes its part of the batch, and all do the same update.
     graph:     whether updates are replayed from a CUDA graph; it turns False, with a warning that gives the reason,
                where a net cannot be recorded (one that decides by its values what to compute, say).

@@ -4,8 +4,6 @@ Source
   [1] Hugging Face, safetensors, README, section "Format": a header in JSON, then the tensors' bytes.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import textwrap

@@ -161,8 +161,6 @@ variant("NoAddition", "addition is forgotten:", forward=lambda b, x: relu(b.bran
 variant("NoAdditionNoRelu", "addition is forgotten, and so is the last ReLU", forward=lambda b, x: b.branch(x))
 variant("Overwritten", "added to itself", "overwritten", forward=lambda b, x: relu(2 * b.branch(x)))
 variant("Minus", "subtracted from the branch", forward=lambda b, x: relu(b.branch(x) - b.short(x)))
-variant("Product", "multiplied", forward=lambda b, x: relu(b.branch(x) * b.short(x)))
-variant("Mean", "mean of the two branches", forward=lambda b, x: relu((b.branch(x) + b.short(x)) / 2))
 variant("Concatenated", "concatenated", forward=lambda b, x: relu(torch.cat([b.branch(x), b.short(x)], 1)))
 
 

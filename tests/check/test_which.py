@@ -136,7 +136,7 @@ def test_what_differs_from_the_nearest_is_said(net, nearest, differs):
 def test_a_net_stays_as_it_was_and_may_be_given_itself():
     net = Foreign(1).train()
     state = {n: t.clone() for n, t in net.state_dict().items()}
-    found = check.which_resnet(net, size=32)
+    found = check.which_resnet(net)
     assert (found.size, found.traits["sizes"], net.training) == (32, (32, 16, 8), True)
     assert all(torch.equal(t, state[n]) for n, t in net.state_dict().items())
 

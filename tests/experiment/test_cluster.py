@@ -16,9 +16,8 @@ from processes import HELPERS, ROOT, gone, linux, start_at_terminal
 from training_jobs import denormals, train_and_die_once, train_for_ever
 
 from resnet_edu.data import dataset as data
-from resnet_edu.experiment.cluster import RayEngine
 from resnet_edu.experiment.degradation import Cell, Recipe, Study, run
-from resnet_edu.experiment.workers import WorkerDied, WorkerFailed
+from resnet_edu.experiment.workers import RayEngine, WorkerDied, WorkerFailed
 from resnet_edu.support.system import prepare_process
 from resnet_edu.training.loop import TrainingDiverged
 

@@ -30,7 +30,7 @@ def study():
 
 @pytest.fixture(scope="module")
 def both(study) -> Picture:
-    return curves.degradation(study, "both", caption="a < b & c")
+    return curves.degradation(study, caption="a < b & c")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ class TestPicture:
     def test_same_records_same_picture_whatever_others_have_set(self, study, both):
         before = dict(matplotlib.rcParams)
         with matplotlib.rc_context({"axes.facecolor": "red", "font.size": 30}):
-            again = curves.degradation(study, "both", caption=both.caption).svg()
+            again = curves.degradation(study, caption=both.caption).svg()
         assert both.svg() == both.svg() == again
         with pytest.raises(ZeroDivisionError), style.style():
             1 / 0  # noqa: B018
@@ -211,19 +211,13 @@ class TestDegradation:
 
     def test_band_over_seeds(self):
         picture = curves.degradation([make(seed=k, errors=(50.0, e)) for k, e in enumerate((10.0, 20.0, 36.0))])
-        (ax,) = picture.fig.axes
+        ax, _ = picture.fig.axes
         line = next(x for x in ax.lines if x.get_label() == "plain20")
         assert line.get_ydata().tolist() == [50, 22]
         (band,) = ax.collections
         last = [y for x, y in band.get_paths()[0].vertices if x == 20]
         assert (min(last), max(last)) == (10, 36)
         assert "means of 3 seeds" in picture.alt
-
-    def test_losses_of_zero_can_be_drawn(self):
-        picture = curves.degradation([make(errors=(50.0, 0.0))], "train_loss")
-        assert picture.fig.axes[0].get_yscale() == "log"
-        assert "plain20 from 1 to 0." in picture.alt
-        picture.svg()
 
     def test_alt_text_says_the_numbers(self, both):
         assert "20 training steps on digits" in both.alt
@@ -234,18 +228,13 @@ class TestDegradation:
         line = curves.degradation([longer, shorter]).fig.axes[0].lines[0]
         assert line.get_xydata().tolist() == [[10, 45], [20, 25]]
 
-    @pytest.mark.parametrize("metric", ["accuracy", (), ("train_error", "x")])
-    def test_unknown_metric(self, study, metric):
-        with pytest.raises(ValueError, match="`metric` must be one of 'both', 'train_loss'"):
-            curves.degradation(study, metric)
-
     def test_records_of_two_studies(self, study):
         with pytest.raises(RecordError, match="recipe"):
             curves.degradation([*study, make("plain32", recipe={"steps": 7})])
 
     def test_other_kinds_of_nets(self):
         picture = curves.degradation([make("preact20"), make("plain20"), make("dense40")])
-        (ax,) = picture.fig.axes
+        ax, _ = picture.fig.axes
         by_net = {line.get_label(): line.get_color() for line in ax.lines if line.get_label() in picture.alt}
         assert len(set(by_net.values())) == 3
 

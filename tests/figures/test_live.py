@@ -1,7 +1,6 @@
 """Live curves: what they show, when they draw, and what a real kernel is left with. Time is a number in these tests."""
 
 import itertools
-import math
 
 import pytest
 
@@ -9,7 +8,6 @@ from resnet_edu.data import dataset as data
 from resnet_edu.experiment import Study, degradation
 from resnet_edu.experiment.degradation import Cell
 from resnet_edu.figures.curves import LONGEST, PACE, LiveCurves
-from resnet_edu.figures.style import LEAST_LOSS
 from resnet_edu.training.loop import Evaluation, Event, StopTraining, train
 from resnet_edu.training.recipe import Recipe
 
@@ -44,15 +42,15 @@ def lines(picture) -> list[tuple[list[float], list[float]]]:
 
 class TestEvents:
     def test_the_figure_has_the_evaluations_of_the_records(self, digits):
-        with LiveCurves("test_loss") as live:
+        with LiveCurves() as live:
             records = degradation.run(Study(NETS, RECIPE, 2, workers=0), digits, progress=False, on_event=live)
-        assert sorted(lines(live.picture)) == sorted(r.curve("test_loss") for r in records)
+        assert sorted(lines(live.picture)) == sorted(r.curve("train_error") for r in records)
         assert "One line for each seed" in live.picture.caption
 
     def test_the_same_training_leaves_the_same_figure(self, digits):
         found = []
         for _ in range(2):
-            with LiveCurves(("train_error", "train_loss")) as live:
+            with LiveCurves() as live:
                 degradation.run(Study(NETS, RECIPE, workers=0), digits, progress=False, on_event=live)
             found.append(live.picture._repr_html_())
         assert found[0] == found[1]
@@ -89,47 +87,22 @@ class TestEvents:
 
 
 class TestDrawing:
-    def test_loss_between_evaluations_is_smoothed_and_does_not_stay(self):
-        with LiveCurves("train_loss") as live:
-            for step in range(1, 1001):
-                live(cell(), stepped(step, 2.0 if step % 2 else 1.0))
-            (_, trace) = lines(live.picture)
-            assert 200 < len(trace[0]) <= 334  # one in three steps: more could not be seen
-            assert min(trace[1][100:]) > 1
-            assert max(trace[1][100:]) - min(trace[1][100:]) < 0.1  # the batches themselves are 1 apart
-            live(cell(), evaluated(1000, 50.0, 1.2))
-        assert lines(live.picture) == [([1000], [1.2])]
-
-    def test_values_that_are_no_number_are_left_out(self):
-        with LiveCurves("train_loss") as live:
-            live(cell(), evaluated(500, 90.0, math.nan))
-            live(cell(), evaluated(1000, 50.0, 0.0))
-        assert lines(live.picture) == [([1000], [LEAST_LOSS])]  # no zero on a logarithmic scale
-
     def test_caption_and_alternative(self):
-        live = LiveCurves(("train_error", "train_loss"))
-        with live:
+        with LiveCurves() as live:
             live(cell("plain8"), evaluated(1000, 40.0))
             live(cell("resnet8"), stepped(250))
             assert live.picture.caption.startswith("Training: resnet8 (seed 0) at step 250 of 1,000. Each")
             live(cell("resnet8"), evaluated(1000, 8.0, 0.25))
-        picture = live.picture
-        assert picture.caption == "Each point is an evaluation on all of these images, in evaluation mode."
-        assert picture.alt == (
+        assert live.picture.caption == "Each point is an evaluation on all of these images, in evaluation mode."
+        assert live.picture.alt == (
             "Line chart over 1,000 training steps. Training error, on all training images, where each net is, highest "
-            "first: plain8 40%; resnet8 8%. Training loss, on all training images, where each net is, highest first: "
-            "plain8 1; resnet8 0.25."
+            "first: plain8 40%; resnet8 8%."
         )
-        live.caption = "Mine."
-        assert live.picture.caption == "Mine."
 
-    @pytest.mark.parametrize("metric", ["train_loss", "test_loss", "both"])
-    def test_before_the_first_evaluation(self, metric):
-        with LiveCurves(metric) as live:
-            live(cell(), Event("evaluating", 0, 1000, 0.1, 1.0, 0.0))
-            live.picture.svg()  # a logarithmic axis without data
+    def test_before_the_first_evaluation(self):
+        with LiveCurves() as live:
             live(cell(), stepped(1))
-            assert ("nothing evaluated yet" in live.picture.alt) is (metric != "train_loss")
+            assert "nothing evaluated yet" in live.picture.alt
 
     @pytest.mark.parametrize(
         ("cost", "wait"),
@@ -157,17 +130,14 @@ class TestDrawing:
     def test_what_cannot_be_seen_is_not_drawn(self):
         now = itertools.count(step=1000)
         with LiveCurves(clock=lambda: next(now)) as live:
-            before = live._next
             live(cell(), stepped(1))
-            assert live._next > before
             before = live._next
-            live(cell(), stepped(2))  # of 1,000: less than a pixel
-            live(cell(), Event("evaluating", 2, 1000, 0.1, 1.0, 0.1))
+            live(cell(), Event("evaluating", 1, 1000, 0.1, 1.0, 0.1))
             assert live._next == before
 
     @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
     def test_an_exception_leaves_what_there_is(self, error):
-        live = LiveCurves("train_loss")
+        live = LiveCurves()
 
         def fail():
             with live:
@@ -177,7 +147,7 @@ class TestDrawing:
 
         with pytest.raises(error):
             fail()
-        assert lines(live.picture) == [([500], [0.5]), ([600], [0.4])]
+        assert lines(live.picture) == [([500], [40.0])]
         assert live.picture.caption.startswith("Stopped early: plain8 (seed 0) at step 600 of 1,000.")
 
     def test_used_again_it_begins_anew(self):
@@ -187,11 +157,7 @@ class TestDrawing:
                 live(cell(net), evaluated(1000, 40.0))
             assert len(lines(live.picture)) == 1
 
-    def test_bad_arguments(self):
-        with pytest.raises(ValueError, match=r"`metric` must be one of 'both', 'train_loss'.* 'accuracy'"):
-            LiveCurves("accuracy")
-        with pytest.raises(ValueError, match="`metric`"):
-            LiveCurves(())
+    def test_outside_of_its_block(self):
         with pytest.raises(RuntimeError, match="with LiveCurves"):
             LiveCurves()(cell(), stepped(1))
 

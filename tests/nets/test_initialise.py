@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from resnet_edu.nets.initialise import init_weights
-from resnet_edu.nets.models import cifar_net
+from resnet_edu.nets.models import cifar_net, init_weights
 
 
 def test_kernels_have_hes_variance_for_the_way_back():

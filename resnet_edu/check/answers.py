@@ -1,9 +1,15 @@
-"""Answers to the exercises of chapters 1 to 7."""
+"""The checker of numbers, shapes, words, networks and records: `answer`, with a function for each exercise.
 
-from __future__ import annotations
+What an exercise's function takes is what is handed in; its name begins with chapter and number. Right values are
+computed here, by running or tracing the networks of the package and of torchvision. Verdicts about runs are those that
+the learner's own numbers give by the rule of the chapter: another machine may find other numbers.
+"""
 
 import copy
+import inspect
 import itertools
+import math
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,23 +18,74 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...experiment.records import RunRecord
-from ...experiment.shipped import load_records
-from ...experiment.statistics import interval
-from ...nets.blocks import BasicBlock, Bottleneck, PlainBlock, conv1x1
-from ...nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
-from ...tracing.run import trace
-from ..blocks import compare_block
-from ..compare import compare_numbers, count_text, kinds, output_of, randomize
-from ..values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
-from ..verdict import NotYet, build, call, called_with, check_callable
-from .table import exercise
+from ..data.dataset import load
+from ..experiment.records import RunRecord
+from ..experiment.shipped import load_records, load_trained
+from ..experiment.statistics import interval
+from ..nets import variants
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock, conv1x1
+from ..nets.models import ResNet, plain34, plain56, resnet18, resnet34, resnet50, resnet56
+from ..probes.subject import Subject, loss_and_error
+from ..tracing.anatomy import anatomy
+from ..tracing.run import Trace, trace
+from ..training.recipe import Recipe
+from .blocks import compare_block
+from .compare import check_forward, compare_numbers, count_text, kinds, output_of, randomize
+from .verdict import (
+    NotYet,
+    as_list,
+    as_number,
+    as_percentages,
+    build,
+    call,
+    called_with,
+    check_callable,
+    check_choice,
+    check_number,
+    check_shape,
+    checker,
+)
+from .which import which_resnet
 
 IMAGE = (1, 3, 224, 224)
 
 
-@exercise("1.1")
-def _three_results(cases: object) -> str:
+@checker
+def answer(exercise: str, **given: object) -> str:
+    """Check what an exercise asks to hand in: `check.answer("4.1", early_weights=..., ...)`.
+
+    exercise: chapter and number. The exercise says what it takes, and in which units.
+
+    Raises `NotYet` for a wrong answer; `ValueError` for an exercise that has none here, `TypeError` for names that are
+    not the exercise's.
+    """
+    if exercise not in EXERCISES:
+        raise ValueError(f"there is no exercise {exercise!r} to hand in; there are {', '.join(EXERCISES)}")
+    names = list(inspect.signature(EXERCISES[exercise]).parameters)
+    if set(given) != set(names):
+        takes = ", ".join(f"{name}=..." for name in names)
+        raise TypeError(f'exercise {exercise} takes all of `check.answer("{exercise}", {takes})` and no other names')
+    for name, value in given.items():
+        if value is ...:
+            raise NotYet(f"`{name}` is still `...`: your answer goes there")
+    try:
+        return f"exercise {exercise}: {EXERCISES[exercise](**given)}"
+    except NotYet:
+        for a, b in itertools.combinations(names, 2):
+            if _is_right(exercise, {**given, a: given[b], b: given[a]}):
+                raise NotYet(f"`{a}` and `{b}` are exchanged: the other way round both are right") from None
+        raise
+
+
+def _is_right(exercise: str, given: dict[str, object]) -> bool:
+    try:
+        EXERCISES[exercise](**given)
+    except Exception:  # an answer in another's place may be of any type
+        return False
+    return True
+
+
+def _exercise_1_1_three_results(cases: object) -> str:
     hints = {
         "overfitting": "its training error is as low as can be; compare it with its test error",
         "degradation": "are its training images learnt? Compare its training error with the smaller network's",
@@ -49,8 +106,7 @@ def _as_records(name: str, given: object, least: int) -> list[RunRecord]:
     return records
 
 
-@exercise("1.2")
-def _best_rate(grid: object, rate: object, left: object) -> str:
+def _exercise_1_2_best_rate(grid: object, rate: object, left: object) -> str:
     if not isinstance(grid, Mapping) or len(grid) < 3:
         raise NotYet(f"`grid` is {grid!r:.60}, and three learning rates or more are expected, each with its records")
     errors: dict[tuple[str, str], dict[float, float]] = {}  # (net, metric) -> rate -> mean over the starts
@@ -77,8 +133,7 @@ def _best_rate(grid: object, rate: object, left: object) -> str:
     return "the rate, and what is left at it, are right"
 
 
-@exercise("1.3")
-def _where_it_begins(runs: object, begins: object) -> str:
+def _exercise_1_3_where_it_begins(runs: object, begins: object) -> str:
     records = _as_records("runs", runs, 4)
     errors: dict[int, list[float]] = {}
     for record in sorted(records, key=lambda r: r.depth):
@@ -98,8 +153,7 @@ def _where_it_begins(runs: object, begins: object) -> str:
     return "your runs say so"
 
 
-@exercise("2.2")
-def _shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
+def _exercise_2_2_shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
     block, image = BasicBlock(64, 128, stride=2, shortcut="zero_pad"), torch.rand(1, 64, 7, 7)
     first = block.conv1(image)
     floor = "the size is rounded down. Where does the kernel stand last, if it begins at the first pixel?"
@@ -116,8 +170,7 @@ def _shapes_of_a_block(conv1: object, conv2: object, shortcut: object) -> str:
     return "all three shapes are right, and they fit"
 
 
-@exercise("2.3")
-def _mended_block(block: Callable[[int], nn.Module]) -> str:
+def _exercise_2_3_mended_block(block: Callable[[int], nn.Module]) -> str:
     name = check_callable(block, "class")
     with called_with(block, "channels"):
         for channels, size in ((8, (8, 10)), (16, (7, 9))):
@@ -126,8 +179,7 @@ def _mended_block(block: Callable[[int], nn.Module]) -> str:
     return f"{name}: parameters, outputs, statistics and gradients are those of the paper's block"
 
 
-@exercise("2.4")
-def _zeros_at_the_end(plain: object, residual: object) -> str:
+def _exercise_2_4_zeros_at_the_end(plain: object, residual: object) -> str:
     found = []
     for net in (plain56(), resnet56()):
         for module in net.modules():
@@ -142,8 +194,7 @@ def _zeros_at_the_end(plain: object, residual: object) -> str:
     return "right for both networks"
 
 
-@exercise("3.2")
-def _last_maps(imagenet: object, cifar: object) -> str:
+def _exercise_3_2_last_maps(imagenet: object, cifar: object) -> str:
     for name, given in (("imagenet", imagenet), ("cifar", cifar)):
         with torch.device("meta"):
             net = resnet18(stem=name, num_classes=10)
@@ -157,8 +208,7 @@ def _last_maps(imagenet: object, cifar: object) -> str:
     return "both last maps are right"
 
 
-@exercise("3.3")
-def _wrong_stage(sizes: object, share: object) -> str:
+def _exercise_3_3_wrong_stage(sizes: object, share: object) -> str:
     with torch.device("meta"):
         usual, changed = resnet34(), resnet34()
         changed.layer1[0] = BasicBlock(64, 64, stride=2)
@@ -179,8 +229,7 @@ def _wrong_stage(sizes: object, share: object) -> str:
     return "the sizes, and what is left of the multiply-adds, are right"
 
 
-@exercise("3.4")
-def _layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
+def _exercise_3_4_layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
     given = {"kernel": kernel, "stride": stride, "padding": padding}
     k, s, p = (as_number(name, value) for name, value in given.items())
     seen = {9: 3, 10: 4, 11: 4, 12: 4, 13: 5}
@@ -193,8 +242,7 @@ def _layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
     return "that is the layer in the box"
 
 
-@exercise("4.1")
-def _two_layers(early_weights: object, early_macs: object, late_weights: object, late_macs: object) -> str:
+def _exercise_4_1_two_layers(early_weights: object, early_macs: object, late_weights: object, late_macs: object) -> str:
     given = {"early": (early_weights, early_macs), "late": (late_weights, late_macs)}
     for when, channels, size in (("early", 64, 224), ("late", 512, 14)):
         weights = nn.Conv2d(channels, channels, 3, bias=False, device="meta").weight.numel()
@@ -215,8 +263,7 @@ def _two_layers(early_weights: object, early_macs: object, late_weights: object,
     return "weights and multiply-adds of both layers are right"
 
 
-@exercise("4.3")
-def _one_width(net: object, falls_more: object) -> str:
+def _exercise_4_3_one_width(net: object, falls_more: object) -> str:
     if not isinstance(net, nn.Module):
         raise NotYet(f"`net` is {net!r}, and a network is expected: not its class, not its trace")
     with torch.device("meta"):
@@ -240,8 +287,7 @@ def _one_width(net: object, falls_more: object) -> str:
     return "the network, and what falls more, are right"
 
 
-@exercise("5.2")
-def _nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> str:
+def _exercise_5_2_nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> str:
     name, args = check_callable(shortcut), (16, 32)
     mine, what = build(shortcut, args)
     reference = nn.Sequential(nn.AvgPool2d(2), conv1x1(*args), nn.BatchNorm2d(args[1]))
@@ -261,9 +307,8 @@ def _nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> str:
     return f"{name}: outputs, running statistics and gradients are those of ResNet-D's shortcut"
 
 
-@exercise("5.3")
 @torch.no_grad()
-def _same_keys_other_outputs(changes: object) -> str:
+def _exercise_5_3_same_keys_other_outputs(changes: object) -> str:
     import torchvision
 
     theirs = torchvision.models.resnet50(weights=None).eval()
@@ -299,8 +344,7 @@ def _same_keys_other_outputs(changes: object) -> str:
     return "three changes: all keys match, and every output is another"
 
 
-@exercise("5.4")
-def _option_c(block: object, parameters: object, macs: object) -> str:
+def _exercise_5_4_option_c(block: object, parameters: object, macs: object) -> str:
     def weights(kind: str) -> float:
         made = Bottleneck(256, 64, shortcut=kind)
         return sum(m.weight.numel() for m in made.modules() if isinstance(m, nn.Conv2d)) / 64**2
@@ -325,8 +369,7 @@ def _option_c(block: object, parameters: object, macs: object) -> str:
     return "the block, and what is added to the whole network, are right"
 
 
-@exercise("6.4")
-def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object) -> str:
+def _exercise_6_4_adam_or_sgd(held_out: object, rates: object, test: object, verdict: object) -> str:
     for name, given in (("held_out", held_out), ("rates", rates), ("test", test)):
         if not isinstance(given, dict) or set(given) != {"SGD", "Adam"}:
             raise NotYet(f"`{name}` must be a dictionary with the keys 'SGD' and 'Adam'")
@@ -348,8 +391,9 @@ def _adam_or_sgd(held_out: object, rates: object, test: object, verdict: object)
     return "each optimizer has its own best rate, and the verdict is that of your errors"
 
 
-@exercise("7.1")
-def _five_sigma(mean: object, deviation: object, error: object, deviations_away: object, errors_away: object) -> str:
+def _exercise_7_1_five_sigma(
+    mean: object, deviation: object, error: object, deviations_away: object, errors_away: object
+) -> str:
     runs, table = (7.4, 7.29, 7.4, 6.89, 8.42, 7.95), 6.61
     right, s, divided_by_n = statistics.fmean(runs), statistics.stdev(runs), statistics.pstdev(runs)
     root = len(runs) ** 0.5
@@ -378,8 +422,7 @@ def _five_sigma(mean: object, deviation: object, error: object, deviations_away:
     return "all five numbers are right"
 
 
-@exercise("7.2")
-def _fair_twins(runs: object) -> str:
+def _exercise_7_2_fair_twins(runs: object) -> str:
     found: dict[object, dict[str, tuple]] = {}
     for kind, seed, steps, start, error in [as_list("a run", run, 5) for run in as_list("runs", runs, None, "runs")]:
         if kind not in ("plain", "resnet"):
@@ -414,8 +457,7 @@ def _bootstrap_interval(values: Sequence[float]) -> np.ndarray:
     return np.quantile(np.mean(list(itertools.product(values, repeat=3)), axis=1), [0.025, 0.975])
 
 
-@exercise("7.4")
-def _bootstrap(draws: object, means: object, ends: object, right: object) -> str:
+def _exercise_7_4_bootstrap(draws: object, means: object, ends: object, right: object) -> str:
     slips = {9: "three values are drawn, each of three", 6: "a value may be drawn again"}
     check_number("draws", draws, 27, slips, 1e-9)
     slips = {
@@ -435,3 +477,204 @@ def _bootstrap(draws: object, means: object, ends: object, right: object) -> str
     slips = {0.95: "that is what it promises", 1 - share: "that is how often it is wrong"}
     check_number("right", right, share, slips, within=0.05)
     return "draws, means, ends and share are right"
+
+
+def _exercise_8_1_paths(paths: object, left: object, branches: object) -> str:
+    check_number("paths", paths, 2**27, {54: "each block doubles the ways, it does not add two"}, 0)
+    check_number("left", left, 1 / 32, {22 / 27: "that is the share of the blocks", 31 / 32: "that is what is gone"})
+    check_number("branches", branches, 13.5, {27: "that is the longest way"}, 0)
+    return "ways, what is left of them, and their mean length are right"
+
+
+def _exercise_8_2_turned_round(plain: object, residual: object) -> str:
+    for name, kind, given in (("plain", "plain", plain), ("residual", "resnet", residual)):
+        net = load_trained(f"{kind}56", study="digits")
+        batches = Subject(name, net, load("digits")).batches("test")
+        slips = {loss_and_error(net, batches)[1]: "that is the network as it was"}
+        net.layer3 = nn.Sequential(net.layer3[0], *list(net.layer3)[:0:-1])
+        right = loss_and_error(net, batches)[1]
+        check_number(name, given, right, slips, within=0.6 / right)  # two images of 360
+    return "both errors are those of the last stage turned round"
+
+
+def _exercise_8_3_decay(share: object) -> str:
+    recipe = Recipe.paper()
+    pull = recipe.weight_decay * sum(map(recipe.lr_at, range(recipe.steps)))
+    slips = {math.exp(-pull): "momentum makes a steady pull ten times as strong"}
+    check_number("share", share, math.exp(-pull / (1 - recipe.momentum)), slips)
+    return "so little would be left"
+
+
+def _exercise_9_1_one_name(depth: object, option: object) -> str:
+    check_number("depth", depth, 20, {18: "that is its name; what does the number of parameters say?"}, 1e-9)
+    check_choice("option", option, "B", "ABC", "count the parameters of a network of that depth with each option")
+    return "the parameters tell which network it is"
+
+
+def _exercise_9_2_needless(reader: Callable[[Trace], object]) -> str:
+    name = check_callable(reader)
+    for net in (variants.projected_resnet50(), variants.labml_resnet20(), resnet18(shortcut="projection_all")):
+        traced = trace(net, (1, 3, 32, 32))
+        got, right = as_number(f"{name}(t)", call(f"{name}(t)", reader, traced)), anatomy(traced)["projections"]
+        every = sum(a.shortcut_kind != "identity" for a in traced.additions)
+        check_number(f"{name}(t)", got, right, {every: "that is every shortcut with something on it"}, 1e-9)
+    return f"{name} is right for three networks"
+
+
+def _exercise_9_3_repaired(net: nn.Module) -> str:
+    found, due = which_resnet(net), "the paper's for CIFAR-10, with option B"
+    if found.nearest != due or found.differences:
+        raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
+    check_number("the number of layers", found.traits["depth"], 20, within=1e-9)
+    return f"{found.name} with option B, in all that a trace shows"
+
+
+def _exercise_10_1_five_reports(bugs: object) -> str:
+    hints = {
+        "steps on test": "which images does it know by heart?",
+        "no eval": "what changes for a net when it is asked about one image at a time?",
+        "strict=False": "how many of its tensors were loaded?",
+        "last epoch": "which of two nets is in the file?",
+        "training transforms": "the weights and the mode are the same both times. Are the images?",
+    }
+    words = as_list("bugs", bugs, 5, "words")
+    for place, word, right in zip(("i", "ii", "iii", "iv", "v"), words, hints, strict=True):
+        check_choice(f"report {place}", word, right, hints, hints[right])
+    return "all five reports have their bugs"
+
+
+def _exercise_10_3_loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
+    name, fresh = check_callable(load), nn.Sequential(nn.Conv2d(1, 2, 3), nn.ModuleDict({"module": nn.BatchNorm2d(2)}))
+    trained = copy.deepcopy(fresh)
+    randomize(trained)
+    for prefix in ("", "module."):
+        saved = {prefix + key: tensor for key, tensor in trained.state_dict().items()}
+        mine, (first, *rest) = copy.deepcopy(fresh), saved
+        call(f"{name}(net, saved)", load, mine, dict(saved))
+        if not all(torch.equal(t, saved[prefix + key]) for key, t in mine.state_dict().items()):
+            raise NotYet(f"{name}: not all tensors arrive in the net if the names begin with {prefix + '0.weight'!r}")
+        for what, wrong in (("lacks", {k: saved[k] for k in rest}), ("has more than", saved | {"more": saved[first]})):
+            try:
+                load(copy.deepcopy(fresh), wrong)
+            except Exception:  # as it should be, of whatever kind
+                continue
+            raise NotYet(f"{name} is silent if a file {what} what the net needs")
+    return f"{name}: all tensors, with a prefix and without, or an error"
+
+
+def _exercise_11_1_speed(per_second: object, hours: object) -> str:
+    right = 20 * 50_000 / 4555.5
+    slips = {right / 20: "there are 20 epochs", right * 1.2: "test images are not trained on"}
+    check_number("per_second", per_second, right, slips, 0.01)
+    check_number("hours", hours, 64_000 * 128 / right / 3600, {64_000 / right / 3600: "a step is 128 images"}, 0.01)
+    return "speed and hours are right"
+
+
+def _exercise_11_3_sizes(as_published: object, padded: object) -> str:
+    for name, given, right in (("as_published", as_published, (71, 166)), ("padded", padded, (65, 160))):
+        given = as_list(name, given, 2, "numbers")
+        check_number(f"{name}[0]", given[0], right[0], {right[0] + 1: "one pixel less passes, too"}, 1e-9)
+        check_number(f"{name}[1]", given[1], right[1], {right[1] - 1: "one pixel more passes, too"}, 1e-9)
+    return "smallest and largest images are right"
+
+
+def _exercise_12_1_always(error: object, mean_of_classes: object) -> str:
+    check_number("error", error, 10.0, {0.1: "in percent, please", 90: "that is how many are right"}, 1e-9)
+    slips = {0.5: "in percent, please", 10: "each class counts once"}
+    check_number("mean_of_classes", mean_of_classes, 50.0, slips, 1e-9)
+    return "both errors are right"
+
+
+def _exercise_12_2_without_mistake(images: object) -> str:
+    right = 381  # the first n with z^2 / (n + z^2) below 0.01, z = 1.96
+    slips = {right - 1: "with one picture less the end lies above 1% still", 299: "that is for the exact interval"}
+    check_number("images", images, right, slips, 1e-9)
+    return "from 381 pictures on"
+
+
+def _exercise_12_3_confusion(confusion: Callable[[Tensor, Tensor, int], Tensor]) -> str:
+    from sklearn.metrics import confusion_matrix
+
+    name, (truth, said) = check_callable(confusion), torch.randint(4, (2, 60))
+    right = torch.from_numpy(confusion_matrix(truth, said, labels=range(5)))  # no image is of the last class
+    found = call(f"{name}(...)", confusion, truth, said, 5)
+    check_shape(f"{name}(...)", getattr(found, "shape", ()), right.shape, {(): "a tensor is due"})
+    if torch.equal(found.long(), right.T):
+        raise NotYet("rows and columns are exchanged: a row is what an image is, a column what it is called")
+    if not torch.equal(found.long(), right):
+        raise NotYet(f"{name}: the counts are not right for 60 images of which none is of the last class")
+    return f"{name}: the counts are right"
+
+
+@torch.no_grad()
+def _exercise_13_1_overwritten(overwritten: object) -> str:
+    from torchvision.models import resnet18 as theirs
+
+    net, kept, given = theirs().eval(), {}, as_list("overwritten", overwritten, None, "names of layers")
+    for name in ("conv1", "bn1", "conv2", "bn2"):
+        layer = getattr(net.layer1[0], name)
+        layer.register_forward_hook(lambda _, __, out, name=name: kept.update({name: (out, out.clone())}))
+    net(torch.randn(1, 3, 64, 64))
+    for name in (*given, *kept):
+        check_choice("overwritten", name, name, kept, "")
+        if (name in given) == torch.equal(*kept[name]):
+            raise NotYet(f"what comes after {name}: does it write over its input, or make a new tensor?")
+    return "both batch normalisations' outputs are overwritten"
+
+
+def _exercise_13_2_first_to_see_all(block: object, field: object) -> str:
+    with torch.device("meta"):
+        fields = {row.path.removesuffix(".add()"): row.receptive_field for row in trace(resnet50(), IMAGE).additions}
+    right = next(name for name, size in fields.items() if size > IMAGE[-1])
+    hint = f"that one has a field of {fields.get(block)} pixels; the image has {IMAGE[-1]}"
+    check_choice("block", block, right, fields, hint)
+    check_number("field", field, fields[right], {IMAGE[-1]: "that is the image"}, 1e-9)
+    return f"{right}, with a field of {fields[right]} pixels"
+
+
+def _exercise_13_3_activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) -> str:
+    name = check_callable(cam)
+    maps, weight = torch.randn(8, 3, 5), torch.randn(4, 8)
+    for kind in range(4):
+        found, right = call(f"{name}(...)", cam, maps, weight, kind), (weight[kind][:, None, None] * maps).sum(0) / 15
+        check_shape(f"{name}(...)", getattr(found, "shape", ()), right.shape, {(): "a value for each place is due"})
+        if torch.allclose(found, 15 * right, atol=1e-4):
+            raise NotYet("the places add up to 15 times the logit: the network takes the mean over them, not the sum")
+        if not torch.allclose(found, right, atol=1e-4):
+            raise NotYet(f"for class {kind} the places do not add up to the logit without its bias")
+    return f"{name}: the places add up to the logit, for every class"
+
+
+def _exercise_14_1_excitation(parameters: object, macs: object) -> str:
+    channels = [c for c, blocks in ((256, 3), (512, 4), (1024, 6), (2048, 3)) for _ in range(blocks)]
+    weights, biases = sum(2 * c * c // 16 for c in channels), sum(c + c // 16 for c in channels)
+    slips = {weights: "both convolutions have biases", weights / 2: "and the second convolution?"}
+    check_number("parameters", parameters, weights + biases, slips, 1e-6)
+    check_number("macs", macs, weights, {weights + biases: "a bias is no multiply-add"}, 1e-6)
+    return "parameters and multiply-adds are right"
+
+
+def _exercise_14_2_stochastic_depth(blocks: object, factor: object) -> str:
+    slips = {27: "that is for a probability of a half for all blocks", 40.5: "the first block is number 1, and not 0"}
+    check_number("blocks", blocks, 40.25, slips)
+    check_number("factor", factor, 1.25, {0.8: "that is how many are kept", 5: "0.2 is the share that is skipped"})
+    return "the mean depth and the factor are right"
+
+
+def _exercise_14_3_preactivation(block: Callable[..., nn.Module]) -> str:
+    name, images = check_callable(block, "class"), torch.randn(4, 8, 8, 10, generator=torch.Generator().manual_seed(1))
+    with called_with(block, "in_channels", "out_channels", "stride"):
+        for args in ((8, 8, 1), (8, 16, 2)):
+            reference = PreActBlock(*args)
+            randomize(reference)
+            mine, what = build(block, args)
+            check_forward(mine, images, what)
+            compare_numbers(mine, reference, images, what, {})
+    return f"{name}: outputs, running statistics and gradients are right"
+
+
+EXERCISES: dict[str, Callable[..., str]] = {  # "4.1" -> the function whose name says so
+    f"{number[1]}.{number[2]}": function
+    for name, function in list(globals().items())
+    if (number := re.match(r"_exercise_(\d+)_(\d+)_", name))
+}
