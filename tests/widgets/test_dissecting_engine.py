@@ -244,7 +244,7 @@ def test_on_the_way_to_random_kernels_the_loss_of_a_plain_net_rises_later(digits
                 getattr(shallow, stage).append(block)
         loss = nn.functional.cross_entropy(shallow(some), labels)
         assert (loss > 2.3) == bad
-        assert bad or loss < 0.5
+        assert bad or loss < 1.5  # on the straight way it is 2.2 there
 
 
 def test_test_images_are_prepared_as_in_training(worker: Worker, digits: Batches, images: Tensor):
