@@ -1,14 +1,15 @@
 """Build the book: execute the chapters, write the site to _build/html.
 
-Run by `make book`. The first chapter runs the default experiment, the one of `resnet-edu degrade`. Chapters run once
-for every state of the package: Jupyter's cache of executed notebooks looks at the cells alone, and would keep the
-outputs of a package that has changed since. Jupyter Book finds all outputs in the cache. Where nothing has changed, all
-that is done is to compare one hash.
+Run by `make book`. The first chapter runs the default experiment, the one of `resnet-edu degrade`. Jupyter's cache of
+executed notebooks looks at the cells alone, so each chapter's entry also has a hash of what it depends on: the modules
+of the package that it has imported, all records, and the libraries. Jupyter Book finds all outputs in the cache. Where
+nothing has changed, all that is done is to compare one hash.
 """
 
 import argparse
 import contextlib
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -35,8 +36,10 @@ EXECUTED = BUILD / "jupyter_execute" / "notebooks"  # the chapters with their ou
 AT_ONCE = 2  # chapters
 CACHE = BUILD / ".jupyter_cache"
 
-PACKAGE = ("resnet_edu", "pyproject.toml")  # what a chapter's output depends on, apart from its own cells
+IMPORTED = """import json, sys
+print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] == "resnet_edu"]))"""
 SKIPPED = {"__pycache__", ".ipynb_checkpoints", "src", "static"}  # the explorers' JavaScript: pages have book/assets'
+PACKAGE = ("resnet_edu", "pyproject.toml")
 SOURCES = (*PACKAGE, "notebooks", "book", "tools/book", "_config.yml", "_toc.yml")  # what the site is made from
 
 
@@ -46,10 +49,10 @@ def source_files(names: Sequence[str]) -> list[Path]:
     return sorted(p for p in found if p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts))
 
 
-def state_of(names: Sequence[str]) -> str:
+def state_of(files: Sequence[Path]) -> str:
     """Return one hash of files, and of the libraries that are used."""
     digest = hashlib.sha256()
-    for path in source_files(names):
+    for path in files:
         digest.update(path.relative_to(ROOT).as_posix().encode())
         digest.update(path.read_bytes())
     for library in ("torch", "torchvision", "numpy", "matplotlib"):
@@ -79,42 +82,44 @@ def empty_site() -> Iterator[None]:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def empty_cache_of_another_package() -> None:
-    """Remove the outputs that are kept if the package has changed since."""
-    note, state = BUILD / "package_state", state_of(PACKAGE)
-    if not (note.is_file() and note.read_text() == state):
-        shutil.rmtree(CACHE, ignore_errors=True)
-        BUILD.mkdir(exist_ok=True)
-        note.write_text(state)
+def state_for(modules: Sequence[str]) -> str:
+    """Return one hash of what a chapter depends on beside its cells: the modules that it has imported, all records."""
+    used = {ROOT / name for name in modules}
+    return state_of([p for p in source_files(PACKAGE) if p in used or p.suffix != ".py"])
 
 
 def execute_chapters() -> None:
     """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED."""
-    empty_cache_of_another_package()
     cache = get_cache(CACHE)
     chapters = [name for name in toc_documents() if name.startswith("notebooks/")]
     notebooks = {name: nbformat.read(ROOT / f"{name}.ipynb", as_version=4) for name in chapters}
 
     def is_cached(name: str) -> bool:
         with contextlib.suppress(KeyError):
-            return bool(cache.match_cache_notebook(notebooks[name]))
+            found = cache.match_cache_notebook(notebooks[name]).data
+            return found["state"] == state_for(found["modules"])
         return False
 
-    def run_chapter(name: str) -> ExecutionResult:
+    def run_chapter(name: str) -> tuple[ExecutionResult, list[str]]:
         print(f"running {name}", flush=True)
-        return single_nb_execution(notebooks[name], cwd=str(ROOT / "notebooks"), timeout=600, allow_errors=False)
+        cells = notebooks[name].cells
+        cells.append(nbformat.v4.new_code_cell(IMPORTED))
+        result = single_nb_execution(notebooks[name], cwd=str(ROOT / "notebooks"), timeout=600, allow_errors=False)
+        asked = cells.pop()
+        files = [] if result.err else json.loads(asked.outputs[0].text)
+        return result, [Path(file).relative_to(ROOT).as_posix() for file in files]
 
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // AT_ONCE)))
     waiting = [name for name in notebooks if not is_cached(name)]
     failed = []
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for name, result in zip(waiting, pool.map(run_chapter, waiting), strict=True):
+        for name, (result, modules) in zip(waiting, pool.map(run_chapter, waiting), strict=True):
             if result.err:
                 failed.append(f"{name}\n{result.exc_string}")
                 continue
             print(f"{name} took {result.time:.0f} s", flush=True)
-            uri, note = str(ROOT / f"{name}.ipynb"), {"execution_seconds": result.time}
-            bundle = CacheBundleIn(notebooks[name], uri, data=note)
+            note = {"execution_seconds": result.time, "modules": modules, "state": state_for(modules)}
+            bundle = CacheBundleIn(notebooks[name], str(ROOT / f"{name}.ipynb"), data=note)
             cache.cache_notebook_bundle(bundle, check_validity=False, overwrite=True)
     if failed:
         sys.exit("These chapters fail, and the book is not built:\n\n" + "\n\n".join(failed))
@@ -172,7 +177,7 @@ def main() -> None:
     repository = Repository.from_config(ROOT / "_config.yml")
     setup_cell(repository.source)  # an address that cannot be one is told now, and not after the build
 
-    state, note = f"{state_of(SOURCES)} {repository} {arguments.text}", BUILD / "site_state"
+    state, note = f"{state_of(source_files(SOURCES))} {repository} {arguments.text}", BUILD / "site_state"
     if SITE.exists() and note.is_file() and note.read_text() == state:
         print(f"Nothing has changed since {SITE} was built.")
         return
