@@ -1,36 +1,29 @@
-"""`resnet-edu degrade` as a user runs it: real processes, real files."""
+"""`resnet-edu degrade`: what it leaves and says. In processes of its own it is stopped in `test_resume`."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from class_folders import draw
 from filelock import FileLock
-from processes import COMMAND
 
 from resnet_edu import cli
 from resnet_edu.experiment import records
 from resnet_edu.experiment.folder import LOCK_FILE
 
 
-def degrade(*options: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [*COMMAND, *options], cwd=cwd, capture_output=True, text=True, env={**os.environ, **environment}, timeout=300
-    )
-
-
 @pytest.mark.slow
-def test_quick_run_leaves_everything(tmp_path):
-    done = degrade("--quick", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    (folder,) = (tmp_path / "runs").iterdir()
+def test_quick_run_leaves_everything(tmp_path, monkeypatch, capsys, one_thread):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["degrade", "--quick", "--workers", "0"]) == 0
+    out, err = capsys.readouterr()
+    (folder,) = Path("runs").iterdir()
     assert folder.name.startswith("digits-")
     nets = ["plain8", "plain14", "resnet8", "resnet14"]
     figures = {f"degradation.{ending}" for ending in ("png", "svg")}
     assert {p.name for p in folder.iterdir()} == {*(f"{n}-seed0.json" for n in nets), "study.json", *figures}
     found = records.load_dir(folder)
     assert [r.net for r in found] == nets
-    _, _, heading, rule, *rows = done.stdout.splitlines()
+    _, _, heading, rule, *rows = out.splitlines()
     assert heading == heading.strip()
     assert " ".join(heading.split()) == "net train error % test error % train loss seconds layers parameters"
     assert set(rule) == {"-"}
@@ -40,33 +33,26 @@ def test_quick_run_leaves_everything(tmp_path):
         assert by_net[r.net][1:4] == wanted
     assert rows[4] == ""
     assert rows[5].startswith("After 20 steps on digits")
-    assert str(folder.relative_to(tmp_path)) in rows[7]
-    assert "20 steps of 32 images" in done.stderr  # what will be done, before it is done
+    assert str(folder) in rows[7]
+    assert "20 steps of 32 images" in err  # what will be done, before it is done
 
 
 @pytest.mark.slow
-def test_folder_of_images_with_the_papers_recipe(tmp_path):
-    import numpy as np
-    from PIL import Image
-
-    rng = np.random.default_rng(0)
+def test_folder_of_images_with_the_papers_recipe(tmp_path, monkeypatch, capsys, one_thread):
+    monkeypatch.chdir(tmp_path)
     for part in ("train", "test"):
-        for name in ("cat", "dog", "eel"):
-            (tmp_path / "pets" / part / name).mkdir(parents=True)
-            for i in range(12):
-                pixels = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(tmp_path / "pets" / part / name / f"{i}.png")
-    done = degrade("--data", "pets", "--nets", "resnet8", "--epochs", "4", "--batch-size", "8", "--lr", "0.02",
-                   "--seeds", "2", "--workers", "1", "--out", "out", cwd=tmp_path)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    found = records.load_dir(tmp_path / "out")
+        draw(Path("pets") / part, ("cat", "dog", "eel"))
+    options = ["--data", "pets", "--nets", "resnet8", "--epochs", "4", "--batch-size", "16", "--lr", "0.02"]
+    assert cli.main(["degrade", *options, "--seeds", "2", "--workers", "0", "--out", "out"]) == 0
+    out, err = capsys.readouterr()
+    found = records.load_dir(Path("out"))
     assert [r.seed for r in found] == [0, 1]
     recipe = found[0].recipe
-    assert (recipe["steps"], recipe["milestones"], recipe["lr"]) == (16, [8, 12], 0.02)  # 36 // 8 = 4 steps an epoch
+    assert (recipe["steps"], recipe["milestones"], recipe["lr"]) == (12, [6, 9], 0.02)  # 60 // 16 = 3 steps an epoch
     assert recipe["augment"] is True
-    assert "learning rate 0.02, /10 after step 8 and step 12, with augmentation" in done.stderr
-    assert "±" in done.stdout
-    assert "it takes plain nets of two depths" in done.stdout
+    assert "learning rate 0.02, /10 after step 6 and step 9, with augmentation" in err
+    assert "±" in out
+    assert "it takes plain nets of two depths" in out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import cache_from_source
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -74,9 +75,15 @@ class BareEnvironment:
             target = self.packages / file
             if ".." in file.parts or file.suffix == ".pyc":
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                os.symlink(own.locate_file(file), target)
+            pairs = {target: Path(own.locate_file(file))}
+            if file.suffix == ".py":  # and what Python has compiled: torch alone takes it half a minute
+                pairs |= {
+                    Path(cache_from_source(there)): Path(cache_from_source(here)) for there, here in pairs.items()
+                }
+            for there, here in pairs.items():
+                if here.exists() and not there.exists():
+                    there.parent.mkdir(parents=True, exist_ok=True)
+                    os.symlink(here, there)
 
     def versions(self) -> dict[str, str]:
         """Return what pip lists."""
