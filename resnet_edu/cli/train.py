@@ -170,13 +170,14 @@ class _Runs:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
             record.save(path, replace=True)  # there may be one of fewer steps
-            curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
+            if len(record.curves) > 1:  # one point is no curve
+                curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
             print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
         return record
 
     def weights(self, cell: Cell, out: Path) -> Iterator[str]:
         """Yield a line for each file of weights; where images were held out, with its error on the test images."""
-        yield f"the record is {out / cell.stem}.json; beside it are curves (.png, .svg), the last state and weights"
+        yield f"the record is {out / cell.stem}.json; beside it are its curves (.png, .svg), last state and weights"
         for path in filter(Path.exists, (out / f"{cell.stem}{ending}.safetensors" for ending in ("", "-best"))):
             text = f"  {path}"
             if self.dataset is not self.images:
