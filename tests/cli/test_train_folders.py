@@ -85,6 +85,7 @@ def resnet34(num_classes):
 """
 
 
+@pytest.mark.slow
 def test_two_classes_at_224_pixels_with_the_settings_of_a_note(capsys, monkeypatch, here):
     """What Adam and the rate do is compared with torch's in tests/training/test_options.py."""
     photos(count=4, size=224)
