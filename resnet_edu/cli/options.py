@@ -96,8 +96,8 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(how, "--lr", f"learning rate at the start (default: 0.1; {FINE['lr']:g} with --start-from)",
         dest="recipe.lr", type=float, metavar="RATE")
     add(how, "--weight-decay", "(default: 0.0001)", dest="recipe.weight_decay", type=float, metavar="SHARE")
-    add(how, "--schedule", "steps: the rate falls twice to a tenth; cosine: it falls to 0 in half a wave (default: "
-        "steps)", dest="recipe.schedule", choices=SCHEDULES)
+    add(how, "--schedule", "steps: the rate falls twice to a tenth; cosine: it falls to 0 in half a wave; halves: it "
+        "is halved after each fifth (default: steps)", dest="recipe.schedule", choices=SCHEDULES)
     add(how, "--augment", "pad-crop: shifted by up to 4 pixels; resized-crop: a random part, enlarged; both mirrored "
         "at random (default: the recipe's)", choices=CROPS)
     add(how, "--no-flip", "mirror nothing: for letters, digits and signs", dest="recipe.flip", action="store_const",
@@ -209,7 +209,7 @@ def recipe_of(args: argparse.Namespace, depth: int, steps: int | None = None) ->
         changes |= ADAMW
     elif "lr" in own and slow and not args.start:
         changes["warmup_lr"] = own["lr"] / 10
-    if own.get("schedule") == "cosine":
+    if own.get("schedule", "steps") != "steps":
         changes["milestones"] = ()
     return recipe.replace(**changes | CROPS.get(args.augment, {}) | own)
 
@@ -245,8 +245,9 @@ def fit_recipe(args: argparse.Namespace, study: Study, dataset: Dataset) -> Stud
 def describe(what: str, dataset: Dataset, recipe: Recipe) -> list[str]:
     """Return lines that say what will be trained, on which images and how."""
     n, m = len(dataset.train_images), len(dataset.test_images)
-    falls = f", /10 after step {' and step '.join(f'{s:,}' for s in recipe.milestones)}" if recipe.milestones else ""
-    falls = ", falling to 0 in half a cosine wave" if recipe.schedule == "cosine" else falls
+    tenths = ", /10 after step " + " and step ".join(f"{step:,}" for step in recipe.milestones)
+    falls = {"cosine": ", falling to 0 in half a cosine wave", "halves": ", halved after each fifth"}
+    falls = falls.get(recipe.schedule, tenths if recipe.milestones else "")
     how = f"{'no' if not recipe.augment else 'with' if recipe.crop == 'pad' else 'resized-crop'} augmentation"
     how += ", nothing mirrored" if recipe.augment and not recipe.flip else ""
     how += f"; up to step {recipe.frozen:,} only the head learns" if recipe.frozen else ""

@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         found = classifier.predict(args.images, device=device, skip_damaged=args.skip_damaged, progress=True)
         print(text_of(found, args.format))
         if found.truth is not None:
-            scored = found if found.known.all() else found.unseen()
+            scored = found if found.known.all() else found.pick(~found.known)
             if args.format == "text":
                 print(f"\n{scored.errors()}\n\n{scored.confusion_table()}")
             if len(scored.wrong(1)):

@@ -87,8 +87,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("name a net, such as --net resnet20")
     if args.keep and not getattr(args, "source.held"):
         raise ValueError("--keep best needs --hold-out N: images to choose by, as the test images must not")
-    if args.more_steps is not None:
-        whole("--more-steps", args.more_steps)
+    whole("--more-steps", 1 if args.more_steps is None else args.more_steps)
     study = options.study_of(args, nets=args.net)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun's; it limits each of them to one thread
     prepare_process(max(1, available_cores() // processes) if processes else torch.get_num_threads())
@@ -170,13 +169,14 @@ class _Runs:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
             record.save(path, replace=True)  # there may be one of fewer steps
-            curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
+            if len(record.curves) > 1:  # one point is no curve
+                curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
             print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
         return record
 
     def weights(self, cell: Cell, out: Path) -> Iterator[str]:
         """Yield a line for each file of weights; where images were held out, with its error on the test images."""
-        yield f"the record is {out / cell.stem}.json; beside it are curves (.png, .svg), the last state and weights"
+        yield f"the record is {out / cell.stem}.json; beside it are its curves (.png, .svg), last state and weights"
         for path in filter(Path.exists, (out / f"{cell.stem}{ending}.safetensors" for ending in ("", "-best"))):
             text = f"  {path}"
             if self.dataset is not self.images:

@@ -67,10 +67,6 @@ class Predictions:
             return self.pixels[:count].cpu()
         return torch.from_numpy(read_images(self.names[:count], self.pixels)[0])
 
-    def unseen(self) -> Predictions:
-        """Return those of the images that the net was not trained on."""
-        return self.pick(~self.known)
-
     def wrong(self, count: int | None = None) -> Predictions:
         """Return those of the mistakes, the worst first: where the truth was thought least probable."""
         truth = self._known_truth()

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from resnet_edu import cli
@@ -51,9 +52,9 @@ def record(name: str = "out/resnet8-seed0.json") -> records.RunRecord:
     return records.load(name)
 
 
-def wrong_by_hand(path: str) -> float:
+def wrong_by_hand(path: str, net=None) -> float:
     """The share of the test images that the net in a file gets wrong, in percent, image by image."""
-    found, wrong = load_classifier(path), []
+    found, wrong = load_classifier(path, net), []
     for file in sorted(Path("photos/test").glob("*/*.png")):
         with Image.open(file) as image:
             values = torch.from_numpy(np.asarray(image.convert("RGB")) / np.float32(255)).permute(2, 0, 1)
@@ -71,17 +72,39 @@ def test_one_epoch_of_fewer_images_than_a_batch(capsys):
     assert "--batch-size is 41, but there are only 40 training images" in capsys.readouterr().err
 
 
-def test_two_classes_in_another_size_with_the_settings_of_a_tutorial(capsys):
-    """Adam is AdamW without decay; resnet34 at 224 pixels is too much for a test of seconds."""
-    photos()
-    how = ["--resize", "40", "--optimizer", "adamw", "--lr", "0.001", "--weight-decay", "0", "--batch-size", "16"]
-    assert train(*how, "--epochs", "2", "--augment", "none", net="resnet18") == 0
-    found = record("out/resnet18-seed0.json")
-    assert found.dataset["shape"] == [3, 40, 40]
-    assert {k: found.recipe[k] for k in ("optimizer", "lr", "weight_decay", "augment", "steps")} == {
-        **{"optimizer": "adamw", "lr": 0.001, "weight_decay": 0, "augment": False, "steps": 4}
-    }
-    assert "AdamW, learning rate 0.001" in capsys.readouterr().err
+NOTE = """
+from torch import nn
+from resnet_edu.nets.variants import halved_resnet34
+
+def resnet34(num_classes):
+    net = halved_resnet34(num_classes=num_classes)
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_normal_(layer.weight)
+    return net
+"""
+
+
+@pytest.mark.slow
+def test_two_classes_at_224_pixels_with_the_settings_of_a_note(capsys, monkeypatch, here):
+    """What Adam and the rate do is compared with torch's in tests/training/test_options.py."""
+    photos(count=4, size=224)
+    Path("note.py").write_text(NOTE)
+    monkeypatch.syspath_prepend(str(here))
+    monkeypatch.delitem(sys.modules, "note", raising=False)
+    how = ["--optimizer", "adamw", "--lr", "0.001", "--weight-decay", "0", "--schedule", "halves", "--augment", "none"]
+    assert train(*how, "--batch-size", "4", "--epochs", "1", "--eval-every", "2", net="note:resnet34") == 0
+    said = capsys.readouterr()
+    assert "AdamW, learning rate 0.001, halved after each fifth, no augmentation" in said.err
+    found = record("out/note-resnet34-seed0.json")
+    assert (found.dataset["shape"], found.recipe["steps"]) == ([3, 224, 224], 2)
+    whole = sum(p.numel() for p in torchvision.models.resnet34(num_classes=2).parameters())
+    # It has a projection more than torchvision's, and none of them has a batch norm.
+    assert found.parameters == whole + 64 * 64 - 2 * (128 + 256 + 512)
+    import note
+
+    assert wrong_by_hand("out/note-resnet34-seed0.safetensors", note.resnet34) == found.final["test_error"]
+    assert not list(Path("out").glob("*.svg"))  # one evaluation is no curve
 
 
 def test_seven_grey_classes_as_rgb_with_adamw():

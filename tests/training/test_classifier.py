@@ -130,7 +130,7 @@ class TestPredict:
         folder, dataset, classifier = trained
         both = classifier.predict([folder / "train", folder / "test"])
         assert (len(both), int(both.known.sum())) == (32, 16)
-        new = both.unseen()
+        new = both.pick(~both.known)
         assert new.names == classifier.predict(folder).names
         assert "16 of 32 images are among those" in str(both)
         changed = dataset.train_images.clone()

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
 
 from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset, normalization, normalized
@@ -52,16 +52,32 @@ def distance(a: nn.Module, b: nn.Module) -> float:
     return max((x.double() - y.double()).abs().max().item() for x, y in pairs)
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adamw"])
-def test_optimizers_and_cosine_are_those_of_torch(digits, kind):
+AS_TORCH = {  # the recipe's fields, torch's optimizer, and its schedule
+    "sgd": (
+        {"schedule": "cosine"},
+        lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9, weight_decay=0.05),
+        lambda o: CosineAnnealingLR(o, T_max=10),
+    ),
+    "adamw": (
+        {"optimizer": "adamw", "schedule": "cosine"},
+        lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.05),
+        lambda o: CosineAnnealingLR(o, T_max=10),
+    ),
+    "a note's Adam, here in ten epochs of a step each": (
+        {"optimizer": "adamw", "weight_decay": 0, "schedule": "halves"},
+        lambda p: torch.optim.Adam(p, lr=0.01),
+        lambda o: StepLR(o, 2, 0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "optimizer", "schedule"), AS_TORCH.values(), ids=AS_TORCH)
+def test_optimizers_and_schedules_are_those_of_torch(digits, fields, optimizer, schedule):
     ours, theirs = net(), net()
-    recipe = BASE.replace(optimizer=kind, schedule="cosine")
+    recipe = BASE.replace(**fields)
     train(ours, digits, recipe, seed=5)
-    if kind == "sgd":
-        optimizer = torch.optim.SGD(theirs.parameters(), lr=0.01, momentum=0.9, weight_decay=0.05)
-    else:
-        optimizer = torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.05)
-    scheduler = CosineAnnealingLR(optimizer, T_max=10)
+    optimizer = optimizer(theirs.parameters())
+    scheduler = schedule(optimizer)
     for i, (images, labels) in enumerate(batches(digits, 10, 5)):
         assert recipe.lr_at(i) == pytest.approx(scheduler.get_last_lr()[0])
         update(theirs.train(), optimizer, images, labels)
@@ -171,6 +187,7 @@ def test_more_steps_are_those_of_a_longer_run(digits, tmp_path, name):
 def test_rates_of_more_steps():
     assert {BASE.replace(milestones=(4, 6)).longer(9).lr_at(step) for step in (9, 10, 18)} == {0.01 / 100}
     assert {BASE.replace(schedule="cosine").longer(9).lr_at(step) for step in (10, 18)} == {0.01 / 100}
+    assert {BASE.replace(schedule="halves").longer(9).lr_at(step) for step in (8, 9, 10, 18)} == {0.01 / 16}
 
 
 def test_records_without_the_later_fields_stay_comparable():
