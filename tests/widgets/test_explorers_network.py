@@ -36,8 +36,8 @@ def same_rows(page: Page, explorer: NetworkExplorer, nth: int = 0) -> None:
     shown = page.locator(".rx").nth(nth).evaluate(ROWS)
     for row, r in zip(shown, result.rows, strict=True):
         shape = "x".join(map(str, r.outputs[0]))
-        assert row[:5] == [str(r.index), r.path, shape, f"{r.params:,}", f"{r.macs:,}"]
-        assert (row[5], row[7]) == (r.kind, f"{r.activation_bytes:,}")
+        assert row[:6] == [r.path, shape, f"{r.params:,}", f"{r.macs:,}", r.kind, str(r.index)]
+        assert row[7] == f"{r.activation_bytes:,}"
     assert [row[8] for row in shown] == [str(r.receptive_field or "") for r in result.rows]
     numbers = (result.total_params, result.total_macs, result.total_activation_bytes, len(result.additions))
     assert totals(page, nth) == [f"{v:,}" for v in numbers]
@@ -244,7 +244,7 @@ def test_an_error_is_the_tracers_and_stands_where_it_happens(explorer_page, sett
             torch.zeros(error.rows[-1].outputs[0]) + torch.zeros(error.shapes[0])
         assert f"PyTorch's own +: RuntimeError: {plain.value}" in told
     cells = page.locator(".rx-fail tr > *").all_text_contents()
-    assert cells[1] == error.path
+    assert cells[0] == f"✕ {error.path}"
     assert len(page.locator(".rx").evaluate(ROWS)) == len(error.rows)
     red = page.locator(".rx-fail th").evaluate("e => getComputedStyle(e).color")
     assert red == page.locator(".rx-error strong").evaluate("e => getComputedStyle(e).color")
@@ -274,6 +274,51 @@ def test_no_number_of_the_table_is_cut(explorer_page):
     for explorer in page.locator(".rx").all():
         assert explorer.locator(".rx-layers td").count() > 100
         assert explorer.evaluate(CUT) == []
+
+
+BEYOND = """root => {
+  const box = root.querySelector(".rx-long");
+  const edge = box.getBoundingClientRect().left + box.clientLeft + box.clientWidth;
+  return [...root.querySelectorAll(".rx-layers tr")].flatMap(tr => [...tr.children].slice(0, 4))
+    .filter(cell => !cell.closest(".rx-fail") && cell.getBoundingClientRect().right > edge)
+    .map(cell => cell.textContent);
+}"""
+COUNTS = """root => [...root.querySelectorAll(".rx-layers :is(tbody:not(.rx-fail), tfoot) tr")].map(tr =>
+  [2, 3].map(i => [tr.children[i].textContent, tr.children[i].title]))"""
+UNITS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+
+
+def test_layer_output_parameters_and_multiply_adds_are_whole_on_a_phone(explorer_page):
+    names = ("resnet18", "resnet50", "resnet152", "plain34", "resnet20", "resnet110")
+    explorers = [
+        *map(NetworkExplorer, names),
+        NetworkExplorer("resnet152", (64, 512, 512), width=256, batch=256, num_classes=10_000, stem="cifar"),
+        NetworkExplorer("resnet50", shortcut="identity"),  # ends in an error
+        NetworkExplorer(torchvision.models.googlenet(init_weights=False), (2**16, 3, 224, 224)),
+    ]
+    page = (visit := explorer_page(*explorers)).page
+    page.add_style_tag(content=".rx .rx-layers tbody{content-visibility:visible!important}")
+    for size in (PHONE, DESKTOP):
+        page.set_viewport_size(size)
+        for scheme in ("light", "dark"):
+            visit.show(scheme)
+            settled(page)
+            for shown in page.locator(".rx").all():
+                assert shown.locator(".rx-layers td").count() > 100
+                assert shown.evaluate(BEYOND) == []
+                assert shown.evaluate(CUT) == []
+    page.set_viewport_size(PHONE)
+    settled(page)
+    for explorer, shown in zip(explorers[:6], page.locator(".rx").all(), strict=False):
+        result = explorer.trace()
+        exact = [(r.params, r.macs) for r in result.rows] + [(result.total_params, result.total_macs)]
+        for cells, counts in zip(shown.evaluate(COUNTS), exact, strict=True):
+            for (text, full), count in zip(cells, counts, strict=True):
+                if count < 10_000:
+                    assert (text, full) == (f"{count:,}", "")
+                else:  # three digits of it, and the exact number beside them
+                    assert full == f"{count:,}"
+                    assert abs(float(text[:-1]) * UNITS[text[-1]] / count - 1) <= 0.005
 
 
 def test_the_table_shows_that_there_is_more_to_the_right(resnet18: Visit):

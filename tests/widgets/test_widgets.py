@@ -77,10 +77,12 @@ def test_the_pages_scripts_are_classic_ones():
 
 
 def test_colours_of_nets_are_those_of_the_figures():
-    style = (make_widgets.SOURCES / "lib" / "style.js").read_text(encoding="utf-8")
-    for kind, color in figure.COLORS.items():
-        assert f'{kind}: "{color}"' in style
-    assert f'plain: "{" ".join(f"{v:g}" for v in figure.DASHES["plain"][1])}"' in style
+    lib = make_widgets.SOURCES / "lib"
+    style, plot = ((lib / name).read_text(encoding="utf-8") for name in ("style.css", "plot.js"))
+    for kind, variable in (("plain", "plain"), ("resnet", "residual")):
+        assert f'[stroke="{figure.COLORS[kind]}" i]){{stroke:var(--rx-{variable})}}' in style
+        assert f"--rx-{variable}:{figure.COLORS[kind].lower()};" in style
+    assert f'"var(--rx-plain)", dash: [{", ".join(f"{v:g}" for v in figure.DASHES["plain"][1])}]' in plot
 
 
 # ---------------------------------------------------------------- outputs

@@ -7,7 +7,7 @@ import { add } from "./lib/block_math.js";
 import { blockView, style as blockStyle } from "./lib/blockview.js";
 import { DEFAULTS, DEPTHS, expand, hasBottlenecks, runNet, written } from "./lib/engine.js";
 import { explain } from "./lib/formula.js";
-import { layerTable, style as tableStyle } from "./lib/layers.js";
+import { layerTable, rounded, style as tableStyle } from "./lib/layers.js";
 import { drawing, style as drawingStyle } from "./lib/slabs.js";
 import { addStyle } from "./lib/style.js";
 import { announcer, button, frame, h, numberField, onFrame, radioField, say, selectField, thousands } from "./lib/ui.js";
@@ -33,11 +33,7 @@ const NO_PLAIN = "plain nets have 18 or 34 layers";
 const title = (c) => `${c.residual ? "ResNet" : "Plain"}-${c.depth}`;
 const summary = (c) => `${title(c)}, ${written([c.batch, ...c.input])}`;
 
-/** 4089184256 -> "4.09 billion". */
-function rounded(n) {
-  const [unit, word] = n >= 1e9 ? [1e9, "billion"] : n >= 1e6 ? [1e6, "million"] : [1, ""];
-  return unit === 1 ? thousands(n) : `${(n / unit).toPrecision(3)} ${word}`;
-}
+const inWords = rounded("long");
 
 /** "+1,234 (+5.6%)", "+9,000 (× 10)", "−9,000 (÷ 10)", "no change". */
 export function difference(now, before) {
@@ -203,7 +199,8 @@ function render({ model, el }) {
   addStyle(el, "network", [drawingStyle, tableStyle, blockStyle, style].join(""));
   const traced = model.get("traced");
   const own = Boolean(traced?.rows);
-  let config = Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
+  const read = () => Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
+  let config = read();
   let view = own ? expand(traced) : runNet(config);
   let before = null; // the choice before: { ...what runNet says of it, config }
   let [moving, hot, sent, telling] = [false, null, "", false];
@@ -232,10 +229,7 @@ function render({ model, el }) {
     h("div", { class: "rx-inner" }, opened, formula.node), table.node, voice.node));
 
   const part = (name) => view.parts.find((p) => p.name === name);
-  function openName() {
-    if (view.error && part(view.error.part)) return part(model.get("selected")) ? model.get("selected") : view.error.part;
-    return part(model.get("selected")) ? model.get("selected") : "";
-  }
+  const openName = () => [model.get("selected"), view.error?.part].find(part) ?? "";
 
   /** Light up a part in the drawing and the table, and show the formula of one of its rows. */
   function point(where, row, scroll) {
@@ -321,12 +315,12 @@ function render({ model, el }) {
 
   function spoken() {
     if (view.error) return `${view.error.type} in ${view.error.path}: ${view.error.text}`;
-    return `${own ? traced.model : summary(config)}: ${rounded(view.params)} parameters, ${rounded(view.macs)} multiply-adds.`;
+    return `${own ? traced.model : summary(config)}: ${inWords(view.params)} parameters, ${inWords(view.macs)} multiply-adds.`;
   }
 
   const drawAgain = onFrame(draw);
   function fromKernel() {
-    const next = Object.fromEntries(SETTINGS.map((key) => [key, model.get(key)]));
+    const next = read();
     if (telling || same(next)) return;
     move(next, false);
     sent = JSON.stringify(config);

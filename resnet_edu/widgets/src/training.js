@@ -22,7 +22,7 @@ const RATES = [0.001, 0.0015, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.0
 const BATCHES = [16, 32, 64, 128, 256];
 const MOST = 4; // nets
 const AHEAD = 8; // steps that the fastest net may be before the slowest
-const REDRAW = 45; // ms
+const REDRAW = 45; // ms from one part of the picture to the next while the nets train: most of the time is theirs
 const CHOICES = ["nets", "width", "batch_norm", "rate", "batch", "seed", "steps"];
 
 const nearest = (list, value) => list.reduce((a, b) => (Math.abs(b - value) < Math.abs(a - value) ? b : a));
@@ -97,23 +97,33 @@ function render({ model, el, worker }) {
   const choices = () => Object.fromEntries(CHOICES.map((name) => [name, model.get(name)]));
 
   let phase = "ready"; // then "loading", "running", "paused", "over"
-  let lanes = []; // one for each net: { net, worker, step, loss, error, points, ... } as its worker reports
+  let lanes = []; // one for each net: { net, card, worker, step, loss, error, points, ... } as its worker reports
   let target = 0; // the step at which it ends
-  let goal = 0; // where all nets stop when it is paused
+  let goal = 0; // the step up to which the nets have been told to go: a pause is one that all have reached
   let guess = null;
   let asking = model.get("predict");
   let url = null; // of the worker's source
   let problem = "";
-  let [turn, drawnAt] = [0, 0]; // frames of a run
+  let moving = []; // functions that draw what moves while the nets train
+  let due = new Set(); // those whose part of the picture is not up to date
 
   // ---- the run ----
 
+  function stop(lane) {
+    lane.worker?.terminate();
+    lane.card.stop();
+  }
   function clear() {
-    for (const lane of lanes) lane.worker?.terminate();
-    const { nets, steps } = choices();
-    const all = nets.map((name) => describe(name, nets));
-    lanes = all.map((net) => ({ net, target: steps, step: 0, loss: null, error: null, broke: null, over: false, points: [] }));
-    [phase, target, guess, problem] = ["ready", steps, null, ""];
+    lanes.forEach(stop);
+    const { nets, steps, ...recipe } = choices();
+    lanes = nets.map((name) => {
+      const net = describe(name, nets);
+      const card = netCard(net, parameters({ ...recipe, depth: net.depth }));
+      return { net, card, target: steps, step: 0, loss: null, error: null, broke: null, over: false, points: [] };
+    });
+    cards.replaceChildren();
+    moving = [drawValues, drawErrors, drawLosses, ...lanes.map((lane) => () => drawCard(lane))];
+    [phase, target, goal, guess, problem] = ["ready", steps, 0, null, ""];
   }
 
   async function load() {
@@ -140,15 +150,17 @@ function render({ model, el, worker }) {
 
   const slowest = () => Math.min(target, ...lanes.filter((lane) => !lane.over).map((lane) => lane.step));
   const tell = (message) => lanes.forEach((lane) => lane.worker?.postMessage(message));
+  const goOn = (step) => tell({ limit: (goal = Math.min(target, step)) });
 
   function heard(lane, report) {
     if (!lanes.includes(lane)) return; // a late one, of a run that was given up
     lane.points.push(...report.points);
     Object.assign(lane, report, { points: lane.points });
     if (lanes.every((one) => one.over)) finish();
-    else if (phase === "running") tell({ limit: slowest() + AHEAD });
-    else if (lane.step > goal) tell({ limit: (goal = lane.step) }); // paused, and one was ahead: the others catch up
-    soon();
+    else if (phase === "running") goOn(slowest() + AHEAD);
+    if (phase !== "running") return draw();
+    moving.forEach((part) => due.add(part));
+    return soon();
   }
 
   function finish() {
@@ -173,9 +185,9 @@ function render({ model, el, worker }) {
       const pausing = phase === "running";
       await load();
       if (!lanes[0].worker) return; // something else was chosen while the script came
-      goal = Math.max(...lanes.map((lane) => lane.step)) + (single ? 1 : 0);
       phase = single || pausing ? "paused" : "running";
-      tell({ limit: phase === "paused" ? goal : slowest() + AHEAD });
+      if (single) goOn(goal + 1);
+      else if (!pausing) goOn(slowest() + AHEAD);
       const at = `step ${thousands(goal)}`;
       voice.say(phase === "running" ? `Training up to step ${thousands(target)}.` : single ? `One step, to ${at}.` : `Paused at ${at}.`);
       draw();
@@ -261,7 +273,7 @@ function render({ model, el, worker }) {
   const losses = lineChart("Training loss", { title: "training loss (nats)", kind: "log", domain: (values) => decades([...values, 0.01, 3]) });
   const values = liveTable("The nets now");
   const cards = h("div", { class: "rx-lab-cards" });
-  const inside = h("details", { class: "rx-lab-more", open: el.clientWidth > 560 }, h("summary", {}, "Look inside the nets"), cards);
+  const inside = h("details", { class: "rx-lab-more", open: el.clientWidth > 560, ontoggle: () => draw() }, h("summary", {}, "Look inside the nets"), cards);
   const address = h("input", { class: "rx-lab-link", type: "text", readonly: true, hidden: true, "aria-label": "Link to these choices" });
   const link = button("Link to these choices", () => {
     history.replaceState(null, "", toLink(place, choices()));
@@ -277,7 +289,8 @@ function render({ model, el, worker }) {
     setTimeout(() => URL.revokeObjectURL(file), 10_000);
   }, { class: "rx-button rx-quiet" });
 
-  function drawAll() {
+  /** What changes with the phase and the choices. */
+  function drawControls() {
     const chosen = choices();
     const idle = phase === "ready" || phase === "loading";
     question.set(question.value, chosen.nets.map((name) => [name, name]));
@@ -299,38 +312,43 @@ function render({ model, el, worker }) {
     norm.set(chosen.batch_norm);
     batch.set(chosen.batch);
     drawNets();
-    if (cards.lanes !== lanes) {
-      cards.cards?.forEach((card) => card.stop());
-      cards.cards = lanes.map((lane) => netCard(lane.net, parameters({ ...chosen, depth: lane.net.depth })));
-      cards.replaceChildren(...cards.cards.map((card) => card.node));
-      cards.lanes = lanes;
-    }
-    drawRun();
-    const words = lanes.map(({ net, error }) => `${net.net} ${error ? percent(error.train) : "not yet"}`).join(", ");
-    errors.root.setAttribute("aria-label", `Training error: ${words}`);
-    losses.root.setAttribute("aria-label", `Training loss: ${lanes.map(({ net, loss }) => `${net.net} ${finite(loss) ? number(loss) : "no number"}`).join(", ")}`);
-    cards.cards.forEach((card, i) => card.say(lanes[i]));
   }
 
-  /** What moves while the nets train. */
-  function drawRun() {
-    say(progress, `step ${thousands(slowest())} of ${thousands(target)}`);
-    if (phase === "running" && still.matches) return; // the results come without the way to them
-    const rare = performance.now() - drawnAt > 4 * REDRAW; // large nets report seldom
-    const due = (part) => phase !== "running" || rare || turn % (3 + lanes.length) === part; // else a part a frame
-    [turn, drawnAt] = [turn + 1, performance.now()];
-    const curves = (key) => lanes.map(({ net, points }) => ({ net, points: points.filter((p) => key in p).map((p) => [p.step, p[key]]) }));
-    if (due(0)) errors.fill(curves("train"), target);
-    if (due(1)) losses.fill(curves("loss"), target);
-    if (due(2)) values.fill({
+  /** A chart, and once nothing moves, its words. */
+  function drawChart(chart, key, label, words) {
+    chart.fill(lanes.map(({ net, points }) => ({ net, points: points.filter((p) => key in p).map((p) => [p.step, p[key]]) })), target);
+    if (phase !== "running") chart.root.setAttribute("aria-label", `${label}: ${lanes.map((lane) => `${lane.net.net} ${words(lane)}`).join(", ")}`);
+  }
+  const drawErrors = () => drawChart(errors, "train", "Training error", ({ error }) => (error ? percent(error.train) : "not yet"));
+  const drawLosses = () => drawChart(losses, "loss", "Training loss", ({ loss }) => (finite(loss) ? number(loss) : "no number"));
+
+  const drawProgress = () => say(progress, `step ${thousands(slowest())} of ${thousands(target)}`);
+  function drawValues() {
+    drawProgress();
+    values.fill({
       caption: "The nets now: loss of the last batch, wrong training and test images",
       columns: [["net"], ["loss", "number"], ["train error", "number"], ["test error", "number"]],
       rows: lanes.map(({ net, loss, error, broke }) => [named(net), ...(broke
         ? [h("span", { class: "rx-lab-bad" }, `diverged at step ${broke.step}, first in layer ${broke.layer}${broke.way === "backward" ? " (its gradient)" : ""}`), "–", "–"]
         : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "–"])]),
     });
-    const ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
-    cards.cards.forEach((card, i) => due(3 + i) && card.fill(lanes[i], ranges));
+  }
+
+  function drawCard(lane) {
+    const { card } = lane;
+    if (inside.hidden || !inside.open) return;
+    if (!card.node.isConnected) cards.append(card.node);
+    card.fill(lane, ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? []))));
+    if (phase !== "running") card.say(lane);
+  }
+
+  /** Draw one part of the picture, so that a frame is short; the others come in the next ones. */
+  function drawPart() {
+    if (phase === "running") drawProgress();
+    const [part] = due;
+    due.delete(part);
+    if (part === drawControls || (part && !(phase === "running" && still.matches))) part(); // the results come without the way to them
+    if (due.size) soon();
   }
 
   el.append(frame("Training laboratory",
@@ -350,14 +368,19 @@ function render({ model, el, worker }) {
       "The curve of the error is taken in evaluation mode; a point of the loss is the mean over the batches since the one before."),
     h("div", { class: "rx-row" }, link, save), address, voice.node));
 
-  const draw = onFrame(drawAll);
+  const nextFrame = onFrame(drawPart);
   let waiting = 0;
-  const frameSoon = onFrame(() => (phase === "running" ? drawRun() : drawAll()));
   function soon() {
+    if (phase !== "running") return nextFrame();
     waiting ||= setTimeout(() => {
       waiting = 0;
-      frameSoon();
+      nextFrame();
     }, REDRAW);
+    return null;
+  }
+  function draw() {
+    due = new Set([drawControls, ...moving]);
+    nextFrame();
   }
   const follow = () => {
     const found = worker && fromLink(location.hash, place);
@@ -367,18 +390,17 @@ function render({ model, el, worker }) {
     draw();
     el.scrollIntoView();
   };
-  const restart = onFrame(() => {
+  const restart = () => {
     clear();
-    drawAll();
-  });
+    draw();
+  };
   clear();
-  drawAll();
+  [drawControls, ...moving].forEach((part) => part());
   follow();
   addEventListener("hashchange", follow);
   const ends = [
     listen(model, CHOICES.join(" "), restart), () => removeEventListener("hashchange", follow), () => clearTimeout(waiting), voice.stop,
-    draw.cancel, frameSoon.cancel, restart.cancel, errors.stop, losses.stop, () => cards.cards.forEach((card) => card.stop()),
-    () => lanes.forEach((lane) => lane.worker?.terminate()), () => url && URL.revokeObjectURL(url),
+    nextFrame.cancel, errors.stop, losses.stop, () => lanes.forEach(stop), () => url && URL.revokeObjectURL(url),
   ];
   return () => ends.forEach((end) => end());
 }

@@ -50,6 +50,13 @@ function advice(main, shortcut) {
   return `shortcut='projection' (option B)${more} with stride ${stride} would fit`;
 }
 
+/** What most rows are; the others say so. */
+const USUAL = {
+  kernel: null, stride: null, padding: null, dilation: null, groups: null, bias: null, params: 0, macs: 0,
+  activation_bytes: 0, receptive_field: null, reused: false, main: null, shortcut: null, shortcut_kind: null,
+  on_shortcut: false, note: "",
+};
+
 /** A net that is being run: rows are written down as the layers are called. */
 export class Run {
   constructor(config) {
@@ -68,11 +75,8 @@ export class Run {
     this.macs += macs;
     const index = this.rows.length;
     this.rows.push({
-      index, path, call, kind, inputs: inputs.map((x) => x.shape), outputs: [shape], sources: inputs.map((x) => x.row),
-      kernel: null, stride: null, padding: null, dilation: null, groups: null, bias: null, params, macs,
-      activation_bytes: 4 * product(shape), receptive_field: field?.size ?? null,
-      reused: false, main: null, shortcut: null, shortcut_kind: null, on_shortcut: false, note: "",
-      ...more, cumulative_params: this.params, cumulative_macs: this.macs,
+      ...USUAL, index, path, call, kind, inputs: inputs.map((x) => x.shape), outputs: [shape],
+      sources: inputs.map((x) => x.row), activation_bytes: 4 * product(shape), receptive_field: field?.size ?? null, ...more, cumulative_params: this.params, cumulative_macs: this.macs,
     });
     return { shape, field, row: index };
   }
@@ -272,11 +276,7 @@ export function expand({ model, inputs, rows, parts }) {
     params += row.params ?? 0;
     macs += row.macs ?? 0;
     bytes += row.activation_bytes ?? 0;
-    return {
-      sources: [], kernel: null, stride: null, padding: null, dilation: null, groups: null, bias: null, params: 0, macs: 0,
-      activation_bytes: 0, receptive_field: null, reused: false, main: null, shortcut: null, shortcut_kind: null,
-      on_shortcut: false, note: "", ...row, index, cumulative_params: params, cumulative_macs: macs,
-    };
+    return { ...USUAL, sources: [], ...row, index, cumulative_params: params, cumulative_macs: macs };
   });
   return { model, input: inputs[0] ?? [], rows: full, parts, params, macs, bytes, error: null };
 }

@@ -13,15 +13,16 @@ const several = (shapes) =>
     ? `${shapes.length} of ${written(shapes[0])}` : shapes.map(written).join(", ");
 const source = (name) => (typeof name === "number" ? `#${name}` : name);
 
+// What most look for comes first: a page is narrower than the table. The first four are whole on a phone, too.
 const COLUMNS = [
-  ["#", 1, (r) => String(r.index)],
   ["layer", 0, (r) => r.path],
-  ["output", 0, (r) => several(r.outputs)], // what most look for comes first: a page is narrower than the table
-  ["parameters", 1, (r) => thousands(r.params)],
-  ["MACs", 1, (r) => thousands(r.macs)],
+  ["output", 0, (r) => several(r.outputs)],
+  ["param\u00adeters", 1, (r) => r.params],
+  ["MACs", 1, (r) => r.macs],
   ["kind", 0, (r) => r.kind],
+  ["#", 1, (r) => r.index],
   ["input", 0, (r) => several(r.inputs)],
-  ["bytes", 1, (r) => thousands(r.activation_bytes)],
+  ["bytes", 1, (r) => r.activation_bytes],
   ["field", 1, (r) => (r.receptive_field === null ? "" : short([r.receptive_field].flat()))],
   ["kernel", 1, (r) => (r.kernel ? written(r.kernel) : "")],
   ["stride", 1, (r) => short(r.stride)],
@@ -36,13 +37,19 @@ function remark(row) {
     .filter(Boolean).join("; ");
 }
 
-const cell = (i, ...children) => h(i === 1 ? "th" : "td", {
-  role: i === 1 ? "rowheader" : "gridcell", scope: i === 1 && "row", class: COLUMNS[i][1] > 0 && "rx-num",
+const NARROW = 480; // px of the table's box: below, large numbers are short, and a touch of the row gives the exact ones
+/** Makes numbers short, with three digits: "4.09B", or, with "long", "4.09 billion". */
+export const rounded = (compactDisplay) =>
+  new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3, compactDisplay }).format;
+const brief = rounded("short");
+
+const cell = (i, ...children) => h(i ? "td" : "th", {
+  role: i ? "gridcell" : "rowheader", scope: !i && "row", class: COLUMNS[i][1] > 0 && "rx-num",
 }, children);
 const line = (cells, more) => h("tr", { role: "row", ...more }, cells);
 
 export function layerTable({ onhover, onselect }) {
-  const model = line(COLUMNS.map((_, i) => cell(i, document.createTextNode(""), i === 1 && h("small"))), { tabindex: "-1" });
+  const model = line(COLUMNS.map((_, i) => cell(i, document.createTextNode(""), !i && h("small"))), { tabindex: "-1" });
   const pool = []; // [{ tr, texts, small, row }], one for each row that was ever shown
   const bodies = [];
   const foot = line(COLUMNS.map((_, i) => cell(i)));
@@ -51,12 +58,20 @@ export function layerTable({ onhover, onselect }) {
   let count = 0;
   let stop = 0;
   let cut = "";
+  let narrow = false;
+  let last = [];
 
+  /** What a cell says, and in full. */
+  function told(value, c) {
+    if (typeof value !== "number") return [value, ""];
+    const full = thousands(value);
+    return narrow && value > 9999 && c < 4 ? [brief(value), full] : [full, ""];
+  }
   function get(i) {
     if (!pool[i]) {
       const tr = model.cloneNode(true);
       tr.rxIndex = i;
-      pool[i] = { tr, texts: [...tr.children].map((cell) => cell.firstChild), small: tr.querySelector("small"), css: "" };
+      pool[i] = { tr, texts: [...tr.children].map((cell) => cell.firstChild), small: tr.querySelector("small"), css: "", full: Array(12).fill("") };
     }
     return pool[i];
   }
@@ -91,6 +106,10 @@ export function layerTable({ onhover, onselect }) {
       h("th", { role: "columnheader", scope: "col", class: number > 0 && "rx-num" }, title)))),
     failed, h("tfoot", { role: "rowgroup" }, foot));
   const node = h("div", { class: "rx-scroll rx-long", tabindex: "0", role: "region" }, table);
+  new ResizeObserver(([{ contentRect }]) => {
+    if (narrow === (narrow = contentRect.width < NARROW)) return;
+    set(...last);
+  }).observe(node);
 
   function regroup() {
     const next = parts.map((part) => `${part.first}-${part.last}`).join();
@@ -111,33 +130,38 @@ export function layerTable({ onhover, onselect }) {
 
   /** view: { rows, parts, params, macs, bytes, error } as engine.js returns it. */
   function set(view, caption) {
+    last = [view, caption];
     parts = view.parts;
     count = view.rows.length;
     patch(node, { "aria-label": caption });
     patch(table, { "aria-label": caption });
-    const totals = { 1: "total", 3: thousands(view.params), 4: thousands(view.macs), 7: thousands(view.bytes) };
-    const longest = COLUMNS.map(([title], c) => Math.max(title.length, totals[c]?.length ?? 0)); // text of each column
+    const totals = ["total", "", view.params, view.macs, "", "", "", view.bytes].map(told);
+    const longest = COLUMNS.map(([title], c) => Math.max(...title.split("\u00ad").map((s) => s.length + 1), totals[c]?.[0].length ?? 0));
     view.rows.forEach((row, i) => {
       const shown = get(i);
       COLUMNS.forEach(([, , text], c) => {
-        const value = text(row);
+        const [value, full] = told(text(row), c);
         longest[c] = Math.max(longest[c], value.length);
-        if (shown.texts[c].data !== value) shown.texts[c].data = value;
+        const data = narrow && c < 2 ? value.replace(/[.x]/g, "$&\u200b") : value; // may break there
+        if (shown.texts[c].data !== data) shown.texts[c].data = data;
+        if (full !== shown.full[c]) shown.texts[c].parentNode.title = shown.full[c] = full;
       });
       say(shown.small, remark(row));
       const css = row.kind === "add" ? "rx-add" : row.on_shortcut ? "rx-side" : "";
       if (shown.css !== css) shown.tr.className = shown.css = css;
     });
-    const columns = longest.map((n, c) => (c === 1 ? "min(12.2em,32cqw)" : `calc(${n * (COLUMNS[c][1] ? 1.1 : 1)}ch + .9rem)`));
-    table.style.setProperty("--rx-columns", columns.join(" "));
+    if (narrow) longest[1] = Math.min(longest[1], 14);
+    const columns = longest.map((n, c) => `calc(${COLUMNS[c][1] ? 1.1 * n + 0.5 : n}ch + 2*var(--rx-side) + .1rem)`);
+    columns[0] = `clamp(5em,100cqw - 1rem - ${columns.slice(1, 4).join(" - ")},13.5em)`; // a bit of the fifth is seen
+    table.style = `--rx-columns:${columns.join(" ")};--rx-side:${narrow ? 0.2 : 0.4}rem`;
     regroup();
     if (stop >= count) stop = 0;
     get(stop).tr.tabIndex = 0;
     const { error } = view;
     failed.replaceChildren(...(error ? [line([
-      ...["✕", error.path].map((text, i) => cell(i, text)),
+      cell(0, "✕ ", error.path),
       h("td", { role: "gridcell", class: "rx-why" }, `${error.kind} ${several(error.shapes)}: ${error.text}`)])] : []));
-    [...foot.children].forEach((cell, i) => say(cell, totals[i] ?? ""));
+    [...foot.children].forEach((cell, i) => patch(say(cell, totals[i]?.[0] ?? ""), { title: totals[i]?.[1] || null }));
   }
 
   return {
