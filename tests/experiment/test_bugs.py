@@ -12,7 +12,7 @@ def test_the_record_has_every_bug_and_every_seed():
     assert list(record["costs"]) == [bug.__name__ for bug in bugs.MEASURED]
     assert len(record["error"]) == bugs.SEEDS
     for name, (mild, worse) in record["costs"].items():
-        assert len(mild) == (0 if name == "nothing_loaded" else bugs.SEEDS)
+        assert len(mild) == bugs.SEEDS
         assert len(worse) == (bugs.DEEP_SEEDS if name in ("relu", "projection") else bugs.SEEDS)
     assert {len(curve) for curve in record["curves"]["steps_on_test"]} == {bugs.EPOCHS}
 
@@ -22,6 +22,15 @@ def test_one_wrong_image_in_the_last_batch_counts_for_a_quarter():
     possible = [(3 * 100 * (w - 1) / 384 + 100) / 4 - 100 * w / 385 for w in range(1, 40)]
     for off in load_bugs()["costs"]["batch_means"][1]:
         assert min(abs(off - p) for p in possible) < 1e-3
+
+
+def test_exchanged_labels_show_the_number_of_an_epoch_as_the_error():
+    """The first epoch has the number 0. The eight mild runs have 400 test images, so true errors are quarters."""
+    record = load_bugs()
+    mild, worse = record["costs"]["axes"]
+    assert mild[0] == -record["curves"]["test"][-1]
+    assert all((4 * off).is_integer() for off in mild + worse)
+    assert max(worse) < -20
 
 
 def test_a_random_crop_is_a_part_of_the_image_at_the_old_size():
