@@ -102,14 +102,17 @@ def test_wheel_and_sdist_install_into_a_clean_environment_and_work(
         "--force-reinstall",
     )
     wanted = {name for name in wheel.namelist() if ".dist-info/" not in name}
+
+    def run(*words: str) -> str:
+        done = subprocess.run([bare.python, *words], cwd=tmp_path, env=alone, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
     for file in (sdist_file, wheel_file):
-        shutil.rmtree(tmp_path / "study", ignore_errors=True)
-        for words in ((*install, "--no-compile", str(file)), ("-c", SMOKE)):
-            done = subprocess.run([bare.python, *words], cwd=tmp_path, env=alone, capture_output=True, text=True)
-            assert done.returncode == 0, done.stderr
-        assert "25,557,032" in done.stdout  # parameters of ResNet-50, in torchvision's documentation
-        assert (tmp_path / "study" / "resnet8-seed0.json").is_file()
+        run(*install, "--no-compile", str(file))
         assert wanted <= {str(path.relative_to(bare.packages)) for path in (bare.packages / "resnet_edu").rglob("*")}
+    assert "25,557,032" in run("-c", SMOKE)  # parameters of ResNet-50, in torchvision's documentation
+    assert (tmp_path / "study" / "resnet8-seed0.json").is_file()
 
 
 @pytest.mark.slow

@@ -59,16 +59,6 @@ def sleep(job, send):
     time.sleep(60)
 
 
-def die_once(job, folder, send):
-    """Be killed in the first life; return how many lives there were."""
-    lives = folder / f"{job.value}.lives"
-    with lives.open("a") as file:
-        file.write("x")
-    if lives.read_text() == "x":
-        os.kill(os.getpid(), signal.SIGKILL)
-    return len(lives.read_text())
-
-
 def wait_for_release(job, folder, send):
     """Wait in a Ray worker until the test releases the job; return the machines of all its lives."""
     import ray
