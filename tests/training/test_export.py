@@ -1,4 +1,4 @@
-"""A net for other programs. That it gives what PyTorch gives is tested from the command line: tests/cli/test_predict.py."""
+"""A net for other programs, where it cannot be written. That it gives what PyTorch gives: tests/cli/test_predict.py."""
 
 import pytest
 from small_photos import photos
