@@ -13,6 +13,7 @@ from PIL import Image
 from small_photos import photos
 
 from resnet_edu import cli
+from resnet_edu.training import export as exports
 from resnet_edu.training.classifier import Classifier
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,6 +90,29 @@ def test_maps(trained, capsys):
     assert sorted(p.name for p in Path("o").iterdir()) == ["maps-1-0.png", "maps-1-0.svg"]
     with Image.open("o/maps-1-0.png") as image:
         assert np.asarray(image.convert("L")).std() > 20
+
+
+@pytest.mark.slow
+def test_onnx_runtime_gives_the_probabilities(trained, capsys):
+    for name in exports.NEEDED:
+        pytest.importorskip(name)
+    import onnx
+    import onnxruntime
+
+    assert predict("--export", "onnx", "--out", "o") == 0
+    said = capsys.readouterr().err.split()
+    assert float(said[said.index("by") + 1]) < 1e-4
+    onnx.checker.check_model("o/net.onnx")
+    session = onnxruntime.InferenceSession("o/net.onnx", providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(trained[1].classes)
+    for count in (1, 7):
+        found = trained[1].predict(sorted(Path("photos/test/china").iterdir())[:count])
+        pixels = found.images()
+        logits, probabilities = session.run(None, {"pixels": pixels.numpy()})
+        with torch.no_grad():
+            wanted = trained[1].net(trained[1].normalized(pixels)).numpy()
+        assert np.abs(logits - wanted).max() < 1e-4
+        assert np.allclose(probabilities, found.probabilities.numpy(), atol=1e-5)
 
 
 def test_a_net_of_ones_own(monkeypatch, trained, capsys):
