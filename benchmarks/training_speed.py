@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools" / "book")]
 
 import torch  # noqa: E402
-from browser import DESKTOP, chromium, served, write_explorer_page  # noqa: E402
+from browser import DESKTOP, PHONE, chromium, served, write_explorer_page  # noqa: E402
 from dense_nets import DenseNet  # noqa: E402
 from dissecting_worker import ADD, dissecting_worker  # noqa: E402
 from safetensors.torch import save  # noqa: E402
@@ -132,21 +132,23 @@ def passes() -> None:
         print(f"{net:26} {1000 * ours:8.1f} {1000 * theirs:8.1f} {aim:8}")
 
 
-def page_tasks() -> tuple[float, list[float]]:
+def page_tasks(window: dict[str, int]) -> tuple[float, list[float]]:
     """Return the seconds that the default run takes in a page, and the milliseconds of each of its frames.
 
     A frame is the main thread's task in which it is drawn, from the first line of script to the last of paint; its
-    milliseconds are the processor's.
+    milliseconds are the processor's. The run lasts from the press of Start until all that it ends with is drawn.
     """
     with tempfile.TemporaryDirectory() as folder, chromium() as browser, served(Path(folder)) as ways:
         name = write_explorer_page(Path(folder), [TrainingLab()])
-        page = browser.new_page(viewport=DESKTOP)
+        page = browser.new_page(viewport=window)
         page.goto(ways["http"] + name)
         browser.start_tracing(page=page, categories=["devtools.timeline", "disabled-by-default-devtools.timeline"])
         start = time.perf_counter()
         page.get_by_role("button", name="Start", exact=True).click()
         page.get_by_role("button", name="300 more steps").wait_for(timeout=600_000)
-        took, events = time.perf_counter() - start, json.loads(browser.stop_tracing())["traceEvents"]
+        took = time.perf_counter() - start
+        page.wait_for_timeout(1000)
+        events = json.loads(browser.stop_tracing())["traceEvents"]
     drawn = [(e["pid"], e["tid"], e["ts"]) for e in events if e["name"] == "FireAnimationFrame"]
     frames = [
         task["tdur"] / 1000
@@ -184,12 +186,14 @@ def main() -> None:
         name = f"{kind}-{depth}{'' if norm else ', no norm'}"
         print(f"{name:24} {width:5} {batch:5} {ours:10.1f} {theirs:8.1f}")
     passes()
-    took, frames = page_tasks()
-    marks = [frames[int(share * (len(frames) - 1))] for share in (0.5, 0.95, 1)]
-    print(
-        f"\nthe default run in a page: {took:.1f} s by the clock, others waiting for a core: {os.getloadavg()[0]:.0f}; "
-        f"{len(frames)} frames, ms: median {marks[0]:.1f}, 95% {marks[1]:.1f}, most {marks[2]:.1f}"
-    )
+    print()
+    for window in (DESKTOP, PHONE):
+        took, frames = page_tasks(window)
+        marks = [frames[int(share * (len(frames) - 1))] for share in (0.5, 0.95, 1)]
+        print(
+            f"the default run in a page of {window['width']} px: {took:.1f} s by the clock, load {os.getloadavg()[0]:.0f}; "
+            f"{len(frames)} frames, ms: median {marks[0]:.1f}, 95% {marks[1]:.1f}, most {marks[2]:.1f}"
+        )
 
 
 if __name__ == "__main__":

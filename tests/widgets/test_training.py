@@ -162,7 +162,7 @@ def test_pause_stops_all_nets_at_one_step(explorer_page):
         """() => {
           const step = document.querySelector(".rx-lab-progress").textContent.split(" ")[1];
           const told = [...document.querySelectorAll("svg.rx-lab-inside")].map((e) => e.getAttribute("aria-label"));
-          return told.every((text) => text.includes(` after ${step} steps`));
+          return told.length === 2 && told.every((text) => text.includes(` after ${step} steps`));
         }"""
     )
     at = page.locator(".rx-lab-progress").inner_text()

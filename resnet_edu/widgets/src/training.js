@@ -6,7 +6,7 @@
 import { addChartStyle, listen, liveTable, named, put } from "./lib/chart.js";
 import { lineChart, netCard } from "./lib/race.js";
 import { NET_LINES, decades, finite, number, percent } from "./lib/plot.js";
-import { announcer, button, frame, h, numberField, onFrame, radioField, say, selectField, thousands, uid, wholeNumber } from "./lib/ui.js";
+import { announcer, button, frame, h, numberField, onFrame, patch, radioField, say, selectField, thousands, uid, wholeNumber } from "./lib/ui.js";
 import STYLE from "./training.css";
 
 const KINDS = {
@@ -104,6 +104,7 @@ function render({ model, el, worker }) {
   let asking = model.get("predict");
   let url = null; // of the worker's source
   let problem = "";
+  let ranges = null; // of the bars in all cards
   let moving = []; // functions that draw what moves while the nets train
   let due = new Set(); // those whose part of the picture is not up to date
 
@@ -312,6 +313,7 @@ function render({ model, el, worker }) {
     norm.set(chosen.batch_norm);
     batch.set(chosen.batch);
     drawNets();
+    patch(add, { "aria-disabled": chosen.nets.length >= MOST && "true" });
   }
 
   /** A chart, and once nothing moves, its words. */
@@ -329,16 +331,18 @@ function render({ model, el, worker }) {
       caption: "The nets now: loss of the last batch, wrong training and test images",
       columns: [["net"], ["loss", "number"], ["train error", "number"], ["test error", "number"]],
       rows: lanes.map(({ net, loss, error, broke }) => [named(net), ...(broke
-        ? [h("span", { class: "rx-lab-bad" }, `diverged at step ${broke.step}, first in layer ${broke.layer}${broke.way === "backward" ? " (its gradient)" : ""}`), "–", "–"]
+        ? [h("span", { class: "rx-lab-bad" }, `diverged at step ${broke.step}, first in layer ${broke.layer}${broke.way === "backward" ? " (its gradient)" : ""}`)]
         : [finite(loss) ? number(loss) : "–", error ? percent(error.train) : "–", error && "test" in error ? percent(error.test) : "–"])]),
     });
+    for (const bad of values.node.querySelectorAll(".rx-lab-bad")) bad.parentElement.colSpan = 3;
   }
 
   function drawCard(lane) {
     const { card } = lane;
     if (inside.hidden || !inside.open) return;
     if (!card.node.isConnected) cards.append(card.node);
-    card.fill(lane, ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? []))));
+    if (lane === lanes[0]) ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
+    card.fill(lane, ranges);
     if (phase !== "running") card.say(lane);
   }
 

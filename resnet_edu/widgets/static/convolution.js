@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources c8fb23c7ca71dfc554786ba75b836c3b7adf367be723eed6707ece2e9555e91c */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources e2a35c595cb261d74a3b8196bb4ee8d8774b291a638434ba15818504f4819b4e */
 var G=e=>e.dilation*(e.kernel-1)+1,fe=(e,t)=>Math.floor((e+2*t.padding-G(t))/t.stride)+1;function ne(e,t){let{padding:r,kernel:o}=t;if(t.op==="pool"){if(r>Math.floor(o/2))return`pad should be at most half of effective kernel size, but got pad=${r}, kernel_size=${o} and dilation=1`;let a=fe(e,t);return a<1?`Given input size: (1x${e}x${e}). Calculated output size: (1x${a}x${a}). Output size is too small`:null}let[n,s]=[e+2*r,G(t)];return n<s?`Calculated padded input size per channel: (${n} x ${n}). Kernel size: (${s} x ${s}). Kernel size can't be greater than actual input size`:null}var he=(e,t)=>ne(e,t)?null:fe(e,t),oe=(e,t)=>Array.from({length:t.kernel},(r,o)=>e*t.stride-t.padding+o*t.dilation);function me(e,t){let r=new Set;for(let o=(he(e,t)??0)-1;o>=0;o--)for(let n of oe(o,t))r.add(n);return Array.from({length:e},(o,n)=>n).filter(o=>!r.has(o))}function ye(e,t){let r=[{size:e,error:null,field:1,jump:1,start:0}];for(let o of t){let n=r.at(-1),s=ne(n.size,o),a=G(o)-1;if(r.push({size:s?null:fe(n.size,o),error:s,field:n.field+a*n.jump,jump:n.jump*o.stride,start:n.start+(a/2-o.padding)*n.jump}),s)break}return r}function ae(e){let t=[];for(let r of e)t.length&&r===t.at(-1)[1]+1?t.at(-1)[1]=r:t.push([r,r]);return t}function ze(e,t,r){let o=[[e]];for(let n=t.length-1;n>=0;n--){let s=new Set(o[0].flatMap(a=>oe(a,t[n])));o.unshift([...s].filter(a=>a>=0&&a<r[n]).sort((a,p)=>a-p))}return o}var Se=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,
@@ -72,6 +72,9 @@ background:var(--rx-soft);color:var(--rx-ink);font:inherit;font-size:.88rem;font
 .rx-player{display:inline-flex;gap:.35rem}
 .rx :focus-visible{outline:3px solid var(--rx-accent)!important;outline-offset:2px}
 .rx-scroll{max-width:100%;overflow:auto;border:1px solid var(--rx-line);border-radius:.35rem;overscroll-behavior-x:contain}
+/* Of boxes that scroll sideways: the right edge fades as long as there is more. */
+@keyframes rx-more{0%,98%{mask-image:linear-gradient(90deg,#000 calc(100% - 1.2rem),#0004)}
+to{mask-image:none}}
 .rx .rx-table{display:table;width:100%;margin:0;border:0;border-collapse:separate;border-spacing:0;
 background:none;color:var(--rx-ink);font-size:.82rem;line-height:1.35}
 .rx .rx-table caption{caption-side:top;padding:.4rem .6rem;color:var(--rx-muted);font-size:1em;text-align:left}
