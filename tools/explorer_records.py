@@ -106,7 +106,7 @@ def _median(values: Sequence[float | None]) -> float | None:
     return finite(statistics.median(known), DIGITS) if known else None
 
 
-def identities(dataset: Dataset, depths: Sequence[int] = DEPTHS) -> Iterator[probes.IdentityRecord]:
+def identities(dataset: Dataset, depths: Sequence[int] = DEPTHS) -> Iterator[probes.ProbeRecord]:
     """Yield what becomes of each trained net when identity blocks bring it to the deeper ones of `depths`."""
     for name in sorted(load_study("digits").weights, key=split_name):
         record, depth = load_record(name, study="digits"), split_name(name)[1]

@@ -31,20 +31,8 @@ from ..tracing.run import Trace, trace
 from ..training.recipe import Recipe
 from .blocks import compare_block
 from .compare import check_forward, compare_numbers, count_text, kinds, output_of, randomize
-from .verdict import (
-    NotYet,
-    as_list,
-    as_number,
-    as_percentages,
-    build,
-    call,
-    called_with,
-    check_callable,
-    check_choice,
-    check_number,
-    check_shape,
-    checker,
-)
+from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
+from .verdict import NotYet, build, call, called_with, check_callable, checker
 from .which import which_resnet
 
 IMAGE = (1, 3, 224, 224)

@@ -217,8 +217,6 @@ def _about_shortcut(reference: nn.Module, missing: Counter[Kind], extra: Counter
         return f"{why}, but the shortcut has no projection (1x1) that makes the branches fit"
     if ("parameter", (out,)) in missing and not extra and set(missing) <= norm:
         return "the projection on the shortcut has no batch normalisation, or the main path has one too few"
-    if extra and not missing and set(extra) <= norm:
-        return "there is one batch normalisation too many for this shape"
     return ""
 
 

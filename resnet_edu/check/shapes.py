@@ -23,7 +23,8 @@ from ..nets.models import ResNet, get_model
 from ..nets.shapes import ReceptiveField, conv_output_size
 from ..support.validate import one_of, whole
 from .compare import run_order
-from .verdict import NotYet, call, check_callable, checker, compare_values, list_text, shape_text
+from .values import compare_values
+from .verdict import NotYet, call, check_callable, checker, list_text, shape_text
 
 SIZES = [  # size, kernel, stride, padding
     *((224, 7, 2, 3), (112, 3, 2, 1), (56, 3, 1, 1), (56, 1, 2, 0), (7, 3, 2, 1), (33, 5, 2, 0), (32, 3, 3, 0)),

@@ -20,17 +20,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from .compare import tensors
-from .verdict import (
-    NotYet,
-    as_number,
-    call,
-    check_callable,
-    check_number,
-    checker,
-    compare_values,
-    list_text,
-    name_mistake,
-)
+from .values import as_number, check_number, compare_values
+from .verdict import NotYet, call, check_callable, checker, list_text, name_mistake
 
 STEPS = 3
 _RATE = 0.1

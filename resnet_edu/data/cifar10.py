@@ -65,10 +65,7 @@ CACHE = f"resnet_edu-cifar10-{MD5[:8]}.npz"
 
 
 def load_cifar10(
-    root: str | os.PathLike[str],
-    *,
-    urls: Sequence[str] | None = None,
-    progress: bool = True,
+    root: str | os.PathLike[str], *, urls: Sequence[str] | None = None, progress: bool = True
 ) -> ImageArrays:
     """Return CIFAR-10: 50,000 training and 10,000 test images uint8 (N, 3, 32, 32), labels int64 (N,), class names.
 

@@ -25,23 +25,9 @@ from matplotlib.figure import Figure
 from ..experiment.records import RunRecord, by_net, check_comparable, dataset_words
 from ..support.validate import one_of
 from ..training.loop import Event
-from .style import (
-    WIDTH,
-    Picture,
-    drawable,
-    in_words,
-    label_ends,
-    looks,
-    new_figure,
-    set_decades,
-    set_steps,
-    style,
-)
+from .style import WIDTH, Picture, drawable, in_words, label_ends, looks, new_figure, set_decades, set_steps, style
 
-TITLES = {
-    "train_error": "Training error, on all training images",
-    "test_error": "Test error, on all test images",
-}
+TITLES = {"train_error": "Training error, on all training images", "test_error": "Test error, on all test images"}
 MARKS = 40  # of more evaluations than these a line is enough
 
 

@@ -17,14 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ..experiment.records import RunRecord
-from ..probes.records import (
-    GradientRecord,
-    IdentityRecord,
-    LandscapeRecord,
-    LesionRecord,
-    ProbeRecord,
-    ResponseRecord,
-)
+from ..probes.records import GradientRecord, IdentityRecord, LandscapeRecord, LesionRecord, ProbeRecord, ResponseRecord
 from .style import (
     End,
     Look,

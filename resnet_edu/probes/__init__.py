@@ -22,22 +22,11 @@ from .gradients import gradient_norms, gradients
 from .identity import identity, insert_identities
 from .landscape import filter_direction, loss_landscape
 from .lesions import lesions
-from .records import (
-    GradientRecord,
-    GradientStudy,
-    IdentityRecord,
-    LandscapeRecord,
-    LesionRecord,
-    ProbeRecord,
-    ResponseRecord,
-    load,
-    load_shipped,
-)
+from .records import ProbeRecord, load, load_shipped
 from .responses import responses
 from .subject import Subject
 
 __all__ = [
-    "Addition", "GradientRecord", "GradientStudy", "IdentityRecord", "LandscapeRecord", "LesionRecord", "ProbeRecord",
-    "ResponseRecord", "Subject", "additions", "filter_direction", "gradient_norms", "gradients", "identity",
+    "Addition", "ProbeRecord", "Subject", "additions", "filter_direction", "gradient_norms", "gradients", "identity",
     "insert_identities", "lesions", "load", "load_shipped", "loss_landscape", "responses",
 ]  # fmt: skip
