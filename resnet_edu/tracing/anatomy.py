@@ -4,6 +4,8 @@ Names do not count, nor the order of definition: only what ran, in which order, 
 written by its kernel, "3×3", a batch norm "bn", an addition "+".
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby

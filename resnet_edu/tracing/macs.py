@@ -7,6 +7,8 @@ Source
   [1] torch.utils.flop_counter, which counts two operations where a multiply-add is counted as one here.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -107,10 +109,16 @@ def _attention(_: object, query: Tensor, key: Tensor, value: Tensor, *__: object
     return prod(query.shape[:-1]) * key.shape[-2] * (query.shape[-1] + value.shape[-1])
 
 
+def _grouped(_: object, left: Tensor, right: Tensor, *__: object) -> int:
+    """Count products of groups of matrices; with one batch dimension alone, the groups share out the other factor."""
+    return left.numel() * right.shape[-1] // (left.shape[0] if left.dim() > right.dim() else 1)
+
+
 _ATTENTIONS = ("flash_attention", "flash_attention_for_cpu", "efficient_attention", "cudnn_attention")
 _FORMULAS: dict[str, Callable[..., int]] = {
     "convolution": _convolution,
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "_int_mm"), _product),
     **dict.fromkeys(("addmm", "baddbmm", "addbmm", "addmv"), _product),
+    "_grouped_mm": _grouped,
     **{f"_scaled_dot_product_{kind}": _attention for kind in _ATTENTIONS},
 }

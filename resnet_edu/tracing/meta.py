@@ -4,15 +4,17 @@ On the meta device a tensor has a shape and no values, so a trace costs neither 
 moved there: whenever one of its tensors meets a call, an empty stand-in of the same shape takes its place.
 """
 
+from __future__ import annotations
+
 import copy
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
-from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import ops
@@ -93,7 +95,8 @@ class MetaRunner:
     repeats the same few layers many times, and the next net has many of them, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, home: torch.device) -> None:
+        self._home = home  # of the model
         self.stand_ins: dict[int, tuple[Tensor, Tensor]] = {}  # with the original, which keeps its id its own
         self._originals: dict[int, Tensor] = {}  # by the id of the stand-in
         self._constants: dict[int, Tensor] = {}  # made by forward itself, and with values
@@ -102,7 +105,11 @@ class MetaRunner:
     def run(self, func: Callable, name: str, args: tuple, kwargs: dict) -> tuple[object, int | None]:
         """Return (result, multiply-adds) of one call; see `run_and_count`."""
         found = [False, False]  # any tensor, any tensor that is not a constant of forward
-        key = self._scan((*args, *kwargs.items()), [func, torch.get_default_dtype()], found)
+        cast = ()  # kind of device and dtype of an autocast; that of a GPU holds for a model on the processor as well
+        if torch._C._is_any_autocast_enabled():
+            kinds = [kind for kind in (self._home.type, "cuda") if torch.is_autocast_enabled(kind)]
+            cast = (kinds[0], torch.get_autocast_dtype(kinds[0])) if kinds else ()
+        key = self._scan((*args, *kwargs.items()), [func, torch.get_default_dtype(), *cast], found)
         if not found[0]:
             return self._constant(func, name, args, kwargs), 0
         if kwargs.get("device") is not None:
@@ -118,10 +125,12 @@ class MetaRunner:
             return torch.empty_strided(shape, stride, dtype=dtype, device=META), macs
         args, kwargs = map_tensors(self.stand_in, args), map_tensors(self.stand_in, kwargs)
         _check_window(name, args, kwargs)
-        if key in _KNOWN:  # a view, work in place, or several results: only its multiply-adds are known
+        if cast:
+            result, macs = _run_cast(func, name, args, kwargs, cast[0])
+        elif key in _KNOWN:  # a view, work in place, or several results: only its multiply-adds are known
             result = func(*args, **kwargs)
         else:
-            with nullcontext() if torch._C._is_any_autocast_enabled() else _OneDtype():
+            with _OneDtype():
                 result, macs = run_and_count(func, name, args, kwargs)
         if key is not None and key not in _KNOWN:
             used = {storage_of(t) for t in tensors_in((args, kwargs))}
@@ -220,6 +229,26 @@ class _OneDtype(TorchDispatchMode):
                 kinds = " and ".join(dict.fromkeys(str(d).removeprefix("torch.") for d in dtypes))
                 raise RuntimeError(f"{name} takes tensors of one dtype, but got {kinds}")
         return func(*args, **kwargs)
+
+
+def _run_cast(func: Callable, name: str, args: tuple, kwargs: dict, kind: str) -> tuple[object, int | None]:
+    """Return (result, multiply-adds) of a call under the autocast of a kind of device.
+
+    Autocast passes by tensors on meta, but not tensors that pretend to be on a device: these show the dtypes. They
+    cannot be counted, which is done with one dtype, as after a cast.
+    """
+    pretend = FakeTensorMode(allow_non_fake_inputs=True)
+    device = torch.device(kind)
+    fake_args, fake_kwargs = map_tensors(lambda t: FakeTensor(pretend, t, device), (args, kwargs))
+    with _OneDtype():
+        fakes = func(*fake_args, **fake_kwargs)
+    used = {storage_of(t) for t in tensors_in((args, kwargs))}
+    if any(storage_of(t) in used for t in tensors_in(fakes)):
+        return run_and_count(func, name, args, kwargs)  # a view or work in place, where nothing is cast
+    args, kwargs = map_tensors(lambda t: t.float() if t.is_floating_point() else t, (args, kwargs))
+    _, macs = run_and_count(func, name, args, kwargs)
+    new = {id(t): torch.empty_strided(t.shape, t.stride(), dtype=t.dtype, device=META) for t in tensors_in(fakes)}
+    return map_tensors(lambda t: new[id(t)], fakes), macs
 
 
 def _check_window(name: str, args: tuple, kwargs: dict) -> None:

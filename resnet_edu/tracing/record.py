@@ -3,10 +3,6 @@
 Calls of functions come through a `TorchFunctionMode`. Calls of modules come through one hook for all modules, which
 gives each module that runs a hook of its own with `always_call=True`: only such a hook sees keyword inputs and failures
 in every version of torch. What happens inside a leaf (a module without modules) is collapsed into one row.
-
-Afterwards the model is exactly as it was. What `forward` can change is remembered: attributes, parameters, buffers and
-submodules by identity; containers held by a module by content, to any depth; training flags; and, on a real device, the
-values of all tensors found there. What an object of another kind keeps for itself is not looked at.
 """
 
 from __future__ import annotations
@@ -15,29 +11,29 @@ import sys
 import threading
 import warnings
 import weakref
-from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.overrides import TorchFunctionMode
+from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_function
 from torch.utils.hooks import RemovableHandle
 
 from ..nets.shapes import ReceptiveField
-from ..support.system import random_states_kept
 from . import ops
+from .graph import Node, resolve
 from .macs import run_and_count
 from .meta import META, MetaRunner, storage_of, tensors_in, unwrapped
-from .rows import NOT_COUNTED, Node, Shape, resolve
+from .restore import Snapshot
+from .rows import NOT_COUNTED, Shape
 
 _VIEWS_BY_PROPERTY = {"T", "mT", "H", "mH", "real", "imag"}
 _WITHOUT_ROW = {"requires_grad", "retain_grad", "as_subclass", "deepcopy"}
 _REMARKS = r"Using `torch.compile\(module\)` when there are global hooks|flex_attention called without torch.compile"
+_CALL = torch.jit.ScriptFunction.__call__
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
@@ -79,7 +75,7 @@ class Recorder(TorchFunctionMode):
         self._model, self._meta, self._training = model, meta, training
         # where the model is: tensors on meta say that they are there, too, for autocast(x.device.type)
         self._home = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
-        self._runner = MetaRunner() if meta else None
+        self._runner = MetaRunner(self._home) if meta else None
         self._run = self._runner.run if meta else run_and_count
         self._paths: dict[int, str] = {}  # here and below, keys are ids of modules, parameters or tensors
         self._parameters: dict[int, str] = {}
@@ -89,13 +85,13 @@ class Recorder(TorchFunctionMode):
         self._stack: list[_Frame] = []
         self._unregistered: list[nn.Module] = []  # kept, so that their ids stay their own
         self._thread = threading.get_ident()
+        self.elsewhere: dict[str, nn.Module] = {}  # layers that ran in other threads, by path
         self._outer_error = sys.exc_info()[1]
 
     @contextmanager
     def watching(self) -> Iterator[Recorder]:
         """Record what happens inside the block, and undo everything afterwards, whatever happened."""
         with ExitStack() as stack:
-            stack.enter_context(random_states_kept())
             self._snapshot = Snapshot(values=not self._meta)
             stack.callback(self._snapshot.restore)
             for path, module in self._model.named_modules():
@@ -105,6 +101,8 @@ class Recorder(TorchFunctionMode):
             stack.enter_context(torch.compiler.set_stance("force_eager"))  # what is compiled runs as it was written
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", _REMARKS)
+            stack.callback(setattr, torch.jit.ScriptFunction, "__call__", torch.jit.ScriptFunction.__call__)
+            torch.jit.ScriptFunction.__call__ = _call_as_torch
             stack.callback(register_module_forward_pre_hook(self._before_module).remove)
             stack.callback(lambda: [handle.remove() for handle in self._handles.values()])
             yield stack.enter_context(self)
@@ -158,8 +156,11 @@ class Recorder(TorchFunctionMode):
                 node.params += p.numel()
 
     def unrecorded(self) -> list[Node]:
-        """Return a node for each layer whose parameters the forward pass did not use."""
+        """Return a node for each layer that ran in another thread or whose parameters the forward pass did not use."""
         nodes: dict[str, Node] = {}
+        for path, module in self.elsewhere.items():
+            nodes[path] = Node(path, "other thread", note=f"ran in another thread: {NOT_COUNTED}")
+            self._count_parameters(nodes[path], module.parameters())
         modules = dict(self._model.named_modules())
         for path, p in self._model.named_parameters():
             if id(p) in self._counted_by or isinstance(p, nn.parameter.UninitializedTensorMixin):
@@ -173,6 +174,8 @@ class Recorder(TorchFunctionMode):
     def _before_module(self, module: nn.Module, args: tuple) -> None:
         """Note the inputs of a module that is about to run."""
         if threading.get_ident() != self._thread:
+            if id(module) in self._paths and self._is_leaf(module):
+                self.elsewhere[self._paths[id(module)]] = module
             return
         with torch._C.DisableTorchFunction():
             parent = self._stack[-1] if self._stack else None
@@ -348,6 +351,13 @@ def _names_of(func: Callable) -> tuple[str, str, bool]:
     return raw, raw.strip("_"), is_property
 
 
+def _call_as_torch(self: torch.jit.ScriptFunction, *args: object, **kwargs: object) -> object:
+    """Call a function of torch.jit as those of torch are called, so that a `TorchFunctionMode` sees it."""
+    if has_torch_function(args):
+        return handle_torch_function(self, args, *args, **kwargs)
+    return _CALL(self, *args, **kwargs)
+
+
 def _written(path: str) -> str:
     """Return a path without the steps into wrappers of torch.compile: "0._orig_mod.conv1" -> "0.conv1"."""
     return path.replace("._orig_mod", "")
@@ -387,82 +397,3 @@ def _attribute_of(owner: nn.Module, module: nn.Module) -> str:
             if item is module:
                 return str(key) if name == "_modules" else f"{name}[{key!r}]"
     return f"<{type(module).__name__}>"
-
-
-_CONTAINERS = {dict, OrderedDict, defaultdict, Counter, list, deque, set}  # these have copy() and clear()
-
-
-class Snapshot:
-    """State of modules at one moment; `restore()` brings it back.
-
-    With `values=True` the values of all tensors are copied as well (needed on a real device only): a write reaches
-    them through views, `.data`, `out=` or a kernel, so it is not watched for but found out afterwards.
-    """
-
-    def __init__(self, values: bool) -> None:
-        self._values = values
-        self._attributes: list[tuple[dict, dict]] = []
-        self._empty: list[Any] = []
-        self._contents: dict[int, tuple[Any, Any]] = {}
-        self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
-        self._copies: dict[object, tuple[Tensor, Tensor]] = {}  # tensors of the same memory share a copy
-
-    def add(self, module: nn.Module) -> None:
-        """Remember one module, without its children."""
-        self._attributes.append((module.__dict__, module.__dict__.copy()))
-        self._keep(module.__dict__.values())
-
-    def _keep(self, values: Iterable) -> None:
-        """Remember what the containers among `values` hold, to any depth, and the values of tensors."""
-        for value in values:
-            kind = type(value)
-            if kind in _CONTAINERS:
-                if not value:  # most are: a module has a dozen dictionaries for hooks
-                    self._empty.append(value)
-                elif id(value) not in self._contents:
-                    self._contents[id(value)] = (value, value.copy())
-                    self._keep(value.values() if isinstance(value, dict) else value)
-            elif isinstance(value, tuple):
-                self._keep(value)
-            elif self._values and isinstance(value, Tensor):
-                self._keep_values(value)
-
-    def _keep_values(self, tensor: Tensor) -> None:
-        lazy = isinstance(tensor, nn.parameter.UninitializedTensorMixin)
-        if lazy or tensor.is_meta or tensor.layout is not torch.strided or id(tensor) in self._tensors:
-            return
-        alias = tensor.data  # the same memory, but a backward pass that is still to come must not notice a write to it
-        self._tensors[id(tensor)] = (tensor, alias)
-        memory, place = alias, id(tensor)
-        if type(alias) is Tensor:
-            memory = _memory(alias)
-            place = (memory.data_ptr(), memory.numel(), memory.dtype, memory.device)
-        if place not in self._copies:
-            self._copies[place] = (memory, memory.clone())
-
-    def restore(self) -> None:
-        """Bring everything back."""
-        for attributes, before in self._attributes:
-            attributes.clear()
-            attributes.update(before)
-        for value in self._empty:
-            if value:
-                value.clear()
-        for value, copy in self._contents.values():
-            value.clear()
-            value.extend(copy) if isinstance(value, (list, deque)) else value.update(copy)
-        with torch.no_grad():
-            for tensor, alias in self._tensors.values():
-                if type(alias) is Tensor and not tensor.is_set_to(alias):
-                    tensor.data = alias  # forward gave it other memory or another shape
-            for memory, copy in self._copies.values():
-                if not torch.equal(memory, copy):
-                    memory.copy_(copy)
-
-
-def _memory(tensor: Tensor) -> Tensor:
-    """Return the memory of a tensor, from its first value to its last, as a flat tensor; whatever its strides are."""
-    if not tensor.numel():
-        return tensor.flatten()
-    last = sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
-    return tensor.as_strided((last + 1,), (1,))

@@ -8,6 +8,8 @@
 Nothing is printed and nothing is left behind.
 """
 
+from __future__ import annotations
+
 import copy
 import textwrap
 from collections.abc import Callable, Mapping
@@ -16,14 +18,15 @@ from functools import cached_property
 from numbers import Integral, Real
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..support.table import Table
 from ..support.validate import one_of, shown, whole
 from . import ops
+from .graph import finish
 from .meta import map_tensors, tensors_in
 from .record import Failure, Recorder
-from .rows import Row, Shape, finish, shape_text
+from .rows import Row, Shape, shape_text
 from .views import VIEWS
 
 MODES = {"eval": False, "train": True, "keep": None}
@@ -130,8 +133,8 @@ def trace(
     lists, tuples, dictionaries, sets or deques, to any depth; so are the random number generators of torch, Python and
     NumPy. Only what an object of another kind keeps for itself, such as the count of a logger, stays changed. On a real
     device this takes the memory of a second model. A model with lazy layers is copied, and the copy is traced.
-    On "meta" `forward` may not look at values, and autocast has no effect. What runs in other threads, or is
-    computed by others than torch's functions, such as NumPy's or those that torch.jit has compiled, is not seen.
+    `forward` may not look at values on "meta". Of other threads only layers are seen, and not counted; what is not
+    computed by torch, such as a product in NumPy, is not seen at all.
 
     Raises `TraceError` if the model fails, with the layer and the shapes that reached it; `TypeError` or `ValueError`
     if the inputs are none, and `TypeError` for a model, or a layer in it, that is compiled by torch.jit.
@@ -171,8 +174,8 @@ def trace(
     recorder, error = run(given)
     shapes = tuple(tuple(t.shape) for t in tensors_in((given, kwargs)))
     if error is not None:
-        way = _other_way(args, given, lambda other: run(other)[1] is None)
-        raise _explain(model, shapes, recorder, place, error, way) from error
+        way = "" if recorder.elsewhere else _other_way(args, given, lambda other: run(other)[1] is None)
+        raise _explain(model, shapes, recorder, place, error, way, _list_advice(inputs)) from error
     return Trace(type(model).__name__, shapes, str(place), finish(recorder.nodes + recorder.unrecorded()))
 
 
@@ -229,22 +232,48 @@ def _other_way(args: list[object], given: list[object], works: Callable[[list[ob
     return ""
 
 
+def _list_advice(inputs: tuple[object, ...]) -> str:
+    """Return, in brackets, how a list of tensors is given, if `inputs` are one list; or nothing."""
+    value = inputs
+    while isinstance(value, (list, tuple)) and value and not _is_shape(value):
+        value = value[0]
+    if len(inputs) != 1 or not isinstance(inputs[0], list) or not isinstance(value, (Tensor, list, tuple)):
+        return ""
+    shape = tuple(value.shape if isinstance(value, Tensor) else value)
+    return f" (for one input that is a list of tensors, write trace(model, [[torch.zeros{shape}]], device='cpu'))"
+
+
 def _explain(
-    model: nn.Module, inputs: tuple[Shape, ...], recorder: Recorder, place: torch.device, error: Exception, way: str
+    model: nn.Module,
+    inputs: tuple[Shape, ...],
+    recorder: Recorder,
+    place: torch.device,
+    error: Exception,
+    way: str,
+    listed: str,
 ) -> TraceError:
-    """Return the error to raise for `error` of the forward pass; `way` is what helps, if it is known already."""
+    """Return the error to raise for `error` of the forward pass; `way` is the first advice, `listed` the last one."""
     failure, rows = recorder.failure, finish(recorder.nodes)
     name, original, given = type(model).__name__, str(error).strip() or repr(error), _shapes_text(inputs)
     said = textwrap.shorten(original.splitlines()[0], 120)  # torch lists all signatures of a function after it
     if failure is None or failure.error is not error:
         return TraceError(f"{name} fails for input {given}: {type(error).__name__}: {said}{way}", rows=rows)
-    where = failure.path or name
+    got, where = _shapes_text(failure.shapes), failure.path or name
     if failure.call and not type(failure.module).__module__.startswith("torch.nn."):
         where += f", in {failure.call}()"
     elif failure.path:
         where += f" ({type(failure.module).__name__})"
-    advice = way or _advice(failure, place.type == "meta", original)
-    message = f"{name} fails for input {given} in {where}, which got {_shapes_text(failure.shapes)}: {said}{advice}"
+    window = ops.module_geometry(failure.module)
+    if not way and window and failure.shapes and window.too_small_for(failure.shapes[0]) and len(inputs) == 1:
+        picture, reached = (shape_text(s[1:] if len(s) > 3 else s) for s in (inputs[0], failure.shapes[0]))
+        padding = window.padding if isinstance(window.padding, str) else shape_text(window.padding)
+        message = (
+            f"input {picture} is too small: {where} got {reached}, less than its kernel of {shape_text(window.kernel)} "
+            f"(padding {padding}); use a larger input"
+        )
+    else:
+        advice = way or _advice(failure, recorder, place.type == "meta", original) or listed
+        message = f"{name} fails for input {given} in {where}, which got {got}: {said}{advice}"
     return TraceError(message, failure.path, failure.shapes, rows)
 
 
@@ -252,25 +281,27 @@ def _shapes_text(shapes: tuple[Shape, ...]) -> str:
     return " and ".join(map(shape_text, shapes)) or "no tensor"
 
 
-def _advice(failure: Failure, meta: bool, original: str) -> str:
+def _advice(failure: Failure, recorder: Recorder, meta: bool, original: str) -> str:
     """Return what helps, in brackets, or nothing."""
     module, shape = failure.module, failure.shapes[0] if failure.shapes else ()
-    window = ops.module_geometry(module)
-    if window and shape and window.too_small_for(shape):
-        return f" (that is too small for a kernel of {shape_text(window.kernel)}: use a larger input)"
-    if isinstance(module, nn.modules.conv._ConvNd) and shape:
-        dims = len(module.kernel_size)
-        if len(shape) <= dims:
-            return f" (the layer takes {dims + 2} sizes: batch, channels and those of the image)"
-        if shape[-dims - 1] != module.in_channels:
-            return f" (the layer takes {module.in_channels} channels, not {shape[-dims - 1]})"
+    if isinstance(module, nn.modules.conv._ConvNd) and len(shape) >= len(module.kernel_size) + 1:
+        channels = shape[-len(module.kernel_size) - 1]
+        if channels != module.in_channels:
+            return f" (the layer takes {module.in_channels} channels, not {channels})"
+    elif isinstance(module, nn.modules.conv._ConvNd) and shape:
+        return f" (the layer takes {len(module.kernel_size) + 2} sizes: batch, channels and those of the image)"
     if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
         return f" (the layer takes {module.in_features} values, not {shape[-1]}: its input follows the image size)"
     norm = isinstance(module, nn.modules.batchnorm._BatchNorm) and not isinstance(failure.error, ValueError)
     if norm and len(shape) > 1 and shape[1] != module.num_features:
         return f" (the layer takes {module.num_features} channels, not {shape[1]})"
+    if meta and recorder.elsewhere:
+        return " (layers ran in another thread, where the meta device does not work: use device='cpu')"
     if "NVIDIA" in original or "CUDA" in original:
         return " (forward uses a GPU that is not here" + ("" if meta else "; device='meta' moves nothing there") + ")"
     if meta and "meta" in original.lower():
-        return " (the meta device has shapes but no values: give a real tensor, or device='cpu')"
+        return (
+            " (the meta device has shapes but no values: give a real tensor, or device='cpu', to a model that looks "
+            "at values or that torch cannot run there)"
+        )
     return ""

@@ -6,7 +6,13 @@ Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2.
 """
 
+from __future__ import annotations
+
+import contextlib
+import copy
 import dataclasses
+import functools
+import gc
 import math
 import os
 import textwrap
@@ -27,7 +33,7 @@ from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint, Keeper
 from .group import ALONE, Group
 from .recipe import Recipe
-from .step import Stepper, exact, mixed, resolve_precision
+from .step import GRAPH_WARMUP, Stepper, exact, mixed, resolve_precision
 
 EVALUATION_BATCH = 500  # images, and
 EVALUATION_PIXELS = 512_000  # of a batch, at most: small enough for the processor's caches
@@ -133,7 +139,7 @@ def train(
 
     Raises `TrainingDiverged` for a loss that is not finite, `ValueError` for a recipe or a net that does not fit the
     data, `CheckpointError` (a `ValueError`) for the checkpoint of another run, naming the difference, `RuntimeError` if
-    the device's memory is not enough.
+    the device's memory is not enough, naming a batch for which it is.
     """
     of_type("model", model, nn.Module), of_type("dataset", dataset, Dataset), of_type("recipe", recipe, Recipe)
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
@@ -155,8 +161,13 @@ def train(
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         try:
-            how = precision, callback, stops, checkpoint, group, normalization, keep_best
-            return _Run(model, dataset, recipe, seed, device, *how).train()
+            how = {"precision": precision, "stops": stops, "group": group, "normalization": normalization}
+            run = functools.partial(_Run, dataset=dataset, seed=seed, device=device, **how)
+            with contextlib.suppress(torch.OutOfMemoryError):  # with the error goes what it kept in the memory
+                return run(model, recipe=recipe, callback=callback, checkpoint=checkpoint, keep_best=keep_best).train()
+            fits = _largest_batch(run, model, recipe) if group.size == 1 else 0
+            few = f"the memory of {device} is not enough for batches of {recipe.batch_size}: {fits} images fit"
+            raise RuntimeError(f"{few} (--batch-size {fits})") if fits else torch.OutOfMemoryError
         finally:
             model.train(was_training)
 
@@ -166,6 +177,29 @@ def check_fit(recipe: Recipe, dataset: Dataset) -> None:
     if recipe.batch_size > len(dataset.train_images):
         few = f"{dataset.name} has only {len(dataset.train_images)} training images"
         raise ValueError(f"`batch_size` is {recipe.batch_size}, but {few}: use a smaller batch (--batch-size)")
+
+
+def _largest_batch(run: Callable[..., _Run], model: nn.Module, recipe: Recipe) -> int:
+    """Return half the recipe's batch, or a quarter and so on, for which the memory is enough; 0 for none.
+
+    Each is tried by a few updates of a copy, and by an evaluation's first batch.
+    """
+
+    def callback(event: Event) -> None:
+        if event.kind == "evaluating":
+            raise StopTraining
+
+    few, size = GRAPH_WARMUP + 2, recipe.batch_size // 2
+    recipe = recipe.replace(steps=few, eval_every=few, milestones=(), period=None, frozen=0)
+    gc.collect()
+    while size > 1:
+        torch.cuda.empty_cache()
+        with contextlib.suppress(torch.OutOfMemoryError):
+            smaller = recipe.replace(batch_size=size)
+            run(copy.deepcopy(model), recipe=smaller, callback=callback, checkpoint=None, keep_best=False).train()
+            return size
+        size //= 2
+    return 0
 
 
 @dataclass

@@ -12,6 +12,8 @@ Sources
   [2] PyTorch's documentation of `torch.autocast`, op lists; Micikevicius et al., "Mixed Precision Training", ICLR 2018.
 """
 
+from __future__ import annotations
+
 import contextlib
 import gc
 import warnings
@@ -60,8 +62,8 @@ def exact(device: torch.device, precision: str) -> Iterator[None]:
         with _settings(precision) if device.type == "cuda" else contextlib.nullcontext():
             yield
     except torch.OutOfMemoryError:
-        ways = "smaller batches or images, a smaller net, another device (--batch-size, --resize, --net, --device cpu)"
-        raise RuntimeError(f"the memory of {device} is not enough: take {ways}") from None
+        ways = "take smaller images, a smaller net or another device (--resize, --net, --device cpu)"
+        raise RuntimeError(f"the memory of {device} is not enough: {ways}") from None
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ FAILURES = {
     "trace plain20 --shortcut projection": "has no shortcut",
     "trace resnet20 --shortcut wormhole": "'wormhole'",
     "trace torchvision:resnet18 --shortcut projection": "--shortcut: only for the nets of this package",
-    "trace torchvision:vgg11 --input 3x16x16": "too small for a kernel of 2x2",
+    "trace torchvision:vgg11 --input 3x16x16": "is too small",
     "trace torchvision:vgg11 --view stages": "no 'stages' view",
     "degrade --nets vgg16": "unknown net 'vgg16'",
     "degrade --nets resnet21": "6n+2",

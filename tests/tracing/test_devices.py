@@ -1,6 +1,7 @@
 """Dtypes and devices on meta: held against the same model on the processor."""
 
 import operator
+import threading
 
 import pytest
 import torch
@@ -101,6 +102,26 @@ def test_dtypes_are_refused_where_the_processor_refuses(layer, given, own):
         assert [r.activation_bytes for r in trace(net, x, device="meta").rows] == [r.activation_bytes for r in rows]
 
 
+@pytest.mark.parametrize("where", [lambda x: "cpu", lambda x: x.device.type])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_bytes_under_autocast_are_those_of_the_processor(where, dtype):
+    def forward(self, x):
+        with torch.autocast(where(x), dtype):
+            x = self.norm(self.conv(x)).relu_()
+            with torch.autocast(where(x), enabled=False):
+                x = x.float() * 2
+            x = torch.cat([x, self.conv(x)], 1).flatten(2).mT
+            return F.scaled_dot_product_attention(x, x, x).chunk(2, -1), self.out(x).softmax(-1)
+
+    net = Call(forward, conv=nn.Conv2d(3, 3, 1), norm=nn.BatchNorm2d(3), out=nn.Linear(6, 5))
+    meta, real = trace(net, (2, 3, 4, 4)), trace(net, (2, 3, 4, 4), device="cpu")
+    assert meta.rows == real.rows
+    assert meta.rows[0].activation_bytes == 2 * 3 * 16 * 2
+    with torch.autocast("cpu", dtype):
+        plain = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Flatten(), nn.Linear(64, 2))
+        assert trace(plain, (2, 3, 4, 4)).rows == trace(plain, (2, 3, 4, 4), device="cpu").rows
+
+
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 @pytest.mark.parametrize(
     "add",
@@ -151,6 +172,35 @@ def test_what_was_written_into_a_constant_is_followed(write, device):
             trace(Call(look, f=nn.Linear(4, 4)), (4, 4))
 
 
+def test_layers_in_other_threads_are_said_to_be():
+    def forward(self, x):
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.f(x)))
+        thread.start()
+        thread.join()
+        return self.g(found[0])
+
+    net = Call(forward, f=nn.Linear(3, 4), g=nn.Linear(4, 2))
+    result = trace(net, (1, 3), device="cpu")
+    (row,) = result.not_counted
+    assert (row.path, row.kind, row.params) == ("f", "other thread", 16)
+    assert result.total_macs == 8
+    assert "without the MACs of f" in str(result)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_other_threads_on_meta_get_advice_that_works():
+    def forward(self, x):
+        found = []
+        thread = threading.Thread(target=lambda: found.append(self.f(x)))
+        thread.start()
+        thread.join()
+        return found[0]
+
+    with pytest.raises(TraceError, match=r"another thread.*device='cpu'"):
+        trace(Call(forward, f=nn.Linear(3, 4)), (1, 3))
+
+
 @pytest.mark.parametrize(
     ("net", "shape", "way"),
     [
@@ -172,7 +222,19 @@ def test_advice_for_an_input_is_one_that_works(net, shape, way):
     assert len(eval(call, {"trace": trace, "model": net, "torch": torch}).rows)
 
 
-def test_a_list_of_strings_is_no_input():
-    net = nn.Conv2d(3, 4, 3)
+def test_a_model_of_a_list_of_tensors_is_told_how_to_get_it():
+    def forward(self, images):
+        if not isinstance(images, list) or images[0].dim() != 3:
+            raise ValueError("expected a list of 3d tensors")
+        return self.f(images[0])
+
+    net = Call(forward, f=nn.Conv2d(3, 4, 3))
+    for given in ([torch.zeros(3, 8, 8)], [(3, 8, 8)], [[(3, 8, 8)]]):
+        with pytest.raises(TraceError) as caught:
+            trace(net, given)
+        text = str(caught.value)
+        call = text[text.index("trace(model") : -1]
+        result = eval(call, {"trace": trace, "model": net, "torch": torch})
+        assert result.inputs == ((3, 8, 8),)
     with pytest.raises(TypeError, match=r"\[\['one', 'two'\]\]"):
         trace(net, ["a cat", "a dog"])

@@ -25,6 +25,12 @@ def einsum(equation, *shapes):
     return lambda *x: torch.einsum(equation, *x), *shapes
 
 
+@torch.jit.script
+def script(x, w):
+    return torch.relu(x @ w)
+
+
+traced = torch.jit.trace(lambda x, w: (x @ w).relu(), (torch.ones(2, 3), torch.ones(3, 4)))
 CALLS = {
     "tensordot": (lambda a, b: torch.tensordot(a, b, ([1, -1], [0, 1])), (2, 3, 4), (3, 4, 5)),
     "einsum": einsum("...ij, ...jk -> ...ik", (1, 3, 4), (2, 4, 5)),
@@ -44,6 +50,8 @@ CALLS = {
     "transposed convolution": (lambda a, b: F.conv_transpose2d(a, b, stride=2), (2, 4, 5, 5), (4, 6, 3, 3)),
     "vmap": (lambda a, b: torch.vmap(torch.matmul)(a, b), (5, 2, 3), (5, 3, 4)),
     "vmap over weights": (lambda a, b: torch.vmap(lambda w: a @ w)(b), (2, 3), (5, 3, 4)),
+    "a function of torch.jit": (lambda a, b: script(a, b), (2, 3), (3, 4)),
+    "a trace of torch.jit": (lambda a, b: traced(a, b), (2, 3), (3, 4)),
     "nothing but shapes": (lambda a: F.interpolate(a.relu(), scale_factor=2, mode="bilinear"), (1, 2, 4, 4)),
 }
 LAYERS = {
@@ -78,6 +86,7 @@ def scaled(a, b):
     return torch._scaled_mm(a, b, torch.ones((), device=a.device), torch.ones((), device=a.device))
 
 
+ENDS = torch.tensor([8, 16], dtype=torch.int32)  # of two groups of eight
 BY_HAND = {
     "matrix and vector": (torch.mv, 3 * 4, (3, 4), (4,)),
     "vectors": (torch.dot, 4, (4,), (4,)),
@@ -100,6 +109,14 @@ BY_HAND = {
 if hasattr(F, "grouped_mm"):
     BY_HAND |= {
         "8-bit values": (scaled, 32**3, (32, 32), (32, 32)),
+        "groups of rows": (
+            lambda a, b: F.grouped_mm(a.bfloat16(), b.bfloat16(), offs=ENDS),
+            *(16 * 8 * 24, (16, 8), (2, 8, 24)),
+        ),
+        "groups of columns": (
+            lambda a, b: F.grouped_mm(a.bfloat16(), b.bfloat16(), offs=ENDS),
+            *(24 * 8 * 16, (2, 24, 8), (8, 16)),
+        ),
     }
 
 

@@ -266,8 +266,8 @@ def test_trace_inside_an_except_block():
 def test_too_small_input_names_the_layer_and_its_shape():
     with pytest.raises(TraceError) as caught:
         trace(torchvision.models.vgg11().features, (1, 3, 16, 16))
-    assert "in 20 (MaxPool2d), which got 1x512x1x1" in str(caught.value)
-    assert "too small for a kernel of 2x2" in str(caught.value)
+    text = str(caught.value)
+    assert text.startswith("input 3x16x16 is too small: 20 (MaxPool2d) got 512x1x1")
     assert caught.value.path == "20"
     assert caught.value.shapes == ((1, 512, 1, 1),)
     assert isinstance(caught.value.__cause__, RuntimeError)

@@ -267,12 +267,9 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("learns", "answers", "said"),
         [
-            (
-                1,
-                999,
-                r"of cpu is not enough: take smaller batches or images, a smaller net, another device \(--batch-size",
-            ),
-            (20, 2, r"of cpu is not enough: take smaller batches"),
+            (20, 999, r"of cpu is not enough for batches of 64: 16 images fit \(--batch-size 16\)$"),
+            (1, 999, r"of cpu is not enough: take smaller images, a smaller net or another device \(--resize, --net"),
+            (20, 2, r"of cpu is not enough: take smaller images"),  # no smaller batch would help
         ],
     )
     def test_a_card_without_memory(self, digits, learns, answers, said):
