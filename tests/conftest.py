@@ -37,7 +37,7 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-DEAR = ("cluster", "two", "wheel_file")  # fixtures that start processes of their own: one test process has them
+DEAR = ("cluster", "lab", "two", "wheel_file")  # fixtures that start processes of their own: one test process has them
 
 
 def share_out(items: list[pytest.Item]) -> None:
