@@ -110,8 +110,9 @@ export function netCard(net, count) {
 
   /** For each digit, how many of its training images are recognised, and what the others are mostly taken for. */
   function drawStrip(width) {
-    if (!lane.confusion || (strip.of === lane.confusion && strip.width === width)) return;
-    Object.assign(strip, { of: lane.confusion, width });
+    const key = lane.confusion && [width, lane.confusion].join(); // a report brings a copy, mostly of the same counts
+    if (!key || strip.key === key) return;
+    strip.key = key;
     const pitch = width / 10;
     strip.replaceChildren(svg("text", { x: 0, y: foot - 3, class: "rx-lab-name" }, "Digits recognised (red: taken for …)"), ...digits(lane.confusion).map(({ right, other }, digit) => {
       const x = digit * pitch;
