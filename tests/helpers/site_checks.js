@@ -84,6 +84,32 @@
       ...faint(all(".resnet-figure svg text"), (s) => s.fill, groundInDrawing, 4.5),
     ],
 
+    // Marks up to three elements for each way in which text is coloured: those that share it have the same contrast.
+    markLooks: () => {
+      const grounds = new Map();
+      const groundsOf = (e) => {
+        if (!e) return "";
+        if (!grounds.has(e)) {
+          const style = getComputedStyle(e);
+          const clear = parse(style.backgroundColor)[3] === 0 && style.backgroundImage === "none" && style.opacity === "1";
+          const own = clear ? "" : `|${style.backgroundColor} ${style.backgroundImage} ${style.opacity}`;
+          grounds.set(e, groundsOf(e.parentElement) + own);
+        }
+        return grounds.get(e);
+      };
+      const counts = new Map();
+      for (const e of all("article *")) {
+        const written = [...e.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
+        if (!shown(e) || !(written || e.matches("input, select, textarea"))) continue;
+        const { color, fill, fontSize, fontWeight, textShadow } = getComputedStyle(e);
+        const apart = ["svg", ":disabled, [aria-disabled=true]", "[aria-hidden=true]"].map((selector) => !!e.closest(selector));
+        const look = [color, fill, fontSize, fontWeight, textShadow, ...apart, groundsOf(e)].join();
+        counts.set(look, (counts.get(look) ?? 0) + 1);
+        e.toggleAttribute("data-look", counts.get(look) <= 3);
+      }
+      return [...counts.keys()];
+    },
+
     // What sticks out to the right, if the page itself can be scrolled sideways.
     sideways: () => {
       const { scrollWidth, clientWidth } = document.documentElement;

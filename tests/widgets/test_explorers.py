@@ -19,10 +19,10 @@ EXPLORERS = [getattr(widgets, name) for name in widgets.__all__ if name[0].isupp
 def test_has_no_barrier_and_fits_on_a_phone(explorer: type, explorer_page):
     visit = explorer_page(sample(explorer), sample(explorer))  # twice: identifiers must not collide
     found = []
-    for scheme, rules in (("light", ()), ("dark", ("color-contrast",))):
+    for scheme, barriers in (("light", visit.barriers), ("dark", visit.faint)):
         visit.show(scheme)
         found += [f"{scheme}: {line}" for line in visit.check("faintText")]
-        found += [f"{scheme}: {line}" for _, _, line in visit.barriers(*rules)]
+        found += [f"{scheme}: {line}" for _, _, line in barriers()]
     for size in (PHONE, DESKTOP):
         visit.page.set_viewport_size(size)
         found += visit.check("sideways") + visit.check("cutLetters")
@@ -74,3 +74,13 @@ def test_one_that_throws_leaves_its_table_and_the_others(context, tmp_path):
         assert outputs.nth(1).locator(".rx-static").is_hidden()
         assert [line for line in visit.complaints if "it broke" not in line] == []
         visit.page.close()
+
+
+def test_a_faint_word_among_others_that_look_alike_is_found(explorer_page):
+    visit = explorer_page(sample(EXPLORERS[0]))
+    visit.show("dark")
+    assert not visit.faint()
+    add = """words => document.querySelector("article").insertAdjacentHTML("beforeend", words)"""
+    visit.page.evaluate(add, "<p>to be read</p>" * 9 + '<p style="color: #444" id="faint">hardly to be seen</p>')
+    visit.page.evaluate(add, '<p style="background: #fff"><span><b id="pale">nor this</b></span></p>')
+    assert [where for _, where, _ in visit.faint()] == ["#faint", "#pale"]
