@@ -337,10 +337,12 @@ function render({ model, el, worker }) {
     for (const bad of values.node.querySelectorAll(".rx-lab-bad")) bad.parentElement.colSpan = 3;
   }
 
+  function addCard({ card }) {
+    if (!inside.hidden && inside.open && !card.node.isConnected) cards.append(card.node); // it is filled in another frame
+  }
   function drawCard(lane) {
     const { card } = lane;
-    if (inside.hidden || !inside.open) return;
-    if (!card.node.isConnected) cards.append(card.node);
+    if (!card.node.isConnected || !inside.open) return;
     if (lane === lanes[0]) ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
     card.fill(lane, ranges);
     if (phase !== "running") card.say(lane);
@@ -383,7 +385,7 @@ function render({ model, el, worker }) {
     return null;
   }
   function draw() {
-    due = new Set([drawControls, ...moving]);
+    due = new Set([drawControls, ...lanes.map((lane) => () => addCard(lane)), ...moving]);
     nextFrame();
   }
   const follow = () => {
