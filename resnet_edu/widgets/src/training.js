@@ -304,8 +304,6 @@ function render({ model, el, worker }) {
     save.hidden = inside.hidden = idle;
     wrong.hidden = !problem;
     say(wrong, problem);
-    told.hidden = phase !== "over";
-    if (phase === "over") told.replaceChildren(...outcome(lanes, guess).map((sentence) => h("p", {}, sentence)));
     rate.value = RATES.indexOf(nearest(RATES, chosen.rate));
     say(rateText, String(chosen.rate));
     rate.setAttribute("aria-valuetext", String(chosen.rate));
@@ -314,6 +312,12 @@ function render({ model, el, worker }) {
     batch.set(chosen.batch);
     drawNets();
     patch(add, { "aria-disabled": chosen.nets.length >= MOST && "true" });
+    if (phase === "ready") drawValues(); // the same nets in the choices and in the table
+  }
+
+  function drawOutcome() {
+    told.hidden = phase !== "over";
+    if (phase === "over") told.replaceChildren(...outcome(lanes, guess).map((sentence) => h("p", {}, sentence)));
   }
 
   /** A chart, and once nothing moves, its words. */
@@ -385,7 +389,7 @@ function render({ model, el, worker }) {
     return null;
   }
   function draw() {
-    due = new Set([drawControls, ...lanes.map((lane) => () => addCard(lane)), ...moving]);
+    due = new Set([drawControls, drawValues, drawOutcome, ...lanes.map((lane) => () => addCard(lane)), ...moving]);
     nextFrame();
   }
   const follow = () => {
@@ -401,7 +405,7 @@ function render({ model, el, worker }) {
     draw();
   };
   clear();
-  [drawControls, ...moving].forEach((part) => part());
+  [drawControls, drawOutcome, ...moving].forEach((part) => part());
   follow();
   addEventListener("hashchange", follow);
   const ends = [
