@@ -357,7 +357,7 @@ function render({ model, el, worker }) {
     if (phase === "running") drawProgress();
     const [part] = due;
     due.delete(part);
-    if (part === drawControls || (part && !(phase === "running" && still.matches))) part(); // the results come without the way to them
+    if (part && !(phase === "running" && still.matches && moving.includes(part))) part(); // results without the way to them
     if (due.size) soon();
   }
 
