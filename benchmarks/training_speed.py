@@ -14,8 +14,10 @@ blocks is 2.2 times as fast as one sum after the other; plain-56 makes 77 update
 and 97; plain-20 235 and 278; preact-110 of width 64 at batch 128 6 and 35.
 There the dissecting table takes 2.5 ms for a digit with 20 layers and 7.5 ms with 56, PyTorch 1.5 and 4.9; for a colour
 image of 32x32 pixels ResNet-56 takes 117 ms, PyTorch 11.
-The default run in a page took 9.2 seconds; of 131 frames 127 took less than 8 ms, the median 4.6, 95% less than 6.3,
-the longest 15.
+The default run in a page took 9.2 seconds there. Its frames were measured while four to eight other programs wanted the
+two cores, which lengthens the longest: in a page of 1280 px, in two runs, 885 of 886 frames took less than 8 ms,
+the medians 2.8 and 3.1, 95% less than 5.3, the longest 7.1 and 10.6; in one of 360 px all 485, the median 1.7, 95% less
+than 4.3, the longest 6.0.
 """
 
 from __future__ import annotations

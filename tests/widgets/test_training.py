@@ -80,7 +80,8 @@ def press(page: Page, name: str) -> None:
 def finish(page: Page) -> None:
     """Wait for the end of the run."""
     page.get_by_role("button", name="more steps").wait_for(timeout=LONG)
-    settled(page)
+    for _ in range(6):  # two frames each; a frame has one part of the picture
+        settled(page)
 
 
 def table(page: Page) -> dict[str, list[str]]:

@@ -304,8 +304,6 @@ function render({ model, el, worker }) {
     save.hidden = inside.hidden = idle;
     wrong.hidden = !problem;
     say(wrong, problem);
-    told.hidden = phase !== "over";
-    if (phase === "over") told.replaceChildren(...outcome(lanes, guess).map((sentence) => h("p", {}, sentence)));
     rate.value = RATES.indexOf(nearest(RATES, chosen.rate));
     say(rateText, String(chosen.rate));
     rate.setAttribute("aria-valuetext", String(chosen.rate));
@@ -314,6 +312,12 @@ function render({ model, el, worker }) {
     batch.set(chosen.batch);
     drawNets();
     patch(add, { "aria-disabled": chosen.nets.length >= MOST && "true" });
+    if (phase === "ready") drawValues(); // the same nets in the choices and in the table
+  }
+
+  function drawOutcome() {
+    told.hidden = phase !== "over";
+    if (phase === "over") told.replaceChildren(...outcome(lanes, guess).map((sentence) => h("p", {}, sentence)));
   }
 
   /** A chart, and once nothing moves, its words. */
@@ -337,10 +341,12 @@ function render({ model, el, worker }) {
     for (const bad of values.node.querySelectorAll(".rx-lab-bad")) bad.parentElement.colSpan = 3;
   }
 
+  function addCard({ card }) {
+    if (!inside.hidden && inside.open && !card.node.isConnected) cards.append(card.node); // it is filled in another frame
+  }
   function drawCard(lane) {
     const { card } = lane;
-    if (inside.hidden || !inside.open) return;
-    if (!card.node.isConnected) cards.append(card.node);
+    if (!card.node.isConnected || !inside.open) return;
     if (lane === lanes[0]) ranges = ["gradients", "outputs"].map((key) => decades(lanes.flatMap(({ sizes }) => sizes?.[key] ?? [])));
     card.fill(lane, ranges);
     if (phase !== "running") card.say(lane);
@@ -351,7 +357,7 @@ function render({ model, el, worker }) {
     if (phase === "running") drawProgress();
     const [part] = due;
     due.delete(part);
-    if (part === drawControls || (part && !(phase === "running" && still.matches))) part(); // the results come without the way to them
+    if (part && !(phase === "running" && still.matches && moving.includes(part))) part(); // results without the way to them
     if (due.size) soon();
   }
 
@@ -383,7 +389,7 @@ function render({ model, el, worker }) {
     return null;
   }
   function draw() {
-    due = new Set([drawControls, ...moving]);
+    due = new Set([drawControls, drawValues, drawOutcome, ...lanes.map((lane) => () => addCard(lane)), ...moving]);
     nextFrame();
   }
   const follow = () => {
@@ -399,7 +405,7 @@ function render({ model, el, worker }) {
     draw();
   };
   clear();
-  [drawControls, ...moving].forEach((part) => part());
+  [drawControls, drawOutcome, ...moving].forEach((part) => part());
   follow();
   addEventListener("hashchange", follow);
   const ends = [

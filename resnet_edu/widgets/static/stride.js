@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 30ab475d6092bd240b4cd05b09369c4a327f82f66c1f46a06087c7ddbb7454da */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 7978ed54179f9e92fa0e3c8f810b5c465185ff92eae266e7a48c271e714cf056 */
 var M=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

@@ -134,7 +134,6 @@ export function netCard(net, count) {
     fill(next, nextRanges) {
       [lane, ranges] = [next, nextRanges];
       if (room) update(view.root, room);
-      else view.draw();
       if (lane.filters) drawFilters(filters, lane.filters, room < NARROW ? 8 : 16);
     },
     say({ sizes, confusion, step }) {
