@@ -58,7 +58,7 @@ def test_the_loss_follows_the_slider(explorer_page, kind: str, way: str):
     assert page.evaluate(weights) == 0
     slider = page.get_by_role("slider", name="From doing nothing to what was learnt")
     slider.press("ArrowRight")
-    told = re.compile(r"^1% of the way: loss ([\d.]+), 0 of 40 images wrong")
+    told = re.compile(r"^1% of the way: loss ([\d.]+), [0-4] of 40 images wrong")
     expect(story).to_have_text(told, timeout=LONG)
     assert page.evaluate(weights) == 3  # the worker and two nets
     near = float(told.match(story.inner_text())[1])
@@ -68,7 +68,7 @@ def test_the_loss_follows_the_slider(explorer_page, kind: str, way: str):
     expected = losses(kind)
     assert start == pytest.approx(expected[20], rel=0.02)  # written with three digits
     assert scratch == pytest.approx(expected[56], rel=0.02)
-    assert near > 3 * start if kind == "plain" else near < 1.1 * start
+    assert near > 1.5 * start if kind == "plain" else near < 1.1 * start
     slider.press("End")
     expect(story).to_contain_text(f"The 18 blocks are those of {kind}56", timeout=LONG)
     everything = re.compile(r"(\d+%: [\d.]+[,.]? ?){16}")  # the rest is computed without being asked for
