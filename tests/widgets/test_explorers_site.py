@@ -167,7 +167,7 @@ def test_the_identity_sliders_of_chapter_1_say_what_its_text_says(chapter):
         expect(slider.locator(".rx-story")).to_have_text(told, timeout=60_000)
         losses.append(float(told.match(slider.locator(".rx-story").inner_text())[1]))
     assert losses[0] > 2
-    assert losses[1] < 0.05
+    assert losses[1] < 0.1  # a guess has 2.3
 
 
 def test_the_study_player_has_the_learning_rates_of_chapter_1(chapter):
