@@ -132,4 +132,4 @@ class Recipe:
         It begins at 0.003, the best rate of plain-56 on held-out images (`experiment.load_grid`); the paper has 0.1.
         """
         falls = whole("steps", steps) * 3 // 4
-        return cls(steps, lr=0.003, milestones=(falls,) if falls else (), eval_every=max(1, steps // 12))
+        return cls(steps, lr=0.003, milestones=(falls,) if falls else (), eval_every=max(1, steps // 8))

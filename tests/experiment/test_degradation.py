@@ -233,7 +233,7 @@ class TestRecipeForTheData:
     def test_digits(self):
         digits = data.load("digits")
         assert default_recipe(digits) == Recipe.digits()
-        assert default_recipe(digits, 100) == Recipe.digits().replace(steps=100, milestones=(75,), eval_every=8)
+        assert default_recipe(digits, 100) == Recipe.digits().replace(steps=100, milestones=(75,), eval_every=12)
         assert default_recipe(digits, 1).steps == 1
 
     def test_parts_of_them(self):
