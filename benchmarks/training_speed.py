@@ -10,14 +10,12 @@ The script that is measured is the one that the pages load, in one thread. Secon
 the clock, so that other programs count less. The aim is 30 updates a second for plain-56 of width 32 at batch 64.
 
 On 2 virtual cores of an AMD EPYC with nothing else to do (mini-racer 0.14, PyTorch 2.14, one thread): the product in
-blocks is 2.2 times as fast as one sum after the other; plain-56 makes 77 updates a second, PyTorch 101; residual-56 87
-and 97; plain-20 235 and 278; preact-110 of width 64 at batch 128 6 and 35.
-There the dissecting table takes 2.5 ms for a digit with 20 layers and 7.5 ms with 56, PyTorch 1.5 and 4.9; for a colour
-image of 32x32 pixels ResNet-56 takes 117 ms, PyTorch 11.
-The default run in a page took 9.2 seconds there. Its frames were measured while four to eight other programs wanted the
-two cores, which lengthens the longest: in a page of 1280 px, in two runs, 885 of 886 frames took less than 8 ms,
-the medians 2.8 and 3.1, 95% less than 5.3, the longest 7.1 and 10.6; in one of 360 px all 485, the median 1.7, 95% less
-than 4.3, the longest 6.0.
+blocks is 2.2 times as fast as one sum after the other; plain-56 makes 90 updates a second, PyTorch 105; residual-56 88
+and 99; plain-20 243 and 288; preact-110 of width 64 at batch 128 7 and 36.
+There the dissecting table takes 2.4 ms for a digit with 20 layers and 7.7 ms with 56, PyTorch 1.7 and 4.8; for a colour
+image of 32x32 pixels ResNet-56 takes 115 ms, PyTorch 10.
+The default run in a page of 1280 px took 8.9 seconds there, in 188 frames, the median 3.7 ms, 95% less than 5.3, the
+longest 7.5; in one of 360 px 8.7 seconds and 180 frames, the median 1.7, 95% less than 4.1, the longest 5.9.
 """
 
 from __future__ import annotations
