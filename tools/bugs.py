@@ -26,12 +26,13 @@ from resnet_edu.data import crop_and_flip, load
 from resnet_edu.experiment.shipped import BUGS, RESULTS, load_bugs
 from resnet_edu.nets import BasicBlock, get_model
 from resnet_edu.support.files import write_atomic
+from resnet_edu.support.validate import one_of
 
 SEEDS, DEEP_SEEDS = 8, 5
 EPOCHS, BATCH = 12, 32
 FOLDER = Path("runs/bugs")
 Set = tuple[Tensor, Tensor]  # images (N, 1, H, W) and labels (N,)
-Costs = tuple[float | None, float | None]  # in the mild setting and in the worse one
+Costs = tuple[float, float]  # in the mild setting and in the worse one
 Change = Callable[[nn.Module], object]  # puts a bug into a net
 
 
@@ -364,7 +365,8 @@ def main() -> None:
     """Measure what is missing, then write the record."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    chosen = [bug for bug in MEASURED if bug.__name__ in sys.argv[1:]] or MEASURED
+    named = {bug.__name__: bug for bug in MEASURED}
+    chosen = [named[one_of("bug", name, named)] for name in sys.argv[1:]] or MEASURED
     for seed in range(SEEDS):
         path = FOLDER / f"seed-{seed}.json"
         if not path.exists():
@@ -376,10 +378,10 @@ def main() -> None:
     costs = before["costs"]
     for bug in chosen:
         columns = zip(*(run["costs"][bug.__name__] for run in found), strict=True)
-        costs[bug.__name__] = [[round(c, 3) for c in column if c is not None] for column in columns]
+        costs[bug.__name__] = [[round(c, 3) for c in column] for column in columns]
     record = {
         "error": [round(run["error"], 3) for run in found],
-        "costs": {bug.__name__: costs[bug.__name__] for bug in MEASURED},
+        "costs": {name: costs[name] for name in named},
         "curves": before["curves"] | found[0]["curves"],
     }
     write_atomic(RESULTS / BUGS, (json.dumps(record) + "\n").encode())

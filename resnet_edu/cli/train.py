@@ -87,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("name a net, such as --net resnet20")
     if args.keep and not getattr(args, "source.held"):
         raise ValueError("--keep best needs --hold-out N: images to choose by, as the test images must not")
-    whole("--more-steps", 1 if args.more_steps is None else args.more_steps)
+    if args.more_steps is not None:
+        whole("--more-steps", args.more_steps)
     study = options.study_of(args, nets=args.net)
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun's; it limits each of them to one thread
     prepare_process(max(1, available_cores() // processes) if processes else torch.get_num_threads())

@@ -75,17 +75,17 @@ def read_folder(
         raise ValueError(f"{path} is a file, but a folder of class folders is needed: if it is an archive, unpack it")
     path = path.resolve()
     parts, notes = _parts(path)
-    listed = [_class_files(part, path, notes) for part in parts]
-    classes = tuple(listed[0])
-    if len(parts) == 2 and listed[0].keys() != listed[1].keys():
-        only = [", ".join(sorted(set(a) - set(b))) or "-" for a, b in (listed, listed[::-1])]
+    in_parts = [_class_files(part, path, notes) for part in parts]
+    classes = tuple(in_parts[0])
+    if len(parts) == 2 and in_parts[0].keys() != in_parts[1].keys():
+        only = [", ".join(sorted(set(a) - set(b))) or "-" for a, b in (in_parts, in_parts[::-1])]
         where = f"only in {parts[0].name}: {only[0]}; only in {parts[1].name}: {only[1]}"
         raise ValueError(f"the classes of {parts[0]} and {parts[1]} differ: {where}; each must be in both")
     if len(classes) < 2:
         inside = f"or give {parts[0] / classes[0]} if the classes are in there"
         raise ValueError(f"{parts[0]} holds one class only, {classes[0]!r}: add a folder, {inside}")
-    files = [file for part in listed for in_class in part.values() for file in in_class]
-    labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in listed]
+    files = [file for part in in_parts for in_class in part.values() for file in in_class]
+    labels = [np.repeat(np.arange(len(classes)), [len(f) for f in part.values()]).astype(np.int64) for part in in_parts]
     size = resize and (resize, resize)
     images, kept, read_notes = _decode(files, path, size, channels, skip_damaged, progress)
     kept = np.split(kept, [len(labels[0])])[: len(parts)]

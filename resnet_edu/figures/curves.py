@@ -195,7 +195,7 @@ class LiveCurves:
         if not self._open:
             raise RuntimeError("these curves are closed: use them inside of `with LiveCurves() as live:`")
         training = self._trainings.setdefault(key, _Training(event.steps))
-        training.step = event.step
+        training.step, training.steps = event.step, event.steps
         training.errors |= {e.step: e.train_error for e in (*event.earlier, event.evaluation) if e is not None}
         self._changed |= event.kind != "evaluating"
         if self._changed and self.clock() >= self._next:

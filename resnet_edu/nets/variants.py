@@ -140,8 +140,10 @@ class Variant(nn.Module):
 def halved_resnet34(**changes: object) -> Variant:
     """Return a note's ResNet-34 for two classes at 224 pixels ("21-ResNet网络", [1]).
 
-    Its first stage begins with a downsampling block, though the stem's pooling has halved the map already; the global
-    pooling takes any size, so nothing fails. Its projections have no batch norm.
+    Its first stage begins with a downsampling block, though the stem's pooling has halved the map already: maps of 28,
+    14, 7 and 4 pixels instead of 56, 28, 14 and 7. The global pooling takes any size, so nothing fails; the net does a
+    quarter of the work and sees a quarter of the places. Its projections have no batch norm: the branch is normalised
+    and the shortcut is not, so nothing keeps the two at one scale.
     """
     return Variant(**{"layers": (3, 4, 6, 3), "num_classes": 2, "first_stride": 2, "projection_norm": False} | changes)
 
@@ -149,8 +151,9 @@ def halved_resnet34(**changes: object) -> Variant:
 def early_relu_resnet18(**changes: object) -> Variant:
     """Return a blog's ResNet-18 for CIFAR-10 enlarged to 96 pixels ("Pytorch-第九回卷积神经网络ResNet模型", [1]).
 
-    A ReLU ends the branch, before the addition (for 110 layers 7.84% error instead of 6.61%, [5]). Projections have a
-    bias and no batch norm. The stem has no padding and the head a window of 3x3: images of 71 to 166 pixels fit.
+    A ReLU ends the branch, before the addition: no block can lower a value, and what the trunk has it keeps (7.84%
+    error instead of 6.61% for 110 layers on CIFAR-10, [5]). Projections have a bias and no batch norm. The stem has no
+    padding and the head a window of 3x3, so the net takes images of 71 to 166 pixels only.
     The author's eps of the stem's batch norm, 1e-3, is left at PyTorch's 1e-5.
     """
     options = {"stem": (7, 2, 0), "early_relu": True, "projection_bias": True, "projection_norm": False, "window": 3}
@@ -160,9 +163,11 @@ def early_relu_resnet18(**changes: object) -> Variant:
 def projected_resnet50(**changes: object) -> Variant:
     """Return a tutorial's ResNet-50 for CIFAR-10 at 32 pixels ("分类模型--ResNet系列--ResNet50", [1]).
 
-    Six of the twelve blocks that keep the shape have a projection in the identity's place. No batch norm and no ReLU
-    follow the first convolution, every convolution has a bias, and the stem is made for 224 pixels.
-    The convolutions of its blocks are missing from the text that came to us; public copies of the same code have them.
+    Six of the twelve blocks that keep the shape have a projection in the identity's place: 11.8 million parameters
+    more, and no clean path through their stages. No batch norm and no ReLU follow the first convolution, and every
+    convolution has a bias. The stem is made for 224 pixels: on 32, the last stage has maps of one pixel.
+    The convolutions of its blocks are missing from the text that came to us; public copies of the same code have them,
+    with biases.
     """
     options = {"bottleneck": True, "stem_norm": False, "stem_relu": False, "extra": ((), (3,), (3, 4, 5), (1, 2))}
     options |= {"bias": True, "projection_bias": True, "num_classes": 10}
@@ -172,8 +177,10 @@ def projected_resnet50(**changes: object) -> Variant:
 def cifar_stem_resnet18(**changes: object) -> Variant:
     """Return a page's ResNet-18 with a stem for 32 pixels ("ResNet", front matter of 2023-10-8, [1]).
 
-    Blocks, stages and channels are those for ImageNet, the stem is a 3x3 with stride 1 and no pooling. It is a common
-    net, and none of the paper's: it has 41 times as many parameters as the paper's ResNet-20 for the same images.
+    Blocks, stages and channels are those for ImageNet, the stem is a 3x3 with stride 1 and no pooling: maps of 32, 16,
+    8 and 4 pixels on CIFAR-10. It is a common net, and none of the paper's: with 11.2 million parameters it has 41
+    times as many as the paper's ResNet-20 for the same images. Its linear layer counts on 512 channels, so bottlenecks,
+    which end in four times as many, do not fit into its class.
     """
     return Variant(**{"layers": (2, 2, 2, 2), "num_classes": 10, "stem": (3, 1, 1), "stem_pool": False} | changes)
 
@@ -181,7 +188,8 @@ def cifar_stem_resnet18(**changes: object) -> Variant:
 def biased_resnet50(**changes: object) -> Variant:
     """Return a report's ResNet-50 for the seven classes of FER2013 at 224 pixels ([1], with `stroke=` for `stride=`).
 
-    Every convolution has a bias, though a batch norm follows each and takes it away. Nothing else differs.
+    Every convolution has a bias, though a batch norm follows each: it subtracts the mean of every channel, bias
+    included, so the biases have no effect and no gradient. That is the only difference in structure: 26,560 values.
     """
     options = {"bottleneck": True, "bias": True, "projection_bias": True, "num_classes": 7}
     return Variant(**{"layers": (3, 4, 6, 3)} | options | changes)
@@ -190,7 +198,8 @@ def biased_resnet50(**changes: object) -> Variant:
 def d2l_resnet18(**changes: object) -> Variant:
     """Return the ResNet-18 of "Dive into Deep Learning", for grey images of 96 pixels and ten classes ([2]).
 
-    All convolutions have biases, and the projection has no batch norm.
+    All convolutions have biases, and the projection has no batch norm, so there the bias is not lost. Torchvision's
+    weights do not fit into it.
     """
     options = {"in_channels": 1, "num_classes": 10, "bias": True, "projection_bias": True, "projection_norm": False}
     return Variant(**{"layers": (2, 2, 2, 2)} | options | changes)
@@ -209,8 +218,9 @@ def uva_resnet20(**changes: object) -> Variant:
 def labml_resnet20(**changes: object) -> Variant:
     """Return the ResNet of labml's annotated papers with the defaults of its CIFAR-10 experiment ([4]).
 
-    The stem halves the map, the first stage halves it again, and no later stage does, where the comment in the code
-    promises a stride of 2 for every stage but the first. No ReLU follows the stem's batch norm; all layers have biases.
+    The stem halves the map, the first stage halves it again, and no later stage does: maps of 8, 8 and 8 pixels, where
+    the comment in the code promises a stride of 2 for every stage but the first. A global pooling hides it. No ReLU
+    follows the stem's batch norm, and all convolutions have biases.
     """
     options = {"stem": (3, 2, 1), "stem_relu": False, "stem_pool": False, "first_stride": 2, "later_stride": 1}
     options |= {"bias": True, "projection_bias": True, "num_classes": 10}

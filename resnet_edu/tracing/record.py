@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_
 from torch.utils.hooks import RemovableHandle
 
 from ..nets.shapes import ReceptiveField
+from ..support.system import random_states_kept
 from . import ops
 from .graph import Node, resolve
 from .macs import run_and_count
@@ -92,6 +93,7 @@ class Recorder(TorchFunctionMode):
     def watching(self) -> Iterator[Recorder]:
         """Record what happens inside the block, and undo everything afterwards, whatever happened."""
         with ExitStack() as stack:
+            stack.enter_context(random_states_kept())
             self._snapshot = Snapshot(values=not self._meta)
             stack.callback(self._snapshot.restore)
             for path, module in self._model.named_modules():

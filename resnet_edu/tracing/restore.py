@@ -1,14 +1,12 @@
 """Putting a model back exactly as it was: the tracer may not be noticed afterwards.
 
 What `forward` can change is remembered: attributes, parameters, buffers and submodules by identity; containers held by
-a module by content, to any depth; training flags; random number generators; and, on a real device, the values of all
-tensors found there. What an object of another kind keeps for itself is not looked at.
+a module by content, to any depth; training flags; and, on a real device, the values of all tensors found there. What
+an object of another kind keeps for itself is not looked at.
 """
 
 from __future__ import annotations
 
-import random
-import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from typing import Any
@@ -20,7 +18,7 @@ _CONTAINERS = {dict, OrderedDict, defaultdict, Counter, list, deque, set}  # the
 
 
 class Snapshot:
-    """State of modules and random number generators at one moment; `restore()` brings it back.
+    """State of modules at one moment; `restore()` brings it back.
 
     With `values=True` the values of all tensors are copied as well (needed on a real device only): a write reaches
     them through views, `.data`, `out=` or a kernel, so it is not watched for but found out afterwards.
@@ -33,11 +31,6 @@ class Snapshot:
         self._contents: dict[int, tuple[Any, Any]] = {}
         self._tensors: dict[int, tuple[Tensor, Tensor]] = {}
         self._copies: dict[object, tuple[Tensor, Tensor]] = {}  # tensors of the same memory share a copy
-        self._generators = [(torch.set_rng_state, torch.get_rng_state()), (random.setstate, random.getstate())]
-        if torch.cuda.is_initialized():
-            self._generators.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
-        if numpy := sys.modules.get("numpy"):
-            self._generators.append((numpy.random.set_state, numpy.random.get_state()))
 
     def add(self, module: nn.Module) -> None:
         """Remember one module, without its children."""
@@ -90,8 +83,6 @@ class Snapshot:
             for memory, copy in self._copies.values():
                 if not torch.equal(memory, copy):
                     memory.copy_(copy)
-        for set_state, state in self._generators:
-            set_state(state)
 
 
 def _memory(tensor: Tensor) -> Tensor:

@@ -49,12 +49,15 @@ def source_files(names: Sequence[str]) -> list[Path]:
     return sorted(p for p in found if p.is_file() and not SKIPPED & set(p.relative_to(ROOT).parts))
 
 
-def state_of(files: Sequence[Path]) -> str:
+def digests_of(names: Sequence[str]) -> dict[str, str]:
+    """Return the SHA-256 of each of `source_files`, by its path."""
+    files = source_files(names)
+    return {p.relative_to(ROOT).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def state_of(digests: dict[str, str]) -> str:
     """Return one hash of files, and of the libraries that are used."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(ROOT).as_posix().encode())
-        digest.update(path.read_bytes())
+    digest = hashlib.sha256(repr(digests).encode())
     for library in ("torch", "torchvision", "numpy", "matplotlib"):
         digest.update(f"{library} {version(library)}".encode())
     return digest.hexdigest()
@@ -82,17 +85,17 @@ def empty_site() -> Iterator[None]:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def state_for(modules: Sequence[str]) -> str:
-    """Return one hash of what a chapter depends on beside its cells: the modules that it has imported, all records."""
-    used = {ROOT / name for name in modules}
-    return state_of([p for p in source_files(PACKAGE) if p in used or p.suffix != ".py"])
-
-
 def execute_chapters() -> None:
     """Run the chapters that the cache lacks, two at a time, and leave every chapter with its outputs in EXECUTED."""
     cache = get_cache(CACHE)
     chapters = [name for name in toc_documents() if name.startswith("notebooks/")]
     notebooks = {name: nbformat.read(ROOT / f"{name}.ipynb", as_version=4) for name in chapters}
+
+    package = digests_of(PACKAGE)  # once, and before the first chapter runs
+
+    def state_for(modules: Sequence[str]) -> str:
+        """Return one hash of what a chapter depends on beside its cells: the modules it has imported, all records."""
+        return state_of({path: d for path, d in package.items() if path in modules or not path.endswith(".py")})
 
     def is_cached(name: str) -> bool:
         with contextlib.suppress(KeyError):
@@ -177,7 +180,7 @@ def main() -> None:
     repository = Repository.from_config(ROOT / "_config.yml")
     setup_cell(repository.source)  # an address that cannot be one is told now, and not after the build
 
-    state, note = f"{state_of(source_files(SOURCES))} {repository} {arguments.text}", BUILD / "site_state"
+    state, note = f"{state_of(digests_of(SOURCES))} {repository} {arguments.text}", BUILD / "site_state"
     if SITE.exists() and note.is_file() and note.read_text() == state:
         print(f"Nothing has changed since {SITE} was built.")
         return
