@@ -26,15 +26,24 @@ def root() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(autouse=True)
+def same_arithmetic() -> Iterator[None]:
+    """Each test leaves torch's number of threads, and small numbers, as they were: commands set their process up."""
+    threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
+    yield
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)  # hypothesis, for one, wants numbers below 1e-308
+
+
 @pytest.fixture
-def one_thread() -> Iterator[None]:
+def one_thread(same_arithmetic: None) -> None:
     """One computing thread: tiny nets gain nothing from more, and lose much where other processes want the cores."""
     import torch
 
-    before = torch.get_num_threads()
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 DEAR = ("cluster", "lab", "two", "wheel_file")  # fixtures that start processes of their own: one test process has them

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 from small_photos import classifier_of, cut, parts
 
 from resnet_edu import cli, probes
@@ -17,13 +16,9 @@ from resnet_edu.training.loop import evaluate
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch, tmp_path):
-    """The command sets its process up; the next test gets it as it was."""
+    """A working directory of its own; and this process is not set up for a command."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("resnet_edu.cli.probe.prepare_process", lambda threads: None)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
 
 
 def probe(*words: str) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from processes import COMMAND
 from small_photos import parts
@@ -49,14 +48,11 @@ def here(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch, here):
-    """The commands set this process up, and import from the working directory; the next test gets it as it was."""
+    """The commands would set this process up; and they import from the working directory."""
     for name in ("train", "probe", "predict"):
         monkeypatch.setattr(f"resnet_edu.cli.{name}.prepare_process", lambda threads: None)
     monkeypatch.setattr(sys, "path", [str(here), *sys.path])
     monkeypatch.chdir(here)
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def all_files(folder: Path) -> dict[str, bytes]:
