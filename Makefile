@@ -12,6 +12,9 @@ PORT ?= 8000
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 
+# Installation leaves byte code to the first import; without it each process would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The last line alone makes the stamp, so an install that was interrupted is taken up again by the next command.
 # d2l is an independent reference for the tests. It pins a numpy that torch has long left behind, hence --no-deps;
 # what it needs in order to be imported is in the `test` extra.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +119,12 @@ class Chapter:
 
 def toc_documents(root: Path = ROOT) -> list[str]:
     """Return every document of the table of contents, the root first, without suffix."""
+    return list(_documents((root / "_toc.yml").read_text(encoding="utf-8")))
+
+
+@cache  # it is asked for at each cell of text
+def _documents(contents: str) -> tuple[str, ...]:
+    """Return the documents of a table of contents, which is YAML."""
 
     def walk(node: object) -> list[str]:
         if isinstance(node, list):
@@ -128,7 +134,7 @@ def toc_documents(root: Path = ROOT) -> list[str]:
             return own + [name for value in node.values() for name in walk(value)]
         return []
 
-    return walk(yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8")))
+    return tuple(walk(yaml.safe_load(contents)))
 
 
 def chapters(root: Path = ROOT) -> list[Chapter]:

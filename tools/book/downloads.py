@@ -20,6 +20,7 @@ import re
 import tempfile
 import textwrap
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import nbformat
@@ -228,15 +229,20 @@ def plain_citations(text: str) -> str:
     """
 
     def words(match: re.Match[str]) -> str:
-        entries = parse_file(str(BIBLIOGRAPHY)).entries
         cited = []
-        for entry in (entries[key.strip()] for key in match[2].split(",")):
+        for entry in (_entries()[key.strip()] for key in match[2].split(",")):
             name, year = _authors(entry), entry.fields["year"]
             label = f"{name}, {year}" if match[1] == "p" else f"{name} ({year})"
             cited.append(f"[{label}]({_address(entry)})" if _address(entry) else label)
         return f"({'; '.join(cited)})" if match[1] == "p" else ", ".join(cited)
 
     return re.sub(r"\{cite:([tp])\}`([^`]+)`", words, text)
+
+
+@functools.cache
+def _entries() -> Mapping[str, Entry]:
+    """Return the works of the bibliography, by their keys."""
+    return parse_file(str(BIBLIOGRAPHY)).entries
 
 
 def _authors(entry: Entry) -> str:
