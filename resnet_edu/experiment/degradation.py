@@ -79,7 +79,7 @@ def net_options(name: str, dataset: Dataset, **options: object) -> dict[str, Any
 def default_recipe(dataset: Dataset, steps: int | None = None, depth: int = 56) -> Recipe:
     """Return the recipe that fits a data set: `Recipe.digits` for the digits, or else the paper's, shortened.
 
-    steps: None is 400 for the digits, and else 1,000. Evaluations of others are spaced by `space_evaluations`.
+    steps: None is what `Recipe.digits` has, or else 1,000. Evaluations of others are spaced by `space_evaluations`.
     """
     looks = dataset.shape, dataset.classes  # a folder of that name may hold other images
     if dataset.name.partition("[")[0] == "digits" and looks == ((1, 8, 8), tuple("0123456789")):
