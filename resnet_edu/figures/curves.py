@@ -133,7 +133,7 @@ def rates(
 
 
 PACE = 0.5  # seconds between two drawings at least
-SHARE = 0.03  # of the time, at most, goes into drawing ...
+SHARE = 1 / 32  # of the time, at most, goes into drawing ...
 LONGEST = 5.0  # seconds: ... but nobody waits longer than this; the first drawing, which loads fonts, may take a few
 
 
@@ -156,7 +156,7 @@ class LiveCurves:
     For nets that are trained one by one: `train(net, ..., callback=live.named("plain20"))`, or `callback=live` for a
     single one. What has a net's name has its look in this book. Several seeds of a net are several lines.
 
-    The figure is redrawn at most twice a second, less often where that would take 3% of the time, and only if
+    The figure is redrawn at most twice a second, less often where that would take a 32nd of the time, and only if
     something has changed. Training that ends in an exception, or by Ctrl-C, leaves the figure of what there is.
 
     Raises `RuntimeError` for an event outside of its `with` block.

@@ -106,7 +106,7 @@ class TestDrawing:
 
     @pytest.mark.parametrize(
         ("cost", "wait"),
-        [(0, PACE), (1 / 64, PACE), (0.25, 2.5), (100, LONGEST)],  # the wait is ten times the cost, within limits
+        [(0, PACE), (1 / 64, PACE), (0.125, 4.0), (100, LONGEST)],  # the wait is 32 times the cost, within limits
     )
     def test_the_pace_follows_what_a_drawing_costs(self, monkeypatch, cost, wait):
         now, drawn = [0.0], []
