@@ -28,7 +28,7 @@ def root() -> Path:
 
 @pytest.fixture(autouse=True)
 def same_arithmetic() -> Iterator[None]:
-    """Each test leaves torch's number of threads, and small numbers, as they were: commands set their process up."""
+    """Each test leaves torch's number of threads, and small numbers, as they were: a command sets its process up."""
     threads = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
     yield
     if threads:

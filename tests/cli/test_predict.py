@@ -29,11 +29,10 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def here(trained, tmp_path, monkeypatch):
-    """A working directory with the file and the photos; and this process is not changed for good."""
+    """A working directory with the file and the photos."""
     monkeypatch.chdir(tmp_path)
     for name in ("photos", "net.safetensors"):
         Path(name).symlink_to(trained[0] / name)
-    monkeypatch.setattr("resnet_edu.cli.predict.prepare_process", lambda threads: None)
 
 
 def predict(*words: str) -> int:

@@ -15,10 +15,9 @@ from resnet_edu.training.loop import evaluate
 
 
 @pytest.fixture(autouse=True)
-def process(monkeypatch, tmp_path):
-    """A working directory of its own; and this process is not set up for a command."""
+def here(monkeypatch, tmp_path):
+    """A working directory of its own."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("resnet_edu.cli.probe.prepare_process", lambda threads: None)
 
 
 def probe(*words: str) -> int:

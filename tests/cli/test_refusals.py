@@ -48,9 +48,7 @@ def here(tmp_path_factory) -> Path:
 
 @pytest.fixture(autouse=True)
 def process(monkeypatch, here):
-    """The commands would set this process up; and they import from the working directory."""
-    for name in ("train", "probe", "predict"):
-        monkeypatch.setattr(f"resnet_edu.cli.{name}.prepare_process", lambda threads: None)
+    """The commands import from the working directory."""
     monkeypatch.setattr(sys, "path", [str(here), *sys.path])
     monkeypatch.chdir(here)
 

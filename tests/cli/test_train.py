@@ -22,11 +22,10 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch) -> Path:
-    """A working directory of its own; few images; and this process is not changed for good."""
+    """A working directory of its own, and few images."""
     load = data.load
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(data, "load", lambda source, **options: load(source, **options).head(64, 32))
-    monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
     return tmp_path
 
 

@@ -26,7 +26,6 @@ DRAW = curves.training
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(cli_train, "prepare_process", lambda threads: None)
     none = SimpleNamespace(save_both=lambda stem: None)
     monkeypatch.setattr(curves, "training", lambda *about: none)  # to draw takes seconds
     return tmp_path
