@@ -2,8 +2,10 @@
 
 Sources
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, table 6 and figure 6.
-  [2] github.com/nabla0001/resnet, README: mean and standard deviation of 5 runs. The recipe is the paper's, but for
-      images normalised by channel, not by pixel; the mean of plain nets in [1] is read off figure 6 there as well.
+  [2] github.com/nabla0001/resnet, README: mean and standard deviation of 5 runs. The recipe is the paper's, but
+      its code normalises images by channel, not by pixel, trains on 45,000 of them, and lets the rate of ResNet-110
+      fall from 0.1 to 0.001 and 0.0001 (it divides the 0.01 of the first 400 steps). The mean of plain nets in [1] is
+      read off figure 6 there as well.
   [3] github.com/akamaster/pytorch_resnet_cifar10, issue 18: runs of that code by one of its readers. Each run counts
       with its best epoch on the test set, which flatters it. The result is given as "7.36(16)", without saying what the
       16 is. The six single errors that follow (7.4, 7.29, 7.4, 6.89, 8.42, 7.95) have a mean of 7.56, a sample standard
@@ -22,7 +24,7 @@ from .records import RecordError, RunRecord, by_net
 from .statistics import mean_and_std, with_spread
 
 FAR = 2.0  # standard deviations: a result that is farther off than this is called so
-IMAGES = (50_000, 10_000)  # of CIFAR-10: training on all of them, as the published numbers do
+IMAGES = (50_000, 10_000)  # of CIFAR-10: training on all of them, as [1] does
 PROCESSES = 2  # at most: "a mini-batch size of 128 on two GPUs", section 4.2 of [1]
 
 
@@ -49,7 +51,7 @@ class Reference:
 
 SOURCES = {
     "paper": "He et al. 2016, table 6; plain nets read off figure 6",
-    "nabla0001": "github.com/nabla0001/resnet, 5 runs, normalised by channel",
+    "nabla0001": "github.com/nabla0001/resnet, 5 runs, 45,000 training images, normalised by channel",
     "akamaster #18": "github.com/akamaster/pytorch_resnet_cifar10, issue 18, best epoch of each run, given as 7.36(16)",
 }
 _READ_OFF = "read off figure 6"

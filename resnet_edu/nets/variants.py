@@ -141,9 +141,9 @@ def halved_resnet34(**changes: object) -> Variant:
     """Return a note's ResNet-34 for two classes at 224 pixels ("21-ResNet网络", [1]).
 
     Its first stage begins with a downsampling block, though the stem's pooling has halved the map already: maps of 28,
-    14, 7 and 4 pixels instead of 56, 28, 14 and 7. The global pooling takes any size, so nothing fails; the net does a
-    quarter of the work and sees a quarter of the places. Its projections have no batch norm: the branch is normalised
-    and the shortcut is not, so nothing keeps the two at one scale.
+    14, 7 and 4 pixels instead of 56, 28, 14 and 7. The global pooling takes any size, so nothing fails; the net does
+    less than a third of the work and sees a quarter of the places. Its projections have no batch norm: the branch is
+    normalised and the shortcut is not, so nothing keeps the two at one scale.
     """
     return Variant(**{"layers": (3, 4, 6, 3), "num_classes": 2, "first_stride": 2, "projection_norm": False} | changes)
 

@@ -43,9 +43,9 @@ class Halve(nn.Module):
 
 
 class PreAct(nn.Module):
-    """The block of exercise 14.3, or with a mistake: where the projection starts, or a ReLU behind the addition."""
+    """The block of exercise 14.3, or with a mistake: where or when the projection starts, or a ReLU at the end."""
 
-    def __init__(self, inside: int, out: int, stride: int, early: bool = True, last: bool = False) -> None:
+    def __init__(self, inside: int, out: int, stride: int, early=True, last=False, by_stride=False) -> None:
         super().__init__()
         self.early, self.end = early, nn.ReLU() if last else nn.Identity()
         self.first = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU())
@@ -55,7 +55,7 @@ class PreAct(nn.Module):
             nn.ReLU(),
             nn.Conv2d(out, out, 3, padding=1, bias=False),
         )
-        same = stride == 1 and inside == out
+        same = stride == 1 and (by_stride or inside == out)
         self.shortcut = None if same else nn.Conv2d(inside, out, 1, stride, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -396,6 +396,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("8.3", {"share": 0.7135}, "ten times as strong"),
     ("8.3", {"share": 3.42}, "in percent"),
     ("8.3", {"share": 0.05}, "too large"),
+    ("8.3", {"share": 0.03474}, "too large"),  # without the steps at the lowest rate
     ("10.1", {"bugs": REPORTS[1::-1] + REPORTS[2:]}, "report i` is 'no eval': which images does it know"),
     ("10.1", {"bugs": [*REPORTS[:4], "no eval"]}, "report v` .*Are the images"),
     ("10.1", {"bugs": ["luck", *REPORTS[1:]]}, "must be one of 'last epoch', 'no eval'"),
@@ -430,6 +431,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("14.2", {"factor": 0.8}, "how many are kept"),
     ("14.3", {"block": functools.partial(PreAct, early=False)}, "8, 16, 2"),
     ("14.3", {"block": functools.partial(PreAct, last=True)}, "8, 8, 1"),
+    ("14.3", {"block": functools.partial(PreAct, by_stride=True)}, "8, 16, 1"),
     ("14.3", {"block": lambda a, b, stride: BasicBlock(a, b, stride)}, "8, 8, 1"),
     ("12.2", {"images": 380}, "one picture less"),
     ("12.2", {"images": 299}, "exact interval"),

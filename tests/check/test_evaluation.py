@@ -92,6 +92,12 @@ def times_batch_size(model, batches):
     return accuracy_alone(model, batches) * len(batches.dataset) / (len(batches) * batches.batch_size)
 
 
+def sum_of_tensors(model, batches):
+    model.eval()
+    loss = sum(F.cross_entropy(model(x), y, reduction="sum") for x, y in batches)
+    return loss / len(batches.dataset), accuracy_alone(model, batches)
+
+
 def last_left_out(model, batches):
     return accuracy_alone(model, [b for b in batches if len(b[0]) == batches.batch_size])
 
@@ -105,6 +111,7 @@ WRONG = {
     batch_means: "the mean of the batches' means",
     loss_of_batch_means: "`the loss of loss_of_batch_means` .*the mean of the batches' means",
     times_batch_size: "divided by batches times batch size",
+    sum_of_tensors: "holds on to the graphs",
     last_left_out: "without the last, smaller batch",
     lambda m, b: 1 - accuracy_alone(m, b): "that is the error",
     lambda m, b: 100 * accuracy_alone(m, b): "Is it in percent",
