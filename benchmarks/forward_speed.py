@@ -11,6 +11,7 @@ in it. The best of the rounds counts. `--record` writes all of it into the packa
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import time
@@ -53,7 +54,10 @@ def main() -> None:
     nets = {name: build().eval() for name, build in NETS.items()}
     found = {}
     for name, net in nets.items():
-        t = trace(net, (1, 3, 224, 224))
+        alike = copy.deepcopy(net)  # torchvision's ReLUs write over their input, ours do not: all count as outputs
+        for relu in (m for m in alike.modules() if isinstance(m, torch.nn.ReLU)):
+            relu.inplace = False
+        t = trace(alike, (1, 3, 224, 224))
         costs = {"macs": t.total_macs, "params": t.total_params, "activation_bytes": t.total_activation_bytes}
         found[name] = {**costs, "seconds": {}, "clock": {}}
     for batch in BATCHES:

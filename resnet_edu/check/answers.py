@@ -30,7 +30,7 @@ from ..tracing.anatomy import anatomy
 from ..tracing.run import Trace, trace
 from ..training.recipe import Recipe
 from .blocks import compare_block
-from .compare import check_forward, compare_numbers, count_text, kinds, output_of, randomize
+from .compare import check_forward, compare_numbers, count_text, expect_tensor, kinds, output_of, randomize
 from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
 from .verdict import NotYet, build, call, called_with, check_callable, checker
 from .which import which_resnet
@@ -132,12 +132,17 @@ def _exercise_1_3_where_it_begins(runs: object, begins: object) -> str:
         raise NotYet(f"`runs` has the depths {', '.join(map(str, errors))}: plain-8, to compare with, is missing")
     if any(r.recipe != records[0].recipe for r in records):
         raise NotYet("the recipes of `runs` differ: the depth alone may")
+    steps, rate, own = *map(records[0].recipe.get, ("steps", "lr")), Recipe.digits()
+    if (steps, rate) != (own.steps, own.lr):
+        raise NotYet(f"`runs` have {steps} steps at {rate}, and the recipe of the chapter has {own.steps} at {own.lr}")
     means = {depth: statistics.fmean(values) for depth, values in errors.items()}
     right = next((depth for depth, mean in means.items() if mean > means[8] + 1), None)
     if begins != right:
         listed = ", ".join(f"{depth}: {mean:.2f}%" for depth, mean in means.items())
         why = f"Your training errors are {listed}. Which depth is the first with more than one point above plain-8?"
         raise NotYet(f"`begins` is {begins!r}. {why}")
+    if right is None and max(means) < 56:
+        raise NotYet(f"none of your depths is worse, and {max(means)} is the deepest: go on, up to 56")
     return "your runs say so"
 
 
@@ -220,6 +225,8 @@ def _exercise_3_3_wrong_stage(sizes: object, share: object) -> str:
 def _exercise_3_4_layer_in_a_box(kernel: object, stride: object, padding: object) -> str:
     given = {"kernel": kernel, "stride": stride, "padding": padding}
     k, s, p = (as_number(name, value) for name, value in given.items())
+    if k < 1 or p < 0:
+        raise NotYet(f"`kernel` is {k:g} and `padding` {p:g}: a kernel has a pixel or more, padding none or more")
     seen = {9: 3, 10: 4, 11: 4, 12: 4, 13: 5}
     for size, out in seen.items():
         made = (size + 2 * p - k) // s + 1 if s > 0 else 0
@@ -261,13 +268,13 @@ def _exercise_4_3_one_width(net: object, falls_more: object) -> str:
     if mine.additions:
         raise NotYet(f"`net` has {len(mine.additions)} additions, and a plain network has none")
     drawn = ([r for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual))
-    own, right, old = ([(r.kind, *r.output_shape[1:]) for r in rows] for rows in drawn)
+    own, right, old = ([(r.kind, r.kernel, *r.output_shape[1:]) for r in rows] for rows in drawn)
     if own == old:
         raise NotYet("`net` is plain-34 as it was: its stages have 64, 128, 256 and 512 channels")
     if len(own) != 34:
         raise NotYet(f"`net` has {len(own)} layers, and plain-34 has 34")
     if own != right:
-        raise NotYet("`net` has 34 layers, but not all have the channels and map sizes that they should")
+        raise NotYet("`net` has 34 layers, but not all have the channels, kernels and map sizes that they should")
     text = "divide what plain-34 has by what this one has, for both costs"
     in_parameters = usual.total_params / thin.total_params > usual.total_macs / thin.total_macs
     costs = ("multiply-adds", "parameters")
@@ -292,6 +299,9 @@ def _exercise_5_2_nothing_dropped(shortcut: Callable[[int, int], nn.Module]) -> 
     }
     wrong = {text: lambda net, maps, shrink=shrink: net[2](net[1](shrink(maps))) for text, shrink in mistakes.items()}
     compare_numbers(mine, reference, x, what, wrong)
+    macs, few = (trace(net.eval(), tuple(x.shape)).total_macs for net in (mine, reference))
+    if macs > few:
+        raise NotYet(f"{what}: the numbers are right, but the 1×1 has {macs / few:g} times the work: pool before it")
     return f"{name}: outputs, running statistics and gradients are those of ResNet-D's shortcut"
 
 
@@ -311,6 +321,7 @@ def _exercise_5_3_same_keys_other_outputs(changes: object) -> str:
         net = copy.deepcopy(net)
         training = any(isinstance(m, nn.BatchNorm2d) and m.training for m in net.modules())
         call(f"change {place}: load_state_dict", net.load_state_dict, theirs.state_dict())
+        still = copy.deepcopy(net).eval()  # before a pass in training mode moves its statistics
         given = call(f"change {place}: the preparation", prepare, images.clone())
         output = call(f"change {place}: the network", net, given)
         if output.shape != wanted.shape:
@@ -320,9 +331,11 @@ def _exercise_5_3_same_keys_other_outputs(changes: object) -> str:
         found = {
             "the images": not torch.equal(given, images),
             "the mode": training,
-            built: not torch.allclose(net.eval()(images), wanted, atol=0.01 * scale),
+            built: not torch.allclose(still(images), wanted, atol=0.01 * scale),
         }
         kind = " and ".join(name for name, is_so in found.items() if is_so)
+        if sum(found.values()) > 1:
+            raise NotYet(f"change {place} is of {kind} at once: change one thing at a time")
         for other, (other_kind, before) in enumerate(seen, start=1):
             if torch.allclose(output, before, atol=0.01 * scale):
                 raise NotYet(f"changes {other} and {place} give the same output: they are one change")
@@ -365,6 +378,8 @@ def _exercise_6_4_adam_or_sgd(held_out: object, rates: object, test: object, ver
         if not isinstance(tried, dict) or len(tried) < 3:
             raise NotYet(f"`held_out[{name!r}]` must be a dictionary of three rates or more, each with its errors")
         found = {rate: as_percentages(f"held_out[{name!r}][{rate}]", errors, None) for rate, errors in tried.items()}
+        if any(len(errors) < 2 for errors in found.values()):
+            raise NotYet(f"`held_out[{name!r}]` must have the errors of two starts or more for each rate")
         means = {rate: statistics.fmean(errors) for rate, errors in found.items()}
         best = min(means, key=means.get)
         if rates[name] != best:
@@ -412,6 +427,7 @@ def _exercise_7_1_five_sigma(
 
 def _exercise_7_2_fair_twins(runs: object) -> str:
     found: dict[object, dict[str, tuple]] = {}
+    errors: list[object] = []
     for kind, seed, steps, start, error in [as_list("a run", run, 5) for run in as_list("runs", runs, None, "runs")]:
         if kind not in ("plain", "resnet"):
             raise NotYet(f"a run is of kind {kind!r}, and it must be 'plain' or 'resnet'")
@@ -419,9 +435,9 @@ def _exercise_7_2_fair_twins(runs: object) -> str:
             raise NotYet(f"seed {seed} has two runs of kind {kind!r}")
         for name, value in (("steps", steps), ("start", start), ("training error", error)):
             as_number(f"{name} of {kind}, seed {seed}", value)
-        if not 0 <= error <= 100:
-            raise NotYet(f"the training error of {kind}, seed {seed}, is {error!r}; it is a percentage")
         found[seed][kind] = steps, start
+        errors.append(error)
+    as_percentages("the training errors", errors, None)
     for seed, twins in found.items():
         if len(twins) < 2:
             raise NotYet(f"seed {seed} has one run, {next(iter(twins))}: every seed needs a plain and a residual one")
@@ -455,12 +471,14 @@ def _exercise_7_4_bootstrap(draws: object, means: object, ends: object, right: o
     }
     check_number("means", means, 10, slips, 1e-9)
     errors = [r.final["train_error"] for r in load_records("digits") if r.net == "plain56" and r.seed < 3]
-    slips = {min(errors): "that is the lowest value itself", max(errors): "that is the highest value itself"}
-    given = as_list("ends", ends, 2, "numbers")
-    for name, value, wanted in zip(("low end", "high end"), given, _bootstrap_interval(errors), strict=True):
-        check_number(name, value, float(wanted), slips, within=0.02)
+    given = [as_number("an end", value) for value in as_list("ends", ends, 2, "numbers")]
+    # A mean of the lowest value alone comes up in one draw of 27: without interpolation that is the 2.5% quantile.
+    whole = np.allclose(given, [min(errors), max(errors)], rtol=1e-3)
+    interval = (lambda values: (min(values), max(values))) if whole else _bootstrap_interval
+    for name, value, wanted in zip(("low end", "high end"), given, interval(errors), strict=True):
+        check_number(name, value, float(wanted), within=0.02)
     studies = np.random.default_rng(0).normal(size=(2000, 3))
-    low, high = np.transpose([_bootstrap_interval(study) for study in studies])
+    low, high = np.transpose([interval(study) for study in studies])
     share = float(np.mean((low <= 0) & (high >= 0)))
     slips = {0.95: "that is what it promises", 1 - share: "that is how often it is wrong"}
     check_number("right", right, share, slips, within=0.05)
@@ -541,7 +559,8 @@ def _exercise_10_3_loads_all(load: Callable[[nn.Module, dict[str, Tensor]], obje
         call(f"{name}(net, saved)", load, mine, dict(saved))
         if not all(torch.equal(t, saved[prefix + key]) for key, t in mine.state_dict().items()):
             raise NotYet(f"{name}: not all tensors arrive in the net if the names begin with {prefix + '0.weight'!r}")
-        for what, wrong in (("lacks", {k: saved[k] for k in rest}), ("has more than", saved | {"more": saved[first]})):
+        fewer, one = {k: saved[k] for k in rest}, {"more": saved[first]}
+        for what, wrong in (("lacks", fewer), ("has more than", saved | one), ("names otherwise", fewer | one)):
             try:
                 load(copy.deepcopy(fresh), wrong)
             except Exception:  # as it should be, of whatever kind
@@ -561,7 +580,8 @@ def _exercise_11_1_speed(per_second: object, hours: object) -> str:
 def _exercise_11_3_sizes(as_published: object, padded: object) -> str:
     for name, given, right in (("as_published", as_published, (71, 166)), ("padded", padded, (65, 160))):
         given = as_list(name, given, 2, "numbers")
-        check_number(f"{name}[0]", given[0], right[0], {right[0] + 1: "one pixel less passes, too"}, 1e-9)
+        slips = {65: "is there padding in that stem?"} if right[0] == 71 else {71: "there is padding in that stem"}
+        check_number(f"{name}[0]", given[0], right[0], slips | {right[0] + 1: "one pixel less passes, too"}, 1e-9)
         check_number(f"{name}[1]", given[1], right[1], {right[1] - 1: "one pixel more passes, too"}, 1e-9)
     return "smallest and largest images are right"
 
@@ -575,7 +595,7 @@ def _exercise_12_1_always(error: object, mean_of_classes: object) -> str:
 
 def _exercise_12_2_without_mistake(images: object) -> str:
     right = 381  # the first n with z^2 / (n + z^2) below 0.01, z = 1.96
-    slips = {right - 1: "with one picture less the end lies above 1% still", 299: "that is for the exact interval"}
+    slips = {right - 1: "with one picture less the end lies above 1% still", 368: "that is for the exact interval"}
     check_number("images", images, right, slips, 1e-9)
     return "from 381 pictures on"
 
@@ -615,7 +635,8 @@ def _exercise_13_2_first_to_see_all(block: object, field: object) -> str:
         fields = {row.path.removesuffix(".add()"): row.receptive_field for row in trace(resnet50(), IMAGE).additions}
     right = next(name for name, size in fields.items() if size > IMAGE[-1])
     block = block.removesuffix(".add()") if isinstance(block, str) else block  # as the rows call it
-    hint = f"that one has a field of {fields.get(block)} pixels; the image has {IMAGE[-1]}"
+    seen = fields.get(block) if isinstance(block, str) else None
+    hint = f"that one has a field of {seen} pixels; the image has {IMAGE[-1]}"
     check_choice("block", block, right, fields, hint)
     check_number("field", field, fields[right], {IMAGE[-1]: "that is the image"}, 1e-9)
     return f"{right}, with a field of {fields[right]} pixels"
@@ -625,8 +646,9 @@ def _exercise_13_3_activation_map(cam: Callable[[Tensor, Tensor, int], Tensor]) 
     name = check_callable(cam)
     maps, weight = torch.randn(8, 3, 5), torch.randn(4, 8)
     for kind in range(4):
-        found, right = call(f"{name}(...)", cam, maps, weight, kind), (weight[kind][:, None, None] * maps).sum(0) / 15
-        check_shape(f"{name}(...)", getattr(found, "shape", ()), right.shape, {(): "a value for each place is due"})
+        right = (weight[kind][:, None, None] * maps).sum(0) / 15
+        found = expect_tensor(f"{name}(...)", call(f"{name}(...)", cam, maps, weight, kind))
+        check_shape(f"{name}(...)", found.shape, right.shape, {(): "a value for each place is due"})
         if torch.allclose(found, 15 * right, atol=1e-4):
             raise NotYet("the places add up to 15 times the logit: the network takes the mean over them, not the sum")
         if not torch.allclose(found, right, atol=1e-4):
@@ -658,6 +680,9 @@ def _exercise_14_3_preactivation(block: Callable[..., nn.Module]) -> str:
             randomize(reference)
             mine, what = build(block, args)
             check_shape(what, output_of(mine, images, what).shape, PreActBlock(*args)(images).shape, {})
+            if kinds(mine) != kinds(reference):
+                parts = "two batch norms, two 3×3 and, where the shape changes, a 1×1, all three without bias"
+                raise NotYet(f"{what}{count_text(mine, reference)}: what learns is {parts}")
             check_forward(mine, images, what)
             compare_numbers(mine, reference, images, what, {})
     return f"{name}: outputs, running statistics and gradients are right"

@@ -129,7 +129,7 @@ def traits_of(net: nn.Module, sizes: Sequence[int] = SIZES) -> tuple[dict[str, o
             if size == sizes[-1]:
                 raise
     try:
-        trace(net, (1, channels, 2 * size, 2 * size))
+        trace(net, (1, channels, 3 * size, 3 * size))
         images = "any size"
     except TraceError:
         images = "one size"

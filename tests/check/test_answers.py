@@ -17,6 +17,7 @@ from resnet_edu.data.dataset import load
 from resnet_edu.experiment.shipped import load_records, load_trained
 from resnet_edu.nets.blocks import BasicBlock, PlainBlock
 from resnet_edu.nets.models import ResNet, cifar_net, plain34, resnet34, resnet50
+from resnet_edu.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -45,12 +46,12 @@ class Halve(nn.Module):
 class PreAct(nn.Module):
     """The block of exercise 14.3, or with a mistake: where or when the projection starts, or a ReLU at the end."""
 
-    def __init__(self, inside: int, out: int, stride: int, early=True, last=False, by_stride=False) -> None:
+    def __init__(self, inside: int, out: int, stride: int, early=True, last=False, by_stride=False, bias=False) -> None:
         super().__init__()
         self.early, self.end = early, nn.ReLU() if last else nn.Identity()
         self.first = nn.Sequential(nn.BatchNorm2d(inside), nn.ReLU())
         self.rest = nn.Sequential(
-            nn.Conv2d(inside, out, 3, stride, padding=1, bias=False),
+            nn.Conv2d(inside, out, 3, stride, padding=1, bias=bias),
             nn.BatchNorm2d(out),
             nn.ReLU(),
             nn.Conv2d(out, out, 3, padding=1, bias=False),
@@ -65,11 +66,12 @@ class PreAct(nn.Module):
         return self.end(self.rest(out) + x)
 
 
-def pooled_shortcut(pool: type[nn.Module] = nn.AvgPool2d, norm: bool = True, bias: bool = False, size: int = 2):
+def pooled_shortcut(pool: type[nn.Module] = nn.AvgPool2d, norm=True, bias=False, size=2, late=False) -> Callable:
     """The shortcut of exercise 5.2, right or with a mistake in it, as a function that builds it."""
 
     def build(in_channels: int, out_channels: int) -> nn.Module:
         layers = [pool(size), nn.Conv2d(in_channels, out_channels, 1, bias=bias), nn.BatchNorm2d(out_channels)]
+        layers[:2] = layers[1::-1] if late else layers[:2]
         return nn.Sequential(*layers[: 3 if norm else 2])
 
     return build
@@ -100,8 +102,10 @@ def grid(**changes: dict[float, tuple[float, float]]) -> dict:
     return found
 
 
-def depths(*errors: float, first: str = "plain") -> list:
-    return [make(f"{first}{d}", 0, (99.0, e)) for d, e in zip((8, 14, 20, 26, 32), errors, strict=True)]
+def depths(*errors: float, first: str = "plain", **changes: object) -> list:
+    recipe = Recipe.digits().to_dict() | changes
+    nets = zip((8, 14, 20, 26, 32), errors, strict=True)
+    return [make(f"{first}{depth}", 0, (99.0, error), recipe=recipe) for depth, error in nets]
 
 
 def same(images: torch.Tensor) -> torch.Tensor:
@@ -123,6 +127,14 @@ def built(answer: dict) -> dict:
     return {name: value.build() if isinstance(value, Later) else value for name, value in answer.items()}
 
 
+def one_by_one(blocks: list[int], widths: list[int]) -> nn.Module:
+    net = ResNet(PlainBlock, blocks, widths)
+    for block in (b for name in net.stages for b in getattr(net, name)):
+        block.conv1 = nn.Conv2d(block.conv1.in_channels, 64, 1, block.conv1.stride, bias=False)
+        block.conv2 = nn.Conv2d(64, 64, 1, bias=False)
+    return net
+
+
 @functools.cache
 def fifty(training: bool) -> nn.Module:
     return resnet50().train(training)
@@ -137,7 +149,10 @@ def _nets_go_with_the_last_test() -> Iterator[None]:
 TWINS = [(kind, seed, 4, 10.0 + seed, 5.0) for seed in range(3) for kind in ("plain", "resnet")]
 SGD = [10.0, 11.0, 12.0, 10.0, 11.0]
 ADAM = [10.5, 10.5, 12.5, 10.0, 10.5]
-HELD_OUT = {"SGD": {0.3: [14.0], 0.1: [12.0], 0.03: [13.0]}, "Adam": {1e-4: [80, 60], 1e-3: [12, 14], 1e-2: [11, 12]}}
+HELD_OUT = {
+    "SGD": {0.3: [14.0, 14.0], 0.1: [11.0, 13.0], 0.03: [13.0, 13.0]},
+    "Adam": {1e-4: [80, 60], 1e-3: [12, 14], 1e-2: [11, 12]},
+}
 RATES = {"SGD": 0.1, "Adam": 1e-2}
 WEIGHTS, LATE = 64 * 64 * 9, 512 * 512 * 9
 VARIANCE = sum((x - 45.35 / 6) ** 2 for x in (7.4, 7.29, 7.4, 6.89, 8.42, 7.95)) / 5  # their sum is 45.35
@@ -270,6 +285,8 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("1.2", {"left": 5.0}, "too large"),
     ("1.3", {"begins": 20}, "the first with more than one point above plain-8"),
     ("1.3", {"begins": None}, r"26: 1.10%"),
+    ("1.3", {"runs": depths(0.0, 0.5, 0.9, 1.0, 0.8), "begins": None}, "32 is the deepest: go on"),
+    ("1.3", {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0, steps=1)}, "1 steps at 0.003, and the recipe"),
     ("1.3", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0)}, r"`begins` is 26"),
     ("1.3", {"runs": depths(0.0, 0.0, 0.0, 0.1, 5.0, first="resnet")}, "holds resnet8, and plain networks"),
     ("1.3", {"runs": depths(0.0, 0.5, 0.9, 1.1, 5.0)[1:]}, "plain-8, to compare with, is missing"),
@@ -294,6 +311,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("3.3", {"share": 3.46}, "wrong by right"),
     ("3.3", {"share": 0.71}, "what is saved"),
     ("3.3", {"share": 29}, "in percent"),
+    ("3.4", {"kernel": -7, "stride": 3, "padding": -4}, "padding none or more"),
     ("3.3", {"share": 1.0}, "those are parameters"),
     ("3.4", {"kernel": 3, "padding": 1}, "has 224 parameters"),
     ("3.4", {"stride": 2}, "makes 5 pixels of 9, and the one in the box makes 3"),
@@ -313,12 +331,14 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("4.3", {"net": Later(lambda: ResNet(PlainBlock, [2, 2, 2, 2], [64] * 4))}, "has 18 layers, and plain-34 has 34"),
     ("4.3", {"net": Later(lambda: ResNet(PlainBlock, [3, 4, 6, 3], [32] * 4))}, "not all have the channels"),
     ("4.3", {"net": ResNet}, "not its class"),
+    ("4.3", {"net": Later(lambda: one_by_one([3, 4, 6, 3], [64] * 4))}, "not all have the channels"),
     ("4.3", {"falls_more": "multiply-adds"}, "divide what plain-34 has"),
     ("5.2", {"shortcut": pooled_shortcut(EverySecond)}, "three quarters"),
     ("5.2", {"shortcut": pooled_shortcut(nn.MaxPool2d)}, "takes their mean"),
     ("5.2", {"shortcut": pooled_shortcut(bias=True)}, "without bias"),
     ("5.2", {"shortcut": pooled_shortcut(norm=False)}, "its batch norm"),
     ("5.2", {"shortcut": pooled_shortcut(size=1)}, "it should become"),
+    ("5.2", {"shortcut": pooled_shortcut(late=True)}, "4 times the work"),
     ("5.3", {"changes": Later(lambda: 3 * [(fifty(True), same)])}, "changes 1 and 2 give the same output"),
     ("5.3", {"changes": Later(lambda: [(fifty(False), twice), (fifty(False), lambda x: x + 3)] * 2)}, "has 4 entries"),
     (
@@ -327,6 +347,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
         "both of the images",
     ),
     ("5.3", {"changes": Later(lambda: 3 * [(fifty(False), same)])}, "it has no effect"),
+    ("5.3", {"changes": Later(lambda: 3 * [(fifty(True), twice)])}, "the images and the mode at once"),
     ("5.3", {"changes": Later(lambda: 3 * [(resnet34().eval(), same)])}, "load_state_dict"),
     ("5.3", {"changes": Later(lambda: 3 * [fifty(False)])}, "a list of things"),
     ("5.4", {"block": 17}, "still to be added"),
@@ -339,6 +360,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("6.4", {"test": {"SGD": [120.0] * 5, "Adam": ADAM}}, "lie between 0 and 100"),
     ("6.4", {"test": {"SGD": SGD}}, "with the keys 'SGD' and 'Adam'"),
     ("6.4", {"held_out": {**HELD_OUT, "SGD": {0.1: [12.0]}}}, "three rates or more"),
+    ("6.4", {"held_out": {**HELD_OUT, "SGD": {0.3: [20.0], 0.1: [12.0], 0.03: [13.0]}}}, "two starts"),
     ("6.4", {"held_out": {**HELD_OUT, "SGD": {0.3: [], 0.1: [12.0], 0.03: [13.0]}}}, "is empty"),
     ("6.4", {"rates": {"SGD": 0.1, "Adam": 1e-3}}, "0.01 has the lowest mean error on the held-out images, 11.5%"),
     ("6.4", {"verdict": "worse"}, "Is 0 in it"),
@@ -366,7 +388,8 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("7.2", {"runs": [(k, s, 4, 1.0, 5.0) for k, s, *_ in TWINS]}, "the same for every seed"),
     ("7.2", {"runs": [(k, s, 4 + s, b, 5.0) for k, s, _, b, _ in TWINS]}, "the same number of steps"),
     ("7.2", {"runs": [("Plain", 0, 4, 1.0, 5.0)]}, "must be 'plain' or 'resnet'"),
-    ("7.2", {"runs": [("plain", 0, 4, 1.0, 500.0)]}, "it is a percentage"),
+    ("7.2", {"runs": [("plain", 0, 4, 1.0, 500.0)]}, "lie between 0 and 100"),
+    ("7.2", {"runs": [(*twin, 0.5) for *twin, _ in TWINS]}, "not shares"),
     ("7.4", {"draws": 9}, "three values are drawn"),
     ("7.4", {"means": 27}, "the order of the draws"),
     ("7.4", {"means": 7}, "is not one of"),
@@ -414,6 +437,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("13.1", {"overwritten": []}, "what comes after bn1"),
     ("13.2", {"block": "layer3.3"}, "a field of 203 pixels; the image has 224"),
     ("13.2", {"block": "layer4.0"}, "a field of 299 pixels"),
+    ("13.2", {"block": ["layer3.4"]}, "must be one of"),
     ("13.2", {"field": 224}, "that is the image"),
     ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[kind], maps)}, "not the sum"),
     ("13.3", {"cam": lambda maps, weight, kind: torch.einsum("c,chw->hw", weight[0], maps) / 15}, "for class 1"),
@@ -432,9 +456,10 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("14.3", {"block": functools.partial(PreAct, early=False)}, "8, 16, 2"),
     ("14.3", {"block": functools.partial(PreAct, last=True)}, "8, 8, 1"),
     ("14.3", {"block": functools.partial(PreAct, by_stride=True)}, "8, 16, 1"),
+    ("14.3", {"block": functools.partial(PreAct, bias=True)}, "without bias"),
     ("14.3", {"block": lambda a, b, stride: BasicBlock(a, b, stride)}, "8, 8, 1"),
     ("12.2", {"images": 380}, "one picture less"),
-    ("12.2", {"images": 299}, "exact interval"),
+    ("12.2", {"images": 368}, "exact interval"),
     ("12.2", {"images": 100}, "images"),
     ("12.3", {"confusion": lambda t, s, k: torch.bincount(s * k + t, minlength=k * k).view(k, k)}, "exchanged"),
     ("12.3", {"confusion": lambda t, s, k: torch.eye(k)}, "counts are not right"),

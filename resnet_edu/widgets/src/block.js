@@ -58,7 +58,7 @@ function measured(record) {
 
 function explain(now, free) {
   if (now.shortcut === "none") return "Nothing is added, so every shape fits. But what its layers do not pass on is lost.";
-  if (now.error) return now.shortcut === "zero_pad" ? "Zeros can be added to the channels, not taken away." : "The shortcut has to change the shape as the main path does: A or B.";
+  if (now.error) return now.shortcut === "zero_pad" ? "Zeros can be added to the channels, not taken away." : "The shortcut has to change the shape as the main path does: A (not to fewer channels), B or C.";
   if (now.broadcast) return "PyTorch repeats the smaller tensor and says nothing: the code runs and is wrong. add_shortcut of this package raises an error.";
   const extra = now.params - free.params;
   if (extra) return `The projection has ${thousands(extra)} of the ${thousands(now.params)} parameters, and costs ${percent(now.macs / free.macs - 1)} more multiply-adds than the layers alone.`;

@@ -223,7 +223,7 @@ function render({ model, el }) {
   const table = layerTable({ onhover: (i, part) => point(part, i, false), onselect: (part) => part && toggle(part.name, true) });
   const heading = h("p", { class: "rx-title" });
   const hint = h("p", { class: "rx-hint" }, "Height and depth of a slab follow the height and width of its map, thickness the ",
-    "channels. ", own ? "" : "Blue arcs are shortcuts that leave x as it is, dashed ones change its shape. ",
+    "channels. ", own ? "" : "Blue arcs are shortcuts that leave x as it is, dashed ones change x. ",
     "Choose a slab to open it; arrow keys move between slabs.");
   el.append(frame("Network explorer", heading, panel?.node, error, picture.node, hint, numbers.node,
     h("div", { class: "rx-inner" }, opened, formula.node), table.node, voice.node));
