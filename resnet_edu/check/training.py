@@ -173,7 +173,8 @@ def evaluation(evaluate: Callable[[nn.Module, Iterable], object]) -> str:
 
     batches: a DataLoader of images, float32 (B, C, H, W), and labels, int64 (B,); its last batch is smaller. The loss
     is the mean cross-entropy of all images (nats), the accuracy a share of them. The model arrives in training mode;
-    its weights and running statistics are to stay.
+    its weights and running statistics are to stay. No graph is to outlive its batch: losses are added up as numbers,
+    or under `no_grad`.
     """
     name = check_callable(evaluate)
     net, images, labels = _net_to_evaluate()

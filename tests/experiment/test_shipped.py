@@ -105,6 +105,7 @@ class TestWhatIsShipped:
         for net, said in load_study(name).weights.items():
             record, model = load_record(net, said["seed"], name), load_trained(net, said["seed"], name)
             assert not model.training
+            assert name != "digits" or record.dataset["fingerprint"] == images.fingerprint
             _, error = evaluate(model, images, "test", normalize=record.recipe["normalize"])
             # float16, a run in bfloat16 and another machine's rounding may turn two images, or one in a thousand
             few = max(2, len(images.test_images) / 1000)

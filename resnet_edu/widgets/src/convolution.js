@@ -251,7 +251,7 @@ function stackPart(model, voice, change, ask) {
     const width = pixels.at(-1) - pixels[0] + 1;
     const text = !used.length ? "" : !pixels.length ? `Output ${at} sees nothing but padding.`
       : `After layer ${used.length}, output ${at} sees ${plural(pixels.length, "pixel")} along each side: ${listed(pixels)}.`
-        + (width < top.field ? ` Its field is ${top.field} wide; ${top.field - width} of it lie in the padding, or no window reads them.` : "");
+        + (width < top.field ? ` Its field is ${top.field} wide; ${top.field - width} are padding or unread.` : "");
     say(view, text);
     say(last, bad ? "" : `A map of ${top.size} × ${top.size} is left. With c channels, flattened, it is Linear(c * ${top.size} * ${top.size}, …). Neighbouring values stand for places ${plural(top.jump, "pixel")} apart.`);
     if (!which.node.contains(document.activeElement)) voice.say(bad ? error.textContent : text);

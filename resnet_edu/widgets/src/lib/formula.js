@@ -100,7 +100,7 @@ function deed(row, rows) {
       `Channels: ${x[1]} + ${more} of zeros = ${out[1]}. Nothing is learnt.`;
   }
   if (/^(ReLU|relu)$/.test(row.kind)) return "max(0, x), value by value: the shape stays.";
-  if (/^BatchNorm/.test(row.kind)) return "Each channel less a mean, divided by a deviation (of the batch in train(), stored ones in eval()), then a learnt scale and shift: the shape stays.";
+  if (/^BatchNorm/.test(row.kind)) return "Each channel less a mean, over a deviation (in train() the batch's), then scaled and shifted: the shape stays.";
   if (/^AdaptiveAvgPool/.test(row.kind) && x.length === 4 && out[2] * out[3] === 1) {
     return `The mean of ${times(...x.slice(2))} = ${thousands(x[2] * x[3])} pixels in each of ${x[1]} channels.`;
   }
