@@ -64,7 +64,7 @@ class StudyPlayer(Explorer):
             records = load_records(records)
         studies = records if isinstance(records, Mapping) else {None: records}
         studies = {rate: check_comparable(found) for rate, found in studies.items()}
-        first, self._records = next(iter(studies.items()))
+        self._studies, first = studies, next(iter(studies))
         drawn = {rate: curves(found) for rate, found in studies.items()}
         study = drawn[first]
         if isinstance(records, Mapping):
@@ -99,8 +99,8 @@ class StudyPlayer(Explorer):
         return checked(whole, "step", proposal["value"], 0, self.study["last"])
 
     def static_html(self) -> str:
-        """Return the table of final errors."""
-        return summary(self._records)._repr_html_()
+        """Return the table of final errors, at the rate that is shown."""
+        return summary(self._studies[self.rate])._repr_html_()
 
 
 def curves(records: Sequence[RunRecord]) -> dict[str, object]:

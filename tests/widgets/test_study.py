@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from traitlets import TraitError
 
 from resnet_edu.experiment.records import METRICS, RecordError, RunRecord
-from resnet_edu.experiment.shipped import load_records
+from resnet_edu.experiment.shipped import load_grid, load_records
 from resnet_edu.figures import style as figure
 from resnet_edu.training.recipe import Recipe
 from resnet_edu.widgets import StudyPlayer
@@ -107,6 +107,13 @@ def test_the_table_without_javascript_has_the_final_errors(digits):
     for net in ("plain20", "plain56", "resnet20", "resnet56"):
         mean = statistics.fmean(r.final["train_error"] for r in digits if r.net == net)
         assert re.search(rf">{net}</th>.*?{mean:.2f}", html)
+
+
+@pytest.mark.parametrize("rate", [0.003, 0.1])
+def test_the_table_without_javascript_is_that_of_the_rate(rate):
+    grid = load_grid()
+    mean = statistics.fmean(r.final["train_error"] for r in grid[rate] if r.net == "plain56")
+    assert re.search(rf">plain56</th>.*?{mean:.2f}", StudyPlayer(grid, rate=rate).static_html())
 
 
 @pytest.mark.parametrize(
