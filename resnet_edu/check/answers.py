@@ -132,7 +132,7 @@ def _exercise_1_3_where_it_begins(runs: object, begins: object) -> str:
         raise NotYet(f"`runs` has the depths {', '.join(map(str, errors))}: plain-8, to compare with, is missing")
     if any(r.recipe != records[0].recipe for r in records):
         raise NotYet("the recipes of `runs` differ: the depth alone may")
-    steps, rate, own = *map(records[0].recipe.get, ("steps", "lr")), Recipe.digits()
+    own, steps, rate = Recipe.digits(), records[0].recipe.get("steps"), records[0].recipe.get("lr")
     if (steps, rate) != (own.steps, own.lr):
         raise NotYet(f"`runs` have {steps} steps at {rate}, and the recipe of the chapter has {own.steps} at {own.lr}")
     means = {depth: statistics.fmean(values) for depth, values in errors.items()}
@@ -578,9 +578,11 @@ def _exercise_11_1_speed(per_second: object, hours: object) -> str:
 
 
 def _exercise_11_3_sizes(as_published: object, padded: object) -> str:
-    for name, given, right in (("as_published", as_published, (71, 166)), ("padded", padded, (65, 160))):
+    for name, given, right, slips in (
+        ("as_published", as_published, (71, 166), {65: "is there padding in that stem?"}),
+        ("padded", padded, (65, 160), {71: "there is padding in that stem"}),
+    ):
         given = as_list(name, given, 2, "numbers")
-        slips = {65: "is there padding in that stem?"} if right[0] == 71 else {71: "there is padding in that stem"}
         check_number(f"{name}[0]", given[0], right[0], slips | {right[0] + 1: "one pixel less passes, too"}, 1e-9)
         check_number(f"{name}[1]", given[1], right[1], {right[1] - 1: "one pixel more passes, too"}, 1e-9)
     return "smallest and largest images are right"
@@ -634,9 +636,8 @@ def _exercise_13_2_first_to_see_all(block: object, field: object) -> str:
     with torch.device("meta"):
         fields = {row.path.removesuffix(".add()"): row.receptive_field for row in trace(resnet50(), IMAGE).additions}
     right = next(name for name, size in fields.items() if size > IMAGE[-1])
-    block = block.removesuffix(".add()") if isinstance(block, str) else block  # as the rows call it
-    seen = fields.get(block) if isinstance(block, str) else None
-    hint = f"that one has a field of {seen} pixels; the image has {IMAGE[-1]}"
+    block = str(block).removesuffix(".add()")  # as the rows call it
+    hint = f"that one has a field of {fields.get(block)} pixels; the image has {IMAGE[-1]}"
     check_choice("block", block, right, fields, hint)
     check_number("field", field, fields[right], {IMAGE[-1]: "that is the image"}, 1e-9)
     return f"{right}, with a field of {fields[right]} pixels"
@@ -677,9 +678,10 @@ def _exercise_14_3_preactivation(block: Callable[..., nn.Module]) -> str:
     with called_with(block, "in_channels", "out_channels", "stride"):
         for args in ((8, 8, 1), (8, 16, 2), (8, 16, 1), (8, 8, 2)):
             reference = PreActBlock(*args)
+            shape = reference(images).shape
             randomize(reference)
             mine, what = build(block, args)
-            check_shape(what, output_of(mine, images, what).shape, PreActBlock(*args)(images).shape, {})
+            check_shape(what, output_of(mine, images, what).shape, shape, {})
             check_forward(mine, images, what)
             if kinds(mine) != kinds(reference):
                 due = "two batch norms, two 3×3 and, for a new shape, a 1×1; convolutions without bias"

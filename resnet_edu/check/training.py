@@ -9,12 +9,11 @@ Sources
 
 import copy
 import math
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
-from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -204,29 +203,24 @@ def evaluation(evaluate: Callable[[nn.Module, Iterable], object]) -> str:
 @contextmanager
 def _held_graphs(net: nn.Module) -> Iterator[list[bool]]:
     """Collect a True for each forward pass of `net` that begins while the graphs of two earlier ones are alive."""
-    graphs: list[WeakSet] = [WeakSet()]  # of each pass, what its graph has saved and nothing else refers to
+    graphs: list[list[weakref.ref[Tensor]]] = [[]]  # of each pass, what its graph has saved
     held: list[bool] = []
 
     def begin(*_: object) -> None:
-        if sum(map(bool, graphs)) > 1:
+        if sum(any(saved() is not None for saved in graph) for graph in graphs) > 1:
             held.append(True)
-        graphs.append(WeakSet())
+        graphs.append([])
 
-    def save(tensor: Tensor) -> _Saved:
-        graphs[-1].add(saved := _Saved(tensor.detach()))
-        return saved
+    def save(tensor: Tensor) -> Tensor:
+        graphs[-1].append(weakref.ref(same := tensor.detach()))
+        return same  # the graph holds it, and nobody else
 
     handle = net.register_forward_pre_hook(begin)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(save, lambda saved: saved.tensor):
+        with torch.autograd.graph.saved_tensors_hooks(save, lambda same: same):
             yield held
     finally:
         handle.remove()
-
-
-@dataclass(eq=False)
-class _Saved:
-    tensor: Tensor
 
 
 def _net_to_evaluate() -> tuple[nn.Module, Tensor, Tensor]:
