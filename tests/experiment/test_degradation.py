@@ -19,7 +19,6 @@ from resnet_edu.experiment.folder import Cell, Study
 from resnet_edu.experiment.records import RecordError
 from resnet_edu.experiment.shipped import load_record
 from resnet_edu.experiment.statistics import headline, summary
-from resnet_edu.support.system import device_name, library_versions
 from resnet_edu.training.loop import Recipe, TrainingDiverged
 
 TINY = Recipe(4, batch_size=16, lr=0.05, augment=True, eval_every=2)
@@ -133,12 +132,8 @@ def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkey
 
 @pytest.mark.slow
 def test_the_shipped_study_has_the_same_numbers():
-    """To the last digit, up to the first evaluation: where its torch and its kind of processor are to be had."""
+    """Up to the first evaluation, and as far as rounding lets it: another start is ten times as far away."""
     record = load_record("resnet20", study="digits")
-    there = record.versions["torch"], record.device["name"]
-    here = library_versions()["torch"], device_name(torch.device("cpu"))
-    if here != there:
-        pytest.skip(f"rounding may differ: the record is of {there}, and this is {here}")
     found = []
 
     class Enough(Exception):
@@ -151,7 +146,9 @@ def test_the_shipped_study_has_the_same_numbers():
 
     with pytest.raises(Enough):
         run(Study("resnet20", device="cpu", workers=1, threads=record.threads), progress=False, on_event=stop)
-    assert found == record.curves[:1]
+    slack = {"train_loss": 0.005, "test_loss": 0.005, "train_error": 2.5, "test_error": 2.5}
+    there = record.curves[0].items()
+    assert found == [{key: pytest.approx(value, abs=slack.get(key, 0)) for key, value in there}]
 
 
 def test_divergence_is_told_as_such(digits):
