@@ -27,7 +27,7 @@ MANIFEST = "study.json"
 GRID = "grid-digits.json"
 BUGS = "bugs.json"
 SCHEMA = 1
-PREFERRED = ("cifar10-paper", "cifar10-short", "digits")  # the first that is there is taken if no study is named
+PREFERRED = ("cifar10-paper", "cifar10-8k", "digits")  # the first that is there is taken if no study is named
 
 
 class ShippedError(ValueError):

@@ -21,7 +21,7 @@ from ..training.classifier import Classifier, load_classifier
 from ..training.step import head_of
 from . import shipped
 
-STUDY = "cifar10-short"  # whose nets are shipped
+STUDY = "cifar10-8k"  # whose nets are shipped
 CIFAR10_MEAN = (0.49139968, 0.48215841, 0.44653091)  # [2]
 
 

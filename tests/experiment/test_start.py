@@ -95,7 +95,7 @@ def test_a_files_net_and_options(digits, tmp_path):
 
 def test_nets_that_are_shipped():
     start = starts.load_start("shipped", "resnet20")
-    theirs = load_trained("resnet20", study="cifar10-short").state_dict()
+    theirs = load_trained("resnet20", study="cifar10-8k").state_dict()
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in start.net.state_dict().items())
     assert (start.shape, start.classes[3]) == ((3, 32, 32), "cat")
 

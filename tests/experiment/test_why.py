@@ -1,14 +1,13 @@
 """What chapter 8 has on record, and the ways of training that `tools/why.py` compares."""
 
 import json
-from statistics import fmean
 
 import pytest
 import torch
 import why
 from torch import nn
 
-from resnet_edu.experiment.shipped import RESULTS, load_grid
+from resnet_edu.experiment.shipped import RESULTS
 from resnet_edu.nets.models import plain20
 
 
@@ -46,20 +45,3 @@ def test_the_rate_is_the_best_on_held_out_images(record: dict, how: str):
     assert [[step for step, *_ in curve] for curve in tried["curves"]] == [[50, 100]] * 3
     first = {rate: errors[0] for rate, errors in tried["rates"].items()}
     assert first[f"{tried['best']:g}"] == min(first.values()) == tried["curves"][0][-1][2]
-
-
-def test_sgd_has_its_rate_from_the_shipped_grid(record: dict):
-    held_out = record["resnet20"]["sgd"]["rates"]
-    for rate, records in load_grid().items():
-        (curves,) = {tuple(r.curve("test_error")[0]) for r in records if r.net == "resnet20"}
-        at = curves.index(record["steps"])
-        assert held_out[f"{rate:g}"] == [r.curve("test_error")[1][at] for r in records if r.net == "resnet20"]
-    assert [len(record["resnet20"][how]["test"]) for how in ("sgd", "adam")] == [5, 5]
-
-
-@pytest.mark.parametrize("how", ["sgd", "adam"])
-def test_the_best_rate_of_the_shallow_net_is_not_at_the_edge_of_those_tried(record: dict, how: str):
-    tried = record["resnet20"][how]
-    means = {float(rate): fmean(errors) for rate, errors in tried["rates"].items()}
-    assert min(means) < tried["best"] < max(means)
-    assert means[tried["best"]] == min(means.values())
