@@ -76,11 +76,11 @@ def run(how: str, lr: float, seed: int) -> list[list[float]]:
 
 
 def compare(how: str) -> dict[str, Any]:
-    """Return the held-out errors of one start at each rate, the best rate, and the curves of three starts at it."""
-    rates = {lr: [run(how, lr, 0)[-1][2]] for lr in RATES[how]}
-    best = min(rates, key=lambda lr: rates[lr])
+    """Return the held-out error of one start at each rate, the best rate, and the curves of three starts at it."""
+    rates = {lr: run(how, lr, 0)[-1][2] for lr in RATES[how]}
+    best = min(rates, key=rates.__getitem__)
     return {
-        "rates": {f"{lr:g}": errors for lr, errors in rates.items()},
+        "rates": {f"{lr:g}": error for lr, error in rates.items()},
         "best": best,
         "curves": [run(how, best, seed) for seed in range(3)],
     }

@@ -132,7 +132,7 @@ def test_a_disk_that_is_full_when_the_record_is_written(digits, tmp_path, monkey
 
 @pytest.mark.slow
 def test_the_shipped_study_has_the_same_numbers():
-    """Up to the first evaluation, and as far as rounding lets it: another start is ten times as far away."""
+    """Up to the first evaluation, as far as rounding lets it; losses of another start are several times as far away."""
     record = load_record("resnet20", study="digits")
     found = []
 

@@ -43,5 +43,5 @@ def test_equal_sizes_move_each_kernel_by_one_share_of_itself_along_its_gradient(
 def test_the_rate_is_the_best_on_held_out_images(record: dict, how: str):
     tried = record["plain56"][how]
     assert [[step for step, *_ in curve] for curve in tried["curves"]] == [[50, 100]] * 3
-    first = {rate: errors[0] for rate, errors in tried["rates"].items()}
+    first = tried["rates"]
     assert first[f"{tried['best']:g}"] == min(first.values()) == tried["curves"][0][-1][2]

@@ -6,7 +6,7 @@ Recipe                    the package's recipes
 gradients                 what the explorer of gradients shows, from the record of the study that comes with the package
 seconds                   that a forward pass takes, for one image or 32, as the record that comes along has them
 cost                      what a bug of chapter 10 costs, as the chapter's record has it
-load_bugs, load_grid, load_records   the records that come with the package
+load_bugs, load_grid, load_record, load_records   the records that come with the package
 median, and Python's abs, max, min, range, round, sum, zip
 """
 
@@ -22,7 +22,7 @@ import torchvision
 
 from resnet_edu.experiment import load_bugs, load_grid, load_records
 from resnet_edu.experiment.published import IMAGES
-from resnet_edu.experiment.shipped import RESULTS
+from resnet_edu.experiment.shipped import RESULTS, load_record
 from resnet_edu.nets import get_model
 from resnet_edu.probes import load_shipped
 from resnet_edu.tracing import Trace, trace
@@ -67,9 +67,7 @@ def cost(bug: str, worse: bool = False) -> float:
 
 NAMES = {
     "__builtins__": {f.__name__: f for f in (abs, max, min, range, round, sum, zip)},
-    **{
-        f.__name__: f
-        for f in (macs, params, get_model, Recipe, gradients, seconds, cost, load_bugs, load_grid, load_records, median)
-    },
+    **{f.__name__: f for f in (macs, params, gradients, seconds, cost)},
+    **{f.__name__: f for f in (get_model, Recipe, load_bugs, load_grid, load_record, load_records, median)},
     "IMAGES": IMAGES,
 }
