@@ -4,16 +4,14 @@ The net is ResNet-8 with option B, the images are the digits, as they are (from 
 them: 600 to train on, 400 that the code at hand calls its test set, 797 that it never sees. Each bug is measured in two
 settings, a mild one and a worse one, against the same code without the bug, from the same weights and batches. A cost
 is in percentage points: of the error on the 797 images, or of what the code reports less what is true of the same net
-and images. It goes on where it was stopped, in `runs/bugs`. Names of bugs behind the command measure these alone, and
-leave the rest of the record as it is.
+and images. It goes on where it was stopped, in `runs/bugs`.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -23,16 +21,15 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from resnet_edu.data import crop_and_flip, load
-from resnet_edu.experiment.shipped import BUGS, RESULTS, load_bugs
+from resnet_edu.experiment.shipped import BUGS, RESULTS
 from resnet_edu.nets import BasicBlock, get_model
 from resnet_edu.support.files import write_atomic
-from resnet_edu.support.validate import one_of
 
 SEEDS, DEEP_SEEDS = 8, 5
 EPOCHS, BATCH = 12, 32
 FOLDER = Path("runs/bugs")
 Set = tuple[Tensor, Tensor]  # images (N, 1, H, W) and labels (N,)
-Costs = tuple[float, float]  # in the mild setting and in the worse one
+Costs = tuple[float, float | None]  # in the mild setting and in the worse one; None where it was not tried
 Change = Callable[[nn.Module], object]  # puts a bug into a net
 
 
@@ -354,10 +351,10 @@ MEASURED = (
 )
 
 
-def measure(seed: int, chosen: Sequence[Callable[[Case], Costs]]) -> dict:
+def measure(seed: int) -> dict:
     """Return what one seed gives."""
     case = Case(seed)
-    costs = {bug.__name__: bug(case) for bug in chosen}
+    costs = {bug.__name__: bug(case) for bug in MEASURED}
     return {"error": case.error, "costs": costs, "curves": case.curves}
 
 
@@ -365,24 +362,21 @@ def main() -> None:
     """Measure what is missing, then write the record."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    named = {bug.__name__: bug for bug in MEASURED}
-    chosen = [named[one_of("bug", name, named)] for name in sys.argv[1:]] or MEASURED
     for seed in range(SEEDS):
         path = FOLDER / f"seed-{seed}.json"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(measure(seed, chosen)).encode())
+            write_atomic(path, json.dumps(measure(seed)).encode())
             print(f"seed {seed} done", flush=True)
     found = [json.loads((FOLDER / f"seed-{seed}.json").read_text()) for seed in range(SEEDS)]
-    before = load_bugs()
-    costs = before["costs"]
-    for bug in chosen:
+    costs = {}
+    for bug in MEASURED:
         columns = zip(*(run["costs"][bug.__name__] for run in found), strict=True)
-        costs[bug.__name__] = [[round(c, 3) for c in column] for column in columns]
+        costs[bug.__name__] = [[round(c, 3) for c in column if c is not None] for column in columns]
     record = {
         "error": [round(run["error"], 3) for run in found],
-        "costs": {name: costs[name] for name in named},
-        "curves": before["curves"] | found[0]["curves"],
+        "costs": costs,
+        "curves": found[0]["curves"],
     }
     write_atomic(RESULTS / BUGS, (json.dumps(record) + "\n").encode())
 

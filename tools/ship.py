@@ -55,7 +55,7 @@ def ship(
 ) -> ShippedStudy:
     """Make a shipped study of the records and weights in `folder`, and return it.
 
-    folder:   of `degradation.run(..., out=folder, save_weights=True)`.
+    folder:   of `degradation.run(Study(save_weights=True), data, folder)`.
     name:     of the study: small letters, digits and hyphens.
     title:    one line on what it is; `about` says more.
     command:  what made the records.

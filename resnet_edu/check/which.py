@@ -21,7 +21,7 @@ TRAITS = {
     "widths": "channels of the stages: parameters and work go with their square",
     "stem": "what the first layers do to the image: they decide the size of all maps",
     "strides": "which stages shrink the map: a mistake here is hidden by a global pooling",
-    "block": "order of the layers in a block; a ReLU before the addition lets the branch only add",
+    "block": "order of the layers in a block, ×N: how much wider its end is; a ReLU before the addition: it only adds",
     "stride on": "which convolution of a bottleneck moves in steps: 1×1 in the paper, 3×3 in torchvision (v1.5)",
     "shortcut": "what makes shapes fit: zero padding (A), or a 1×1 convolution (B), in the paper with a batch norm",
     "projections": "blocks with something on the shortcut although their shape stays: the identity would do",

@@ -118,7 +118,7 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
     add(where, "--workers", "processes that train side by side (default: 2 on the processor; on a GPU 0, one net after "
         "another)", dest="study.workers", type=int, metavar="N")
     add(where, "--out", "for the files (default: a folder in runs/, named after what is trained)", metavar="FOLDER")
-    add(where, "--save-weights", "leave each net's final weights (safetensors) beside its record; `train` always does",
+    add(where, "--save-weights", "leave each net's final weights (safetensors) beside its record",
         dest="study.save_weights", **switch)
     add(where, "--keep", "best: leave the weights with the lowest error on the images of --hold-out too",
         choices=("best",))

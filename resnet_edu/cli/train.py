@@ -24,7 +24,7 @@ from ..experiment import records
 from ..experiment import start as starts
 from ..experiment.degradation import Progress, run_cell
 from ..experiment.folder import Cell, Study
-from ..experiment.records import RunRecord
+from ..experiment.records import RunRecord, unseen
 from ..experiment.statistics import Summary, progress, summary, versus
 from ..figures import curves
 from ..nets.models import imported
@@ -64,7 +64,7 @@ FLAGS = (
     *options.OF_ONE_NET,
     *("--seeds", "--data", "--mirrors", "--resize", "--channels", "--skip-damaged", "--hold-out"),
     *("--recipe", "--steps", "--epochs", "--batch-size", "--lr", "--optimizer", "--weight-decay", "--schedule"),
-    *("--augment", "--no-flip", "--eval-every", "--device", "--precision", "--out", "--save-weights"),
+    *("--augment", "--no-flip", "--eval-every", "--device", "--precision", "--out"),
 )
 OF_DATA = ("num_classes", "in_channels")  # what the images decide of a net
 SCRATCH, FINE = "from-scratch", "fine-tuned"  # folders of a comparison
@@ -137,13 +137,8 @@ class _Runs:
             found[kind] = [self.one(dataclasses.replace(cell, options=self.built), given, folder) for cell in cells]
         if not self.group.rank and len(study.seeds) > 1:
             table = Summary(row | {"net": kind} for kind, rows in found.items() for row in summary(rows))
-            table.unseen = self.unseen
-            print(table, *([versus(*found.values(), tuple(found), self.unseen)] if start else []), sep="\n\n")
-
-    @property
-    def unseen(self) -> str:
-        """What the images are called that the net does not learn from."""
-        return "test" if self.dataset is self.images else "held-out"
+            table.unseen = unseen(self.dataset.name)
+            print(table, *([versus(*found.values(), tuple(found))] if start else []), sep="\n\n")
 
     def one(self, cell: Cell, start: Classifier | None, out: Path) -> RunRecord:
         """Return the record of one run; the first process alone writes and prints."""
@@ -171,8 +166,8 @@ class _Runs:
         if first:
             record.save(path, replace=True)  # there may be one of fewer steps
             if len(record.curves) > 1:  # one point is no curve
-                curves.training(record, self.unseen).save_both(out / f"{cell.stem}-curves")
-            print(progress(record, self.unseen), *self.weights(cell, out), sep="\n", end="\n\n")
+                curves.training(record).save_both(out / f"{cell.stem}-curves")
+            print(progress(record), *self.weights(cell, out), sep="\n", end="\n\n")
         return record
 
     def weights(self, cell: Cell, out: Path) -> Iterator[str]:

@@ -144,14 +144,16 @@ def read_images(
     `skip_damaged` they are left out.
     """
     channels, height, width = shape
-    names = [os.path.abspath(file) for file in files]
+    names, none = [os.path.abspath(file) for file in files], np.empty((0, channels, height, width), np.uint8)
+    if not names:
+        return none, np.zeros(0, bool)
     try:
         root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
         return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
-    except ValueError:
+    except _UnreadableError:
         if not skip_damaged:
             raise
-        return np.empty((0, *shape), np.uint8), np.zeros(len(names), bool)  # there is none that can be read
+        return none, np.zeros(len(names), bool)
 
 
 def image_array(image: Image.Image, shape: Sequence[int]) -> np.ndarray:
@@ -380,9 +382,13 @@ def _decode(
     return images[:count], np.array([file not in bad for file in files]), notes
 
 
-def _report_of(bad: dict[str, str], files: list[str], root: Path) -> ValueError:
+class _UnreadableError(ValueError):
+    """Raised with all files that cannot be read."""
+
+
+def _report_of(bad: dict[str, str], files: list[str], root: Path) -> _UnreadableError:
     lines = [f"  {file} {bad[path]}" for path, file in zip(files, _within(root, files), strict=True) if path in bad]
-    return ValueError(
+    return _UnreadableError(
         f"{len(bad):,} of {len(files):,} files in {root} cannot be read:\n" + "\n".join(lines) + "\n"
         "replace or remove them, or have them left out (skip_damaged=True, --skip-damaged)"
     )

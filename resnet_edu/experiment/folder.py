@@ -79,12 +79,11 @@ class Source:
 
     def load(self, progress: bool = True, urls: Sequence[str] | None = None) -> Dataset:
         """Return the data set; `urls` as for `data.load`. Raises what that raises."""
-        found = None
+        found, how = None, {name: getattr(self, name) for name in ("resize", "channels", "skip_damaged")}
         if self.root is not None:
             with contextlib.suppress(RuntimeError):  # it is there no longer
-                found = data.load(self.data, root=self.root, progress=progress, urls=[])
+                found = data.load(self.data, **how, root=self.root, progress=progress, urls=[])
         if found is None:
-            how = {name: getattr(self, name) for name in ("resize", "channels", "skip_damaged")}
             found = data.load(self.data, **how, progress=progress, urls=urls)
         found = found if self.head is None else found.head(*self.head)
         return found if self.held is None else found.hold_out(self.held)

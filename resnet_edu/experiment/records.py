@@ -124,7 +124,7 @@ class RunRecord:
         """Return whether two runs agree in everything but when, how fast, and from which checkout they ran."""
         ignored = {"date", "seconds", "code"}
         mine, theirs = self.to_dict(), other.to_dict()
-        return all(mine[k] == theirs[k] for k in mine if k not in ignored)
+        return all(mine.get(k) == theirs.get(k) for k in (mine.keys() | theirs) - ignored)
 
 
 def run_name(net: str, seed: int) -> str:
@@ -195,6 +195,11 @@ def by_net(records: Iterable[RunRecord]) -> dict[str, list[RunRecord]]:
     for record in check_comparable(records):
         groups.setdefault(record.net, []).append(record)
     return groups
+
+
+def unseen(name: str) -> str:
+    """Return what the images of a data set are called that a net does not learn from: "held-out" or "test"."""
+    return "held-out" if name.endswith(" held out]") else "test"
 
 
 def dataset_words(name: str) -> str:

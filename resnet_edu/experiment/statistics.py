@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 
 from ..support.table import Column, Table, TableList
-from .records import RunRecord, by_net, check_comparable
+from .records import RunRecord, by_net, check_comparable, unseen
 
 CLEAR = 1.0  # percentage points: a smaller difference of training errors is called none
 LEARNT = 0.75  # of the error of guessing: a net above it has learnt too little to be compared
@@ -82,16 +82,17 @@ def summary(records: Iterable[RunRecord]) -> Summary:
             values = [r.seconds if key == "seconds" else r.final[key] for r in group]
             row[key], row[f"{key}_std"] = mean_and_std(values)
         rows.append(row)
+        rows.unseen = unseen(group[0].dataset["name"])
     return rows
 
 
-def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
-    """Return `rows` evaluations at most, the best and the last among them; `unseen` names the test images."""
-    points = record.curves
+def progress(record: RunRecord, rows: int = 12) -> Table:
+    """Return `rows` evaluations at most, the best and the last among them."""
+    points, other = record.curves, unseen(record.dataset["name"])
     best = min(points, key=lambda p: (p["test_error"], p["test_loss"]))
     every = -(-len(points) // (rows - 1))
     columns, lines = [Column("step", "step", True), Column("lr", "rate", True)], []
-    for part, name in (("train", "train"), ("test", unseen)):
+    for part, name in (("train", "train"), ("test", other)):
         for what, unit in (("loss", ""), ("error", " %"), ("accuracy", " %")):
             columns.append(Column(f"{part}_{what}", f"{name} {what}{unit}", True))
     for p in (p for i, p in enumerate(reversed(points)) if i % every == 0 or p is best):
@@ -100,17 +101,17 @@ def progress(record: RunRecord, unseen: str = "test", rows: int = 12) -> Table:
             loss, error = p[f"{part}_loss"], p[f"{part}_error"]
             lines[0] |= {f"{part}_loss": f"{loss:.4f}", f"{part}_error": f"{error:.2f}"}
             lines[0][f"{part}_accuracy"] = f"{100 - error:.2f}"
-    notes = [f"The lowest {unseen} error is that of step {int(best['step']):,}."]
+    notes = [f"The lowest {other} error is that of step {int(best['step']):,}."]
     caption = f"{record.net}, {record.parameters:,} parameters, in eval mode on all images; {record.seconds:.0f} s"
     return Table(caption, columns, lines, notes=notes, results=True)
 
 
-def versus(first: list[RunRecord], second: list[RunRecord], names: tuple[str, str], unseen: str = "test") -> str:
+def versus(first: list[RunRecord], second: list[RunRecord], names: tuple[str, str]) -> str:
     """Return one sentence on how much lower or higher the second's final test errors are, seed by seed."""
     errors = {r.seed: r.final["test_error"] for r in first}
     gaps = [r.final["test_error"] - errors[r.seed] for r in second if r.seed in errors]
-    _, least, most = interval(gaps)
-    words = f"{names[1]} against {names[0]}: {statistics.fmean(gaps):+.2f} points of {unseen} error"
+    (_, least, most), other = interval(gaps), unseen(first[0].dataset["name"])
+    words = f"{names[1]} against {names[0]}: {statistics.fmean(gaps):+.2f} points of {other} error"
     if len(gaps) < 2:
         return f"{words} with one seed, which says nothing about others."
     verdict = f"{len(gaps)} seeds do not tell which is lower" if least <= 0 <= most else "0 lies outside"

@@ -22,12 +22,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..experiment.records import RunRecord, by_net, check_comparable, dataset_words
+from ..experiment.records import RunRecord, by_net, check_comparable, dataset_words, unseen
 from ..support.validate import one_of
 from ..training.loop import Event
 from .style import WIDTH, Picture, drawable, in_words, label_ends, looks, new_figure, set_decades, set_steps, style
 
-TITLES = {"train_error": "Training error, on all training images", "test_error": "Test error, on all test images"}
+TITLE = "Training error, on all training images"
 MARKS = 40  # of more evaluations than these a line is enough
 
 
@@ -43,7 +43,8 @@ def _set_axes(ax: Axes, title: str, last_step: int, ticks: int = 6, unit: str = 
 
 
 def degradation(records: Iterable[RunRecord], caption: str | None = None) -> Picture:
-    """Return the curves of a study over training steps: training errors, and below them test errors.
+    """Return the curves of a study over training steps: training errors, and below them test errors, or those on
+    the images held out.
 
     Of several seeds the mean is drawn, over a band from the least to the greatest.
 
@@ -51,12 +52,13 @@ def degradation(records: Iterable[RunRecord], caption: str | None = None) -> Pic
     """
     records = sorted(check_comparable(records), key=lambda record: (record.kind, record.depth))
     nets, last = by_net(records), max(int(record.final["step"]) for record in records)
-    found, seeds = looks(nets), len({r.seed for r in records})
+    found, seeds, other = looks(nets), len({r.seed for r in records}), unseen(records[0].dataset["name"])
+    titles = {"train_error": TITLE, "test_error": f"{other.capitalize()} error, on all {other} images"}
     over = f", means of {seeds} seeds over bands from the least to the greatest" if seeds > 1 else ""
     alt = [f"Line chart over {last:,} training steps on {dataset_words(records[0].dataset['name'])}{over}."]
     with style():
         fig, axes = new_figure(8.4, rows=2)
-        for ax, (metric, title) in zip(axes, TITLES.items(), strict=True):
+        for ax, (metric, title) in zip(axes, titles.items(), strict=True):
             means, ends = {}, []
             for net, group in nets.items():
                 look, curves = found[net], [dict(zip(*record.curve(metric), strict=True)) for record in group]
@@ -75,9 +77,9 @@ def degradation(records: Iterable[RunRecord], caption: str | None = None) -> Pic
     return Picture(fig, " ".join(alt), caption)
 
 
-def training(record: RunRecord, unseen: str = "test", caption: str | None = None) -> Picture:
-    """Return loss and error of one run over its steps; `unseen` names the images that it does not learn from."""
-    names, last = {"train": "training", "test": unseen}, int(record.final["step"])
+def training(record: RunRecord, caption: str | None = None) -> Picture:
+    """Return loss and error of one run over its steps."""
+    names, last = {"train": "training", "test": unseen(record.dataset["name"])}, int(record.final["step"])
     alt = [f"Line charts over {last:,} training steps of {record.net} on {record.dataset['name']}."]
     with style():
         fig, axes = new_figure(8.4, rows=2)
@@ -129,7 +131,7 @@ def rates(
         fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
     words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
     over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"
-    return Picture(fig, f"{TITLES['train_error']}, {over}. {words}.", caption)
+    return Picture(fig, f"{TITLE}, {over}. {words}.", caption)
 
 
 PACE = 0.5  # seconds between two drawings at least
@@ -230,11 +232,11 @@ class LiveCurves:
                 look.draw(ax, list(training.errors), errors, "", marker=marker, ms=look.width + 1.6)
                 ends.setdefault(name, []).extend(errors[-1:])
             means = sorted(((name, fmean(values)) for name, values in ends.items() if values), key=lambda end: -end[1])
-            _set_axes(ax, TITLES["train_error"], last_step, ticks=5)
+            _set_axes(ax, TITLE, last_step, ticks=5)
             label_ends(ax, [(last_step, y, name, found[name].color) for name, y in means])
             ax.set_xlabel("training steps (batches)")
         words = "; ".join(f"{name} {y:.3g}%" for name, y in means) or "nothing evaluated yet"
-        where = f"{TITLES['train_error']}, where each net is, highest first: {words}."
+        where = f"{TITLE}, where each net is, highest first: {words}."
         alt = " ".join(filter(None, [f"Line chart over {last_step:,} training steps.", self._progress(), where]))
         caption = "Each point is an evaluation on all of these images, in evaluation mode."
         if len({seed for _, seed in self._trainings}) > 1:

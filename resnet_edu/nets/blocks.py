@@ -199,7 +199,7 @@ def check_sizes(in_channels: int, out_channels: int, stride: int) -> None:
 
 
 class ShapeMismatchError(ValueError):
-    """Raised when the two branches of a block cannot be added."""
+    """Raised when branch and shortcut of a block cannot be added."""
 
 
 def add_shortcut(main: Tensor, shortcut: Tensor) -> Tensor:

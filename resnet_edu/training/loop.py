@@ -282,6 +282,8 @@ class _Run:
             except StopTraining:
                 keeper.save()
                 return History(self.evaluations, self.seconds, stopped=True, best=self.best)
+            finally:
+                self.stepper.release()
 
     @property
     def seconds(self) -> float:
@@ -438,8 +440,8 @@ def evaluate(
 ) -> tuple[float, float]:
     """Return mean loss (nats) and error (percent) of `model` over all of "train" or "test", in eval mode.
 
-    The images are normalised by the training images' statistics, or by the (mean, deviation) given. The model's
-    training flag is left as it was.
+    The images are normalised by the training images' statistics, or by the (mean, deviation) given. The model is moved
+    to `device`, channels last in memory; its training flag is left as it was.
     """
     of_type("model", model, nn.Module), of_type("dataset", dataset, Dataset), one_of("part", part, ("train", "test"))
     device = resolve_device(device)

@@ -1,4 +1,4 @@
-"""How to train: one frozen data class, with the paper's recipe for CIFAR-10 as a preset. No torch.
+"""How to train: one frozen data class, with the paper's recipe for CIFAR-10 as a preset.
 
 Source
   [1] He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, section 4.2: the recipe for CIFAR-10,

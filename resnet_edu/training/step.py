@@ -105,7 +105,8 @@ class Stepper:
         self._body: list[nn.Parameter] = []
         if recipe.frozen or recipe.body_share != 1:
             head = list(head_of(model)[1].parameters())
-            self._body = [p for p in model.parameters() if all(p is not own for own in head)]
+            others = (p for p in model.parameters() if all(p is not own for own in head))
+            self._body = [p for p in others if p.requires_grad]
             parts = [{"params": self._body, "share": recipe.body_share}, {"params": head, "share": 1.0}]
         for part in parts:  # in a graph the numbers are fixed, but a tensor can be refilled between replays
             part["lr"] = torch.tensor(recipe.lr, device=self.device) if on_cuda else recipe.lr
@@ -129,6 +130,11 @@ class Stepper:
                 parameter.grad = None
             self._frozen, self._recorded, self._done = frozen, None, 0
             self.model = self.group.wrap(self.net)  # it has to know which gradients there are
+
+    def release(self) -> None:
+        """Give the body its gradients back, however the training ended."""
+        for parameter in self._body:
+            parameter.requires_grad_(True)
 
     def __call__(self, picks: Tensor, lr: float | Sequence[float]) -> tuple[list[float], list[int]]:
         """Do one update for each of the `picks` and return mean losses (nats) and wrong answers before the updates.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from ..support.files import write_atomic
@@ -31,8 +32,8 @@ def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mappi
     about: a few words to be stored with them (net, seed, data set, ...), as one text in JSON: the format keeps no order
            of several, and the same weights should give the same bytes.
     """
-    # Contiguous: nets train with channels last in memory.
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    # A copy of each, as in a checkpoint: they may share memory, or be channels last in it.
+    tensors = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in state.items()}
     path = Path(path)
     write_atomic(path, safetensors.torch.save(tensors, {ABOUT: json.dumps(dict(about))}))
     return path

@@ -23,7 +23,7 @@ _IN_A_ROW = ("conv1", "bn1", "relu", "conv2", "bn2", "relu", "conv3", "bn3", "re
 
 
 class BlockExplorer(Explorer):
-    """One residual block: shapes on both branches, parameters and multiply-adds with each shortcut, side by side.
+    """One residual block: shapes on branch and shortcut, parameters and multiply-adds with each shortcut, side by side.
 
         BlockExplorer(in_channels=64, out_channels=128, size=56, stride=2)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import traitlets
 
 from ..experiment.published import references, why_not_comparable
-from ..experiment.records import RecordError, RunRecord, check_comparable, dataset_words
+from ..experiment.records import RecordError, RunRecord, check_comparable, dataset_words, unseen
 from ..experiment.shipped import load_records
 from ..experiment.statistics import summary
 from ..support.validate import one_of, whole
@@ -128,6 +128,7 @@ def curves(records: Sequence[RunRecord]) -> dict[str, object]:
     train, test = (first.dataset.get(part) or 1000 for part in ("train", "test"))
     return {
         "dataset": dataset_words(first.dataset["name"]),
+        "unseen": unseen(first.dataset["name"]),
         "last": max(net["steps"][-1] for net in nets),
         "epoch": train / first.recipe["batch_size"] if first.recipe.get("batch_size") else None,  # steps
         "image": {"train_error": 100 / train, "test_error": 100 / test},  # what one mistake weighs, in percent

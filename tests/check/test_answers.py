@@ -473,6 +473,7 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("12.3", {"confusion": lambda t, s, k: torch.bincount(s * k + t, minlength=k * k).view(k, k)}, "exchanged"),
     ("12.3", {"confusion": lambda t, s, k: torch.eye(k)}, "counts are not right"),
     ("12.3", {"confusion": lambda t, s, k: torch.bincount(t * 4 + s, minlength=16).view(4, 4)}, r"\(4, 4\)"),
+    ("12.3", {"confusion": lambda t, s, k: np.zeros((k, k))}, "gives ndarray, and a tensor is due"),
     ("12.1", {"error": 0.1}, "percent"),
     ("12.1", {"mean_of_classes": 10}, "counts once"),
 ]

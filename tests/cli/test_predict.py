@@ -107,6 +107,7 @@ def test_onnx_runtime_gives_the_probabilities(trained, capsys):
     for count in (1, 7):
         found = trained[1].predict(sorted(Path("photos/test/china").iterdir())[:count])
         pixels = found.images()
+        assert found.images(0).shape == (0, *pixels.shape[1:])
         logits, probabilities = session.run(None, {"pixels": pixels.numpy()})
         with torch.no_grad():
             wanted = trained[1].net(trained[1].normalized(pixels)).numpy()

@@ -1,5 +1,7 @@
 """What the bugs of chapter 10 cost: the record that comes with the package, and how it is made."""
 
+import json
+
 import bugs
 import pytest
 import torch
@@ -15,6 +17,18 @@ def test_the_record_has_every_bug_and_every_seed():
         assert len(mild) == bugs.SEEDS
         assert len(worse) == (bugs.DEEP_SEEDS if name in ("relu", "projection") else bugs.SEEDS)
     assert {len(curve) for curve in record["curves"]["steps_on_test"]} == {bugs.EPOCHS}
+
+
+def test_the_record_is_made_of_what_the_seeds_left(tmp_path, monkeypatch):
+    record = load_bugs()
+    for seed, error in enumerate(record["error"]):
+        costs = {n: [c[seed] if seed < len(c) else None for c in both] for n, both in record["costs"].items()}
+        curves = record["curves"] if seed == 0 else {}
+        (tmp_path / f"seed-{seed}.json").write_text(json.dumps({"error": error, "costs": costs, "curves": curves}))
+    monkeypatch.setattr(bugs, "FOLDER", tmp_path)
+    monkeypatch.setattr(bugs, "RESULTS", tmp_path)
+    bugs.main()
+    assert load_bugs(tmp_path) == record
 
 
 def test_one_wrong_image_in_the_last_batch_counts_for_a_quarter():

@@ -345,7 +345,7 @@ def test_cifar10_is_found_from_anywhere(digits, tmp_path, monkeypatch):
     asked = []
 
     def load(source, root=None, urls=None, **options):
-        asked.append((root, urls))
+        asked.append((root, urls, options["resize"]))
         if urls == [] and not Path(root).exists():
             raise RuntimeError("it is neither on disk nor to be had")
         return digits
@@ -354,14 +354,14 @@ def test_cifar10_is_found_from_anywhere(digits, tmp_path, monkeypatch):
     monkeypatch.delenv("RESNET_EDU_DATA", raising=False)
     (tmp_path / "data").mkdir()
     monkeypatch.chdir(tmp_path)
-    degradation.run(ONE, "cifar10", tmp_path / "new", progress=False)
+    degradation.run(ONE, Source("cifar10", resize=8), tmp_path / "new", progress=False)
     monkeypatch.chdir("/")
     source = folders.load(tmp_path / "new").source
     assert source.load() is digits
     (tmp_path / "data").rmdir()
     assert source.load(urls=["http://x/"]) is digits
     there = str(tmp_path / "data")
-    assert asked == [(None, None), (there, []), (there, []), (None, ["http://x/"])]
+    assert asked == [(None, None, 8), (there, [], 8), (there, [], 8), (None, ["http://x/"], 8)]
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("RESNET_EDU_DATA", "~/images")
     assert Source("cifar10").absolute() == Source("cifar10", root=str(tmp_path / "images"))

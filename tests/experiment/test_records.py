@@ -166,10 +166,13 @@ class TestComparing:
             {"threads": 2},
             {"versions": {"torch": "2.4.0"}},
             {"device": {"type": "cuda", "name": "a card"}},
+            {"options": {"width": 32}},
+            {"start": "ImageNet"},
         ],
     )
     def test_and_nothing_else(self, change):
         assert not make().same_result(make(**change))
+        assert not make(**change).same_result(make())
 
     def test_records_that_do_not_belong_together(self):
         other = make("plain56", dataset={**make().dataset, "fingerprint": "other"})

@@ -16,6 +16,8 @@ from run_records import make
 from scipy.optimize import minimize
 
 from resnet_edu.experiment.records import RecordError
+from resnet_edu.experiment.shipped import load_grid
+from resnet_edu.experiment.statistics import summary
 from resnet_edu.figures import curves, style
 from resnet_edu.figures.style import COLORS, GREY, INK, Picture, spread_labels
 
@@ -208,6 +210,12 @@ class TestDegradation:
             assert lines[net].get_ydata().tolist() == list(errors)
         assert [ax.get_title(loc="left").split(",")[0] for ax in (first, second)] == ["Training error", "Test error"]
         assert (second.get_xlabel(), first.get_ylabel()) == ("training steps (batches)", "error (%)")
+
+    def test_images_held_out_are_no_test_images(self):
+        records = load_grid()[0.003]
+        second = curves.degradation(records).fig.axes[1]
+        assert second.get_title(loc="left") == "Held-out error, on all held-out images"
+        assert "held-out error %" in str(summary(records))
 
     def test_band_over_seeds(self):
         picture = curves.degradation([make(seed=k, errors=(50.0, e)) for k, e in enumerate((10.0, 20.0, 36.0))])

@@ -117,6 +117,17 @@ def test_a_frozen_body_then_a_lower_rate(digits):
     assert distance(ours, net()) > 1e-2
 
 
+def test_what_can_learn_is_as_it_was(digits):
+    """After a training that ends with the body still frozen, too; what the user froze stays frozen."""
+    model = net()
+    own = next(model.parameters()).requires_grad_(False)
+    before = own.clone()
+    train(model, digits, BASE.replace(steps=2, frozen=2))
+    train(model, digits, BASE.replace(steps=2, frozen=1))
+    assert [p.requires_grad for p in model.parameters()] == [p is not own for p in model.parameters()]
+    assert torch.equal(own, before)
+
+
 class TestBest:
     def test_lowest_error_then_lowest_loss_then_first(self):
         points = [(10, 40.0, 1.0), (20, 30.0, 0.9), (30, 30.0, 0.8), (40, 30.0, 0.8), (50, 35.0, 0.1)]

@@ -69,6 +69,13 @@ class TestFile:
         assert state["w"].item() == float(np.float16(1 / 3))
         assert state["n"].dtype == torch.int64
 
+    def test_tied_weights(self, tmp_path):
+        tied, other = (nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)) for _ in range(2))
+        tied[1].weight = tied[0].weight
+        path = weights.save(tied.state_dict(), tmp_path / "w", {})
+        weights.load_into(other, weights.read(path.read_bytes()), path)
+        assert torch.equal(other(torch.eye(3)), tied(torch.eye(3)))
+
     def test_what_cannot_be_written(self, tmp_path):
         with pytest.raises(ValueError, match="w has values beyond the range of float16"):
             rounded({"w": torch.tensor([[1e5]])})

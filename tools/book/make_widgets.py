@@ -11,7 +11,7 @@ From resnet_edu/widgets/src, where every `<name>.js` is an explorer and lib/ is 
 - from workers/<name>.js, what an explorer does in a Web Worker: `<name>.worker.js` beside both. It only defines a
   function; its text is the worker's source. A page loads it when the explorer asks for it.
 
-The first line of each product holds a hash of its sources, by which tests/test_widgets.py finds a stale one.
+The first line of each product holds a hash of its sources, by which tests/widgets/test_widgets.py finds a stale one.
 """
 
 import hashlib

@@ -42,8 +42,11 @@ def served(folder: Path, handler: type[Quiet] = Quiet, port: int = 0) -> Iterato
     """Serve a folder on loopback; yield its address, with a slash at the end. Port 0 is any that is free."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(handler, directory=folder))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 class Handler(Quiet):
@@ -72,7 +75,11 @@ class Handler(Quiet):
 
 def times() -> dict[Path, float]:
     """Return when each source was changed."""
-    return {path: path.stat().st_mtime for path in source_files(SOURCES)}
+    found = {}
+    for path in source_files(SOURCES):
+        with contextlib.suppress(FileNotFoundError):  # an editor's file, gone by now
+            found[path] = path.stat().st_mtime
+    return found
 
 
 def main() -> None:

@@ -9,20 +9,21 @@ import { ranking, sketchPad, verdict } from "./lib/predict.js";
 import { announcer, button, checkField, frame, h, onFrame, patch, player, radioField, say, svg, thousands, uid } from "./lib/ui.js";
 import STYLE from "./study.css";
 
-const METRICS = { train_error: "training error", test_error: "test error" };
+const METRICS = ["train_error", "test_error"];
 const PLAY = 6000; // ms for a whole run
 
 const lastOf = (list) => list[list.length - 1];
 
 /** The nets of a study, each with the mean and the range over its runs for both metrics. */
 const summarise = (nets) => nets.map((net) => {
-  const [train_error, test_error] = Object.keys(METRICS).map((m) => ({ ...meanRange(net[m]), runs: net[m].length }));
+  const [train_error, test_error] = METRICS.map((m) => ({ ...meanRange(net[m]), runs: net[m].length }));
   return { ...net, train_error, test_error };
 });
 
 function render({ model, el }) {
   addChartStyle(el, "study", STYLE);
   const study = model.get("study");
+  const words = { train_error: "training", test_error: study.unseen };
   const rates = (study.rates ?? [{ rate: null, nets: study.nets }]).map(({ rate, nets }) => [rate, summarise(nets)]);
   let nets = rates[0][1];
   const names = nets.map((net) => net.net);
@@ -40,7 +41,7 @@ function render({ model, el }) {
   // ---- the prediction ----
 
   const rank = ranking(nets, voice.say);
-  const pad = sketchPad(nets, last, `${METRICS[asked]} (%)`);
+  const pad = sketchPad(nets, last, `${words[asked]} error (%)`);
   const result = h("div", { class: "rx-result", tabindex: "-1", role: "group", "aria-label": "Your prediction and the result" });
   const unasked = model.get("shown") && !model.get("prediction").length; // the curves are there from the start
   const sketched = () => asked === metric() && pad.any();
@@ -53,7 +54,7 @@ function render({ model, el }) {
   };
   const predict = h("div", {},
     h("p", {}, h("strong", {}, "Predict first. "),
-      `Order the networks by their ${METRICS[asked]} after ${thousands(last)} steps, the lowest at the top.`),
+      `Order the networks by their ${words[asked]} error after ${thousands(last)} steps, the lowest at the top.`),
     h("div", { class: "rx-predict" }, rank.node, pad.node),
     h("div", { class: "rx-row" },
       button("Commit and show the curves", () => turn(rank.order(), true)),
@@ -83,7 +84,7 @@ function render({ model, el }) {
     },
   }));
   const radio = (label, trait, options) => radioField({ label, options, value: model.get(trait), onchange: (v) => put(model, { [trait]: v }) });
-  const metrics = radio("Error on", "metric", [["train_error", "training images"], ["test_error", "test images"]]);
+  const metrics = radio("Error on", "metric", METRICS.map((m) => [m, `${words[m]} images`]));
   const rateField = study.rates && radio("Learning rate", "rate", rates.map(([rate]) => [rate, String(rate)]));
   const scales = radio("Scale", "scale", [["linear", "linear"], ["log", "logarithmic"]]);
   const slider = h("input", {
@@ -107,7 +108,7 @@ function render({ model, el }) {
   // ---- the chart ----
 
   function yAxis() {
-    const title = `${METRICS[metric()]} (%)`;
+    const title = `${words[metric()]} error (%)`;
     if (model.get("scale") === "log") {
       // The least error above none is one image; zero is drawn at the decade below it.
       return { kind: "log", domain: [10 ** Math.floor(Math.log10(study.image[metric()] / 2)), 100], title, zero: true };
@@ -184,7 +185,7 @@ function render({ model, el }) {
     });
     const titles = ["network", several ? "mean" : "error", several && "range", paper[0]?.label];
     values.fill({
-      caption: `${METRICS[metric()]} after ${thousands(step)} of ${thousands(last)} steps`,
+      caption: `${words[metric()]} error after ${thousands(step)} of ${thousands(last)} steps`,
       columns: titles.filter(Boolean).map((title, i) => [title, i ? "number" : ""]),
       rows,
     });
@@ -221,7 +222,7 @@ function render({ model, el }) {
     drawValues();
     say(note, study.note + (sketched() ? " Dotted: your sketch." : ""));
     const told = visible().map((net) => `${net.net} from ${percent(net[metric()].mean[0])} to ${percent(lastOf(net[metric()].mean))}`);
-    chart.root.setAttribute("aria-label", `${METRICS[metric()]} over ${thousands(last)} training steps on ${study.dataset}${study.rates ? ` at learning rate ${model.get("rate")}` : ""}: ${told.join("; ")}`);
+    chart.root.setAttribute("aria-label", `${words[metric()]} error over ${thousands(last)} training steps on ${study.dataset}${study.rates ? ` at learning rate ${model.get("rate")}` : ""}: ${told.join("; ")}`);
     chart.draw();
     pad.view.draw();
   }

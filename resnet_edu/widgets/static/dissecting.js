@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 5860e2df96d1da0e11ac8889e2d9ef42d31f3ec0ee92febb13fa128fa30f3159 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources d544637aa26b479d9caed51f13f16d370bf4e72ff70ba5fa29d586c292835ce5 */
 var gt=e=>typeof e=="number"&&Number.isFinite(e);function ae(e,o=3){if(!gt(e))return"no number";if(e!==0&&(Math.abs(e)<.001||Math.abs(e)>=1e6)){let n=Math.floor(Math.log10(Math.abs(e))),a=Number((e/10**n).toPrecision(o)),s=String(n).replace(/./g,i=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(i)]);return`${a===1?"":`${a} · `}10${s}`}return Number(e.toPrecision(o)).toLocaleString("en-US",{maximumFractionDigits:6})}var bt={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}},wt=e=>gt(e)?`${e.toFixed(2)}%`:"no number";var vt=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 558957e1d9446974d43d82b9053a3add98d00f715b01492633258473a6963c7c */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources fee432dd26322a63d2aeea61893cc64b468622c155401e565fb35ac0a936a361 */
 var M=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

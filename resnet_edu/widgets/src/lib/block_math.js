@@ -1,5 +1,5 @@
 // One residual block with each of the shortcuts: engine.js runs it, and here is what PyTorch's `+` says of the branches.
-// tests/test_widget_block.py compares both with the traces of the real blocks and with PyTorch.
+// tests/widgets/test_block.py compares both with the traces of the real blocks and with PyTorch.
 import { Run, SHORTCUTS as KINDS } from "./engine.js";
 
 export const SHORTCUTS = ["none", ...KINDS];

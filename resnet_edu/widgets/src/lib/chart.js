@@ -68,7 +68,7 @@ export function drawing(label, draw, kind = "") {
   return { node, root, draw: now, stop: () => observer.disconnect() };
 }
 
-/** The SVG attributes of a net's line: { color, dash, width } as resnet_edu/figure.py has them, dash in widths. */
+/** The SVG attributes of a net's line: { color, dash, width } as resnet_edu/figures/style.py has them, dash in widths. */
 export const drawnLine = ({ color, dash, width }) => ({
   fill: "none",
   stroke: color,

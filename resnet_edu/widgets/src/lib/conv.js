@@ -1,6 +1,6 @@
 // The arithmetic of a convolution or pooling along one side, and of a stack of them: plain functions, no page.
 // A layer is {op: "conv" | "pool", kernel, stride, padding, dilation}; the dilation of a pooling is 1. The same rules are
-// in `resnet_edu/shapes.py`, and tests/test_widget_convolution.py runs both beside PyTorch.
+// in `resnet_edu/nets/shapes.py`, and tests/widgets/test_convolution.py runs both beside PyTorch.
 
 /** How many pixels the kernel reaches over, the holes of a dilated one included. */
 export const reach = (layer) => layer.dilation * (layer.kernel - 1) + 1;

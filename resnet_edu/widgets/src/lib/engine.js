@@ -3,7 +3,7 @@
 // A test runs hundreds of random settings through this file and through the tracer on the real nets, and compares every
 // field of every row, and every error. Names and texts are therefore the package's and PyTorch's own.
 //
-// Sources: resnet_edu/models.py, blocks.py, shapes.py, trace_errors.py; He et al., CVPR 2016, Table 1 and section 4.2.
+// Sources: resnet_edu/nets (models.py, blocks.py, shapes.py), resnet_edu/tracing/run.py; He et al., CVPR 2016, Table 1 and section 4.2.
 
 /** Blocks in each stage of the nets of Table 1, and whether they are bottlenecks. */
 const IMAGENET = { 18: [2, 2, 2, 2], 34: [3, 4, 6, 3], 50: [3, 4, 6, 3], 101: [3, 4, 23, 3], 152: [3, 8, 36, 3] };

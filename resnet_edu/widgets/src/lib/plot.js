@@ -1,5 +1,5 @@
 // From numbers to drawings: the mean and the range over runs, scales, ticks, paths, labels that do not overlap.
-// No DOM and no imports: tests/test_widget_plot.py runs this file in V8 and compares it with NumPy and matplotlib.
+// No DOM and no imports: tests/widgets/test_plot.py runs this file in V8 and compares it with NumPy and matplotlib.
 
 /** Whether `v` is a number that can be drawn; a run that diverged has null. */
 export const finite = (v) => typeof v === "number" && Number.isFinite(v);

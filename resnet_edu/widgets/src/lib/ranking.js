@@ -1,6 +1,6 @@
-// A reader's ranking beside the measured one. No DOM and no imports: tests/test_widget_plot.py runs it in V8.
+// A reader's ranking beside the measured one. No DOM and no imports: tests/widgets/test_plot.py runs it in V8.
 
-const CLEAR = 1; // percentage points, as in resnet_edu/findings.py: a smaller gap between single runs is called none
+const CLEAR = 1; // percentage points, as in resnet_edu/experiment/statistics.py: a smaller gap between single runs is called none
 
 /** `list` with the item at `i` moved by `by` places (-1: up); where there is no such place, the list as it is. */
 export function moved(list, i, by) {
