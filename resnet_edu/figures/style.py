@@ -217,7 +217,8 @@ def label_ends(ax: Axes, ends: Sequence[End]) -> None:
             ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
     if not late:
         return
-    line_height = matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
+    lines = max(text.count("\n") + 1 for _, text, _ in late)
+    line_height = lines * matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
     places = spread_labels([y for (_, y), *_ in late], line_height / ax.get_window_extent().height, 0.0, 1.0)
     for ((x, y), text, color), place in zip(late, places, strict=True):
         ax.plot([x, 1.03, 1.05], [y, place, place], color=color, lw=0.9, transform=ax.transAxes, clip_on=False)

@@ -154,7 +154,7 @@ def early_relu_resnet18(**changes: object) -> Variant:
     A ReLU ends the branch, before the addition: no block can lower a value, and what the trunk has it keeps (7.84%
     error instead of 6.61% for 110 layers on CIFAR-10, [5]). Projections have a bias and no batch norm. The stem has no
     padding and the head a window of 3x3, so the net takes images of 71 to 166 pixels only.
-    The author's eps of the stem's batch norm, 1e-3, is left at PyTorch's 1e-5.
+    Left out are the bias of the stem's convolution, and the eps of 1e-3 of the batch norm behind it.
     """
     options = {"stem": (7, 2, 0), "early_relu": True, "projection_bias": True, "projection_norm": False, "window": 3}
     return Variant(**{"layers": (2, 2, 2, 2), "num_classes": 10} | options | changes)

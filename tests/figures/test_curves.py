@@ -200,6 +200,13 @@ class TestLabels:
                 assert [t.get_text() for t in ax.texts] == ["plain20", "plain56", "resnet20", "resnet56"]
             assert_labels_are_apart(picture.fig)
 
+    def test_of_two_lines_each(self):
+        with style.style():
+            fig, (ax,) = style.new_figure(3)
+            ax.plot([0, 1], [0, 1])
+            style.label_ends(ax, [(1, 0.5, f"a label\nof {n} lines", INK) for n in range(3)])
+        assert_labels_are_apart(Picture(fig, "A line with three labels.").fig)
+
 
 class TestDegradation:
     def test_draws_the_numbers(self, both):
