@@ -13,6 +13,8 @@ from traitlets import TraitError
 from resnet_edu.data import load
 from resnet_edu.data.dataset import Batches
 from resnet_edu.experiment import load_trained
+from resnet_edu.probes.identity import insert_identities
+from resnet_edu.probes.subject import blocks_of
 from resnet_edu.widgets import IdentityExplorer
 
 LONG = 60_000  # milliseconds: a busy machine may take a while
@@ -46,6 +48,34 @@ def losses(kind: str) -> dict[str, float]:
     images, labels = digits.normalized(digits.train[0][:40]), digits.train[1][:40]
     nets = {depth: load_trained(f"{kind}{depth}", study="digits") for depth in (20, 56)}
     return {depth: nn.functional.cross_entropy(net(images), labels).item() for depth, net in nets.items()}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("random", [False, True])
+def test_what_chapter_1_says_of_kernels_that_shrink_nothing(random: bool):
+    """To "do nothing" a part of other kernels is added: those of plain-56, or random ones of the same norm."""
+    digits = Batches(load("digits"), "per_pixel_mean", torch.device("cpu"))
+    images, labels = digits.normalized(digits.train[0][:200]), digits.train[1][:200]
+    trained, draw, wrong = load_trained("plain56", study="digits"), torch.Generator().manual_seed(0), {}
+    for part in (0.05, 0.2, 0.25):
+        net = insert_identities(load_trained("plain20", study="digits"), 6)
+        for ours, theirs in zip(blocks_of(net).values(), blocks_of(trained).values(), strict=True):
+            for block, other in zip(ours[3:], theirs[3:], strict=True):
+                for i in "12":
+                    conv, norm, bn = getattr(block, f"conv{i}"), getattr(block, f"bn{i}"), getattr(other, f"bn{i}")
+                    scale = bn.weight / (bn.running_var + bn.eps).sqrt()
+                    kernel, shift = scale[:, None, None, None] * getattr(other, f"conv{i}").weight, bn.bias
+                    if random:
+                        drawn, shift = torch.randn(kernel.shape, generator=draw), 0 * shift
+                        kernel = drawn * (kernel - conv.weight).norm() / drawn.norm()
+                    else:
+                        norm.bias -= part * scale * bn.running_mean
+                    conv.weight += part * kernel
+                    norm.bias += part * shift
+        wrong[part] = 100 * (net(images).argmax(1) != labels).float().mean().item()
+    assert wrong[0.05] < 10
+    assert wrong[0.2] > 50
+    assert wrong[0.25] > 80
 
 
 @pytest.mark.browser
