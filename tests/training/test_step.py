@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from resnet_edu.data.dataset import Batches, Dataset, normalization
+from resnet_edu.data.dataset import Batches, Dataset, load, normalization
 from resnet_edu.nets.models import cifar_net
 from resnet_edu.training.loop import evaluate, train
 from resnet_edu.training.recipe import Recipe
@@ -203,6 +203,21 @@ class TestPrecision:
         assert not np.array_equal(full, mixed)
         pooled = math.sqrt((full.var(ddof=1) + mixed.var(ddof=1)) / 2)
         assert abs(full.mean() - mixed.mean()) < 2 * pooled + 0.05 * full.mean()
+
+    def test_what_chapter_7_says_of_gradients_before_the_first_step(self):
+        digits, cosine = Batches(load("digits"), "per_pixel_mean", CPU), {}
+        images, labels = digits.normalized(digits.train[0][:64]), digits.train[1][:64]
+        for kind in ("plain", "resnet"):
+            torch.manual_seed(0)
+            net, gradients = cifar_net(56, kind == "resnet", in_channels=1), []
+            for mixed in (False, True):
+                with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                    loss = F.cross_entropy(net(images), labels)
+                parts = torch.autograd.grad(loss, list(net.parameters()))
+                gradients.append(torch.cat([part.flatten() for part in parts]))
+            cosine[kind] = F.cosine_similarity(*gradients, dim=0).item()
+        assert abs(cosine["plain"]) < 0.2
+        assert cosine["resnet"] > 0.8
 
     def test_evaluation_in_mixed_precision(self, photos):
         torch.manual_seed(0)
