@@ -610,7 +610,7 @@ def _exercise_12_3_confusion(confusion: Callable[[Tensor, Tensor, int], Tensor])
     found = call(f"{name}(...)", confusion, truth, said, 5)
     if not isinstance(found, Tensor):
         raise NotYet(f"{name}(...) gives {type(found).__name__}, and a tensor is due")
-    check_shape(f"{name}(...)", found.shape, right.shape)
+    check_shape(f"{name}(...)", found.shape, right.shape, {})
     if torch.equal(found.long(), right.T):
         raise NotYet("rows and columns are exchanged: a row is what an image is, a column what it is called")
     if not torch.equal(found.long(), right):

@@ -116,11 +116,12 @@ def test_what_is_not_there(source, net, words):
 
 
 def test_one_kind_of_runs_against_another_by_students_t():
-    first = [make(seed=seed, errors=(50.0, error)) for seed, error in enumerate((20.0, 23.0, 21.0))]
-    second = [make(seed=seed, errors=(50.0, error)) for seed, error in enumerate((14.0, 13.5, 15.5))]
+    held = {"dataset": {**make().dataset, "name": "toy[80+20 held out]"}}
+    first = [make(seed=seed, errors=(50.0, error), **held) for seed, error in enumerate((20.0, 23.0, 21.0))]
+    second = [make(seed=seed, errors=(50.0, error), **held) for seed, error in enumerate((14.0, 13.5, 15.5))]
     low, high = stats.ttest_rel([14.0, 13.5, 15.5], [20.0, 23.0, 21.0]).confidence_interval()
     words = f"-7.00 points of held-out error, mean of 3 seeds, 95% interval {low:+.2f} to {high:+.2f}"
-    assert words in versus(first, second, ("scratch", "tuned"), "held-out")
+    assert words in versus(first, second, ("scratch", "tuned"))
     assert ("0 lies outside" in versus(first, second, ("a", "b"))) == (high < 0)
     assert "3 seeds do not tell which is lower" in versus(first, first, ("a", "b"))
     assert "with one seed, which says nothing about others" in versus(first[:1], second, ("a", "b"))
