@@ -230,7 +230,7 @@ def test_all_processes_end_alike(two):
 
 @pytest.mark.slow
 def test_the_command_in_two_processes_and_in_one(tmp_path, monkeypatch, capsys, one_thread):
-    options = ["train", "--net", "resnet8", "--seed", "1", "--save-weights"]
+    options = ["train", "--net", "resnet8", "--seed", "1"]
     options += ["--steps", "4", "--batch-size", "16", "--eval-every", "2"]
     done = torchrun("-m", "resnet_edu", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
