@@ -82,7 +82,7 @@ def summary(records: Iterable[RunRecord]) -> Summary:
             values = [r.seconds if key == "seconds" else r.final[key] for r in group]
             row[key], row[f"{key}_std"] = mean_and_std(values)
         rows.append(row)
-        rows.unseen = unseen(group[0].dataset["name"])
+    rows.unseen = unseen(group[0].dataset["name"])
     return rows
 
 

@@ -68,9 +68,7 @@ def save(path: Path, state: State, identity: dict[str, Any]) -> None:
     """Write a checkpoint to `path`. Raises `OSError` if it cannot be written; the one that is there is kept then."""
     tensors, values = state
     head = json.dumps({"format": FORMAT, "identity": identity, "values": values}, allow_nan=False)
-    # A copy of each: parameters may share memory, or be channels last in it, and safetensors takes neither.
-    plain = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in tensors.items()}
-    body = head.encode() + b"\n" + safetensors.torch.save(plain)
+    body = head.encode() + b"\n" + safetensors.torch.save(weights.copies(tensors))
     write_atomic(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 

@@ -32,11 +32,14 @@ def save(state: Mapping[str, Tensor], path: str | os.PathLike[str], about: Mappi
     about: a few words to be stored with them (net, seed, data set, ...), as one text in JSON: the format keeps no order
            of several, and the same weights should give the same bytes.
     """
-    # A copy of each, as in a checkpoint: they may share memory, or be channels last in it.
-    tensors = {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in state.items()}
     path = Path(path)
-    write_atomic(path, safetensors.torch.save(tensors, {ABOUT: json.dumps(dict(about))}))
+    write_atomic(path, safetensors.torch.save(copies(state), {ABOUT: json.dumps(dict(about))}))
     return path
+
+
+def copies(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the processor, contiguous and without shared memory: the format takes no others."""
+    return {k: t.detach().cpu().clone(memory_format=torch.contiguous_format) for k, t in state.items()}
 
 
 def read(data: bytes, origin: str | os.PathLike[str] = "the file") -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from playwright.sync_api import expect
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from traitlets import TraitError
 
 from resnet_edu.data import load
@@ -62,14 +63,12 @@ def test_what_chapter_1_says_of_kernels_that_shrink_nothing(random: bool):
         for ours, theirs in zip(blocks_of(net).values(), blocks_of(trained).values(), strict=True):
             for block, other in zip(ours[3:], theirs[3:], strict=True):
                 for i in "12":
-                    conv, norm, bn = getattr(block, f"conv{i}"), getattr(block, f"bn{i}"), getattr(other, f"bn{i}")
-                    scale = bn.weight / (bn.running_var + bn.eps).sqrt()
-                    kernel, shift = scale[:, None, None, None] * getattr(other, f"conv{i}").weight, bn.bias
+                    conv, norm = getattr(block, f"conv{i}"), getattr(block, f"bn{i}")
+                    fused = fuse_conv_bn_eval(getattr(other, f"conv{i}"), getattr(other, f"bn{i}"))
+                    kernel, shift = fused.weight, fused.bias
                     if random:
                         drawn, shift = torch.randn(kernel.shape, generator=draw), 0 * shift
                         kernel = drawn * (kernel - conv.weight).norm() / drawn.norm()
-                    else:
-                        norm.bias -= part * scale * bn.running_mean
                     conv.weight += part * kernel
                     norm.bias += part * shift
         wrong[part] = 100 * (net(images).argmax(1) != labels).float().mean().item()
