@@ -130,7 +130,7 @@ def run(
         raise ValueError(f"`{'resume' if resume else 'save_weights'}` needs a folder: name it with `folder`")
     folder = folder and Path(folder)
     if isinstance(data, str | os.PathLike):
-        data = Source(os.fspath(data))
+        data = Source(data)
     with folders.claimed(folder, resume) if folder else contextlib.nullcontext() as stored:
         if stored is not None:
             study = stored.continued(study, folder)

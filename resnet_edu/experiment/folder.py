@@ -64,8 +64,13 @@ class Source:
     skip_damaged: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "head", self.head and tuple(wholes("head", self.head)))
-        if self.head and len(self.head) != 2:
+        given = {name: getattr(self, name) for name in ("resize", "held", "channels")}
+        plain = {name: whole(name, value) for name, value in given.items() if value is not None}
+        plain["head"] = None if self.head is None else tuple(wholes("head", self.head))
+        if not isinstance(self.data, str):  # a path is a folder's, whatever it is called, as in `data.load`
+            plain["data"] = os.path.abspath(of_type("data", self.data, os.PathLike))
+        vars(self).update(plain)  # what a file can hold, where paths or NumPy's numbers were given
+        if self.head is not None and len(self.head) != 2:
             raise ValueError(f"`head` must be numbers of training and of test images, but it is {self.head}")
 
     def absolute(self) -> Source:
@@ -154,19 +159,19 @@ class Study:
         nets = (self.nets,) if isinstance(self.nets, str) else tuple(of_type("nets", self.nets, list, tuple))
         several = range(whole("seeds", self.seeds, 1, 10_000)) if isinstance(self.seeds, Integral) else self.seeds
         seeds = tuple(wholes("seeds", several, 0))
-        for name, value in (("nets", nets), ("seeds", seeds), ("device", str(self.device))):
-            object.__setattr__(self, name, value)
-            if isinstance(value, tuple) and not 0 < len(value) == len(set(value)):
+        numbers = {"checkpoint_seconds": real("checkpoint_seconds", self.checkpoint_seconds, 0)}
+        for name, least in (("workers", 0), ("threads", 1)):
+            if getattr(self, name) is not None:
+                numbers[name] = whole(name, getattr(self, name), least)
+        vars(self).update(numbers, nets=nets, seeds=seeds, device=str(self.device))
+        for name, value in (("nets", nets), ("seeds", seeds)):
+            if not 0 < len(value) == len(set(value)):
                 raise ValueError(f"`{name}` must have one entry at least, and each once, but it is {value}")
         for net in nets:
             _check_net(net)
         of_type("recipe", self.recipe, Recipe, type(None)), of_type("source", self.source, Source, type(None))
         of_type("save_weights", self.save_weights, bool)
         one_of("precision", self.precision, PRECISIONS)
-        real("checkpoint_seconds", self.checkpoint_seconds, 0)
-        for name, least in (("workers", 0), ("threads", 1)):
-            if getattr(self, name) is not None:
-                whole(name, getattr(self, name), least)
 
     @property
     def cells(self) -> list[Cell]:

@@ -145,8 +145,7 @@ def train(
     if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
         checkpoint = Checkpoint(checkpoint)
     check_fit(recipe, dataset)
-    whole("seed", seed, 0)
-    stops = wholes("stops", stops, 0)
+    seed, stops = whole("seed", seed, 0), wholes("stops", stops, 0)
     if recipe.batch_size % group.size:  # the mean of the shares' means would be another number
         how = f"which {group.size} processes cannot share out evenly: use a multiple of {group.size} (--batch-size)"
         raise ValueError(f"`batch_size` is {recipe.batch_size}, {how}")

@@ -69,19 +69,21 @@ class Recipe:
     body_share: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "eval_every"):
-            whole(name, getattr(self, name))
-        real("lr", self.lr, above=0)
-        if real("momentum", self.momentum, 0) >= 1:
+        numbers = {name: whole(name, getattr(self, name)) for name in ("steps", "batch_size", "eval_every")}
+        numbers |= {name: real(name, getattr(self, name), 0) for name in ("momentum", "weight_decay", "body_share")}
+        numbers |= {"frozen": whole("frozen", self.frozen, 0), "lr": real("lr", self.lr, above=0)}
+        numbers["warmup_error"] = real("warmup_error", self.warmup_error, most=100, above=0)
+        if self.warmup_lr is not None:
+            numbers["warmup_lr"] = real("warmup_lr", self.warmup_lr, above=0)
+        if self.period is not None:
+            numbers["period"] = whole("period", self.period, most=self.steps)
+        vars(self).update(numbers)  # Python's own, which files can hold, where NumPy's were given
+        if self.momentum >= 1:
             raise ValueError(f"`momentum` must be below 1, but it is {self.momentum!r}")
-        real("weight_decay", self.weight_decay, 0)
-        real("warmup_error", self.warmup_error, most=100, above=0)
-        if self.warmup_lr is not None and real("warmup_lr", self.warmup_lr, above=0) >= self.lr:
+        if self.warmup_lr is not None and self.warmup_lr >= self.lr:
             raise ValueError(f"`warmup_lr` must be below `lr` ({self.lr:g}), but it is {self.warmup_lr!r}")
-        one_of("normalize", self.normalize, (*NORMALIZE, "start"))
+        one_of("normalize", self.normalize, (*NORMALIZE, "start")), one_of("crop", self.crop, CROPS)
         one_of("optimizer", self.optimizer, OPTIMIZERS), one_of("schedule", self.schedule, SCHEDULES)
-        one_of("crop", self.crop, CROPS), whole("frozen", self.frozen, 0), real("body_share", self.body_share, 0)
-        whole("period", self.steps if self.period is None else self.period, most=self.steps)
         of_type("augment", self.augment, bool), of_type("flip", self.flip, bool)
         object.__setattr__(self, "milestones", tuple(wholes("milestones", self.milestones)))
         if list(self.milestones) != sorted(set(self.milestones)):

@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from class_folders import draw
@@ -332,6 +333,26 @@ def test_what_is_written_is_read(half):
     assert study.cells == [Cell("plain8", 0, TINY), Cell("resnet8", 0, TINY)]
     study.save(half)
     assert folders.load(half) == study
+
+
+def test_numpys_numbers_are_as_good_as_pythons(tmp_path):
+    """They are written to the study, to records and to checkpoints, which hold Python's alone."""
+    sizes = {"steps": np.int64(4), "batch_size": np.int32(16), "eval_every": np.uint8(2), "milestones": np.array([2])}
+    rates = {"lr": np.float32(0.5), "warmup_lr": np.float32(0.25), "weight_decay": np.float64(0)}
+    study = Study(["plain8"], Recipe(**sizes, **rates), np.arange(2), "cpu", workers=np.int64(0), threads=np.int64(1))
+    found = degradation.run(study, Source("digits", head=np.array([64, 32])), tmp_path / "new", progress=False)
+    plain = Recipe(4, 16, 0.5, weight_decay=0.0, milestones=(2,), warmup_lr=0.25, eval_every=2)
+    assert folders.load(tmp_path / "new").recipe == plain
+    study = Study(("plain8",), plain, 2, "cpu", workers=0, threads=1)
+    assert [r.curves for r in found] == [r.curves for r in degradation.run(study, HEAD, progress=False)]
+
+
+def test_a_path_is_a_folders_whatever_it_is_called(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw(tmp_path / "digits")
+    (record,) = degradation.run(ONE, Path("digits"), progress=False)
+    assert list(record.dataset["classes"]) == ["cat", "dog"]
+    assert Source(Path("digits")).absolute() == Source(str(tmp_path / "digits"))
 
 
 def test_source_of_a_folder_is_found_from_anywhere(tmp_path, monkeypatch):

@@ -83,6 +83,11 @@ class Visit:
         self.page.goto(self.base + path, wait_until="load")
         return self.start()
 
+    def reload(self) -> Visit:
+        """Load the page anew, and wait until it has settled: a question that is still to be drawn shows no button."""
+        self.page.reload(wait_until="load")
+        return self.start()
+
     def start(self) -> Visit:
         """Press a key, at which all explorers start, and wait until they have and the fonts are there."""
         self.page.keyboard.press("Shift")

@@ -342,13 +342,13 @@ def test_the_browser_remembers_page_and_question(explorer_page, way):
     page = (visit := explorer_page(first, second, way=way)).page
     page.get_by_label("22").first.check()
     page.get_by_role("button", name="Commit").first.click()
-    page.reload()
+    visit.reload()
     assert page.get_by_role("status").first.inner_text().startswith("You have committed to B.")
     assert page.get_by_role("status").nth(1).inner_text() == ""
     other = explorer_page(first, way=way).page  # another page with the same question
     assert other.get_by_role("status").first.inner_text() == ""
     page.get_by_role("button", name="Start over").first.click()
-    page.reload()
+    visit.reload()
     assert page.get_by_role("status").first.inner_text() == ""
     assert not visit.complaints
 
@@ -361,10 +361,10 @@ def test_the_same_question_twice_is_remembered_twice(explorer_page):
     for nth, answer in ((0, "22"), (1, "4")):
         page.locator(".rx").nth(nth).get_by_label(answer).check()
         page.locator(".rx").nth(nth).get_by_role("button", name="Commit").click()
-    page.reload()
+    visit.reload()
     assert [text.split(".")[0][-1:] for text in statuses.all_inner_texts()] == ["B", "A", "A"]
     page.get_by_role("button", name="Start over").last.click()
-    page.reload()
+    visit.reload()
     assert [bool(text) for text in statuses.all_inner_texts()] == [True, False, False]
     assert not visit.complaints
 
@@ -374,7 +374,7 @@ def test_what_else_is_kept_under_its_name_does_no_harm(explorer_page):
     page = (visit := explorer_page(Quiz("What is 2 + 2?", OPTIONS, key="k"))).page
     for kept in ("{", "7", '{"chosen": 9, "shown": true}', '{"chosen": "1"}', "null"):
         page.evaluate("kept => localStorage.setItem(`resnet-edu quiz ${location.pathname} k`, kept)", kept)
-        page.reload()
+        visit.reload()
         assert states(visit) == [True, False, True, False], kept
     assert not visit.complaints
 
@@ -384,7 +384,7 @@ def test_it_works_where_nothing_may_be_kept(explorer_page):
     page = (visit := explorer_page(Quiz("What is 2 + 2?", OPTIONS))).page
     deny = "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('denied') } })"
     page.add_init_script(deny)
-    page.reload()
+    visit.reload()
     page.get_by_label("4").check()
     page.get_by_role("button", name="Commit").click()
     page.get_by_role("button", name="Show the answer").click()
