@@ -30,6 +30,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..support.system import layout
 from ..support.validate import of_type, one_of, shown, whole
 from .cifar10 import load_cifar10
 from .folder import ImageArrays, check_memory, read_folder
@@ -319,7 +320,7 @@ def normalization(images: Tensor, kind: Normalize = "per_pixel_mean") -> tuple[T
 def normalized(images: Tensor, mean: Tensor, deviation: Tensor) -> Tensor:
     """Return uint8 (B, C, H, W) as float32: scaled to 0..1, mean subtracted, divided by the deviation."""
     values = (images.float() / 255 - mean) / deviation
-    return values.contiguous(memory_format=torch.channels_last)
+    return values.contiguous(memory_format=layout(values.device))
 
 
 def digests(images: Tensor) -> Tensor:
@@ -341,7 +342,7 @@ def crop_and_flip(images: Tensor, top: Tensor, left: Tensor, flip: Tensor, paddi
     columns = left[:, None] + torch.where(flip[:, None], columns.flip(1), columns)
     which = torch.arange(batch, device=device)[:, None, None]
     cut = padded.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
-    return cut.permute(0, 3, 1, 2)  # (B, C, H, W), channels last in memory
+    return cut.permute(0, 3, 1, 2).contiguous(memory_format=layout(device))  # (B, C, H, W)
 
 
 def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, flip: Tensor) -> Tensor:
@@ -377,7 +378,7 @@ def draw_crops(count: int, height: int, width: int, generator: torch.Generator) 
 
 
 class Batches:
-    """A data set on a device, served in normalised float32 batches, channels last in memory.
+    """A data set on a device, served in normalised float32 batches, in memory as `layout` says.
 
     The order of the batches and the augmentation come from `generator`, which lives on the processor, so that they
     are the same on every device. They do not depend on the net.

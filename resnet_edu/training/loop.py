@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.dataset import Batches, Dataset, Normalize
-from ..support.system import resolve_device
+from ..support.system import layout, resolve_device
 from ..support.validate import of_type, one_of, shown, whole, wholes
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint, Keeper
@@ -122,7 +122,7 @@ def train(
 ) -> History:
     """Train `model` in place and return its history.
 
-    model:    (B, C, H, W) -> (B, classes), with its initial weights; moved to `device`, channels last in memory.
+    model:    (B, C, H, W) -> (B, classes), with its initial weights; moved to `device`, in memory as `layout` says.
     seed:     of the order of the batches and the augmentation. On one machine with as many threads a net gives the same
               numbers again on a processor.
     precision: "float32", "bfloat16" (mixed precision), or "auto": what is fast on the device (see `step.py`).
@@ -236,7 +236,7 @@ class _Run:
     def __post_init__(self) -> None:
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             raise ValueError(f"`model` must have a parameter to train, but it is {shown(self.model)}")
-        self.model.to(self.device, memory_format=torch.channels_last)
+        self.model.to(self.device, memory_format=layout(self.device))
         normalize = self.recipe.normalize
         if normalize == "start" and self.normalization is None:
             raise ValueError("`normalize` is 'start': give the `normalization` of the weights that it starts from")
@@ -440,13 +440,13 @@ def evaluate(
     """Return mean loss (nats) and error (percent) of `model` over all of "train" or "test", in eval mode.
 
     The images are normalised by the training images' statistics, or by the (mean, deviation) given. The model is moved
-    to `device`, channels last in memory; its training flag is left as it was.
+    to `device`, in memory as `layout` says; its training flag is left as it was.
     """
     of_type("model", model, nn.Module), of_type("dataset", dataset, Dataset), one_of("part", part, ("train", "test"))
     device = resolve_device(device)
     precision = resolve_precision(precision, device)
     was_training = model.training
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device, memory_format=layout(device))
     try:
         with exact(device, precision):
             return _evaluate(model, Batches(dataset, normalize, device), part, precision)

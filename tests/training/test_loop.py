@@ -12,7 +12,8 @@ from torch import nn
 from resnet_edu.data import dataset as data
 from resnet_edu.data.dataset import Dataset
 from resnet_edu.nets.models import cifar_net
-from resnet_edu.support.system import resolve_device
+from resnet_edu.support.system import layout, resolve_device
+from resnet_edu.training import loop
 from resnet_edu.training.loop import (
     Evaluation,
     Event,
@@ -119,6 +120,24 @@ class TestBatchesAreFair:
         for epoch in (seen[:3], seen[3:]):  # three full batches, ten images sit it out
             assert len({number for batch in epoch for number in batch}) == 90
         assert seen[0] != seen[3]
+
+
+@pytest.mark.parametrize("crop", [None, "pad", "resized"])
+@pytest.mark.parametrize("device", ["cpu", "mps"])
+def test_batch_norm_on_an_apple_gpu_never_sees_channels_last(monkeypatch, device, crop):
+    """Its gradients would be wrong there (PyTorch's issue 175189); elsewhere it does. Here on a processor."""
+    for module in (data, loop):
+        monkeypatch.setattr(module, "layout", lambda _: layout(torch.device(device)))
+    images = torch.randint(0, 256, (20, 3, 8, 8), dtype=torch.uint8)
+    labels, net = torch.arange(20) % 2, cifar_net(8, num_classes=2)
+    dataset = Dataset("made up", images, labels, images, labels, ("a", "b"))
+    asked = torch.contiguous_format if device == "mps" else torch.channels_last
+    seen = []
+    for norm in (module for module in net.modules() if isinstance(module, nn.BatchNorm2d)):
+        norm.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous(memory_format=asked)))
+    train(net, dataset, Recipe(2, batch_size=10, augment=crop is not None, crop=crop or "pad"))
+    assert seen
+    assert all(seen)
 
 
 class TestDeterminism:
