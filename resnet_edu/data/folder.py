@@ -8,6 +8,8 @@ Sources
   [2] Pillow's documentation of `ImageOps.exif_transpose`, `Image.alpha_composite`, `Image.draft` and its modes.
 """
 
+import contextlib
+import itertools
 import math
 import os
 import re
@@ -144,16 +146,18 @@ def read_images(
     `skip_damaged` they are left out.
     """
     channels, height, width = shape
-    names, none = [os.path.abspath(file) for file in files], np.empty((0, channels, height, width), np.uint8)
-    if not names:
-        return none, np.zeros(0, bool)
+    names = [os.path.abspath(file) for file in files]
+    unique, root = list(dict.fromkeys(names)), Path()  # a file may be named twice
+    with contextlib.suppress(ValueError):  # there are none, or they are on several drives of Windows
+        root = Path(os.path.commonpath([os.path.dirname(name) for name in unique]))
     try:
-        root = Path(os.path.commonpath([os.path.dirname(name) for name in names]))
-        return _decode(names, root, (width, height), channels, skip_damaged, False)[:2]
+        images, kept, _ = _decode(unique, root, (width, height), channels, skip_damaged, False)
     except _UnreadableError:
-        if not skip_damaged:
+        if names and not skip_damaged:
             raise
-        return none, np.zeros(len(names), bool)
+        images, kept = np.empty((0, channels, height, width), np.uint8), np.zeros(len(unique), bool)
+    place = {name: i for i, name in enumerate(itertools.compress(unique, kept))}
+    return images[[place[name] for name in names if name in place]], np.array([name in place for name in names], bool)
 
 
 def image_array(image: Image.Image, shape: Sequence[int]) -> np.ndarray:

@@ -189,18 +189,23 @@ def load_classifier(
         what = ", ".join(missing) or "normalisation"
         raise WeightsError(f"{path} holds weights alone (no {what}): train again with `resnet-edu train`")
     found = {name: header.pop(name) for name in ("schema", *FIELDS)}
+    if found["resize"] != Classifier.resize:
+        known = f"but {Classifier.resize!r} alone is known here: update resnet_edu"
+        raise WeightsError(f"{path} gives photos their size by {shown(found['resize'])}, {known}")
     if net is None and ":" in found["net"]:
         way = "give the code that builds it (--net)"
         raise WeightsError(f"{path} is of the net {found['net']}, not of this package: {way}")
-    if not isinstance(net, nn.Module):
-        with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and then replaced
-            net = net(**found["options"]) if net else get_model(found["net"], **found["options"])
-    weights.load_into(net, tensors, path)
-    how = tuple(found["classes"]), tuple(found["shape"]), *beside, found["resize"], header
-    classifier = Classifier(net.eval(), found["net"], found["options"], *how)
     try:
+        if not isinstance(net, nn.Module):
+            with torch.random.fork_rng(devices=[]):  # its first weights are drawn, and then replaced
+                net = net(**found["options"]) if net else get_model(found["net"], **found["options"])
+        weights.load_into(net, tensors, path)
+        how = tuple(found["classes"]), tuple(found["shape"]), *beside, found["resize"], header
+        classifier = Classifier(net.eval(), found["net"], found["options"], *how)
         pixel = torch.zeros(1, *wholes("shape", found["shape"]), dtype=torch.uint8)
         check_output(net, classifier.normalized(pixel), len(found["classes"]))
+    except WeightsError:
+        raise
     except (ValueError, TypeError, RuntimeError) as error:
-        raise WeightsError(f"{path} contradicts itself: {error}") from None
+        raise WeightsError(f"the net of {path} cannot be built: {error}") from error
     return classifier

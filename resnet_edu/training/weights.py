@@ -68,6 +68,6 @@ def load_into(model: nn.Module, state: Mapping[str, Tensor], origin: str | os.Pa
     """Give the model the weights `state`. Raises `WeightsError`, naming `origin`, if they are those of another net."""
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:  # it lists all that differs: the first of it will do
-        what = textwrap.shorten(str(error).split("\n\t")[1], 150)
+    except (AttributeError, RuntimeError, TypeError) as error:  # it lists all that differs: the first of it will do
+        what = textwrap.shorten(str(error).split("\n\t", 2)[:2][-1], 150)
         raise WeightsError(f"{origin} does not fit the net: {what}") from None

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import ntpath
+import os
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -124,6 +127,24 @@ class TestPredict:
         assert (len(found), found.known.sum()) == (16, 0)
         _, error = evaluate(classifier.net, dataset)
         assert found.errors().to_dicts()[-1]["error"] == pytest.approx(error)
+        assert torch.equal(found.probabilities, classifier.predict(dataset.test_images).probabilities)
+
+    def test_a_file_that_is_named_twice_is_labelled_twice(self, trained, monkeypatch):
+        folder, _, classifier = trained
+        names = [str(path) for path in sorted((folder / "test").rglob("*.*"))[:2]]
+        monkeypatch.chdir(Path(names[0]).parent)
+        twice = [*names, Path(names[0]).name, names[1]]
+        found = classifier.predict(twice)
+        assert found.names == twice
+        once = classifier.predict(names)
+        assert torch.equal(found.probabilities, once.probabilities[[0, 1, 0, 1]])
+        assert torch.equal(found.images(4), once.images(2)[[0, 1, 0, 1]])
+
+    def test_photos_on_several_drives_of_windows(self, trained, monkeypatch):
+        """They have no path in common, as `ntpath.commonpath` says there."""
+        folder, dataset, classifier = trained
+        monkeypatch.setattr(os.path, "commonpath", lambda _: ntpath.commonpath(["C:\\a", "D:\\b"]))
+        found = classifier.predict(folder)
         assert torch.equal(found.probabilities, classifier.predict(dataset.test_images).probabilities)
 
     def test_images_of_the_training_are_known_again(self, trained):

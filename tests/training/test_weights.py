@@ -103,6 +103,12 @@ class TestFile:
         with pytest.raises(WeightsError, match=f"^w does not fit the net: .*{message}"):
             weights.load_into(model, state, "w")
 
+    @pytest.mark.parametrize("state", [[torch.zeros(1)], {0: torch.zeros(1)}, None])
+    def test_what_are_no_weights_at_all(self, state):
+        """A file of PyTorch's may hold anything."""
+        with pytest.raises(WeightsError, match=r"^w\.pth does not fit the net: "):
+            weights.load_into(get_model("resnet8"), state, "w.pth")
+
 
 class TestStudy:
     def test_final_weights_give_the_records_errors(self, tmp_path):
