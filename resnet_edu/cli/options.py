@@ -124,8 +124,8 @@ def add_options(parser: argparse.ArgumentParser, flags: Container[str] | None = 
         choices=("best",))
 
     later = parser.add_argument_group("stopping and going on")
-    add(later, "--more-steps", "with the command of a run that has ended: go on for N steps, at its last learning rate",
-        type=int, metavar="N")
+    add(later, "--more-steps", "with the command of a run that has ended: go on for N steps, at its last learning rate "
+        "(cosine: a hundredth of --lr)", type=int, metavar="N")
     add(later, "--resume", "go on with the study in this folder (default: the newest unfinished one in runs/); what it "
         "trains is read from there; --data says where a folder of images is now", metavar="FOLDER", nargs="?", const="")
     add(later, "--checkpoint-seconds", "save where each net is every S seconds (default: 60)",

@@ -22,7 +22,7 @@ from ..data.dataset import Dataset
 from ..experiment import folder as folders
 from ..experiment import records
 from ..experiment import start as starts
-from ..experiment.degradation import Progress, run_cell
+from ..experiment.degradation import Progress, build_net, run_cell
 from ..experiment.folder import Cell, Study
 from ..experiment.records import RunRecord, unseen
 from ..experiment.statistics import Summary, progress, summary, versus
@@ -37,6 +37,7 @@ from ..training.classifier import Classifier, load_classifier
 from ..training.group import Group, joined
 from ..training.loop import evaluate
 from ..training.recipe import Recipe
+from ..training.step import resolve_precision
 from . import options
 
 DESCRIPTION = """\
@@ -90,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if args.more_steps is not None:
         whole("--more-steps", args.more_steps)
     study = options.study_of(args, nets=args.net)
+    if args.more_steps is not None and len(study.seeds) > 1:
+        raise ValueError("--more-steps goes on with one run: name its seed, --seed N, in place of --seeds")
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # torchrun's; it limits each of them to one thread
     prepare_process(max(1, available_cores() // processes) if processes else torch.get_num_threads())
     with exit_on_termination(), joined(study.device) as (group, device):
@@ -144,10 +147,7 @@ class _Runs:
         """Return the record of one run; the first process alone writes and prints."""
         path, state, more = out / f"{cell.stem}.json", out / f"{cell.stem}.checkpoint", self.args.more_steps
         if path.exists() and more is None:
-            record = records.load(path)
-            if (record.recipe, record.dataset["fingerprint"]) != (cell.recipe.to_dict(), self.dataset.fingerprint):
-                raise FileExistsError(f"{path} is of another recipe, or other images: name another folder (--out)")
-            return record
+            return self.ended(cell, start, path)
         before, first = self.group.from_first(checkpoints.head_of(state)), not self.group.rank
         # As many as it began with: this process may be allowed fewer cores now, and the numbers must be the same.
         torch.set_num_threads(before.get("identity", {}).get("threads") or torch.get_num_threads())
@@ -168,6 +168,26 @@ class _Runs:
             if len(record.curves) > 1:  # one point is no curve
                 curves.training(record).save_both(out / f"{cell.stem}-curves")
             print(progress(record), *self.weights(cell, out), sep="\n", end="\n\n")
+        return record
+
+    def ended(self, cell: Cell, start: Classifier | None, path: Path) -> RunRecord:
+        """Return the record of a run that has ended. Raises `FileExistsError` if this command would train another."""
+        record, built = records.load(path), dict(cell.options)
+        origin = starts.give(build_net(cell.net, self.dataset, cell.seed, **built), start) if start else ""
+        best = path.with_name(f"{cell.stem}-best.safetensors").exists()
+        device, here = record.device, torch.device(self.device).type
+        pairs = {
+            "recipe": (record.recipe, cell.recipe.to_dict()),
+            "images": (record.dataset["fingerprint"], self.dataset.fingerprint),
+            "options of the net": (record.options, built),
+            "weights to start from": (record.start, origin),
+            "device": (device["type"], here),
+            "precision": (device["precision"], resolve_precision(self.precision, torch.device(here))),
+            "number of processes": (record.processes, self.group.size),
+            "rule for what to keep": (best, self.args.keep == "best"),
+        }
+        if different := [name for name, (there, wanted) in pairs.items() if there != wanted]:
+            raise FileExistsError(f"{path} is of another run ({', '.join(different)}): name another folder (--out)")
         return record
 
     def weights(self, cell: Cell, out: Path) -> Iterator[str]:

@@ -25,6 +25,7 @@ from .statistics import mean_and_std, with_spread
 
 FAR = 2.0  # standard deviations: a result that is farther off than this is called so
 IMAGES = (50_000, 10_000)  # of CIFAR-10: training on all of them, as [1] does
+SHAPE = (3, 32, 32)
 PROCESSES = 2  # at most: "a mini-batch size of 128 on two GPUs", section 4.2 of [1]
 
 
@@ -96,8 +97,9 @@ def is_shortened(record: RunRecord) -> bool:
 def why_not_comparable(record: RunRecord) -> str | None:
     """Return why a record must not be measured against the published numbers; None if it may.
 
-    It may if it is of CIFAR-10 with all 50,000 training and 10,000 test images, and of the paper's recipe, trained in
-    at most as many processes as the paper's nets: in more, batch norm is over fewer images.
+    It may if it is of CIFAR-10 with all 50,000 training and 10,000 test images as they are, of the net as it is built
+    without options, from fresh weights, and of the paper's recipe, trained in at most as many processes as the paper's
+    nets: in more, batch norm is over fewer images.
     """
     name, train, test = (record.dataset.get(key) for key in ("name", "train", "test"))
     if name.split("[")[0] != "cifar10":
@@ -107,6 +109,12 @@ def why_not_comparable(record: RunRecord) -> str | None:
         return f"a shortened schedule ({record.recipe.get('steps', 0):,} of the paper's {paper.steps:,} iterations)"
     if name != "cifar10" or (train, test) != IMAGES:
         return f"other images ({train} and {test} instead of {IMAGES[0]} and {IMAGES[1]})"
+    if (shape := tuple(record.dataset.get("shape", SHAPE))) != SHAPE:
+        return f"images of another size ({'x'.join(map(str, shape))})"
+    if record.options:
+        return f"another net ({', '.join(f'{name}={value}' for name, value in record.options.items())})"
+    if record.start:
+        return f"weights to start from ({record.start})"
     if found := differences(record, paper):
         return f"another recipe ({', '.join(found)})"
     if record.processes > PROCESSES:

@@ -165,23 +165,27 @@ def load_dir(path: str | os.PathLike[str]) -> list[RunRecord]:
 def check_comparable(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Return `records` as a list if they may stand in one table.
 
-    That is: one data set, one recipe, one number of processes, no net and seed twice.
+    That is: one data set, one recipe, one number of processes; each net with the same options and start in all its
+    runs, and no net and seed twice.
 
     Raises `RecordError` naming the first two that differ.
     """
     records = list(records)
     if not records:
         raise RecordError("there are no records to compare")
-    first, *_ = records
+    firsts: dict[str, RunRecord] = {}
     seen = set()
     for r in records:
-        for what, mine, theirs in (
-            ("dataset", first.dataset.get("fingerprint"), r.dataset.get("fingerprint")),
-            ("recipe", _finite(first.recipe), _finite(r.recipe)),
-            ("number of processes", first.processes, r.processes),
+        first, of_net = records[0], firsts.setdefault(r.net, r)
+        for what, other, theirs, mine in (
+            ("dataset", first, first.dataset.get("fingerprint"), r.dataset.get("fingerprint")),
+            ("recipe", first, _finite(first.recipe), _finite(r.recipe)),
+            ("number of processes", first, first.processes, r.processes),
+            ("net's options", of_net, of_net.options, r.options),
+            ("weights to start from", of_net, of_net.start, r.start),
         ):
             if mine != theirs:
-                runs = f"{first.net} (seed {first.seed}) and {r.net} (seed {r.seed})"
+                runs = f"{other.net} (seed {other.seed}) and {r.net} (seed {r.seed})"
                 raise RecordError(f"{runs} differ in their {what}: pass the records of one study")
         if (r.net, r.seed) in seen:
             raise RecordError(f"{r.net} with seed {r.seed} occurs twice: pass each run once")

@@ -112,7 +112,7 @@ class Recipe:
         return {k: list(v) if isinstance(v, tuple) else v for k, v in found.items()}
 
     def longer(self, steps: int) -> Recipe:
-        """Return the recipe with more steps, at the rate at which the schedule has ended, in a run that goes on."""
+        """Return the recipe with more steps, for a run that goes on: at the rate of its end, but see `period`."""
         return self.replace(steps=self.steps + whole("steps", steps), period=self.period or self.steps)
 
     @classmethod

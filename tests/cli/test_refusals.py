@@ -159,6 +159,7 @@ FAILURES = {
     "train --net resnet8 --seed 99999999999999999999": "`seeds` must be below 2**63",
     "train --net resnet8 --keep best": "--keep best needs --hold-out N",
     "train --net resnet8 --more-steps 0": "`--more-steps` must be at least 1",
+    "train --net resnet8 --more-steps 5 --seeds 2": "--more-steps goes on with one run: name its seed, --seed N",
     "train --net resnet8 --more-steps 5 --out new": "there is no run of resnet8 (seed 0) in new to go on with",
     "train --net resnet8 --body-share 1": "--body-share is for weights to start from: add --start",
     "train --net resnet8 --freeze-epochs 1": "--freeze-epochs is for weights to start from: add --start",

@@ -190,17 +190,8 @@ def test_fine_tuning_against_from_scratch(capsys):
     photos()
     assert train("--steps", "20", "--optimizer", "adamw", out="first") == 0
     capsys.readouterr()
-    how = [
-        "--start-from",
-        "first/resnet8-seed0.safetensors",
-        "--steps",
-        "5",
-        "--optimizer",
-        "adamw",
-        "--freeze-epochs",
-        "1",
-    ]
-    command = ["train", "--data", "photos", "--out", "both", "--seeds", "2", *how]
+    start, how = "first/resnet8-seed0.safetensors", ["--steps", "5", "--optimizer", "adamw", "--freeze-epochs", "1"]
+    command = ["train", "--data", "photos", "--out", "both", "--seeds", "2", "--start-from", start, *how]
     assert cli.main(command) == 0  # the file knows its net
     said = capsys.readouterr()
     scratch, fine = (
@@ -218,8 +209,26 @@ def test_fine_tuning_against_from_scratch(capsys):
     assert cli.main(command) == 0
     assert capsys.readouterr().err.count("files: ") == 1
     assert record("both/fine-tuned/resnet8-seed1.json").same_result(fine[1])
-    assert cli.main([*command, "--lr", "0.002"]) == 1
-    assert "seed0.json is of another recipe, or other images: name another folder" in capsys.readouterr().err
+    for other, what in {
+        "--lr 0.002": "recipe",
+        "--channels 1": "images",
+        "--precision bfloat16": "precision",
+        "--keep best --hold-out 8": "recipe, images, rule for what to keep",
+    }.items():
+        assert cli.main([*command, *other.split()]) == 1
+        assert f"seed0.json is of another run ({what}): name another folder" in capsys.readouterr().err, other
+    assert train("--steps", "20", "--optimizer", "adamw", "--augment", "none", out="second") == 0
+    command[command.index(start)] = "second/resnet8-seed0.safetensors"
+    assert cli.main(command) == 1
+    assert "fine-tuned/resnet8-seed0.json is of another run (weights to start from)" in capsys.readouterr().err
+
+
+def test_nets_of_another_stem_are_another_run(capsys):
+    photos(size=32)
+    how = ["--steps", "1", "--batch-size", "4", "--seeds", "2"]
+    assert train(*how, "--stem", "cifar", net="resnet18") == train(*how, "--stem", "cifar", net="resnet18") == 0
+    assert train(*how, net="resnet18") == 1
+    assert "resnet18-seed0.json is of another run (options of the net): name another folder" in capsys.readouterr().err
 
 
 def test_weights_that_come_with_the_package(capsys):

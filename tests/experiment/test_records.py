@@ -181,6 +181,14 @@ class TestComparing:
         with pytest.raises(RecordError, match="differ in their recipe"):
             records.check_comparable([make(), make("plain56", recipe={"steps": 9})])
         several = make(seed=1, device={"type": "cpu", "name": "a processor", "processes": 2})
+        odd = make(seed=1, options={"shortcut": "projection"})
+        with pytest.raises(
+            RecordError, match=r"plain20 \(seed 0\) and plain20 \(seed 1\) differ in their net's options"
+        ):
+            records.check_comparable([make("plain56"), make(), odd])
+        assert records.check_comparable([make("plain56"), odd])  # of two nets, one may need them
+        with pytest.raises(RecordError, match="differ in their weights to start from"):
+            records.check_comparable([make(), make(seed=1, start="plain20 trained on digits")])
         with pytest.raises(RecordError, match="differ in their number of processes"):
             records.check_comparable([make(), several])
         assert records.check_comparable([several, make(device=several.device)])
