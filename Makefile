@@ -76,7 +76,7 @@ bench: $(INSTALLED) ## measure ourselves beside other tools
 	  else $(BIN)/python -m pip install --quiet -e '.[bench]'; fi
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
 
-audit: $(INSTALLED) | _build/html/index.html ## print each page's bytes, requests, barriers, dead links and Lighthouse marks (needs npx)
+audit: $(INSTALLED) | _build/html/index.html ## print each page's bytes, requests, barriers, dead links and, where npx is, Lighthouse marks
 	$(BIN)/python tools/audit.py
 
 strip: $(INSTALLED) ## store the notebooks: no outputs, no widget state, the same set-up cell in each

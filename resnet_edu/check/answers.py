@@ -388,10 +388,10 @@ def _exercise_6_4_adam_or_sgd(held_out: object, rates: object, test: object, ver
             raise NotYet(f"`rates[{name!r}]` is {rates[name]!r}, {text}")
     sgd, adam = (as_percentages(f"test[{name!r}]", test[name], 5) for name in ("SGD", "Adam"))
     mean, low, high = interval([a - b for a, b in zip(adam, sgd, strict=True)])
-    right = "noise" if low <= 0 <= high else "worse" if mean > 0 else "better"
+    right = "not told apart" if low <= 0 <= high else "worse" if mean > 0 else "better"
     text = f"the mean difference in test error is {mean:+.1f}, its interval from {low:+.1f} to {high:+.1f}."
     text += " Is 0 in it? And is a larger error better?"
-    check_choice("verdict", verdict, right, ("worse", "noise", "better"), text)
+    check_choice("verdict", verdict, right, ("worse", "not told apart", "better"), text)
     return "each optimizer has its own best rate, and the verdict is that of your errors"
 
 
