@@ -87,7 +87,7 @@ def test_runs_without_a_common_step_are_told():
 
 def cifar(net: str, **recipe: object) -> RunRecord:
     settings = {**dataclasses.asdict(Recipe.paper()), **recipe}
-    dataset = {**TOY[0].dataset, "name": "cifar10", "train": 50_000, "test": 10_000}
+    dataset = {**TOY[0].dataset, "name": "cifar10", "train": 50_000, "test": 10_000, "shape": [3, 32, 32]}
     return dataclasses.replace(TOY[0], net=net, dataset=dataset, recipe=settings)
 
 
