@@ -126,7 +126,12 @@ def differences(
             ax.plot([low, high], [y, y], color=GREY, lw=4, alpha=0.6)
             ax.plot(values, [y + 0.24] * len(values), "o", mfc="none", mec=INK, ms=5, mew=1)
             ax.plot([mean], [y], "D", color=INK, mfc=INK if clear else "none", ms=8, mew=1.8)
-        ax.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=list(rows))
+        ax.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=[])
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "annotation_clip": False}
+        for y, lines in enumerate(name.split("\n") for name in rows):  # a text each: they end together in any letters
+            for i, line in enumerate(lines):
+                above = 1.25 * STYLE["font.size"] * ((len(lines) - 1) / 2 - i)
+                ax.annotate(line, (0, y), (-7, above), ha="right", va="center", **place)
         ax.tick_params(axis="y", length=0)
         ax.grid(visible=False, axis="y")
         ax.set_ylim(len(rows) - 0.4, -0.6)

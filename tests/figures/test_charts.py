@@ -66,11 +66,19 @@ def test_bars_are_as_long_as_their_values_and_told_in_words():
 
 
 def test_differences_show_each_value_mean_and_interval():
-    rows = {"more": ([1.0, 2.0], (1.5, 0.5, 2.5)), "none": ([-1.0, 1.5, 0.1], (0.2, -1.0, 1.4))}
+    rows = {"more\n(p = 0.03)": ([1.0, 2.0], (1.5, 0.5, 2.5)), "none": ([-1.0, 1.5, 0.1], (0.2, -1.0, 1.4))}
     picture = charts.differences(rows, xlabel="points", title="Effects")
-    assert "points, mean and interval: more +1.5, from +0.5 to +2.5; none +0.2, from -1 to +1.4." in picture.alt
+    assert (
+        "points, mean and interval: more (p = 0.03) +1.5, from +0.5 to +2.5; none +0.2, from -1 to +1.4." in picture.alt
+    )
     ax = picture.fig.axes[0]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["more", "none"]
+    assert [text.get_text() for text in ax.texts] == ["more", "(p = 0.03)", "none"]
+    upper, lower, middle = (text.get_window_extent() for text in ax.texts)
+    assert upper.x1 == pytest.approx(lower.x1, abs=1) == pytest.approx(middle.x1, abs=1)
+    assert lower.y1 < upper.y0 < ax.bbox.y1
+    # In the page's letters, whatever their width, the lines of a name end at one place.
+    for line in ("more", "(p = 0.03)", "none"):
+        assert re.search(rf'text-anchor: end;[^>]*>{re.escape(line)}</text>', picture.svg())
     drawn = {line.get_marker(): line for line in ax.lines}
     assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [[1.0, 2.0], [-1.0, 1.5, 0.1]]
     assert [list(line.get_xdata()) for line in ax.lines[1::3]] == [[0.5, 2.5], [-1.0, 1.4]]
