@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 
 from ..support.validate import one_of, whole
 from .style import (
@@ -89,9 +90,8 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
             filled = "none" if hatch else color
             made = ax.barh(ys, widths, thick * 0.9, label=name, fc=filled, ec=color, hatch=hatch, lw=1)
             ax.bar_label(made, [short(value) for value in widths], padding=4)
-        ax.set(xlabel=xlabel, title=title, yticks=range(len(categories)), yticklabels=categories)
-        ax.tick_params(axis="y", length=0)
-        ax.grid(visible=False, axis="y")
+        ax.set(xlabel=xlabel, title=title)
+        _name_rows(ax, categories)
         ax.margins(x=0.12, y=0.02)
         ax.invert_yaxis()
         if len(series) > 1:
@@ -126,18 +126,25 @@ def differences(
             ax.plot([low, high], [y, y], color=GREY, lw=4, alpha=0.6)
             ax.plot(values, [y + 0.24] * len(values), "o", mfc="none", mec=INK, ms=5, mew=1)
             ax.plot([mean], [y], "D", color=INK, mfc=INK if clear else "none", ms=8, mew=1.8)
-        ax.set(xlabel=xlabel, title=title, yticks=range(len(rows)), yticklabels=[])
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "annotation_clip": False}
-        for y, lines in enumerate(name.split("\n") for name in rows):  # a text each: they end together in any letters
-            for i, line in enumerate(lines):
-                above = 1.25 * STYLE["font.size"] * ((len(lines) - 1) / 2 - i)
-                ax.annotate(line, (0, y), (-7, above), ha="right", va="center", **place)
-        ax.tick_params(axis="y", length=0)
-        ax.grid(visible=False, axis="y")
+        ax.set(xlabel=xlabel, title=title)
+        _name_rows(ax, list(rows))
         ax.set_ylim(len(rows) - 0.4, -0.6)
     told = {" ".join(name.split()): numbers for name, (_, numbers) in rows.items()}
     words = "; ".join(f"{name} {m:+.3g}, from {low:+.3g} to {high:+.3g}" for name, (m, low, high) in told.items())
     return Picture(fig, f"Chart of differences: {title}. {xlabel}, mean and interval: {words}.", caption)
+
+
+def _name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Write the names of rows 0, 1, 2 and so on: each line a text of its own, so that all end at one place.
+
+    Matplotlib sets the lines of one text by the widths of its own letters, and a page may have others.
+    """
+    ax.set_yticks([])
+    for y, lines in enumerate(name.split("\n") for name in names):
+        for i, line in enumerate(lines):
+            above = 1.25 * STYLE["font.size"] * ((len(lines) - 1) / 2 - i)
+            place = {"xycoords": ax.get_yaxis_transform(), "textcoords": "offset points", "annotation_clip": False}
+            ax.annotate(line, (0, y), (-7, above), ha="right", va="center", **place)
 
 
 def images(

@@ -57,11 +57,11 @@ def test_bars_are_as_long_as_their_values_and_told_in_words():
     picture = charts.bars({"a": {"x": 3, "y": 0}, "b": {"y": 1.25}}, xlabel="units", title="Lengths")
     assert picture.alt == "Bar chart: Lengths. units. a: x 3, y 0; b: y 1.25."
     ax = picture.fig.axes[0]
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["x", "y"]
     drawn = {c.get_label(): [(round(p.get_y() + p.get_height() / 2), p.get_width()) for p in c] for c in ax.containers}
     assert drawn == {"a": [(0, 3)], "b": [(1, 1.25)]}
     assert ax.yaxis_inverted()  # the first category is on top
-    assert [t.get_text() for t in ax.texts] == ["3", "1.25"]
+    assert [t.get_text() for t in ax.texts] == ["3", "1.25", "x", "y"]
+    assert [t.xy[1] for t in ax.texts[2:]] == [0, 1]
     assert len({p[0].get_hatch() for p in ax.containers}) == 2
 
 
@@ -78,7 +78,7 @@ def test_differences_show_each_value_mean_and_interval():
     assert lower.y1 < upper.y0 < ax.bbox.y1
     # In the page's letters, whatever their width, the lines of a name end at one place.
     for line in ("more", "(p = 0.03)", "none"):
-        assert re.search(rf'text-anchor: end;[^>]*>{re.escape(line)}</text>', picture.svg())
+        assert re.search(rf"text-anchor: end;[^>]*>{re.escape(line)}</text>", picture.svg())
     drawn = {line.get_marker(): line for line in ax.lines}
     assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "o"] == [[1.0, 2.0], [-1.0, 1.5, 0.1]]
     assert [list(line.get_xdata()) for line in ax.lines[1::3]] == [[0.5, 2.5], [-1.0, 1.4]]
