@@ -19,7 +19,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.dataset import load
-from ..experiment.records import RunRecord
 from ..experiment.shipped import load_records, load_trained
 from ..experiment.statistics import interval
 from ..nets import variants
@@ -31,7 +30,7 @@ from ..tracing.run import Trace, trace
 from ..training.recipe import Recipe
 from .blocks import compare_block
 from .compare import check_forward, compare_numbers, count_text, expect_tensor, kinds, output_of, randomize, run_order
-from .values import as_list, as_number, as_percentages, check_choice, check_number, check_shape
+from .values import as_list, as_net, as_number, as_percentages, as_records, check_choice, check_number, check_shape
 from .verdict import NotYet, build, call, called_with, check_callable, checker
 from .which import which_resnet
 
@@ -84,22 +83,12 @@ def _exercise_1_1_three_results(cases: object) -> str:
     return "all three cases have their names"
 
 
-def _as_records(name: str, given: object, least: int) -> list[RunRecord]:
-    records = as_list(name, given, None, "records, as `degradation.run` returns it,")
-    for record in records:
-        if not isinstance(record, RunRecord):
-            raise NotYet(f"`{name}` holds {record!r}, and the records that `degradation.run` returns are expected")
-    if len(records) < least:
-        raise NotYet(f"`{name}` has {len(records)} records, and at least {least} are expected")
-    return records
-
-
 def _exercise_1_2_best_rate(grid: object, rate: object, left: object) -> str:
     if not isinstance(grid, Mapping) or len(grid) < 3:
         raise NotYet(f"`grid` is {grid!r:.60}, and three learning rates or more are expected, each with its records")
     errors: dict[tuple[str, str], dict[float, float]] = {}  # (net, metric) -> rate -> mean over the starts
     for lr, records in grid.items():
-        records = _as_records(f"grid[{lr!r}]", records, 2)
+        records = as_records(f"grid[{lr!r}]", records, 2)
         for net in ("plain20", "plain56"):
             runs = [r for r in records if r.net == net]
             if not runs:
@@ -122,7 +111,7 @@ def _exercise_1_2_best_rate(grid: object, rate: object, left: object) -> str:
 
 
 def _exercise_1_3_where_it_begins(runs: object, begins: object) -> str:
-    records = _as_records("runs", runs, 4)
+    records = as_records("runs", runs, 4)
     errors: dict[int, list[float]] = {}
     for record in sorted(records, key=lambda r: r.depth):
         if record.kind != "plain":
@@ -259,12 +248,10 @@ def _exercise_4_1_two_layers(early_weights: object, early_macs: object, late_wei
 
 
 def _exercise_4_3_one_width(net: object, falls_more: object) -> str:
-    if not isinstance(net, nn.Module):
-        raise NotYet(f"`net` is {net!r}, and a network is expected: not its class, not its trace")
     with torch.device("meta"):
         nets = ResNet(PlainBlock, [3, 4, 6, 3], [64] * 4), plain34()
     thin, usual = (trace(n, IMAGE) for n in nets)
-    mine = call("tracing `net`", trace, net, IMAGE)
+    mine = call("tracing `net`", trace, as_net("net", net), IMAGE)
     if mine.additions:
         raise NotYet(f"`net` has {len(mine.additions)} additions, and a plain network has none")
     drawn = ([r for r in t.rows if r.kind in ("Conv2d", "Linear")] for t in (mine, thin, usual))
@@ -528,7 +515,7 @@ def _exercise_9_2_needless(reader: Callable[[Trace], object]) -> str:
 
 
 def _exercise_9_3_repaired(net: nn.Module) -> str:
-    found, due = which_resnet(net), "the paper's for CIFAR-10, with option B"
+    found, due = call("tracing `net`", which_resnet, as_net("net", net)), "the paper's for CIFAR-10, with option B"
     if found.nearest != due or found.differences:
         raise NotYet(f"`net` is nearest to {found.nearest}; it differs in {', '.join(found.differences) or 'nothing'}")
     check_number("the number of layers", found.traits["depth"], 20, within=1e-9)

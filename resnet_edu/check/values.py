@@ -4,10 +4,15 @@ Each function raises `NotYet` for a wrong value; no message has the right one.
 """
 
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
+from torch import nn
+
+from ..experiment.records import RunRecord
+from ..support.validate import shown
 from .verdict import NotYet, list_text, name_mistake
 
 
@@ -40,12 +45,18 @@ def check_number(
 
 def as_number(name: str, given: object) -> float:
     """Return `given` if it is a number, also one in a tensor or an array."""
-    if hasattr(given, "item") and math.prod(given.shape) == 1:
-        given = given.item()
+    given = _plain(given)
     if isinstance(given, bool) or not isinstance(given, Real):
-        text = f"of shape {tuple(given.shape)}" if hasattr(given, "shape") else repr(given)
+        text = f"of shape {tuple(given.shape)}" if hasattr(given, "shape") else shown(given)
         raise NotYet(f"`{name}` is {text}, and a number is expected")
+    if abs(given) > sys.float_info.max:
+        raise NotYet(f"`{name}` is beyond all numbers that a computer's float can hold")
     return given
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or a word that is alone in a tensor or an array, or NumPy's own, as Python's."""
+    return value.item() if hasattr(value, "item") and math.prod(value.shape) == 1 else value
 
 
 def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[tuple, str]) -> None:
@@ -56,7 +67,7 @@ def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[t
     except (TypeError, ValueError):
         values = None
     if values is None or values != given:
-        raise NotYet(f"`{name}` is {given!r}, and whole numbers are expected, such as (16, 32, 32)")
+        raise NotYet(f"`{name}` is {shown(given)}, and whole numbers are expected, such as (16, 32, 32)")
     right = tuple(right)
     if len(values) == len(right) + 1 == 4 and values[0] == 1:
         values = values[1:]
@@ -72,20 +83,42 @@ def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[t
 
 def check_choice(name: str, given: object, right: Any, choices: Iterable[Any], hint: str) -> None:
     """Raise `NotYet` unless `given` is `right`, with `hint` if it is another of the possible answers `choices`."""
+    given = _plain(given)
     if not any(type(given) is type(choice) and given == choice for choice in choices):
-        raise NotYet(f"`{name}` is {given!r}, and it must be one of {', '.join(sorted(map(repr, choices)))}")
+        raise NotYet(f"`{name}` is {shown(given)}, and it must be one of {', '.join(sorted(map(repr, choices)))}")
     if given != right:
-        raise NotYet(f"`{name}` is {given!r}: {hint}")
+        raise NotYet(f"`{name}` is {shown(given)}: {hint}")
 
 
 def as_list(name: str, given: object, count: int | None = None, what: str = "values") -> list:
     """Return `given` as a list, of `count` entries if that is given; `what` they are, for messages."""
-    if isinstance(given, (str, bytes)) or not hasattr(given, "__iter__"):
-        raise NotYet(f"`{name}` is {given!r}, and a list of {what} is expected")
-    values = list(given)
+    try:
+        values = None if isinstance(given, (str, bytes)) else list(given)
+    except TypeError:  # one number in a tensor is among what cannot be listed
+        values = None
+    if values is None:
+        raise NotYet(f"`{name}` is {shown(given)}, and a list of {what} is expected")
     if count is not None and len(values) != count:
         raise NotYet(f"`{name}` has {len(values)} entries, and {count} {what} are expected")
     return values
+
+
+def as_records(name: str, given: object, least: int) -> list[RunRecord]:
+    """Return `given` as a list of run records, `least` or more."""
+    records = as_list(name, given, None, "records, as `degradation.run` returns it,")
+    for record in records:
+        if not isinstance(record, RunRecord):
+            raise NotYet(f"`{name}` holds {shown(record)}, and the records that `degradation.run` returns are expected")
+    if len(records) < least:
+        raise NotYet(f"`{name}` has {len(records)} records, and at least {least} are expected")
+    return records
+
+
+def as_net(name: str, given: object) -> nn.Module:
+    """Return `given` if it is a network."""
+    if not isinstance(given, nn.Module):
+        raise NotYet(f"`{name}` is {shown(given)}, and a network is expected: not its class, not its trace")
+    return given
 
 
 def as_percentages(name: str, given: object, count: int | None) -> list[float]:

@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from ..support.system import random_states_kept
+from ..support.validate import shown
 from ..tracing import rows
 
 shape_text = functools.partial(rows.shape_text, sign="×")  # 4×8×9×9
@@ -95,7 +96,7 @@ def name_of(answer: object) -> str:
 def check_callable(answer: object, kind: str = "function") -> str:
     """Return the name of a learner's function or class (`kind`); raise `TypeError` if it is none."""
     if not callable(answer) or (kind == "class" and isinstance(answer, nn.Module)):
-        raise TypeError(f"give the {kind} itself, without parentheses after it; got {answer!r}")
+        raise TypeError(f"give the {kind} itself, without parentheses after it; got {shown(answer)}")
     return name_of(answer)
 
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import math
 import re
 from collections.abc import Callable, Iterator
 
@@ -493,6 +494,7 @@ def test_right_answers(exercise, capsys):
 @pytest.mark.parametrize(
     ("exercise", "changes"),
     [
+        ("1.2", {"rate": np.float64(0.01)}),
         ("7.2", {"runs": [(*twin, 0.5) for *twin, _ in TWINS]}),  # good twins have errors below 1%
         ("7.4", {"ends": (31.106, 43.424), "right": 0.75}),  # quantiles without interpolation
         ("13.2", {"block": "layer3.4.add()"}),
@@ -545,6 +547,19 @@ def test_dots_that_were_left_standing(exercise):
         for left in (..., dotted(value)):
             with pytest.raises(check.NotYet, match=r"\.\.\.|Ellipsis"):
                 check.answer(exercise, **{**answer, name: left})
+
+
+NONSENSE = (None, "x", math.nan, 10**400, torch.tensor(2), [None] * 3, [[None] * 5] * 6, nn.Linear(2, 2), 9 * ["word"])
+
+
+@pytest.mark.parametrize("exercise", RIGHT)
+@pytest.mark.parametrize("thing", NONSENSE, ids=lambda thing: type(thing).__name__)
+def test_nonsense_gets_a_verdict_too(exercise, thing):
+    """Not the traceback of a checker that does not know what to do with it."""
+    with pytest.raises((check.NotYet, TypeError)) as told:
+        check.answer(exercise, **dict.fromkeys(RIGHT[exercise], thing))
+    assert told.type is check.NotYet or "itself, without parentheses after it" in str(told.value)
+    assert len(str(told.value)) < 400
 
 
 def test_what_cannot_be_handed_in():
