@@ -17,6 +17,7 @@ from .style import (
     STYLE,
     WIDTH,
     Picture,
+    columns_of,
     in_words,
     kind_color,
     label_ends,
@@ -74,8 +75,10 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
     is drawn. Each bar has its value written at its end. Names that begin with "plain" or "ResNet" have the colours that
     such nets have in the whole book, and others are grey beside them. The text alternative tells all values.
 
-    Raises `ValueError` for no series, or for values that are negative or not finite.
+    Raises `ValueError` for no series or more than four, or for values that are negative or not finite.
     """
+    if len(series) > len(_HATCHES):
+        raise ValueError(f"`series` can be {len(_HATCHES)} at most, to be told apart, but there are {len(series)}")
     for name, values in _some(series).items():
         if min(_numbers(name, values.values())) < 0:
             raise ValueError(f"{name!r} must have values of 0 or more, but there is a {min(values.values())}")
@@ -95,7 +98,7 @@ def bars(series: Mapping[str, Mapping[str, float]], *, xlabel: str, title: str, 
         ax.margins(x=0.12, y=0.02)
         ax.invert_yaxis()
         if len(series) > 1:
-            fig.legend(loc="outside lower center", ncols=len(series))
+            fig.legend(loc="outside lower center", ncols=columns_of(series))
     words = "; ".join(
         f"{name}: " + ", ".join(f"{category} {short(value)}" for category, value in values.items())
         for name, values in series.items()

@@ -25,7 +25,19 @@ from matplotlib.figure import Figure
 from ..experiment.records import RunRecord, by_net, check_comparable, dataset_words, unseen
 from ..support.validate import one_of
 from ..training.loop import Event
-from .style import WIDTH, Picture, drawable, in_words, label_ends, looks, new_figure, set_decades, set_steps, style
+from .style import (
+    WIDTH,
+    Picture,
+    columns_of,
+    drawable,
+    in_words,
+    label_ends,
+    looks,
+    new_figure,
+    set_decades,
+    set_steps,
+    style,
+)
 
 TITLE = "Training error, on all training images"
 MARKS = 40  # of more evaluations than these a line is enough
@@ -128,7 +140,7 @@ def rates(
             ax.minorticks_off()
             ax.label_outer()
             ax.set_ylabel("error (%)")
-        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(values))
+        fig.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns_of(values))
     words = ". ".join(f"After {step:,} steps: {in_words(means[step].items(), '%')}" for step in steps)
     over = f"over the learning rate, {rates[0]:g} to {rates[-1]:g}"
     return Picture(fig, f"{TITLE}, {over}. {words}.", caption)

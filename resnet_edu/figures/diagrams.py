@@ -82,7 +82,8 @@ def _path(line: str, color: str, width: float, **attributes: object) -> str:
 
 def _label(row: Row, *, brief: bool = False) -> str:
     """Return what a row does, in the words of a block's diagram, or as brief as in the paper's figure 3."""
-    stride = f", {'/' if brief else 'stride '}{row.stride[0]}" if row.stride and max(row.stride) > 1 else ""
+    stride = "×".join(map(str, row.stride if len(set(row.stride)) > 1 else row.stride[:1])) if row.stride else ""
+    stride = f", {'/' if brief else 'stride '}{stride}" if stride not in ("", "1") else ""
     if row.kind == "Conv2d":
         return f"{'×'.join(map(str, row.kernel))}{'' if brief else ' conv'}, {row.output_shape[1]}{stride}"
     if not brief:

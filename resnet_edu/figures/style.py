@@ -198,31 +198,39 @@ def spread_labels(positions: Sequence[float], gap: float, low: float, high: floa
     return [places[i] for i in range(len(positions))]
 
 
+def columns_of(names: Iterable[str]) -> int:
+    """Return in how many columns a legend of these names fits below a figure: a name has its letters, and its mark."""
+    names = list(names)
+    return max(1, min(len(names), 60 // (6 + max(map(len, names)))))
+
+
 def label_ends(ax: Axes, ends: Sequence[End]) -> None:
     """Write a label to the right of each line's end, none over another; call it when limits and scales are set.
 
-    A line that ends before the last tenth of the axis is labelled where it ends. Letters are in the text's colour (thin
-    letters in a line's colour are hard to read); a short stroke in the line's colour leads to each.
+    A line that ends before the last tenth of the axis is labelled near its end. Letters are in the text's colour (thin
+    letters in a line's colour are hard to read); a short stroke in the line's colour leads to each at the axis' end.
     """
     fig = ax.figure
     if fig.get_layout_engine() is not None:
         fig.draw_without_rendering()  # the layout decides on the axes' height
     to_axes = ax.transData + ax.transAxes.inverted()
-    late = []
-    for x, y, text, color in ends:
-        start = to_axes.transform((x, y))
-        if start[0] > 0.9:
-            late.append((start, text, color))
-        else:
-            ax.annotate(text, (x, y), xytext=(6, 0), textcoords="offset points", va="center")
-    if not late:
-        return
-    lines = max(text.count("\n") + 1 for _, text, _ in late)
-    line_height = lines * matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
-    places = spread_labels([y for (_, y), *_ in late], line_height / ax.get_window_extent().height, 0.0, 1.0)
-    for ((x, y), text, color), place in zip(late, places, strict=True):
-        ax.plot([x, 1.03, 1.05], [y, place, place], color=color, lw=0.9, transform=ax.transAxes, clip_on=False)
-        ax.text(1.06, place, text, transform=ax.transAxes, va="center", ha="left")
+    starts = [(*to_axes.transform((x, y)), text, color) for x, y, text, color in ends]
+    groups = [[start for start in starts if start[0] > 0.9]]  # of ends so near each other that labels could collide
+    for start in sorted((start for start in starts if start[0] <= 0.9), key=lambda start: start[0]):
+        if not groups[1:] or start[0] - groups[-1][0][0] > 0.1:
+            groups.append([])
+        groups[-1].append(start)
+    for group in filter(None, groups):
+        lines = max(text.count("\n") + 1 for *_, text, _ in group)
+        line_height = lines * matplotlib.rcParams["font.size"] * 1.25 * fig.dpi / 72
+        places = spread_labels([y for _, y, *_ in group], line_height / ax.get_window_extent().height, 0.0, 1.0)
+        for (x, y, text, color), place in zip(group, places, strict=True):
+            if group is groups[0]:
+                ax.plot([x, 1.03, 1.05], [y, place, place], color=color, lw=0.9, transform=ax.transAxes, clip_on=False)
+                ax.text(1.06, place, text, transform=ax.transAxes, va="center", ha="left")
+            else:
+                beside = {"xycoords": "axes fraction", "textcoords": "offset points"}
+                ax.annotate(text, (x, place), xytext=(6, 0), va="center", **beside)
 
 
 def on_page(svg: str) -> str:

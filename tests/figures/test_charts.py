@@ -49,8 +49,16 @@ def test_names_that_begin_with_a_kind_have_its_colour_and_others_none():
 
 def test_a_line_that_ends_early_is_labelled_where_it_ends():
     picture = _lines({"short": ([1, 2], [3, 4]), "long": (range(1, 21), range(1, 21))})
-    (label,) = [t for t in picture.fig.axes[0].texts if t.get_text() == "short"]
-    assert label.xy == (2, 4)
+    (ax,) = picture.fig.axes
+    (label,) = [t for t in ax.texts if t.get_text() == "short"]
+    assert label.xy == pytest.approx(tuple((ax.transData + ax.transAxes.inverted()).transform((2, 4))))
+
+
+def test_labels_of_lines_that_end_early_side_by_side_are_apart():
+    picture = _lines({"first": ([0, 1], [5, 6]), "second": ([0, 1.1], [5, 6.1]), "third": ([0, 10], [4, 3])})
+    picture.fig.draw_without_rendering()
+    first, second = (t.get_window_extent() for t in picture.fig.axes[0].texts if t.get_text() in ("first", "second"))
+    assert first.y1 <= second.y0
 
 
 def test_bars_are_as_long_as_their_values_and_told_in_words():
@@ -63,6 +71,13 @@ def test_bars_are_as_long_as_their_values_and_told_in_words():
     assert [t.get_text() for t in ax.texts] == ["3", "1.25", "x", "y"]
     assert [t.xy[1] for t in ax.texts[2:]] == [0, 1]
     assert len({p[0].get_hatch() for p in ax.containers}) == 2
+
+
+def test_a_legend_of_long_names_stays_in_the_figure():
+    picture = charts.bars({f"a rather long name, {k}": {"a": 1} for k in range(4)}, xlabel="x", title="t")
+    picture.fig.draw_without_rendering()
+    (legend,) = picture.fig.legends
+    assert all(picture.fig.bbox.contains(*corner) for corner in legend.get_window_extent().get_points())
 
 
 def test_differences_show_each_value_mean_and_interval():
@@ -148,6 +163,10 @@ def test_a_page_has_a_photo_as_a_small_file_and_a_digit_pixel_by_pixel():
         (lambda: charts.bars({}, xlabel="x", title="t"), "nothing to draw"),
         (lambda: charts.bars({"a": {}}, xlabel="x", title="t"), "'a' must have one value"),
         (lambda: charts.bars({"a": {"x": -1}}, xlabel="x", title="t"), "'a' must have values of 0 or more"),
+        (
+            lambda: charts.bars({str(k): {"a": 1} for k in range(5)}, xlabel="x", title="t"),
+            "4 at most, to be told apart",
+        ),
         (lambda: charts.differences({}, xlabel="x", title="t"), "nothing to draw"),
         (lambda: charts.differences({"a": ([], (0, 0, 0))}, xlabel="x", title="t"), "'a' must have one value"),
         (lambda: charts.differences({"a": ([1], (0, 0, float("inf")))}, xlabel="x", title="t"), "'a' must have one"),

@@ -47,6 +47,10 @@ class TestBlocks:
         assert not elements(drawing, "circle")
         assert [t.text for t in elements(drawing, "text")].count("128×28×28") == 3  # after convolutions and at the end
 
+    def test_unequal_strides_are_both_named(self):
+        drawing = draw_block(nn.Sequential(nn.Conv2d(64, 8, 3, stride=(1, 2), padding=1)))
+        assert "3×3 conv, 8, stride 1×2; output 8×56×28" in drawing.alts[0]
+
     @pytest.mark.parametrize(
         ("block", "shortcut"),
         [

@@ -284,6 +284,7 @@ def test_what_is_wrong_or_large_is_readable_and_fits_on_a_phone(explorer_page, s
         BlockExplorer(shortcut="zero_pad", in_channels=128, out_channels=64, activations={}),
         BlockExplorer(shortcut="identity", in_channels=1, stride=1, activations={}),
         BlockExplorer(block="bottleneck", **large),
+        BlockExplorer(shortcut="identity", **large | {"stride": 1}),  # the longest shapes beside the shortcut
         BlockExplorer(shortcut="none", activations={}),
     )
     visit.show(scheme)

@@ -5,6 +5,7 @@ import torch
 import torchvision
 from browser import DESKTOP, PHONE, Visit, settled
 from playwright.sync_api import Page, expect
+from torch import nn
 
 from resnet_edu.nets.blocks import ShapeMismatchError
 from resnet_edu.tracing.run import TraceError
@@ -72,6 +73,27 @@ def test_every_choice_shows_the_table_of_the_tracer(resnet18: Visit):
     same_rows(page, NetworkExplorer("resnet20"))
     choose(page, "plain", "")
     same_rows(page, NetworkExplorer("plain20"))
+
+
+def test_two_views_of_one_explorer_follow_each_other(explorer_page):
+    """All that one sets is set before the other looks: ImageNet's family has no net of 20 layers."""
+    explorer = NetworkExplorer("resnet20")
+    visit = explorer_page(explorer, explorer)
+    visit.page.get_by_label("ImageNet", exact=True).first.check()
+    settled(visit.page)
+    for nth in range(2):
+        same_rows(visit.page, NetworkExplorer("resnet50"), nth)
+    visit.page.get_by_label("CIFAR-10", exact=True).nth(1).check()
+    settled(visit.page)
+    for nth in range(2):
+        same_rows(visit.page, explorer, nth)
+    assert not visit.complaints
+
+
+def test_unequal_strides_are_both_named(explorer_page):
+    model = nn.Sequential(nn.Conv2d(3, 8, 3, stride=(1, 2), padding=1), nn.ReLU())
+    visit = explorer_page(NetworkExplorer(model, (1, 3, 32, 32), selected="0"))
+    expect(visit.page.locator(".rx-block")).to_contain_text("3×3 conv, 8, stride 1×2")
 
 
 def versus(page: Page) -> tuple[str, list[str]]:

@@ -147,6 +147,17 @@ def test_a_reader_of_chapter_1_commits_and_finds_it_kept(chapter, way: str):
     question.get_by_role("button", name="Start over").press("Enter")
 
 
+def test_a_link_opens_chapter_1_at_its_laboratory(context, bases):
+    """Nobody scrolls or presses a key."""
+    skip_without(DEEPER)
+    page = context.new_page()
+    page.goto(bases["http"] + DEEPER + "#lab1_plain-20_residual-20_rate-0p1_steps-100")
+    rows = page.get_by_role("region", name="The nets now")
+    expect(rows.locator("tbody th")).to_have_text(["plain-20", "residual-20"])
+    expect(page.get_by_role("group", name="Training laboratory")).to_be_in_viewport()
+    page.close()
+
+
 def test_the_gradient_explorer_answers_the_questions_of_chapter_1(chapter):
     page = chapter(DEEPER).page
     explorer = page.get_by_role("group", name="Gradient explorer")

@@ -137,6 +137,9 @@ def test_labels_without_room_are_spaced_evenly(js):
         (1234.5, "1,230"),
         (0.00004567, "4.57 · 10⁻⁵"),
         (1e9, "10⁹"),
+        (0.00099996, "0.001"),  # rounded before the power is chosen
+        (0.000099996, "10⁻⁴"),
+        (999_999, "10⁶"),
         (None, "no number"),
         (-2.5, "-2.5"),
     ],

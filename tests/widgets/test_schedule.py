@@ -86,6 +86,10 @@ def test_shapes_falls_and_updates_by_mouse_and_keys(explorer_page):
     expect(root).to_contain_text("Update 32,001 of 64,000 is made at a rate of 0.01.")
     root.get_by_role("textbox", name="Read the rate at update").fill("32000")
     expect(root).to_contain_text("Update 32,000 of 64,000 is made at a rate of 0.1.")
+    for steps, update in ((100, "100"), (64_000, "32000")):  # the field says what the sentence says
+        root.get_by_role("textbox", name="Updates in all").fill(str(steps))
+        expect(root).to_contain_text(f"Update {int(update):,} of {steps:,} is made")
+        expect(root.get_by_role("textbox", name="Read the rate at update")).to_have_value(update)
     root.get_by_role("textbox", name="First fall").fill("25")
     expect(root).to_contain_text("Update 32,000 of 64,000 is made at a rate of 0.01.")
     root.get_by_role("radio", name="steps").focus()

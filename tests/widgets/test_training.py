@@ -222,6 +222,32 @@ def test_a_link_brings_the_choices_to_another_page(explorer_page, way: str):
 
 
 @pytest.mark.browser
+def test_what_failed_at_the_start_is_tried_again(explorer_page):
+    page = explorer_page(TrainingLab(**SMALL)).page
+    page.get_by_role("radio", name="residual-8").check()
+    page.route("**/*.worker.js*", lambda route: route.abort())
+    press(page, "Start")
+    expect(page.get_by_text("The nets could not be trained here")).to_be_visible()
+    page.unroute("**/*.worker.js*")
+    expect(page.get_by_role("radio", name="residual-8")).to_be_checked()  # the prediction stands
+    press(page, "Start")
+    finish(page)
+    expect(page.get_by_text("The nets could not be trained here")).to_be_hidden()
+    expect(page.locator(".rx-lab-told")).to_contain_text("You expected residual-8 to make the most mistakes")
+
+
+@pytest.mark.browser
+def test_nets_that_are_wrong_about_equally_many_images(explorer_page):
+    page = explorer_page(TrainingLab(nets=["residual-4", "residual-6"], steps=1000, rate=0.05, width=64)).page
+    page.get_by_role("radio", name="residual-4").check()
+    press(page, "Start")
+    finish(page)
+    assert {row[1] for row in table(page).values()} == {"0.00%"}
+    told = "You expected residual-4 to make the most mistakes; residual-4 and residual-6 made equally many."
+    expect(page.locator(".rx-lab-told")).to_contain_text(told)
+
+
+@pytest.mark.browser
 def test_a_run_is_saved_as_json(explorer_page):
     lab = TrainingLab(**SMALL)
     page = explorer_page(lab).page

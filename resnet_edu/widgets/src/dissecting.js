@@ -118,6 +118,7 @@ function render({ model, el, worker, data }) {
   const setFactor = (at, factor) => cut({ factors: { ...mine().factors, [blockAt(at).name]: factor } });
 
   function toggle(at) {
+    if (!isThere()) return; // these are still the blocks of another net
     const { name, keeps } = blockAt(at);
     place = at;
     if (!residual() && !keeps) {
@@ -402,6 +403,7 @@ function render({ model, el, worker, data }) {
     figures.hidden = !seen && !drawn;
     if (!seen && drawn) input.fill(drawn, inputText.textContent = `What the nets see: ${sketch()}`);
     if (!isThere()) return; // its answer is on its way
+    place = clamp(place, blocks[open()].length - 1); // it may have been chosen before that came, in another net
     layOut();
     drawAnswers();
     drawCounts();

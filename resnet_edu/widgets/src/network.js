@@ -203,7 +203,7 @@ function render({ model, el }) {
   let config = read();
   let view = own ? expand(traced) : runNet(config);
   let before = null; // the choice before: { ...what runNet says of it, config }
-  let [moving, hot, sent, telling] = [false, null, "", false];
+  let [moving, hot, sent] = [false, null, ""];
 
   const voice = announcer();
   const panel = own ? null : controls(config, change);
@@ -273,9 +273,7 @@ function render({ model, el }) {
       view = runNet(config);
       if (sent !== JSON.stringify(config)) {
         sent = JSON.stringify(config);
-        telling = true; // each set() is heard by fromKernel below, before the others are made
         for (const key of SETTINGS) model.set(key, config[key]);
-        telling = false;
         model.save_changes();
       }
       panel.set(config);
@@ -321,18 +319,19 @@ function render({ model, el }) {
   const drawAgain = onFrame(draw);
   function fromKernel() {
     const next = read();
-    if (telling || same(next)) return;
+    if (same(next)) return;
     move(next, false);
     sent = JSON.stringify(config);
   }
   const watched = own ? [] : SETTINGS;
-  for (const key of watched) model.on(`change:${key}`, fromKernel);
+  const heard = () => queueMicrotask(fromKernel); // when all that are set together are set: of some there is no net
+  for (const key of watched) model.on(`change:${key}`, heard);
   model.on("change:selected", drawAgain);
   sent = JSON.stringify(config);
   draw();
   voice.stop(); // nothing has been moved yet
   return () => {
-    for (const key of watched) model.off(`change:${key}`, fromKernel);
+    for (const key of watched) model.off(`change:${key}`, heard);
     model.off("change:selected", drawAgain);
     drawAgain.cancel();
     voice.stop();

@@ -79,7 +79,8 @@ function render({ model, el }) {
 
   function draw() {
     const s = settings();
-    for (const [name, field] of Object.entries(fields)) field.set(s[name], name === "update" ? { max: s.steps } : undefined);
+    for (const [name, field] of Object.entries(fields)) if (name !== "update") field.set(s[name]);
+    fields.update.set(Math.min(s.update, s.steps), { max: s.steps });
     for (const name of ["first", "second"]) fields[name].node.hidden = s.shape !== "steps";
     const found = counts(s);
     const rows = found.map(([name, count]) => [name, thousands(count), `${((100 * count) / s.steps).toFixed(1)}%`]);

@@ -76,7 +76,8 @@ function outcome(lanes, guess) {
   const sentences = [`Training images that are wrong after ${thousands(lanes[0].target)} steps: ${order.map(short).join(", ")}.`];
   if (guess) {
     const worst = order.filter((lane) => error(lane) >= error(order.at(-1))).map((lane) => lane.net.net);
-    sentences.unshift(worst.includes(guess) ? `You expected ${guess} to make the most mistakes, and it did.` : `You expected ${guess} to make the most mistakes; it was ${worst.join(" and ")}.`);
+    const most = worst.length > 1 ? `; ${worst.join(" and ")} made equally many` : worst[0] === guess ? ", and it did" : `; it was ${worst[0]}`;
+    sentences.unshift(`You expected ${guess} to make the most mistakes${most}.`);
   }
   for (const deep of lanes) {
     const shallow = order.find((lane) => lane.net.kind === deep.net.kind && lane.net.depth < deep.net.depth);
@@ -129,7 +130,7 @@ function render({ model, el, worker }) {
 
   async function load() {
     if (lanes[0].worker) return;
-    phase = "loading";
+    [phase, problem] = ["loading", ""];
     draw();
     const mine = lanes; // another list when something else is chosen in the meantime
     url ??= URL.createObjectURL(new Blob([await source()], { type: "text/javascript" }));
@@ -179,13 +180,13 @@ function render({ model, el, worker }) {
         lanes.forEach((lane) => Object.assign(lane, { target, over: Boolean(lane.broke) }));
         tell({ steps: target });
       }
-      if (asking && phase === "ready") {
-        guess = choices().nets.find((name) => name === question.value) ?? null; // the net may be gone
-        asking = false;
-      }
       const pausing = phase === "running";
       await load();
       if (!lanes[0].worker) return; // something else was chosen while the script came
+      if (asking) {
+        guess = choices().nets.find((name) => name === question.value) ?? null; // the net may be gone
+        asking = false;
+      }
       phase = single || pausing ? "paused" : "running";
       if (single) goOn(goal + 1);
       else if (!pausing) goOn(slowest() + AHEAD);

@@ -10,14 +10,16 @@ import style from "./blockview.css";
 const [MAIN, LANE, BOX, TALL, GAP] = [104, 300, 176, 27, 30];
 const NAMES = { BatchNorm2d: "batch norm", zero_pad: "zero padding", AdaptiveAvgPool2d: "mean of each channel" };
 
+const strides = ({ stride }) => (new Set(stride).size > 1 ? stride.join("×") : stride[0]);
+
 /** A layer in a few words: "3×3 conv, 64, stride 2". */
 export function layerName(row) {
   if (/^Conv\dd$/.test(row.kind)) {
-    const stride = Math.max(...row.stride) > 1 ? `, stride ${row.stride[0]}` : "";
+    const stride = Math.max(...row.stride) > 1 ? `, stride ${strides(row)}` : "";
     return `${row.kernel.join("×")} conv, ${row.outputs[0][1]}${stride}`;
   }
   if (/Pool/.test(row.kind) && row.kernel) {
-    return `${row.kernel.join("×")} ${/Max/.test(row.kind) ? "max" : "average"} pool, stride ${row.stride[0]}`;
+    return `${row.kernel.join("×")} ${/Max/.test(row.kind) ? "max" : "average"} pool, stride ${strides(row)}`;
   }
   if (row.kind === "Linear") return `linear, ${row.outputs[0].at(-1)}`;
   return NAMES[row.kind] ?? row.kind;
@@ -88,7 +90,7 @@ export function blockView(rows, { title, error = null, onhover = () => {} }) {
     y += 26;
   }
   if (branches) out.push(...shortcut(places, end, lane, adds[0], onhover));
-  const width = branches ? LANE + 96 : 2 * MAIN;
+  const width = branches ? LANE + 112 : 2 * MAIN;
   const alt = describe(title, start, way, lane, adds, error);
   return h("div", { class: "rx-block" }, svg("svg", {
     viewBox: `0 0 ${width} ${Math.ceil(y)}`, role: "img", "aria-label": alt, style: `max-width:${width}px`,

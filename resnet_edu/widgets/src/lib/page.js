@@ -3,7 +3,8 @@
 // myst-nb writes the state of all widgets into the page as JSON, and each explorer's output holds a reference to its
 // model and a static table. What an explorer needs of a widget manager is the small model below; it is the same code
 // that JupyterLab loads through anywidget. A page loads the scripts of those explorers only that it has, and each
-// explorer starts when it is nearly in view, or when the first key is pressed: Tab and the browser's search reach it.
+// explorer starts when it is nearly in view, when the first key is pressed (Tab and the browser's search reach it), or
+// when the page's address is a link to one.
 
 const STATE = "application/vnd.jupyter.widget-state+json";
 const VIEW = "application/vnd.jupyter.widget-view+json";
@@ -123,7 +124,9 @@ export function mountAll(versions, charts) {
       { rootMargin: "600px" },
     );
     for (const output of waiting.keys()) near.observe(output);
-    addEventListener("keydown", () => [...waiting.keys()].forEach(begin), { once: true });
+    const beginAll = () => [...waiting.keys()].forEach(begin);
+    addEventListener("keydown", beginAll, { once: true });
+    if (location.hash.startsWith("#lab")) beginAll(); // a link to a laboratory's choices: it scrolls there by itself
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();

@@ -113,13 +113,13 @@ export function spread(wishes, gap, low, high) {
 /** A number for people: three significant digits, thousands apart, powers of ten for the very small and large. */
 export function number(v, digits = 3) {
   if (!finite(v)) return "no number";
-  if (v !== 0 && (Math.abs(v) < 1e-3 || Math.abs(v) >= 1e6)) {
-    const power = Math.floor(Math.log10(Math.abs(v)));
-    const lead = Number((v / 10 ** power).toPrecision(digits));
+  const rounded = Number(v.toPrecision(digits));
+  if (v !== 0 && (Math.abs(rounded) < 1e-3 || Math.abs(rounded) >= 1e6)) {
+    const [lead, power] = v.toExponential(digits - 1).split("e").map(Number);
     const raised = String(power).replace(/./g, (c) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(c)]);
     return `${lead === 1 ? "" : `${lead} · `}10${raised}`;
   }
-  return Number(v.toPrecision(digits)).toLocaleString("en-US", { maximumFractionDigits: 6 });
+  return rounded.toLocaleString("en-US", { maximumFractionDigits: 6 });
 }
 
 /** Colour and dash of the lines of plain and of residual nets. */
