@@ -29,7 +29,7 @@ from ..experiment.statistics import Summary, progress, summary, versus
 from ..figures import curves
 from ..nets.models import imported
 from ..support.signals import exit_on_termination
-from ..support.system import available_cores, prepare_process, resolve_device
+from ..support.system import available_cores, code_version, prepare_process, resolve_device
 from ..support.validate import whole
 from ..training import checkpoint as checkpoints
 from ..training.checkpoint import Checkpoint
@@ -161,6 +161,7 @@ class _Runs:
         line = Progress([cell], done=set(), show=first)
         how = {"group": self.group, "start": start, "keep_best": self.args.keep == "best", "weights_folder": out}
         how |= {"precision": self.precision, "checkpoint": Checkpoint(state, longer=more is not None)}
+        how["code"] = code_version()  # now: a checkout may move on while the net trains
         with line.bar:
             record = run_cell(cell, self.dataset, self.device, partial(line.update, cell), **how)
         if first:
