@@ -60,7 +60,7 @@ class ResNet(nn.Module):
         if not hasattr(block, "expansion"):
             raise TypeError(f"`block` must be the class of a block, such as BasicBlock, but it is {shown(block)}")
         seed = int(torch.randint(2**62, (), device="cpu"))
-        preact = block is PreActBlock
+        preact = isinstance(block, type) and issubclass(block, PreActBlock)
         if stem == "imagenet":
             self.conv1 = nn.Conv2d(in_channels, widths[0], 7, stride=2, padding=3, bias=False)
             self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)

@@ -53,7 +53,7 @@ def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> 
     image: (3, H, W), uint8 or numbers from 0 to 1; it is prepared as in the training of `weights`.
 
     The net is asked in evaluation mode, on its own device, and is left as it was.
-    Raises `ValueError` for another shape.
+    Raises `ValueError` for another shape, or a net with another number of outputs than there are classes.
     """
     classes = _checked(weights).meta["categories"]
     if of_type("image", image, Tensor).dim() != 3 or image.shape[0] != 3:
@@ -61,6 +61,8 @@ def top_classes(net: nn.Module, image: Tensor, weights: Any, count: int = 3) -> 
     count = whole("count", count, 1, len(classes))
     prepared = weights.transforms()(image).unsqueeze(0)  # (1, 3, 224, 224)
     with torch.no_grad():
-        shares = copy.deepcopy(net).eval()(prepared.to(next(net.parameters()).device)).softmax(1)[0]
+        shares = copy.deepcopy(net).eval()(prepared.to(next(net.parameters()))).float().softmax(1)[0]
+    if len(shares) != len(classes):
+        raise ValueError(f"the net has {len(shares):,} outputs, but `weights` names {len(classes):,} classes")
     best = shares.topk(count)
     return [(classes[i], share) for i, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)]

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
 
-from ..support.system import in_double
+from ..support.system import in_double, random_states_kept
 from ..support.validate import of_type, wholes
 from ..training.loop import Event, StopTraining, TrainingDiverged, check_fit, train
 from ..training.recipe import Recipe
@@ -101,8 +102,8 @@ def gradient_norms(net: nn.Module, images: Tensor, labels: Tensor) -> tuple[floa
     images (B, C, H, W), normalised; labels (B,). `net` and the global random state are left as they are.
     """
     net = copy.deepcopy(net).train().requires_grad_(True)
-    weights = [layer.weight for layer in weighted_layers(net).values()]
-    with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []), torch.enable_grad():
+    with random_states_kept(), torch.enable_grad(), cached():  # a weight that is computed is computed once
+        weights = [layer.weight for layer in weighted_layers(net).values()]
         loss = F.cross_entropy(net(images), labels)  # a layer such as dropout draws
         found = torch.autograd.grad(loss, weights, allow_unused=True)
     norms = [0.0 if g is None else in_double(g).norm().item() for g in found]

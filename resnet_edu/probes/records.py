@@ -76,7 +76,7 @@ class ProbeRecord:
 class GradientRecord(ProbeRecord):
     """Gradients of one net by layer, at one or more moments of its training.
 
-    layers:   names of the layers with weights, from the image to the classes, as in `named_modules()`.
+    layers:   names of the layers with weights, in the order of `named_modules()`.
     training: batch_size, lr, momentum and weight_decay of the steps between the moments; None for a single moment.
     moments:  a dict for each: step, loss (nats, of the measuring batch), norms (length of the loss's gradient with
               respect to each layer's weight, without bias) and lengths (of each layer's weight).

@@ -17,13 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data.dataset import Batches, Dataset, Normalize
+from ..nets.blocks import BasicBlock, Bottleneck, PlainBlock, PreActBlock
 from ..nets.models import ResNet
-from ..support.system import code_version, device_name, library_versions, now, resolve_device
+from ..support.system import code_version, device_name, library_versions, now, random_states_kept, resolve_device
 from ..support.validate import of_type, whole
 from ..training.loop import check_output, evaluation_batch
 from ..training.step import exact
 
 Batch = tuple[Tensor, Tensor]
+BLOCKS = (PlainBlock, BasicBlock, Bottleneck, PreActBlock)  # whose parts and shortcuts are known
 _code = functools.cache(code_version)  # what is loaded stays as it is, while a checkout may move on
 
 
@@ -54,8 +56,7 @@ class Subject:
     def examined(self) -> Iterator[nn.Module]:
         """Yield a copy of the net, in eval mode, on the device; frozen parameters stay frozen."""
         device = resolve_device(self.device)
-        forked = torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
-        with forked, torch.enable_grad(), exact(device, "float32"):
+        with random_states_kept(), torch.enable_grad(), exact(device, "float32"):
             torch.default_generator.manual_seed(self.seed)
             yield copy.deepcopy(self.net).to(device).eval()
 
@@ -122,15 +123,19 @@ def loss_and_error(net: nn.Module, batches: Sequence[Batch]) -> tuple[float, flo
 
 
 def weighted_layers(net: nn.Module) -> dict[str, nn.Module]:
-    """Return name -> module of every convolution and linear layer, shortcuts included, from the image on."""
+    """Return name -> module of every `Conv2d` and `Linear`, shortcuts included, in the order of their definition."""
     return {n: m for n, m in net.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
 
 def blocks_of(net: nn.Module) -> dict[str, nn.Sequential]:
-    """Return stage name -> its blocks. Raises `TypeError` for another net than a `ResNet` of this package."""
+    """Return stage name -> its blocks. Raises `TypeError` for a net, or a block in it, that is not of this package."""
     if not isinstance(net, ResNet):
         raise TypeError(f"blocks can be found in nets of resnet_edu.nets only, but this is a {type(net).__name__}")
-    return {name: getattr(net, name) for name in net.stages}
+    found = {name: getattr(net, name) for name in net.stages}
+    for block in (block for stage in found.values() for block in stage):
+        if not isinstance(block, BLOCKS):
+            raise TypeError(f"the blocks of resnet_edu.nets are known here only, but this is a {type(block).__name__}")
+    return found
 
 
 def keeps_shape(block: nn.Module) -> bool:

@@ -57,7 +57,7 @@ def anatomy(trace: Trace) -> dict[str, object]:
     """
     rows, blocks = trace.rows, _blocks(trace)
     if not blocks:
-        raise ValueError(f"{trace.model} adds no two branches: it is no residual net")
+        raise ValueError(f"{trace.model} adds no two maps (B, C, H, W): it is no residual net")
     stages = [list(group) for _, group in groupby(blocks, key=lambda block: block.addition.output_shape[1:3])]
     first = blocks[0].start.index if blocks[0].start else -1
     ends = [first, *(stage[-1].last for stage in stages), len(rows) - 1]

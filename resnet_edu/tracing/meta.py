@@ -27,7 +27,7 @@ _PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device, torch.me
 _READS = {"item", "tolist", "numpy", "__bool__", "__int__", "__float__", "__index__", "__array__", "__repr__"}
 _MOVES = {"to", "cpu", "cuda", "xpu", "pin_memory"}
 # Operators that are no arithmetic element by element and take several dtypes none the less
-_CONVERTS = re.compile(r"_?(copy_?|to_copy|cat|stack|where)")
+_CONVERTS = re.compile(r"_?(copy_?|to_copy|cat|stack|where|mse_loss|bucketize)")
 _FACTORIES = {"zeros", "ones", "empty", "full", "rand", "randn", "randint", "randperm", "arange", "linspace", "eye"}
 
 
@@ -220,7 +220,8 @@ class _OneDtype(TorchDispatchMode):
         self, func: Callable, types: Iterable[type], args: tuple = (), kwargs: dict | None = None
     ) -> object:
         kwargs = kwargs or {}
-        dtypes = [t.dtype for t in tensors_in((args, kwargs)) if t.is_floating_point() or t.is_complex()]
+        numbers = (t for t in tensors_in((args, kwargs)) if t.is_floating_point() or t.is_complex())
+        dtypes = [t.dtype for t in numbers if t.dim()]  # one number alone takes any
         if len(set(dtypes)) > 1 and isinstance(func, OpOverload) and torch.Tag.pointwise not in func.tags:
             name = func._overloadpacket.__name__
             halves = "norm" in name and dtypes[0].itemsize == 2 and set(dtypes[1:]) == {torch.float32}

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from resnet_edu.nets import models
+from resnet_edu.nets.blocks import PreActBlock
 
 # Section 4.2 and Table 6 of the paper; the counts are of the facts that many implementations agree on.
 CIFAR_PARAMETERS = {20: 269_722, 32: 464_154, 44: 658_586, 56: 853_018, 110: 1_727_962}
@@ -155,6 +156,12 @@ def test_either_stem_on_either_family():
     for net in (models.resnet20(width=4), models.resnet18(stem="cifar", width=4)):
         assert net.maxpool is None
         assert net.conv1(x).shape == (1, 4, 64, 64)
+
+
+def test_a_subclass_of_the_preactivation_block_makes_the_same_net():
+    mine = type("Mine", (PreActBlock,), {})
+    names = [list(models.ResNet(block, [1, 1], [4, 8], stem="cifar").state_dict()) for block in (PreActBlock, mine)]
+    assert names[0] == names[1]
 
 
 def test_preactivation_net_runs_and_ends_with_a_norm():

@@ -122,3 +122,8 @@ def test_the_most_probable_classes_of_an_image(theirs):
 def test_what_is_no_image(theirs, shape, count, message):
     with pytest.raises(ValueError, match=message):
         top_classes(theirs, torch.zeros(shape), weights("http://127.0.0.1:9/none.pth"), count)
+
+
+def test_a_net_with_other_outputs_has_no_name_for_them():
+    with pytest.raises(ValueError, match="the net has 3 outputs, but `weights` names 1,000 classes"):
+        top_classes(resnet18(num_classes=3), torch.rand(3, 224, 224), ResNet18_Weights.IMAGENET1K_V1)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torchvision
+from model_state import state, surroundings
 from torch import nn
 
 from resnet_edu.nets.models import get_model
@@ -42,10 +43,31 @@ def test_the_order_of_the_operands_does_not_matter():
         def forward(self, x):
             return x + self.conv(x)
 
-    block, x = Block(), torch.randn(1, 2, 3, 3)
-    (found,) = additions(block, x)
-    assert torch.equal(found.shortcut, x)
-    assert torch.equal(found.branch, block.conv(x))
+    class Add(nn.Module):
+        def forward(self, one, other):
+            return one + other
+
+    class Apart(Block):
+        def __init__(self):
+            super().__init__()
+            self.add = Add()
+
+        def forward(self, x):
+            return self.add(self.conv(x), x)
+
+    for block, x in ((Block(), torch.randn(1, 2, 3, 3)), (Apart(), torch.randn(1, 2, 3, 3))):
+        (found,) = additions(block, x)
+        assert torch.equal(found.shortcut, x)
+        assert torch.equal(found.branch, block.conv(x))
+
+
+def test_nothing_is_changed():
+    """Not even in training mode, where batch norm counts and dropout draws."""
+    net = nn.Sequential(get_model("resnet8"), nn.Dropout())
+    before, values = (state(net), surroundings()), {k: v.clone() for k, v in net.state_dict().items()}
+    additions(net, torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)))
+    assert (state(net), surroundings()) == before
+    assert all(torch.equal(values[k], v) for k, v in net.state_dict().items())
 
 
 def test_a_plain_net_adds_nothing_and_no_hook_stays():

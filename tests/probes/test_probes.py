@@ -3,6 +3,7 @@
 import copy
 import importlib
 import math
+import random
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from resnet_edu.training.loop import evaluate, train
 from resnet_edu.training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+gradients_module = importlib.import_module("resnet_edu.probes.gradients")
 identity_module = importlib.import_module("resnet_edu.probes.identity")  # in the room's face it is the function
 
 
@@ -570,3 +572,55 @@ class TestIdentity:
         assert probes.load(record.save(tmp_path / "x.json")) == record
         number, none = torch.tensor([1.0]), torch.tensor([math.nan])
         assert [identity_module._largest(b) for b in ([number, none], [none, number], [-number])] == [None, None, 1]
+
+
+class TestForeignNets:
+    @pytest.fixture
+    def foreign(self):
+        class Mine(nn.Module):
+            expansion = 1
+
+            def __init__(self, cin, cout, stride=1):
+                super().__init__()
+                self.conv1, self.conv2 = nn.Conv2d(cin, cout, 3, stride, 1), nn.Conv2d(cout, cout, 3, 1, 1)
+                self.bn1, self.bn2 = nn.BatchNorm2d(cout), nn.BatchNorm2d(cout)
+                self.shortcut = nn.Conv2d(cin, cout, 1, stride)
+
+            def forward(self, x):
+                return (self.shortcut(x) + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+
+        return models.ResNet(Mine, [1, 1], [4, 8], stem="cifar", in_channels=1, num_classes=10)
+
+    @pytest.mark.parametrize("probe", [probes.lesions, probes.responses, probes.identity])
+    def test_blocks_of_ones_own_are_refused(self, foreign, digits, probe):
+        """What does nothing in such a block, or what is left without its branch, is not known."""
+        with pytest.raises(TypeError, match=r"the blocks of resnet_edu\.nets are known .* but this is a Mine"):
+            probe(probes.Subject("mine", foreign, digits))
+
+    def test_a_weight_that_is_computed_has_a_gradient(self):
+        """Weight norm computes it from a length and a direction: its gradient is found by a small change."""
+        torch.manual_seed(0)
+        layers = (nn.utils.parametrizations.weight_norm(nn.Conv2d(1, 2, 2)), nn.Flatten(), nn.Linear(8, 2))
+        net, x, y = nn.Sequential(*layers), torch.randn(3, 1, 3, 3), torch.tensor([0, 1, 0])
+        weight = net[0].weight.detach().double()
+
+        def loss(w):
+            maps = F.conv2d(x.double(), w, net[0].bias.double())
+            return F.cross_entropy(F.linear(maps.flatten(1), net[2].weight.double(), net[2].bias.double()), y).item()
+
+        slopes = [
+            (loss(weight + 1e-6 * unit) - loss(weight - 1e-6 * unit)) / 2e-6
+            for unit in torch.eye(weight.numel(), dtype=torch.float64).view(-1, *weight.shape)
+        ]
+        _, norms, _ = gradients_module.gradient_norms(net, x, y)
+        assert norms[0] == pytest.approx(math.hypot(*slopes), rel=1e-4)
+
+    def test_the_generator_of_python_is_put_back_too(self):
+        class Draws(nn.Linear):
+            def forward(self, x):
+                return super().forward(x.flatten(1)) * random.random()
+
+        net, images, labels = Draws(64, 10), torch.randn(4, 1, 8, 8), torch.arange(4)
+        before = surroundings()
+        gradients_module.gradient_norms(net, images, labels)
+        assert surroundings() == before

@@ -48,5 +48,5 @@ def test_a_squeeze_on_the_branch_is_seen():
 
 
 def test_a_net_without_additions_is_refused():
-    with pytest.raises(ValueError, match="adds no two branches"):
+    with pytest.raises(ValueError, match="adds no two maps"):
         traits(plain20())

@@ -536,3 +536,18 @@ def test_volumes_and_sequences():
 
 def test_shapes_of_other_whole_numbers():
     assert trace(nn.ReLU(), tuple(np.array([2, 3]))).inputs == trace(nn.ReLU(), torch.Size([2, 3])).inputs == ((2, 3),)
+
+
+@pytest.mark.parametrize(
+    "forward",
+    [
+        lambda x: x.masked_fill(x < 0, torch.tensor(0.0, dtype=torch.float64)),
+        lambda x: F.mse_loss(x, x.double()),
+        lambda x: x.index_fill(1, torch.tensor([0]), torch.tensor(1.0, dtype=torch.float64)),
+    ],
+)
+def test_numbers_alone_may_have_any_dtype(forward):
+    """As on a processor."""
+    net = type("Net", (nn.Module,), {"forward": lambda self, x: forward(x)})()
+    on_meta, real = (trace(net, (1, 3, 4, 4), device=device).rows[-1] for device in ("meta", "cpu"))
+    assert on_meta.output_shape == real.output_shape

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources ddf9b5d13fb8894adaf0f0be6472d2ab778393cd1724acb6a395a363285338a7 */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 2ed323325c9f38fbf1ecb31d37f3f5c9121e6c809adb9ffdbb5a181de706b7af */
 var gt=e=>typeof e=="number"&&Number.isFinite(e);function ae(e,o=3){if(!gt(e))return"no number";let n=Number(e.toPrecision(o));if(e!==0&&(Math.abs(n)<.001||Math.abs(n)>=1e6)){let[a,i]=e.toExponential(o-1).split("e").map(Number),s=String(i).replace(/./g,l=>"⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(l)]);return`${a===1?"":`${a} · `}10${s}`}return n.toLocaleString("en-US",{maximumFractionDigits:6})}var bt={plain:{color:"var(--rx-plain)",dash:[4,1.6]},residual:{color:"var(--rx-residual)",dash:[]}},wt=e=>gt(e)?`${e.toFixed(2)}%`:"no number";var vt=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

@@ -1,4 +1,4 @@
-/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 0398919c111f811a0ce6a2b7fb367c0bf463eec8f7e531251b54708bca0e6d5d */
+/* resnet_edu explorers, MIT licence; made by `make widgets` from sources 69e89269c1a6927fb69bbe4a9f03942a4386243997bbe60b820175dd77356b08 */
 var M=`/* The explorers' style. Colours are variables, in light and in dark: they follow the book, JupyterLab, VS Code, or the
    system. The last of these has the weakest selectors, so that it counts only where nothing else decides. */
 .rx,

@@ -4,22 +4,20 @@
 // error is the one that ends them, as engine.js describes it, and is drawn in red where it happens.
 
 import { h, svg } from "./ui.js";
-import { size } from "./formula.js";
+import { short, size } from "./formula.js";
 import style from "./blockview.css";
 
 const [MAIN, LANE, BOX, TALL, GAP] = [104, 300, 176, 27, 30];
 const NAMES = { BatchNorm2d: "batch norm", zero_pad: "zero padding", AdaptiveAvgPool2d: "mean of each channel" };
 
-const strides = ({ stride }) => (new Set(stride).size > 1 ? stride.join("×") : stride[0]);
-
 /** A layer in a few words: "3×3 conv, 64, stride 2". */
 export function layerName(row) {
   if (/^Conv\dd$/.test(row.kind)) {
-    const stride = Math.max(...row.stride) > 1 ? `, stride ${strides(row)}` : "";
+    const stride = Math.max(...row.stride) > 1 ? `, stride ${short(row.stride)}` : "";
     return `${row.kernel.join("×")} conv, ${row.outputs[0][1]}${stride}`;
   }
   if (/Pool/.test(row.kind) && row.kernel) {
-    return `${row.kernel.join("×")} ${/Max/.test(row.kind) ? "max" : "average"} pool, stride ${strides(row)}`;
+    return `${row.kernel.join("×")} ${/Max/.test(row.kind) ? "max" : "average"} pool, stride ${short(row.stride)}`;
   }
   if (row.kind === "Linear") return `linear, ${row.outputs[0].at(-1)}`;
   return NAMES[row.kind] ?? row.kind;

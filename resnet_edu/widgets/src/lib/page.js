@@ -39,7 +39,7 @@ function readStates() {
     try {
       Object.assign(states, JSON.parse(script.textContent).state);
     } catch (error) {
-      console.error("explorers: no state can be read", error);
+      console.error("explorers: no state", error);
     }
   }
   return states;
@@ -117,7 +117,7 @@ export function mountAll(versions, charts) {
       near.unobserve(output);
       const script = waiting.get(output);
       if (!waiting.delete(output)) return;
-      mount(script, load, versions, charts, states, models).catch((error) => console.error("explorers: an output cannot be read", error));
+      mount(script, load, versions, charts, states, models).catch(console.error);
     };
     const near = new IntersectionObserver(
       (entries) => entries.forEach((entry) => entry.isIntersecting && begin(entry.target)),
@@ -126,7 +126,7 @@ export function mountAll(versions, charts) {
     for (const output of waiting.keys()) near.observe(output);
     const beginAll = () => [...waiting.keys()].forEach(begin);
     addEventListener("keydown", beginAll, { once: true });
-    if (location.hash.startsWith("#lab")) beginAll(); // a link to a laboratory's choices: it scrolls there by itself
+    if (/^#lab/.test(location.hash)) beginAll(); // a link to a laboratory's choices: it scrolls there by itself
   };
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
   else start();
