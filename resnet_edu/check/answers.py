@@ -102,6 +102,7 @@ def _exercise_1_2_best_rate(grid: object, rate: object, left: object) -> str:
         other: "that is the best one for plain-20",
         best["plain56", "train_error"]: "that is the best one on the training images; who chooses looks at the others",
     }
+    rate = as_number("rate", rate)
     check_choice("rate", rate, right, grid, hints.get(rate, "plain-56 has a lower mean error on the held-out images"))
     deep, shallow = errors["plain56", "train_error"], errors["plain20", "train_error"]
     held = errors["plain56", "test_error"][right] - errors["plain20", "test_error"][other]
@@ -126,6 +127,7 @@ def _exercise_1_3_where_it_begins(runs: object, begins: object) -> str:
         raise NotYet(f"`runs` have {steps} steps at {rate}, and the recipe of the chapter has {own.steps} at {own.lr}")
     means = {depth: statistics.fmean(values) for depth, values in errors.items()}
     right = next((depth for depth, mean in means.items() if mean > means[8] + 1), None)
+    begins = None if begins is None else as_number("begins", begins)
     if begins != right:
         listed = ", ".join(f"{depth}: {mean:.2f}%" for depth, mean in means.items())
         why = f"Your training errors are {listed}. Which depth is the first with more than one point above plain-8?"
@@ -416,12 +418,13 @@ def _exercise_7_1_five_sigma(
 def _exercise_7_2_fair_twins(runs: object) -> str:
     found: dict[object, dict[str, tuple]] = {}
     for kind, seed, steps, start, error in [as_list("a run", run, 5) for run in as_list("runs", runs, None, "runs")]:
+        seed = as_number("a seed", seed)
         if kind not in ("plain", "resnet"):
             raise NotYet(f"a run is of kind {kind!r}, and it must be 'plain' or 'resnet'")
         if kind in found.setdefault(seed, {}):
             raise NotYet(f"seed {seed} has two runs of kind {kind!r}")
-        for name, value in (("steps", steps), ("start", start), ("training error", error)):
-            as_number(f"{name} of {kind}, seed {seed}", value)
+        given = {"steps": steps, "start": start, "training error": error}
+        steps, start, error = (as_number(f"{name} of {kind}, seed {seed}", value) for name, value in given.items())
         if not 0 <= error <= 100:
             raise NotYet(f"the training error of {kind}, seed {seed}, is {error!r}; it is a percentage")
         found[seed][kind] = steps, start
@@ -467,7 +470,8 @@ def _exercise_7_4_bootstrap(draws: object, means: object, ends: object, right: o
     studies = np.random.default_rng(0).normal(size=(2000, 3))
     low, high = np.transpose([interval(study) for study in studies])
     share = float(np.mean((low <= 0) & (high >= 0)))
-    slips = {0.95: "that is what it promises", 1 - share: "that is how often it is wrong"}
+    most = "that is the most it can be: how often does the interval that you handed in hold the mean?"
+    slips = {0.95: "that is what it promises", 0.75: most, 1 - share: "that is how often it is wrong"}
     check_number("right", right, share, slips, within=0.05)
     return "draws, means, ends and share are right"
 
@@ -537,7 +541,8 @@ def _exercise_10_1_five_reports(bugs: object) -> str:
 
 
 def _exercise_10_3_loads_all(load: Callable[[nn.Module, dict[str, Tensor]], object]) -> str:
-    name, fresh = check_callable(load), nn.Sequential(nn.Conv2d(1, 2, 3), nn.ModuleDict({"module": nn.BatchNorm2d(2)}))
+    name, fresh = check_callable(load), nn.ModuleDict({"layer1": nn.Conv2d(1, 2, 3)})
+    fresh["model"] = nn.ModuleDict({"module": nn.BatchNorm2d(2)})  # letters of the prefix, and the prefix again
     trained = copy.deepcopy(fresh)
     randomize(trained)
     for prefix in ("", "module."):
@@ -545,7 +550,9 @@ def _exercise_10_3_loads_all(load: Callable[[nn.Module, dict[str, Tensor]], obje
         mine, (first, *rest) = copy.deepcopy(fresh), saved
         call(f"{name}(net, saved)", load, mine, dict(saved))
         if not all(torch.equal(t, saved[prefix + key]) for key, t in mine.state_dict().items()):
-            raise NotYet(f"{name}: not all tensors arrive in the net if the names begin with {prefix + '0.weight'!r}")
+            raise NotYet(
+                f"{name}: not all tensors arrive in the net if the names begin with {prefix + 'layer1.weight'!r}"
+            )
         fewer, one = {k: saved[k] for k in rest}, {"more": saved[first]}
         for what, wrong in (("lacks", fewer), ("has more than", saved | one), ("names otherwise", fewer | one)):
             try:
@@ -593,15 +600,18 @@ def _exercise_12_3_confusion(confusion: Callable[[Tensor, Tensor, int], Tensor])
     from sklearn.metrics import confusion_matrix
 
     name, (truth, said) = check_callable(confusion), torch.randint(4, (2, 60))
-    right = torch.from_numpy(confusion_matrix(truth, said, labels=range(5)))  # no image is of the last class
-    found = call(f"{name}(...)", confusion, truth, said, 5)
-    if not isinstance(found, Tensor):
-        raise NotYet(f"{name}(...) gives {type(found).__name__}, and a tensor is due")
-    check_shape(f"{name}(...)", found.shape, right.shape, {})
-    if torch.equal(found.long(), right.T):
-        raise NotYet("rows and columns are exchanged: a row is what an image is, a column what it is called")
-    if not torch.equal(found.long(), right):
-        raise NotYet(f"{name}: the counts are not right for 60 images of which none is of the last class")
+    for classes in (5, 6):  # no image is of the last one
+        right = torch.from_numpy(confusion_matrix(truth, said, labels=range(classes)))
+        found = call(f"{name}(...)", confusion, truth.clone(), said.clone(), classes)
+        if not isinstance(found, Tensor):
+            raise NotYet(f"{name}(...) gives {type(found).__name__}, and a tensor is due")
+        check_shape(f"{name}(...)", found.shape, right.shape, {})
+        if torch.equal(found.double(), right.T.double()):
+            raise NotYet("rows and columns are exchanged: a row is what an image is, a column what it is called")
+        if torch.equal(found.double(), right.clamp(max=1).double()):
+            raise NotYet(f"{name}: a pair that comes twice is counted once")
+        if not torch.equal(found.double(), right.double()):
+            raise NotYet(f"{name}: the counts are not right for 60 images of which none is of the last class")
     return f"{name}: the counts are right"
 
 

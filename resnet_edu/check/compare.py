@@ -4,6 +4,7 @@ Parameters and running statistics are matched by name where the names agree. Oth
 order: that of the definition, or that in which the layers run, with a shortcut before or after the main path.
 """
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -46,6 +47,8 @@ def close(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape:
         return False
     scale = b.detach().abs().mean().item() + 1e-12
+    if not math.isfinite(scale):
+        return False
     return torch.allclose(a.detach(), b.detach(), rtol=1e-3, atol=1e-3 * scale)
 
 
@@ -57,6 +60,8 @@ def expect_tensor(what: str, value: object) -> Tensor:
         raise NotYet(f"{what} returns {type(value).__name__}, and one tensor is expected")
     if value.dtype != torch.float32:
         raise NotYet(f"{what} returns numbers of type {value.dtype}, and those of its input are torch.float32")
+    if not value.isfinite().all():
+        raise NotYet(f"{what} returns NaN or infinity: is there a root, a logarithm or a division by zero?")
     return value
 
 

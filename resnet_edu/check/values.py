@@ -40,7 +40,7 @@ def check_number(
         if math.isclose(given, value, rel_tol=3 * within):  # a slip is made with numbers that are a little off, too
             hint = sentence
             break
-    raise NotYet(f"`{name}` is {given:,.6g}: {hint}")
+    raise NotYet(f"`{name}` is {float(given):,.6g}: {hint}")
 
 
 def as_number(name: str, given: object) -> float:
@@ -64,7 +64,7 @@ def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[t
     try:
         given = tuple(given)
         values = tuple(map(int, given))
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         values = None
     if values is None or values != given:
         raise NotYet(f"`{name}` is {shown(given)}, and whole numbers are expected, such as (16, 32, 32)")
@@ -83,7 +83,7 @@ def check_shape(name: str, given: object, right: Sequence[int], slips: Mapping[t
 
 def check_choice(name: str, given: object, right: Any, choices: Iterable[Any], hint: str) -> None:
     """Raise `NotYet` unless `given` is `right`, with `hint` if it is another of the possible answers `choices`."""
-    given = _plain(given)
+    given, choices = _plain(given), [_plain(choice) for choice in choices]
     if not any(type(given) is type(choice) and given == choice for choice in choices):
         raise NotYet(f"`{name}` is {shown(given)}, and it must be one of {', '.join(sorted(map(repr, choices)))}")
     if given != right:

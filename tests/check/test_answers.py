@@ -1,6 +1,7 @@
 """Answers that are handed in: the right ones, worked out here by other means, and every slip with its own words."""
 
 import copy
+import fractions
 import functools
 import itertools
 import math
@@ -432,6 +433,14 @@ WRONG = [  # exercise, what is handed in instead, and words of the message
     ("10.1", {"bugs": ["luck", *REPORTS[1:]]}, "must be one of 'last epoch', 'no eval'"),
     ("10.1", {"bugs": REPORTS[:4]}, "has 4 entries, and 5 words"),
     ("10.3", {"load": loader(str)}, "Missing key"),
+    ("10.3", {"load": loader(lambda name: name.lstrip("module."))}, "Missing key"),
+    ("12.3", {"confusion": lambda t, s, k: torch.bincount(t * 5 + s, minlength=25).view(5, 5)}, "not right in place"),
+    ("12.3", {"confusion": lambda t, s, k: torch.zeros(k, k).index_put((t, s), torch.ones(()))}, "counted once"),
+    ("1.2", {"rate": {"plain56": 0.01}}, "a number is expected"),
+    ("1.3", {"begins": np.array([20, 26])}, "a number is expected"),
+    ("7.2", {"runs": [(k, s, n, torch.tensor(1.0), e) for k, s, n, _, e in TWINS]}, "the same for every seed"),
+    ("8.1", {"left": fractions.Fraction(1, 31)}, "too large"),
+    ("14.3", {"block": lambda *args: nn.Sequential(PreAct(*args), nn.Threshold(9.0, math.nan))}, "NaN or infinity"),
     ("10.3", {"load": loader(strict=False, cut=str)}, "is silent if a file lacks"),
     ("10.3", {"load": loader(lambda name: name.replace("module.", ""))}, "Missing key"),
     ("10.3", {"load": loader(lambda name: name.partition(".")[2])}, "Missing key"),
